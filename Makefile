@@ -1,0 +1,31 @@
+# Everything a new machine needs: Python >= 3.11 and make.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+RUN ?= runs/demo
+
+.PHONY: demo test check schemas trio bench clean
+
+demo: $(VENV)/installed
+	$(BIN)/ibgenerate run trio --out $(RUN)
+	$(BIN)/ibstats report $(RUN)
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+schemas: $(VENV)/installed
+	$(BIN)/python -m schemas
+
+# All weights of the reference trio from nothing (about two hours on two cores).
+trio: $(VENV)/installed
+	$(BIN)/python -m generate.trio.train --out runs/trio
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all,test]'
+	touch $@

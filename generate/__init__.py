@@ -1,0 +1,1 @@
+"""Sample images and latent token grids under the probes of a study, into a labelled store."""

@@ -1,0 +1,232 @@
+"""The reference trio: one tokenizer, one transformer in two sets of weights, three traversals and a control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from generate.models.base import Family, Model, guide, to_pixels
+from generate.probes import Probe
+from generate.provenance import weight_file
+from generate.traversal import autoregressive, diffusion, masked
+from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.trace import Trace
+from generate.trio.captions import tokenise
+from generate.trio.tokenizer import VQTokenizer, load_tokenizer
+from generate.trio.transformer import GridTransformer, Prefix, load_transformer
+from generate.trio.weights import SHIPPED
+from schemas.provenance import ModelIdentity
+
+GRID = (8, 8)
+N_POSITIONS = GRID[0] * GRID[1]
+CODEBOOK_SIZE = 256
+IMAGE_SIZE = (32, 32)
+START = MASK = CODEBOOK_SIZE
+"""One id past the codes: the start token of the causal weights, the mask of the others."""
+
+
+@dataclass(frozen=True)
+class TrioOptions:
+    """Sampling settings of every member; a guidance of 1 is the plain conditional."""
+
+    guidance: float = 2.0
+    temperature: float = 1.0
+
+
+class Trio(Model):
+    """What the members share: captions in, guided logits of one transformer, images out."""
+
+    weights: ClassVar[str]
+    Options: ClassVar[type[Any]] = TrioOptions
+
+    def __init__(
+        self,
+        identity: ModelIdentity,
+        options: Any,
+        network: GridTransformer,
+        tokenizer: VQTokenizer,
+        device: str,
+    ) -> None:
+        super().__init__(identity)
+        self.options_used = options
+        self.network = network
+        self.tokenizer = tokenizer
+        self.device = device
+        self.law = TokenLaw(temperature=options.temperature)
+
+    @classmethod
+    def steps(cls, options: Any) -> int:
+        """Steps of the traversal."""
+        return int(getattr(options, "steps", N_POSITIONS))
+
+    @classmethod
+    def identify(cls, name: str, options: Any) -> ModelIdentity:
+        """The shipped weights and their digests."""
+        files = [weight_file(SHIPPED / f"{part}.safetensors") for part in ("tokenizer", cls.weights)]
+        return ModelIdentity(
+            model=name,
+            family=cls.family,
+            revision=files[-1].sha256[:12],
+            weights=files,
+            codebook_size=CODEBOOK_SIZE,
+            grid=GRID,
+            image_size=IMAGE_SIZE,
+            steps=cls.steps(options),
+            options=vars(options),
+        )
+
+    @classmethod
+    def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
+        """Read the shipped weights; they compute in float32."""
+        network = load_transformer(SHIPPED / f"{cls.weights}.safetensors").to(device)
+        return cls(identity, options, network, load_tokenizer().to(device), device)
+
+    @torch.inference_mode()
+    def encode(self, texts: Sequence[str]) -> Prefix:
+        """Keys and values of the captions, then as many of the empty caption when guided."""
+        distinct = list(dict.fromkeys(texts))
+        rows = [distinct.index(text) for text in texts]
+        if self.guided:
+            rows += [len(distinct)] * len(texts)
+            distinct.append("")
+        ids = torch.from_numpy(np.asarray(tokenise(distinct), dtype=np.int64)).to(self.device)
+        return self.network.encode_caption(ids).select(torch.tensor(rows, device=self.device))
+
+    @property
+    def guided(self) -> bool:
+        """Whether an unconditional branch is needed."""
+        return bool(self.options_used.guidance != 1.0)
+
+    def n_samples(self, conditioning: Prefix) -> int:
+        """Samples of a batch of conditioning."""
+        rows = conditioning.mask.shape[0]
+        return rows // 2 if self.guided else rows
+
+    def guided_logits(self, logits: Tensor) -> Tensor:
+        """Logits of both branches, stacked, to those to sample from."""
+        if not self.guided:
+            return logits
+        conditional, unconditional = logits.chunk(2)
+        return guide(conditional, unconditional, self.options_used.guidance)
+
+    def both(self, tokens: Tensor) -> Tensor:
+        """Tokens for the conditional and, when guided, the unconditional branch."""
+        return torch.cat([tokens, tokens]) if self.guided else tokens
+
+    def grid_logits(self, conditioning: Prefix, tokens: Tensor, step: int) -> Tensor:
+        """Guided logits (sample, position, code) of a grid with masks; the trio is not told the step."""
+        return self.guided_logits(self.network.grid_logits(conditioning, self.both(tokens)))
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
+        """Images of grids."""
+        return to_pixels(self.tokenizer.decode(tokens.view(-1, *GRID)))
+
+
+class TrioAutoregressive(Trio):
+    """Causal weights in raster order."""
+
+    family: ClassVar[Family] = "autoregressive"
+    weights = "causal"
+
+    @torch.inference_mode()
+    def traverse(self, conditioning: Prefix, probe: Probe, noise: Noise) -> Trace:
+        """Sample in raster order with cached keys and values."""
+        n_samples = self.n_samples(conditioning)
+        cache = self.network.empty_cache(conditioning.mask.shape[0])
+        start = torch.full((n_samples,), START, device=self.device)
+
+        def next_logits(previous: Tensor | None, position: int) -> Tensor:
+            token = self.both(start if previous is None else previous)
+            return self.guided_logits(self.network.next_logits(conditioning, cache, token, position))
+
+        return autoregressive.traverse(next_logits, N_POSITIONS, law=self.law, probe=probe, noise=noise)
+
+
+@dataclass(frozen=True)
+class MaskedOptions(TrioOptions):
+    """Settings of confidence-ordered unmasking; the path temperature falls linearly to 0 at the last step."""
+
+    steps: int = 12
+    path_temperature: float = 2.0
+
+
+class TrioMasked(Trio):
+    """Any-order weights, most confident candidates first."""
+
+    family: ClassVar[Family] = "masked"
+    weights = "masked"
+    Options = MaskedOptions
+
+    @torch.inference_mode()
+    def traverse(self, conditioning: Prefix, probe: Probe, noise: Noise) -> Trace:
+        """Unmask by confidence on the cosine schedule."""
+        steps = self.options_used.steps
+        return masked.traverse(
+            partial(self.grid_logits, conditioning),
+            self.n_samples(conditioning),
+            N_POSITIONS,
+            MASK,
+            masked_after=masked.cosine_schedule(N_POSITIONS, steps),
+            path_temperature=np.linspace(self.options_used.path_temperature, 0.0, steps).tolist(),
+            law=self.law,
+            probe=probe,
+            noise=noise,
+            device=self.device,
+        )
+
+
+@dataclass(frozen=True)
+class DiffusionOptions(TrioOptions):
+    """Settings of the absorbing diffusion."""
+
+    steps: int = 16
+
+
+class TrioDiffusion(Trio):
+    """The same any-order weights, revealed at random times."""
+
+    family: ClassVar[Family] = "diffusion"
+    weights = "masked"
+    Options = DiffusionOptions
+
+    @torch.inference_mode()
+    def traverse(self, conditioning: Prefix, probe: Probe, noise: Noise) -> Trace:
+        """Denoise from an all-MASK grid."""
+        return diffusion.traverse(
+            partial(self.grid_logits, conditioning),
+            self.n_samples(conditioning),
+            N_POSITIONS,
+            CODEBOOK_SIZE,
+            schedule=diffusion.absorbing(self.options_used.steps),
+            law=self.law,
+            probe=probe,
+            noise=noise,
+            device=self.device,
+        )
+
+
+class TrioRaster(Trio):
+    """The any-order weights in raster order: a control for the causal weights."""
+
+    family: ClassVar[Family] = "autoregressive"
+    weights = "masked"
+
+    @torch.inference_mode()
+    def traverse(self, conditioning: Prefix, probe: Probe, noise: Noise) -> Trace:
+        """Sample in raster order, the rest of the grid masked."""
+        grid = torch.full((self.n_samples(conditioning), N_POSITIONS), MASK, device=self.device)
+
+        def next_logits(previous: Tensor | None, position: int) -> Tensor:
+            if previous is not None:
+                grid[:, position - 1] = previous
+            return self.grid_logits(conditioning, grid, position)[:, position]
+
+        return autoregressive.traverse(next_logits, N_POSITIONS, law=self.law, probe=probe, noise=noise)

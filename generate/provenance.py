@@ -1,0 +1,81 @@
+"""Software, weights and hardware behind a store."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+from generate.errors import ModelError
+from schemas.provenance import Hardware, Software, WeightFile
+
+LIBRARIES = ("ibstats", "numpy", "torch", "diffusers", "transformers", "zarr", "xarray", "pydantic")
+
+
+def now() -> str:
+    """UTC time, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@functools.cache
+def software() -> Software:
+    """Code revision and library versions of this process."""
+    installed = {}
+    for library in LIBRARIES:
+        try:
+            installed[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    revision = _git("rev-parse", "HEAD")
+    return Software(
+        python=platform.python_version(),
+        code_revision=revision,
+        code_dirty=None if revision is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
+        libraries=installed,
+    )
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of git in the source tree, None where this is not one."""
+    source = Path(__file__).parent
+    if not (source.parent / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()
+
+
+def hardware(device: str) -> Hardware:
+    """The machine, and what a torch device name stands for on it."""
+    return Hardware(
+        host=socket.gethostname(),
+        platform=platform.platform(),
+        device=_device_name(device),
+        cpu_count=os.cpu_count() or 1,
+    )
+
+
+def _device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        import torch
+
+        return f"{device}: {torch.cuda.get_device_name(device)}"
+    return device
+
+
+@functools.cache
+def weight_file(path: Path) -> WeightFile:
+    """Size and sha256 of a weight file."""
+    if not path.is_file():
+        raise ModelError(f"weight file {path} does not exist; reinstall the package, or train it (see the model card).")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return WeightFile(name=path.name, bytes=path.stat().st_size, sha256=digest)

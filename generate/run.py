@@ -1,0 +1,302 @@
+"""From a study to a finished store: prepare, then make pending blocks one by one."""
+
+from __future__ import annotations
+
+import json
+import traceback
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generate import calibration
+from generate.errors import GenerateError, StoreError
+from generate.models import model_class
+from generate.models.base import Model
+from generate.probes import probe
+from generate.provenance import hardware, now, software
+from generate.store import SampleStore, content_digest, create
+from generate.study import Block, Plan, config_digest
+from generate.traversal.draw import PhiloxNoise
+from schemas.provenance import CalibrationRecord, ModelIdentity
+from schemas.store import BlockRecord, RunRecord, snapshot_digest
+
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how many samples of it are done, and of how many."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A progress that shows nothing."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a call of `run` did, and where the store stands."""
+
+    made: int
+    done: int
+    failed: int
+    elsewhere: int
+    total: int
+    digest: str
+
+
+def prepare(plan: Plan, root: Path, *, device: str = "cpu", progress: Progress = silent) -> SampleStore:
+    """The store of a plan in `root`: the one that is there, if it is of the same study, else a new one.
+
+    Making one counts code usage first, where the study restricts a codebook.
+    """
+    if (root / "run.json").exists():
+        store = SampleStore.open(root)
+        refuse_other_study(plan, store.run)
+        return store
+    identities = identify(plan)
+    counts = calibrate(plan, root, device=device, progress=progress) if plan.needs_calibration else {}
+    digests = {label: calibration.counts_digest(record) for label, record in counts.items()}
+    run = RunRecord(
+        run_id=uuid.uuid4().hex,
+        created=now(),
+        study=plan.study,
+        prompts=plan.prompts,
+        prompts_sha256=plan.prompts_sha256,
+        models=identities,
+        experiments={name: plan.experiment_plan(name) for name in plan.experiments},
+        calibration_sha256=digests,
+        config_sha256=config_digest(
+            {
+                "study": plan.study.model_dump(mode="json"),
+                "prompts": plan.prompts_sha256,
+                "models": {label: identity.model_dump(mode="json") for label, identity in identities.items()},
+                "calibration": digests,
+            }
+        ),
+        software=software(),
+        hardware=hardware(device),
+    )
+    return create(root, plan, run, counts)
+
+
+def refuse_other_study(plan: Plan, run: RunRecord) -> None:
+    """Raise if a store was made from another study or other prompts; names the first difference."""
+    here, there = plan.study.model_dump(mode="json"), run.study.model_dump(mode="json")
+    for key in here:
+        if here[key] != there[key]:
+            raise StoreError(
+                f"the store was made with {key} = {json.dumps(there[key])}, the study says {json.dumps(here[key])}: "
+                "give the original study, or another --out."
+            )
+    if plan.prompts_sha256 != run.prompts_sha256:
+        raise StoreError(
+            "the store was made from other prompts than the study names: restore them, or give another --out."
+        )
+
+
+def identify(plan: Plan) -> dict[str, ModelIdentity]:
+    """Identity of every model of a study, by its label in the store."""
+    found = {}
+    for label, choice in zip(plan.models, plan.study.models, strict=True):
+        adapter = model_class(choice.model)
+        found[label] = adapter.identify(choice.model, adapter.options(choice.options))
+    return found
+
+
+def load(plan: Plan, label: str, device: str) -> Model:
+    """The model that a study calls `label`."""
+    choice = plan.study.models[plan.models.index(label)]
+    adapter = model_class(choice.model)
+    options = adapter.options(choice.options)
+    return adapter.load(adapter.identify(choice.model, options), options, device)
+
+
+def calibrate(
+    plan: Plan, root: Path, *, device: str = "cpu", progress: Progress = silent
+) -> dict[str, CalibrationRecord]:
+    """Code usage of every model of a plan, from the run directory where it was counted before."""
+    study = plan.study
+    records = {}
+    for label, identity in identify(plan).items():
+        prompts, n_samples = plan.calibration_prompts, study.calibration.samples
+        record = calibration.stored(root, label, identity, prompts, n_samples, study.seed)
+        if record is None:
+            done, total = Counter[str](), len(prompts) * n_samples
+
+            def advance(n: int, label: str = label, done: Counter[str] = done, total: int = total) -> None:
+                done[label] += n
+                progress(f"{label} calibration", done[label], total)
+
+            record = calibration.calibrate(
+                load(plan, label, device),
+                prompts,
+                n_samples,
+                seed=study.seed,
+                batch_size=study.batch_size,
+                advance=advance,
+            )
+            calibration.save(root, label, record)
+        records[label] = record
+    return records
+
+
+def run(plan: Plan, store: SampleStore, *, device: str = "cpu", progress: Progress = silent) -> Summary:
+    """Make every pending block of a store; blocks that fail are recorded and the rest goes on.
+
+    Interrupting it loses at most the block at hand. Errors that no later block could escape (a full disk, a model
+    that does not load) end the run.
+    """
+    store.ledger.sweep()
+    made = 0
+    blocks = list(plan.blocks())
+    samples = {label: sum(size(b, plan) for b in blocks if b.model == label) for label in plan.models}
+    for label in plan.models:
+        ours = [block for block in blocks if block.model == label]
+        done = sum(size(block, plan) for block in ours if store.ledger.is_done(block))
+        if done == samples[label]:
+            continue
+        model = load(plan, label, device)
+        if model.identity != store.run.models[label]:
+            raise StoreError(
+                f"model '{label}' is not the one the store was made with (revision {model.identity.revision}, "
+                f"there {store.run.models[label].revision}, or other files): restore it, or give another --out."
+            )
+        for block in ours:
+            if store.ledger.is_done(block):
+                continue
+            made += make_block(plan, store, model, block, device=device)
+            done += size(block, plan)
+            progress(label, done, samples[label])
+    return summary(plan, store, made=made)
+
+
+def size(block: Block, plan: Plan) -> int:
+    """Samples of a block."""
+    return (block.stop - block.start) * plan.study.samples
+
+
+def make_block(plan: Plan, store: SampleStore, model: Model, block: Block, *, device: str) -> bool:
+    """Generate one block and commit it; False if another process holds it or it failed."""
+    attempt = uuid.uuid4().hex
+    if not store.ledger.claim(block, attempt):
+        return False
+    try:
+        started = now()
+        arrays = generate_block(plan, store, model, block)
+        objects = store.write(block, arrays)
+        record = BlockRecord(
+            run_id=store.run.run_id,
+            config_sha256=store.run.config_sha256,
+            model=block.model,
+            experiment=block.experiment,
+            condition=block.condition,
+            block=block.index,
+            prompt_start=block.start,
+            prompt_stop=block.stop,
+            objects=objects,
+            content_sha256=content_digest(arrays),
+            attempt=attempt,
+            started=started,
+            finished=now(),
+            software=software(),
+            hardware=hardware(device),
+        )
+        store.ledger.commit(block, record)
+        if problems := store.problems(block, record):
+            store.ledger.withdraw(block)
+            raise StoreError(f"block {block.name} changed while it was committed: {problems[0]}.")
+        store.mark_complete(block)
+    except GenerateError:
+        raise
+    except Exception as error:
+        store.ledger.fail(block, error, traceback.format_exc())
+        return False
+    finally:
+        store.ledger.release(block)
+    return True
+
+
+def generate_block(plan: Plan, store: SampleStore, model: Model, block: Block) -> dict[str, NDArray[Any]]:
+    """Arrays of one block, (prompt, sample, ...), in the order and batches that the plan fixes."""
+    group = store.template(block.model, block.experiment)
+    prompts = slice(block.start, block.stop)
+    keep = group["codebook_keep"][block.condition]
+    texts = group["text"][group["text_index"][block.condition, prompts].ravel()]
+    path = group["path_key"][block.condition, prompts].ravel()
+    execution = group["execution_key"][block.condition, prompts].ravel()
+    its_probe = probe(plan.experiments[block.experiment][block.condition], keep)
+    batches = []
+    for start in range(0, len(texts), plan.study.batch_size):
+        rows = slice(start, start + plan.study.batch_size)
+        noise = PhiloxNoise(path[rows], execution[rows])
+        trace = model.traverse(model.encode([str(text) for text in texts[rows]]), its_probe, noise)
+        batches.append(_arrays(model, trace, images=plan.study.images))
+    shape = (block.stop - block.start, plan.study.samples)
+    arrays = {}
+    for name in batches[0]:
+        values = np.concatenate([batch[name] for batch in batches])
+        dtype = store.arrays(block)[name].dtype
+        arrays[name] = values.astype(dtype).reshape(*shape, *values.shape[1:])
+    if not keep[arrays["tokens"]].all():
+        raise StoreError(f"block {block.name} of {block.model} holds a code that its condition disables.")
+    return arrays
+
+
+def _arrays(model: Model, trace: Any, *, images: bool) -> dict[str, NDArray[Any]]:
+    grid = model.identity.grid
+    arrays = {
+        "tokens": trace.tokens,
+        "token_surprisal": trace.token_surprisal,
+        "token_entropy": trace.token_entropy,
+    }
+    if trace.token_step is not None:
+        arrays["token_step"] = trace.token_step
+    stored = {name: values.cpu().numpy().reshape(-1, *grid) for name, values in arrays.items()}
+    if trace.path_surprisal is not None:
+        stored["path_surprisal"] = trace.path_surprisal.cpu().numpy()
+    if images:
+        stored["image"] = model.decode(trace.tokens)
+    return stored
+
+
+def records(plan: Plan, store: SampleStore) -> Iterator[tuple[Block, BlockRecord]]:
+    """Committed blocks with their records."""
+    for block in plan.blocks():
+        if (record := store.ledger.read(block)) is not None:
+            yield block, record
+
+
+def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
+    """Where a store stands; the digest is of the content of all committed blocks."""
+    done = [record for _, record in records(plan, store)]
+    pending = [block for block in plan.blocks() if not store.ledger.is_done(block)]
+    return Summary(
+        made=made,
+        done=len(done),
+        failed=sum(store.ledger.failure_path(block).exists() for block in pending),
+        elsewhere=sum(store.ledger.claim_path(block).exists() for block in pending),
+        total=len(done) + len(pending),
+        digest=snapshot_digest(done),
+    )
+
+
+def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]:
+    """Compare every committed block with what lies on disk; one line a problem.
+
+    With `repair`, blocks with a problem are dropped from the ledger, so that the next run makes them again.
+    """
+    found = []
+    for block in plan.blocks():
+        try:
+            record = store.ledger.read(block)
+            problems = [] if record is None else store.problems(block, record)
+        except StoreError as error:
+            problems = [str(error)]
+        found += problems
+        if problems and repair:
+            store.ledger.withdraw(block)
+    if repair:
+        store.ledger.sweep()
+    return found

@@ -1,0 +1,389 @@
+"""The sample store: create it, write one block, commit it, verify it.
+
+A run directory holds plain Zarr v3 (`data.zarr`, readable by xarray alone) and beside it the ledger of finished
+blocks. Every stored object belongs to one block and is written once. See `schemas/store.py` for the layout.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from zarr.codecs import ZstdCodec
+from zarr.storage import LocalStore
+
+from generate import noise
+from generate.conditions import Condition
+from generate.errors import DiskFullError, StoreError
+from generate.ledger import Ledger, publish, sync_directory
+from generate.probes import keep_codes, paraphrases, texts_of_samples
+from generate.study import Block, Plan
+from schemas.provenance import CalibrationRecord, ModelIdentity
+from schemas.store import (
+    COORDINATES,
+    SCHEMA,
+    VARIABLES,
+    VERSION,
+    BlockRecord,
+    ExperimentPlan,
+    RunRecord,
+    StoredObject,
+    Variable,
+    token_dtype,
+)
+
+Arrays = Mapping[str, NDArray[Any]]
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+PER_BLOCK = {name for name, variable in VARIABLES.items() if variable.per_block}
+CODEC = ZstdCodec(level=3, checksum=True)
+
+
+@dataclass(frozen=True)
+class SampleStore:
+    """A run directory that exists: read its plan, write its blocks."""
+
+    root: Path
+    run: RunRecord
+
+    @classmethod
+    def open(cls, root: Path) -> SampleStore:
+        """The store of a finished `create`."""
+        path = root / "run.json"
+        if not path.is_file():
+            raise StoreError(
+                f"{root} holds no run (no run.json); make one with `ibgenerate create STUDY --out {root}`."
+            )
+        try:
+            return cls(root, RunRecord.model_validate_json(path.read_bytes()))
+        except ValidationError as error:
+            raise StoreError(f"{path} is not a run of version {VERSION}: {error.errors()[0]['msg']}.") from None
+
+    @property
+    def ledger(self) -> Ledger:
+        """What is done, in progress and failed."""
+        return Ledger(self.root)
+
+    @property
+    def data(self) -> Path:
+        """The Zarr hierarchy."""
+        return self.root / "data.zarr"
+
+    def arrays(self, block: Block) -> dict[str, zarr.Array[Any]]:
+        """The per-block arrays of a block's Dataset."""
+        return self._groups[f"{block.model}/{block.experiment}"]
+
+    @cached_property
+    def _groups(self) -> dict[str, dict[str, zarr.Array[Any]]]:
+        root = zarr.open_group(LocalStore(self.data), mode="r+", use_consolidated=False)
+        return {
+            f"{model}/{experiment}": {
+                name: array.with_config({"write_empty_chunks": True})
+                for name, array in root[f"{model}/{experiment}"].arrays()  # type: ignore[union-attr]
+                if name in PER_BLOCK
+            }
+            for model in self.run.models
+            for experiment in self.run.experiments
+        }
+
+    def template(self, model: str, experiment: str) -> dict[str, NDArray[Any]]:
+        """What `create` wrote once into a Dataset: coordinates, texts, noise keys and codebook subsets."""
+        group = zarr.open_group(LocalStore(self.data), path=f"{model}/{experiment}", mode="r", use_consolidated=False)
+        return {name: np.asarray(array[...]) for name, array in group.arrays() if name not in PER_BLOCK}
+
+    def write(self, block: Block, arrays: Arrays) -> list[StoredObject]:
+        """Write the arrays of a block, (prompt, sample, ...) each, and return what lies on disk, read back."""
+        objects = []
+        stored = self.arrays(block)
+        _check(block, arrays, stored, self.run)
+        try:
+            for name, values in sorted(arrays.items()):
+                stored[name][block.condition : block.condition + 1, block.start : block.stop] = values[None]
+                for path in self.object_paths(block, name):
+                    with path.open("rb") as file:
+                        os.fsync(file.fileno())
+                    sync_directory(path.parent)
+                    objects.append(_describe(path, self.data))
+        except OSError as error:
+            if error.errno in FULL:
+                free = shutil.disk_usage(self.root).free
+                raise DiskFullError(
+                    f"no room for block {block.model}/{block.experiment}/{block.name} in {self.root} "
+                    f"({os.strerror(error.errno or 0).lower()}; {free / 1e6:.0f} MB free, the run needs about "
+                    f"{bytes_needed(self.run) / 1e6:.0f} MB in all): free some, then run the same command again; "
+                    "committed blocks are kept."
+                ) from None
+            raise
+        return objects
+
+    def mark_complete(self, block: Block) -> None:
+        """Copy the commit of a block into the variable that readers without our code look at."""
+        self.arrays(block)["complete"][block.condition : block.condition + 1, block.start : block.stop] = True
+
+    def object_paths(self, block: Block, name: str) -> list[Path]:
+        """Files of one array of a block."""
+        array = self.arrays(block)[name]
+        stored = array.shards or array.chunks
+        tail = [0] * (len(array.shape) - 2)
+        grid = [-(-size // step) for size, step in zip(array.shape[2:], stored[2:], strict=True)]
+        folder = self.data / block.model / block.experiment / name
+        return [
+            folder / ".".join(["c", str(block.condition), str(block.index), *map(str, index)])
+            for index in (np.ndindex(*grid) if tail else [()])
+        ]
+
+    def problems(self, block: Block, record: BlockRecord) -> list[str]:
+        """What is wrong with a committed block: objects that are gone, cut short or altered."""
+        found = []
+        if record.config_sha256 != self.run.config_sha256:
+            found.append(f"{block.name}: made under another configuration")
+        for expected in record.objects:
+            path = self.data / expected.key
+            if not path.is_file():
+                found.append(f"{expected.key}: missing")
+            elif (size := path.stat().st_size) != expected.bytes:
+                found.append(f"{expected.key}: {size} bytes instead of {expected.bytes}")
+            elif _describe(path, self.data).sha256 != expected.sha256:
+                found.append(f"{expected.key}: altered (checksum differs)")
+        return found
+
+
+def content_digest(arrays: Arrays) -> str:
+    """sha256 of the decoded arrays of a block, in order of their names."""
+    digest = hashlib.sha256()
+    for name, values in sorted(arrays.items()):
+        digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
+        digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def _describe(path: Path, data: Path) -> StoredObject:
+    content = path.read_bytes()
+    return StoredObject(key=str(path.relative_to(data)), bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
+def _check(block: Block, arrays: Arrays, stored: Mapping[str, zarr.Array[Any]], run: RunRecord) -> None:
+    """Refuse a block that would not be what the store says it is."""
+    expected = set(stored) - {"complete"}
+    if set(arrays) != expected:
+        raise StoreError(f"block {block.name} brings {sorted(arrays)}, but its Dataset holds {sorted(expected)}.")
+    for name, values in arrays.items():
+        shape = (block.stop - block.start, *stored[name].shape[2:])
+        if values.shape != shape or values.dtype != stored[name].dtype:
+            raise StoreError(
+                f"`{name}` of block {block.name} is {values.dtype}{values.shape}, "
+                f"but the store holds {stored[name].dtype}{shape}."
+            )
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise StoreError(f"`{name}` of block {block.name} has values that are not finite.")
+    highest, size = int(arrays["tokens"].max()), run.models[block.model].codebook_size
+    if highest >= size:
+        raise StoreError(
+            f"`tokens` of block {block.name} holds code {highest}, but codes of {block.model} run 0..{size - 1}. "
+            "Were the special-token offsets removed before writing?"
+        )
+
+
+def bytes_needed(run: RunRecord) -> int:
+    """Upper estimate of the bytes of a whole run, before compression."""
+    total = 0
+    for model in run.models.values():
+        for plan in run.experiments.values():
+            samples = len(plan.conditions) * plan.n_prompts * plan.n_samples
+            image = model.image_size[0] * model.image_size[1] * 3 if run.study.images else 0
+            total += samples * (image + model.grid[0] * model.grid[1] * 12 + 4 * model.steps)
+    return total
+
+
+def create(root: Path, plan: Plan, run: RunRecord, calibration: Mapping[str, CalibrationRecord]) -> SampleStore:
+    """Lay out a run directory: template under a temporary name, renamed into place, `run.json` last.
+
+    Refuses a directory that holds a run, and a disk without room for this one.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    if (root / "run.json").exists():
+        raise StoreError(f"{root} holds a run already; resume it with `ibgenerate run`, or choose another directory.")
+    free, needed = shutil.disk_usage(root).free, bytes_needed(run)
+    if needed > free:
+        raise DiskFullError(
+            f"{root} has {free / 1e6:.0f} MB free, but this study can need {needed / 1e6:.0f} MB: free some, choose "
+            "another directory, or set `images: false` (images can be decoded from the tokens later)."
+        )
+    temporary = root / f".data.zarr.{uuid.uuid4().hex}"
+    try:
+        _write_template(temporary, plan, run, calibration)
+        if (root / "data.zarr").exists():  # left by a `create` that died before run.json
+            shutil.rmtree(root / "data.zarr")
+        temporary.rename(root / "data.zarr")
+        publish(root / "run.json", run.model_dump_json(indent=1))
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFullError(
+                f"no room to create a run in {root}: {os.strerror(error.errno or 0).lower()}."
+            ) from None
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return SampleStore(root, run)
+
+
+def _write_template(path: Path, plan: Plan, run: RunRecord, calibration: Mapping[str, CalibrationRecord]) -> None:
+    root = zarr.open_group(LocalStore(path), mode="w-", zarr_format=3)
+    root.attrs.update(
+        {
+            "schema_name": SCHEMA,
+            "schema_version": VERSION,
+            "run_id": run.run_id,
+            "created": run.created,
+            "config_sha256": run.config_sha256,
+            "study": run.study.model_dump(mode="json"),
+            "software": run.software.model_dump(mode="json"),
+        }
+    )
+    for model, identity in run.models.items():
+        root.create_group(model, attributes=identity.model_dump(mode="json"))
+        for name, cells in plan.experiments.items():
+            shape = run.experiments[name]
+            group = root.create_group(
+                f"{model}/{name}",
+                attributes={
+                    "model": model,
+                    "experiment": name,
+                    "family": identity.family,
+                    "noise": noise.SCHEME,
+                    "noise_shared_by": "all conditions and experiments of a prompt and sample",
+                    "prompts_sha256": run.prompts_sha256,
+                    "block_prompts": shape.block_prompts,
+                    "coordinates": " ".join(sorted(COORDINATES)),  # CF: which variables label the others
+                },
+            )
+            fixed = _fixed_values(plan, cells, identity, calibration.get(model))
+            sizes = _sizes(identity, shape, len(fixed["text"]))
+            for variable, values in fixed.items():
+                array = _create_array(group, variable, sizes, shape.block_prompts, identity.codebook_size)
+                array[...] = values
+            for variable in _per_block(identity, images=run.study.images):
+                _create_array(group, variable, sizes, shape.block_prompts, identity.codebook_size)
+
+
+def _per_block(identity: ModelIdentity, *, images: bool) -> Iterator[str]:
+    """Per-block variables of a model: those of its family's traces, and images if they are stored."""
+    present = {
+        "image": images,
+        "token_step": identity.family != "autoregressive",
+        "path_surprisal": identity.family == "diffusion",
+    }
+    return (name for name in VARIABLES if name in PER_BLOCK and present.get(name, True))
+
+
+def _sizes(identity: ModelIdentity, shape: ExperimentPlan, n_texts: int) -> dict[str, int]:
+    return {
+        "condition": len(shape.conditions),
+        "prompt": shape.n_prompts,
+        "sample": shape.n_samples,
+        "row": identity.grid[0],
+        "col": identity.grid[1],
+        "y": identity.image_size[0],
+        "x": identity.image_size[1],
+        "channel": 3,
+        "step": identity.steps,
+        "code": identity.codebook_size,
+        "text": n_texts,
+    }
+
+
+def _create_array(
+    group: zarr.Group, name: str, sizes: Mapping[str, int], block_prompts: int, codebook_size: int
+) -> zarr.Array[Any]:
+    variable: Variable = (VARIABLES | COORDINATES)[name]
+    shape = tuple(sizes[dim] for dim in variable.dims)
+    dtype, fill = variable.dtype, variable.fill
+    if name == "tokens":
+        dtype, fill = token_dtype(codebook_size)
+    chunks, shards = shape, None
+    if variable.per_block:
+        chunks = (1, block_prompts, *shape[2:])
+    if name == "image":
+        chunks, shards = (1, 1, *shape[2:]), chunks
+    return group.create_array(
+        name,
+        shape=shape,
+        dtype=dtype,
+        chunks=tuple(max(1, size) for size in chunks),
+        shards=shards,
+        compressors=CODEC,
+        fill_value=fill,
+        dimension_names=variable.dims,
+        chunk_key_encoding={"name": "default", "separator": "."},
+        attributes={"units": variable.units, "long_name": variable.long_name},
+    )
+
+
+def _fixed_values(
+    plan: Plan, cells: Sequence[Condition], identity: ModelIdentity, calibration: CalibrationRecord | None
+) -> dict[str, Any]:
+    """Values that follow from the plan: coordinates, texts, noise keys and codebook subsets."""
+    prompts, n_samples, seed = plan.prompts, plan.study.samples, plan.study.seed
+    texts = [(text, index, kind) for index, prompt in enumerate(prompts) for text, kind in _texts(prompt)]
+    rows = {(index, text): row for row, (text, index, _) in reversed(list(enumerate(texts)))}
+    text_index = [
+        [[rows[i, text] for text in texts_of_samples(prompt, cell, n_samples)] for i, prompt in enumerate(prompts)]
+        for cell in cells
+    ]
+    keys = {
+        f"{role}_key": np.broadcast_to(
+            noise.stream_keys(seed, [p.id for p in prompts], n_samples, role),
+            (len(cells), len(prompts), n_samples),
+        )
+        for role in ("path", "execution")
+    }
+    counts = np.array(calibration.counts if calibration else [0] * identity.codebook_size, dtype=np.int64)
+    return {
+        "condition": _strings([cell.name for cell in cells]),
+        "sampling": _strings([cell.sampling for cell in cells]),
+        "prompt_type": _strings([cell.prompt_type for cell in cells]),
+        "codebook": _strings([cell.codebook for cell in cells]),
+        "keep_ratio": np.array([cell.keep_ratio for cell in cells]),
+        "subset_method": _strings([cell.subset_method for cell in cells]),
+        "argmax_window": _strings([cell.argmax_window for cell in cells]),
+        "paraphrase_length": _strings([cell.paraphrase_length for cell in cells]),
+        "prompt": _strings([prompt.id for prompt in prompts]),
+        "prompt_attributes": _strings([json.dumps(prompt.attributes) for prompt in prompts]),
+        "text": _strings([text for text, _, _ in texts]),
+        "text_prompt": np.array([index for _, index, _ in texts], dtype=np.int32),
+        "text_kind": _strings([kind for _, _, kind in texts]),
+        "text_index": np.array(text_index, dtype=np.int32),
+        **keys,
+        "codebook_keep": np.stack([_keep(cell, counts, seed) for cell in cells]),
+        "calibration_count": counts,
+    }
+
+
+def _texts(prompt: Any) -> Iterator[tuple[str, str]]:
+    yield prompt.text, "original"
+    for kind in ("short", "medium", "long"):
+        for text in paraphrases(prompt, kind):
+            yield text, kind
+
+
+def _keep(cell: Condition, counts: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
+    if cell.subset_method == "":
+        return np.ones(len(counts), dtype=bool)
+    return keep_codes(counts, cell.keep_ratio, cell.subset_method, rng=np.random.default_rng(seed))
+
+
+def _strings(values: Sequence[str]) -> NDArray[Any]:
+    return np.array(values, dtype=np.dtypes.StringDType())

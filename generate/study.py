@@ -1,0 +1,183 @@
+"""The study file: read it, and expand it to experiments, conditions and blocks."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from generate.conditions import Condition, conditions
+from generate.errors import StudyError
+from generate.prompts import load_prompts, overlap, prompts_digest
+from schemas.store import ExperimentPlan, RunRecord, block_name
+from schemas.study import Prompt, Study
+
+BLOCK_IMAGES = 256
+BUILT_IN = {"trio": "generate.trio"}
+"""Studies that ship with the package, by name."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One condition x prompts `[start, stop)` x all samples: unit of work, of storage and of commit."""
+
+    model: str
+    experiment: str
+    condition: int
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """Name of the block's ledger record."""
+        return block_name(self.condition, self.index)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with its prompts in hand: everything a run is, before any model is loaded."""
+
+    study: Study
+    prompts: list[Prompt]
+    calibration_prompts: list[Prompt]
+    experiments: dict[str, list[Condition]]
+
+    @property
+    def models(self) -> list[str]:
+        """Labels of the models in the store."""
+        return [choice.label or choice.model for choice in self.study.models]
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether some condition restricts the codebook."""
+        return any(c.codebook == "subset" for cells in self.experiments.values() for c in cells)
+
+    @property
+    def prompts_sha256(self) -> str:
+        """Digest of the study prompts."""
+        return prompts_digest(self.prompts)
+
+    @property
+    def block_prompts(self) -> int:
+        """Prompts of one block."""
+        default = max(1, BLOCK_IMAGES // self.study.samples)
+        return min(self.study.block_prompts or default, len(self.prompts))
+
+    def experiment_plan(self, experiment: str) -> ExperimentPlan:
+        """Shape of an experiment's Dataset."""
+        return ExperimentPlan(
+            conditions=[condition.name for condition in self.experiments[experiment]],
+            n_prompts=len(self.prompts),
+            n_samples=self.study.samples,
+            block_prompts=self.block_prompts,
+        )
+
+    def blocks(self) -> Iterator[Block]:
+        """All blocks: models in turn, and within one the conditions of the same prompts side by side."""
+        n_prompts, size = len(self.prompts), self.block_prompts
+        for model in self.models:
+            for experiment, cells in self.experiments.items():
+                for index, start in enumerate(range(0, n_prompts, size)):
+                    for condition in range(len(cells)):
+                        stop = min(start + size, n_prompts)
+                        yield Block(model, experiment, condition, index, start, stop)
+
+
+def load_study(source: str) -> tuple[Study, Path]:
+    """A study by the name of a shipped one or the path of a YAML file, and the folder its paths are relative to."""
+    if source in BUILT_IN:
+        folder = Path(str(resources.files(BUILT_IN[source])))
+        path = folder / "study.yaml"
+    else:
+        path = Path(source)
+        folder = path.parent
+    if not path.is_file():
+        raise StudyError(
+            f"study file {path} does not exist; give a YAML file, or {', '.join(BUILT_IN)} for a shipped one."
+        )
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise StudyError(
+            f"{path} holds a {type(document).__name__}, but a study is a mapping of {', '.join(Study.model_fields)}."
+        )
+    try:
+        return Study.model_validate(document), folder
+    except ValidationError as error:
+        raise StudyError(f"{path}: {describe(error, Study, document)}") from None
+
+
+def describe(error: ValidationError, model: type[BaseModel], document: Any) -> str:
+    """The first validation error in one line: the key, what is wrong with it, what is allowed."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        allowed = list(_fields_at(model, first["loc"][:-1]))
+        close = difflib.get_close_matches(str(first["loc"][-1]), allowed, n=1)
+        hint = f" (did you mean '{close[0]}'?)" if close else ""
+        return f"unknown key '{key}'{hint}; allowed here: {', '.join(allowed)}."
+    if first["type"] == "missing":
+        return f"key '{key}' is missing."
+    return f"'{key}' is {first['input']!r}: {first['msg']}."
+
+
+def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """Field names of the nested model that a location of pydantic points at."""
+    current: Any = model
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            current = current.model_fields[str(part)].annotation
+        else:
+            current = get_args(current)[-1]
+        nested = [a for a in (current, *get_args(current)) if isinstance(a, type) and issubclass(a, BaseModel)]
+        current = nested[-1] if nested and get_args(current) and not isinstance(part, str) else current
+    nested = [a for a in (current, *get_args(current)) if isinstance(a, type) and issubclass(a, BaseModel)]
+    return list(nested[-1].model_fields) if nested else []
+
+
+def plan(study: Study, base: Path) -> Plan:
+    """Read the prompts of a study and lay out its experiments; refuse what cannot run."""
+    prompts = load_prompts(study.prompts, "study", base)
+    experiments = {name: conditions(experiment) for name, experiment in study.experiments.items()}
+    laid_out = Plan(study, prompts, [], experiments)
+    _check_labels(laid_out.models)
+    if not laid_out.needs_calibration:
+        return laid_out
+    calibration = load_prompts(study.calibration, "calibration", base)
+    shared = overlap(prompts, calibration)
+    if shared:
+        raise StudyError(
+            f"{len(shared)} calibration prompts are study prompts too (first: '{shared[0]}'); counting codes on the "
+            "prompts they are tested on biases the subset probe: give `calibration.source` prompts of its own."
+        )
+    return Plan(study, prompts, calibration, experiments)
+
+
+def recorded_plan(run: RunRecord) -> Plan:
+    """The plan of a store, from its own record."""
+    cells = {name: conditions(experiment) for name, experiment in run.study.experiments.items()}
+    return Plan(run.study, run.prompts, [], cells)
+
+
+def _check_labels(labels: list[str]) -> None:
+    for label in labels:
+        if labels.count(label) > 1:
+            raise StudyError(f"two models are called '{label}' in the store: give one of them a `label`.")
+        if "/" in label or ":" in label:
+            raise StudyError(f"model '{label}' cannot name a group of the store: give it a `label`.")
+
+
+def config_digest(document: dict[str, Any]) -> str:
+    """sha256 of a configuration, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

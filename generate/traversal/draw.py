@@ -1,0 +1,108 @@
+"""Token identities: from guided logits to a law, from a law and noise to codes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from generate.noise import uniforms
+
+LN2 = math.log(2.0)
+
+
+@dataclass(frozen=True)
+class TokenLaw:
+    """How the law of an identity follows from final (guided) logits.
+
+    The codebook is restricted first, then come temperature, top-k (the k best allowed codes, more on ties) and
+    top-p (the fewest most probable codes whose mass reaches p, at least one).
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float = 1.0
+
+    def probabilities(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
+        """Float32 probabilities of logits (..., code); codes outside `allowed`, (code,) bool, get exactly 0."""
+        logits = logits.float()
+        if allowed is not None:
+            logits = logits.masked_fill(~allowed, -torch.inf)
+        logits = logits / self.temperature
+        if self.top_k is not None and self.top_k < logits.shape[-1]:
+            threshold = logits.topk(self.top_k, dim=-1).values[..., -1:]
+            logits = logits.masked_fill(logits < threshold, -torch.inf)
+        probabilities = torch.softmax(logits, dim=-1)
+        if self.top_p < 1.0:
+            probabilities = _nucleus(probabilities, self.top_p)
+        return probabilities
+
+
+def _nucleus(probabilities: Tensor, mass: float) -> Tensor:
+    ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
+    before = ordered.cumsum(dim=-1) - ordered
+    ordered = ordered.masked_fill(before >= mass, 0.0)
+    kept = torch.zeros_like(probabilities).scatter(-1, order, ordered)
+    return kept / kept.sum(dim=-1, keepdim=True)
+
+
+class Noise(Protocol):
+    """Randomness of a batch of samples, in two independent roles."""
+
+    def path(self, step: int, n: int) -> Tensor:
+        """Uniforms in [0, 1) of the path stream, (sample, n) float64."""
+
+    def identities(self, step: int, probabilities: Tensor) -> Tensor:
+        """Draws of the execution stream from laws (sample, position, code), (sample, position) int64."""
+
+
+@dataclass(frozen=True)
+class PhiloxNoise:
+    """The noise of a study: one pair of Philox keys per sample, (sample,) uint64 each."""
+
+    path_keys: NDArray[np.uint64]
+    execution_keys: NDArray[np.uint64]
+
+    def path(self, step: int, n: int) -> Tensor:
+        """Uniforms in [0, 1) of the path stream, (sample, n) float64."""
+        return torch.from_numpy(uniforms(self.path_keys, step, n))
+
+    def identities(self, step: int, probabilities: Tensor) -> Tensor:
+        """Draws by inverse CDF from one uniform per position, (sample, position) int64."""
+        drawn = torch.from_numpy(uniforms(self.execution_keys, step, probabilities.shape[1]))
+        return inverse_cdf(probabilities, drawn.to(probabilities.device))
+
+
+def inverse_cdf(probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """The code whose share of [0, 1) holds the uniform; never one of probability zero.
+
+    `probabilities` (..., code) need not sum to one exactly; `uniform` (...) is float64. The CDF is float64, since
+    a float32 one loses rare codes.
+    """
+    cdf = probabilities.double().cumsum(dim=-1)
+    target = (uniform * cdf[..., -1]).unsqueeze(-1)
+    index = torch.searchsorted(cdf, target, right=True).squeeze(-1)
+    n_codes = probabilities.shape[-1]
+    last_possible = n_codes - 1 - (probabilities > 0).flip(-1).int().argmax(dim=-1)
+    return torch.minimum(index, last_possible)
+
+
+def identify(probabilities: Tensor, step: int, *, argmax: bool, noise: Noise) -> Tensor:
+    """Identities (sample, position): draws, or under argmax the mode (lowest id on ties)."""
+    return probabilities.argmax(dim=-1) if argmax else noise.identities(step, probabilities)
+
+
+def surprisal(probabilities: Tensor, tokens: Tensor) -> Tensor:
+    """-log2 of the probability of each token, (...), for laws (..., code)."""
+    return -torch.log2(probabilities.gather(-1, tokens.unsqueeze(-1)).squeeze(-1))
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropy in bits of laws (..., code)."""
+    nats: Tensor = torch.special.entr(probabilities).sum(dim=-1)
+    return nats / LN2

@@ -1,0 +1,91 @@
+"""Masked traversal: draw every open position, commit the most confident ones (paper eq. 5-6).
+
+Chang et al. (2022), doi:10.1109/CVPR52688.2022.01103. The execution draw is a candidate for every masked position;
+the path draw is Gumbel noise on the candidates' log-probabilities, which decides what is committed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from generate.probes import Probe
+from generate.traversal.draw import Noise, TokenLaw, entropy, identify, surprisal
+from generate.traversal.trace import Trace
+
+GridLogits = Callable[[Tensor, int], Tensor]
+"""Guided logits (sample, position, code) of tokens (sample, position), MASK where open, at a step."""
+
+
+def cosine_schedule(n_positions: int, n_steps: int) -> list[int]:
+    """Positions still masked after each step, floor(N cos(pi/2 (k+1)/T)), at least one fewer than before.
+
+    Evaluated in float32 as upstream samplers do: at a third of the steps left, N/2 comes out one short.
+    """
+    share = torch.cos(torch.arange(1, n_steps + 1, dtype=torch.float32) / n_steps * (math.pi / 2))
+    masked = n_positions
+    after = []
+    for target in torch.floor(n_positions * share).int().tolist()[:-1]:
+        masked = max(1, min(masked - 1, target))
+        after.append(masked)
+    return [*after, 0]
+
+
+def gumbel(uniform: Tensor) -> Tensor:
+    """Standard Gumbel noise of uniforms in [0, 1), always finite."""
+    tiny = torch.finfo(uniform.dtype).tiny
+    exponential = -torch.log(uniform.clamp(min=tiny))
+    return -torch.log(exponential.clamp(min=tiny))
+
+
+def traverse(
+    grid_logits: GridLogits,
+    n_samples: int,
+    n_positions: int,
+    mask_id: int,
+    *,
+    masked_after: Sequence[int],
+    path_temperature: Sequence[float],
+    law: TokenLaw,
+    probe: Probe,
+    noise: Noise,
+    device: torch.device | str = "cpu",
+) -> Trace:
+    """Unmask a grid in `len(masked_after)` steps, leaving exactly `masked_after[k]` positions after step k.
+
+    A candidate's confidence is its log-probability (natural) plus `path_temperature[k]` times Gumbel noise. Ties,
+    which only a temperature of 0 can make, go to the earlier position.
+    """
+    n_steps = len(masked_after)
+    shape = (n_samples, n_positions)
+    tokens = torch.full(shape, mask_id, dtype=torch.int64, device=device)
+    masked = torch.ones(shape, dtype=torch.bool, device=device)
+    step_of = torch.zeros(shape, dtype=torch.int64, device=device)
+    surprisals, entropies = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
+    allowed = None if probe.allowed is None else torch.from_numpy(probe.allowed).to(device)
+    n_masked = n_positions
+    for step, n_left in enumerate(masked_after):
+        probabilities = law.probabilities(grid_logits(tokens, step), allowed)
+        candidates = identify(probabilities, step, argmax=probe.argmax(step, n_steps), noise=noise)
+        bits = surprisal(probabilities, candidates)
+        perturbation = path_temperature[step] * gumbel(noise.path(step, n_positions).to(device))
+        confidence = (perturbation - math.log(2.0) * bits).masked_fill(~masked, -torch.inf)
+        commit = _largest(confidence, n_masked - n_left)
+        tokens = torch.where(commit, candidates, tokens)
+        surprisals = torch.where(commit, bits, surprisals)
+        entropies = torch.where(commit, entropy(probabilities), entropies)
+        step_of = step_of.masked_fill(commit, step)
+        masked = masked & ~commit
+        n_masked = n_left
+    return Trace(tokens, surprisals, entropies, token_step=step_of)
+
+
+def _largest(confidence: Tensor, n: int) -> Tensor:
+    """The `n` positions of highest confidence in each row, as a mask; refuses what has no order."""
+    if confidence.isnan().any():
+        raise FloatingPointError("a confidence is NaN: the logits or the noise of this step are broken.")
+    order = confidence.argsort(dim=-1, descending=True, stable=True)
+    return torch.zeros_like(confidence, dtype=torch.bool).scatter(-1, order[:, :n], True)

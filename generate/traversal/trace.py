@@ -1,0 +1,26 @@
+"""What a traversal returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Tokens of a batch and how they came about, in bits.
+
+    `tokens`, `token_surprisal`, `token_entropy` and `token_step` are (sample, position), positions in raster
+    order; `path_surprisal` is (sample, step). `token_surprisal` is -log2 p of the token in the law it was drawn
+    from, and `token_entropy` the entropy of that law, both before argmax collapses it and after the codebook is
+    restricted. `token_step` is the step of the position's last change; None where the order is fixed.
+    `path_surprisal` is -log2 q(S_t | s_t) of the positions changed at a step; None where it has no closed form
+    or the order is fixed (then it is zero).
+    """
+
+    tokens: Tensor
+    token_surprisal: Tensor
+    token_entropy: Tensor
+    token_step: Tensor | None = None
+    path_surprisal: Tensor | None = None

@@ -1,0 +1,210 @@
+"""The store: its variables, `run.json`, and the ledger record of one block.
+
+RUN/run.json                                           identity and configuration, written last by `create`
+RUN/data.zarr/<model>/<experiment>/                    one labelled Dataset each, Zarr v3
+RUN/ledger/<model>/<experiment>/c<cond>-b<block>.json  one record per finished block; the authority
+RUN/claims/..., RUN/failed/...                         blocks in progress, blocks that failed
+RUN/calibration/<model>.json                           code usage behind the codebook subsets
+RUN/results/                                           written by `ibstats`, never by `generate`
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.provenance import Hardware, ModelIdentity, Software
+from schemas.study import Prompt, Strict, Study
+
+SCHEMA = "ibstats-samples"
+VERSION = "1.0"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One array of an experiment's Dataset."""
+
+    dims: tuple[str, ...]
+    dtype: str
+    units: str
+    long_name: str
+    fill: int | float | bool | str
+    optional: bool = False
+    per_block: bool = False
+    """Written block by block; the others are written once by `create`."""
+
+
+_SAMPLE = ("condition", "prompt", "sample")
+_TOKEN = (*_SAMPLE, "row", "col")
+
+VARIABLES: dict[str, Variable] = {
+    "image": Variable(
+        (*_SAMPLE, "y", "x", "channel"),
+        "uint8",
+        "1",
+        "decoded image, 8-bit RGB",
+        0,
+        optional=True,
+        per_block=True,
+    ),
+    "tokens": Variable(
+        _TOKEN, "uint16", "1", "code of each grid position", 65535, per_block=True
+    ),  # uint32 with fill 2**32 - 1 where the codebook has more than 65535 entries
+    "token_surprisal": Variable(
+        _TOKEN,
+        "float32",
+        "bit",
+        "-log2 p of the token, in the law it was drawn from before argmax",
+        float("nan"),
+        per_block=True,
+    ),
+    "token_entropy": Variable(
+        _TOKEN,
+        "float32",
+        "bit",
+        "entropy of the law the token was drawn from, before argmax",
+        float("nan"),
+        per_block=True,
+    ),
+    "token_step": Variable(
+        _TOKEN,
+        "uint16",
+        "1",
+        "step of the last change of the position (absent where the order is fixed)",
+        65535,
+        optional=True,
+        per_block=True,
+    ),
+    "path_surprisal": Variable(
+        (*_SAMPLE, "step"),
+        "float32",
+        "bit",
+        "-log2 q(S_t | s_t) of the positions changed at each step",
+        float("nan"),
+        optional=True,
+        per_block=True,
+    ),
+    "complete": Variable(
+        ("condition", "prompt"),
+        "bool",
+        "1",
+        "block committed (a copy of the ledger, never the authority)",
+        False,
+        per_block=True,
+    ),
+    "text_index": Variable(_SAMPLE, "int32", "1", "row of `text` given to the model", -1),
+    "path_key": Variable(_SAMPLE, "uint64", "1", "Philox key of the path noise", 0),
+    "execution_key": Variable(_SAMPLE, "uint64", "1", "Philox key of the execution noise", 0),
+    "codebook_keep": Variable(("condition", "code"), "bool", "1", "codes the condition may use", True),
+    "calibration_count": Variable(("code",), "int64", "1", "uses of the code on the calibration prompts", 0),
+}
+"""Data variables by name."""
+
+COORDINATES: dict[str, Variable] = {
+    "condition": Variable(("condition",), "string", "1", "name of the condition", ""),
+    "sampling": Variable(("condition",), "string", "1", "argmax or stochastic", ""),
+    "prompt_type": Variable(("condition",), "string", "1", "original or paraphrase", ""),
+    "codebook": Variable(("condition",), "string", "1", "subset or full", ""),
+    "keep_ratio": Variable(("condition",), "float64", "1", "share of the codebook kept", 1.0),
+    "subset_method": Variable(("condition",), "string", "1", "how kept codes were chosen, empty for full", ""),
+    "argmax_window": Variable(("condition",), "string", "1", "share of the steps under argmax, 'from:to'", ""),
+    "paraphrase_length": Variable(("condition",), "string", "1", "length class of the paraphrases", ""),
+    "prompt": Variable(("prompt",), "string", "1", "prompt id", ""),
+    "prompt_attributes": Variable(("prompt",), "string", "1", "asserted attributes as JSON, '{}' if unknown", "{}"),
+    "text": Variable(("text",), "string", "1", "prompt or paraphrase", ""),
+    "text_prompt": Variable(("text",), "int32", "1", "index of the prompt the text belongs to", -1),
+    "text_kind": Variable(("text",), "string", "1", "original, short, medium or long", ""),
+}
+"""Coordinates by name. Dims without one here (`sample row col step code y x channel`) are positions from 0."""
+
+
+def token_dtype(codebook_size: int) -> tuple[str, int]:
+    """dtype of `tokens` and its fill, which is never a legal token."""
+    return ("uint16", 2**16 - 1) if codebook_size <= 2**16 - 1 else ("uint32", 2**32 - 1)
+
+
+def block_name(condition: int, block: int) -> str:
+    """Name of a block in ledger, claims and failures."""
+    return f"c{condition:04d}-b{block:06d}"
+
+
+class StoredObject(Strict):
+    """One stored file of a block; `key` is relative to `data.zarr`."""
+
+    key: str
+    bytes: int
+    sha256: str
+
+
+class BlockRecord(Strict):
+    """The commit of one block: one condition x prompts `[prompt_start, prompt_stop)` x all samples."""
+
+    schema_version: str = VERSION
+    run_id: str
+    config_sha256: str
+    model: str
+    experiment: str
+    condition: int
+    block: int
+    prompt_start: int
+    prompt_stop: int
+    objects: list[StoredObject]
+    content_sha256: str
+    """Digest of the decoded arrays: equal for equal samples, whoever made them and when."""
+    attempt: str
+    started: str
+    finished: str
+    software: Software
+    hardware: Hardware
+
+
+class FailureRecord(Strict):
+    """A block that could not be made."""
+
+    schema_version: str = VERSION
+    model: str
+    experiment: str
+    condition: int
+    block: int
+    attempts: int
+    error: str
+    traceback: str
+    host: str
+    time: str
+
+
+class ExperimentPlan(Strict):
+    """Shape of one Dataset and of its blocks."""
+
+    conditions: list[str]
+    n_prompts: int
+    n_samples: int
+    block_prompts: int
+
+
+class RunRecord(Strict):
+    """`run.json`: what the run is. Never changes after `create`."""
+
+    schema_name: Literal["ibstats-samples"] = "ibstats-samples"
+    schema_version: str = VERSION
+    run_id: str
+    created: str
+    study: Study
+    prompts: list[Prompt]
+    prompts_sha256: str
+    models: dict[str, ModelIdentity]
+    experiments: dict[str, ExperimentPlan]
+    calibration_sha256: dict[str, str]
+    """Digest of the code counts per model."""
+    config_sha256: str
+    """Digest of study, prompts, models and calibration: two runs with the same one hold the same samples."""
+    software: Software
+    hardware: Hardware
+
+
+def snapshot_digest(records: Iterable[BlockRecord]) -> str:
+    """sha256 over the content of the given blocks, whatever their order: the version pin of an analysis."""
+    lines = sorted(f"{r.model}/{r.experiment}/{block_name(r.condition, r.block)} {r.content_sha256}\n" for r in records)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,0 +1,100 @@
+"""The study file: what a user asks for, and the prompt records a study may read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Version = Literal["1.0"]
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+Ratio = Annotated[float, Field(gt=0, le=1)]
+SubsetMethod = Literal["drop_least_frequent", "drop_most_frequent", "drop_random"]
+LengthClass = Literal["short", "medium", "long"]
+ParaphraseLength = Literal["short", "medium", "long", "mixed"]
+
+
+class Strict(BaseModel):
+    """Refuses unknown keys, so that a misspelt setting is never silently ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Paraphrases(Strict):
+    """Texts of one meaning, by length class."""
+
+    short: list[Text] = []
+    medium: list[Text] = []
+    long: list[Text] = []
+
+
+class Prompt(Strict):
+    """One base prompt, one line of a prompt file."""
+
+    id: Name
+    text: Text
+    paraphrases: Paraphrases = Paraphrases()
+    attributes: dict[str, str] = Field(
+        default={}, description="What the text asserts, where it is known exactly (reference trio)."
+    )
+
+
+class ModelChoice(Strict):
+    """A model by name, with its sampling settings."""
+
+    model: str = Field(description="A known name, or 'package.module:Class' for a model of your own.")
+    label: Name | None = Field(default=None, description="Name in the store; defaults to the model's.")
+    options: dict[str, Any] = Field(default={}, description="Sampling settings; unnamed ones keep the default.")
+
+
+class PromptSource(Strict):
+    """Where prompts come from: the trio's grammar, or a JSONL file of prompt records."""
+
+    source: str = Field(default="trio", description="'trio', or the path of a .jsonl file.")
+    n: int | None = Field(default=None, ge=1, description="How many of them; default all (100 of the trio's).")
+
+
+class Calibration(PromptSource):
+    """Prompts on which code usage is counted; disjoint from the study's."""
+
+    n: int | None = Field(default=48, ge=1)
+    samples: int = Field(default=4, ge=1)
+
+
+class Factorial(Strict):
+    """The 2x2x2: sampling x wording x codebook (paper section 3.4)."""
+
+    kind: Literal["factorial"] = "factorial"
+    keep_ratio: Ratio = Field(default=0.5, description="Share of the codebook kept under the subset probe.")
+    subset_method: SubsetMethod = "drop_least_frequent"
+    paraphrases: int = Field(default=5, ge=2, description="Paraphrases a prompt's samples are spread over.")
+    paraphrase_length: ParaphraseLength = "mixed"
+
+
+Experiment = Factorial
+
+
+class Study(Strict):
+    """A whole study, one YAML file."""
+
+    schema_version: Version = "1.0"
+    name: Name
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    models: list[ModelChoice] = Field(min_length=1)
+    prompts: PromptSource = PromptSource()
+    calibration: Calibration = Calibration()
+    samples: int = Field(ge=2, description="Images per prompt and condition; pairs need at least two.")
+    experiments: dict[Name, Experiment] = Field(default={"factorial": Factorial()}, min_length=1)
+    images: bool = Field(default=True, description="Store images; tokens are always stored.")
+    batch_size: int = Field(default=64, ge=1, description="Samples per forward; fixed for the whole run.")
+    block_prompts: int | None = Field(default=None, ge=1, description="Prompts per block; default near 256 images.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_bare_model_names(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("models"), list):
+            models = [{"model": m} if isinstance(m, str) else m for m in data["models"]]
+            return {**data, "models": models}
+        return data
