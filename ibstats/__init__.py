@@ -1,0 +1,1 @@
+"""Statistics of where the diversity of discrete-latent image generators comes from."""

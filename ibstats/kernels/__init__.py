@@ -1,0 +1,5 @@
+"""Array kernels on NumPy and SciPy alone: arrays in, arrays out, no labels, no files."""
+
+from ibstats.kernels import entropy, factorial, pairs, resampling
+
+__all__ = ["entropy", "factorial", "pairs", "resampling"]

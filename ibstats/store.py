@@ -1,0 +1,293 @@
+"""Open, validate and read a run directory. The ledger is the authority; `data.zarr` is read with xarray."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from ibstats.errors import (
+    CorruptBlock,
+    CorruptStore,
+    ForeignStore,
+    IbstatsError,
+    IncompleteStore,
+    NotAStore,
+    StoreContractError,
+    StoreNotFound,
+    UnsupportedVersion,
+    unknown,
+)
+from ibstats.kernels.factorial import FACTORS
+from ibstats.variables import CELLS, LEVELS
+
+if TYPE_CHECKING:
+    from schemas.provenance import ModelIdentity
+    from schemas.store import BlockRecord, RunRecord
+
+
+@dataclass(frozen=True)
+class Store:
+    """A finished or growing run, read-only. Made by `open_store`."""
+
+    path: Path
+    run: RunRecord
+    records: dict[tuple[str, str], tuple[BlockRecord, ...]]
+    """Committed blocks per (model, experiment)."""
+
+    def models(self) -> list[str]:
+        """Names of the models."""
+        return list(self.run.models)
+
+    def experiments(self) -> list[str]:
+        """Names of the experiments; every model has them all."""
+        return list(self.run.experiments)
+
+    def identity(self, model: str) -> ModelIdentity:
+        """What fixes the law of a model's samples."""
+        if model not in self.run.models:
+            raise unknown("model", model, self.run.models)
+        return self.run.models[model]
+
+    def complete(self, model: str, experiment: str = "factorial") -> xr.DataArray:
+        """Which (condition, prompt) the ledger holds."""
+        plan = self._plan(model, experiment)
+        done = np.zeros((len(plan.conditions), plan.n_prompts), dtype=bool)
+        for record in self.records.get((model, experiment), ()):
+            done[record.condition, record.prompt_start : record.prompt_stop] = True
+        prompts = [prompt.id for prompt in self.run.prompts][: plan.n_prompts]
+        return xr.DataArray(
+            done, dims=("condition", "prompt"), coords={"condition": plan.conditions, "prompt": prompts}
+        )
+
+    def snapshot(self, model: str | None = None, experiment: str | None = None) -> str:
+        """Digest of the committed blocks, of the whole run or a part of it: the version pin of a result."""
+        from schemas.store import snapshot_digest
+
+        return snapshot_digest(
+            record
+            for (m, e), records in self.records.items()
+            if model in (None, m) and experiment in (None, e)
+            for record in records
+        )
+
+    def dataset(self, model: str, experiment: str = "factorial", *, allow_partial: bool = False) -> xr.Dataset:
+        """One experiment of one model, lazily loaded, restricted to prompts that are complete in every condition.
+
+        Raises IncompleteStore when some are not, unless `allow_partial`.
+        """
+        done = self.complete(model, experiment)
+        whole = done.all("condition").values
+        if not whole.all() and (not allow_partial or not whole.any()):
+            missing = [str(name) for name in done.condition.values[~done.all("prompt").values]]
+            raise IncompleteStore(
+                f"'{model}/{experiment}' has {whole.sum()} of {whole.size} prompts complete; blocks are missing in "
+                f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; finish the run with `ibgenerate run`"
+                + (", or pass allow_partial (--allow-partial) to use complete prompts only" if whole.any() else "")
+            )
+        for record in self.records[model, experiment]:
+            self._check_objects(record)
+        dataset = xr.open_zarr(
+            self.path / "data.zarr", group=f"{model}/{experiment}", consolidated=False, chunks=None
+        )
+        from schemas.store import COORDINATES
+
+        dataset = dataset.set_coords([name for name in COORDINATES if name in dataset])
+        return dataset if whole.all() else dataset.isel(prompt=np.flatnonzero(whole))
+
+    def factorial(
+        self, model: str, variable: str, experiment: str = "factorial", *, allow_partial: bool = False
+    ) -> xr.DataArray:
+        """One variable of the 2x2x2 as (prompt, sampling, prompt_type, codebook, ...), levels low then high."""
+        dataset = self.dataset(model, experiment, allow_partial=allow_partial)
+        if variable not in dataset:
+            raise unknown("variable", variable, [str(name) for name in dataset.data_vars])
+        return by_factor(dataset[variable])
+
+    def verify(self) -> Iterator[tuple[str, str | None]]:
+        """Check every stored object of every record against the ledger: (object, problem or None) one by one."""
+        for records in self.records.values():
+            for record in records:
+                for stored in record.objects:
+                    file = self.path / "data.zarr" / stored.key
+                    if not file.is_file():
+                        yield stored.key, "missing"
+                    elif file.stat().st_size != stored.bytes:
+                        yield stored.key, f"{file.stat().st_size} bytes, the ledger says {stored.bytes}"
+                    elif _sha256(file) != stored.sha256:
+                        yield stored.key, "content differs from the ledger"
+                    else:
+                        yield stored.key, None
+
+    def _plan(self, model: str, experiment: str) -> Any:
+        self.identity(model)
+        if experiment not in self.run.experiments:
+            raise unknown("experiment", experiment, self.run.experiments)
+        return self.run.experiments[experiment]
+
+    def _check_objects(self, record: BlockRecord) -> None:
+        """A missing or empty object would read as fill values without an error, so look before reading."""
+        for stored in record.objects:
+            file = self.path / "data.zarr" / stored.key
+            size = file.stat().st_size if file.is_file() else None
+            if size != stored.bytes:
+                seen = "missing" if size is None else f"{size} bytes long"
+                raise CorruptBlock(
+                    f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} bytes; "
+                    "run `ibgenerate verify --repair` and resume"
+                )
+
+
+def by_factor(array: xr.DataArray) -> xr.DataArray:
+    """(condition, prompt, ...) -> (prompt, sampling, prompt_type, codebook, ...) for the eight cells of the design."""
+    labels = list(
+        zip(*(np.asarray(array[f].values, dtype=object) for f in FACTORS), strict=True)
+    )
+    positions = []
+    for cell in CELLS:
+        found = [i for i, label in enumerate(labels) if label == tuple(cell)]
+        if len(found) != 1:
+            raise StoreContractError(
+                f"cell {'/'.join(cell)} stands {len(found)} times among the conditions, but the 2x2x2 needs it once; "
+                "is this experiment a factorial?"
+            )
+        positions += found
+    rest = [dim for dim in array.dims if dim not in ("condition", "prompt")]
+    ordered = array.isel(condition=positions).transpose("condition", "prompt", *rest)
+    dims = ("prompt", *FACTORS, *rest)
+    values = np.moveaxis(ordered.values.reshape((2,) * len(FACTORS) + ordered.shape[1:]), len(FACTORS), 0)
+    coords: dict[str, Any] = {factor: list(levels) for factor, levels in LEVELS.items()}
+    coords |= {str(dim): array[dim].values for dim in ("prompt", *rest) if dim in array.coords}
+    return xr.DataArray(values, dims=dims, coords=coords, name=array.name, attrs=array.attrs)
+
+
+def open_store(path: str | Path) -> Store:
+    """Open a run directory written by `ibgenerate`; validates identity, versions, metadata and ledger."""
+    root = Path(path)
+    if not root.exists():
+        raise StoreNotFound(f"no such run: '{root}'; give the directory that `ibgenerate run --out` made")
+    run = _read_run(root)
+    _check_arrays(root, run)
+    return Store(root, run, _read_ledger(root, run))
+
+
+def _read_json(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CorruptStore(f"'{file}' is not valid JSON ({error}); restore it or run the study again") from None
+
+
+def _read_run(root: Path) -> RunRecord:
+    from pydantic import ValidationError
+
+    from schemas.store import SCHEMA, VERSION, RunRecord
+
+    file = root / "run.json"
+    if not file.is_file():
+        raise NotAStore(f"'{root}' has no run.json: not a run, or its creation did not finish; run `ibgenerate run` again")
+    data = _read_json(file)
+    if not isinstance(data, dict) or data.get("schema_name") != SCHEMA:
+        seen = data.get("schema_name") if isinstance(data, dict) else type(data).__name__
+        raise ForeignStore(f"'{file}' has schema_name {seen!r}, but this program reads {SCHEMA!r}")
+    version, ours = _version(data.get("schema_version"), file), _version(VERSION, file)
+    if version[0] != ours[0]:
+        repair = "upgrade ibstats" if version[0] > ours[0] else "migrate the store"
+        raise UnsupportedVersion(f"'{file}' has schema version {data['schema_version']}, but this program reads {VERSION}; {repair}")
+    newer = version[1] > ours[1]
+    if newer:
+        warnings.warn(f"store schema {data['schema_version']} is newer than {VERSION}: unknown keys are ignored", stacklevel=3)
+    try:
+        return RunRecord.model_validate(data, extra="ignore" if newer else None)
+    except ValidationError as error:
+        raise CorruptStore(f"'{file}' does not follow its schema: {_first(error)}") from None
+
+
+def _version(text: object, file: Path) -> tuple[int, int]:
+    try:
+        major, minor = (int(part) for part in str(text).split("."))
+    except ValueError:
+        raise CorruptStore(f"'{file}' has schema version {text!r}, but it must read like '1.0'") from None
+    return major, minor
+
+
+def _first(error: Any) -> str:
+    """First problem of a pydantic error, in one line."""
+    detail = error.errors()[0]
+    return f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
+
+
+def _check_arrays(root: Path, run: RunRecord) -> None:
+    """Every required variable exists with its dims and dtype; a vanished array would else be dropped in silence."""
+    from schemas.store import COORDINATES, VARIABLES, token_dtype
+
+    group = root / "data.zarr"
+    if not (group / "zarr.json").is_file():
+        old = any((group / name).exists() for name in (".zgroup", ".zattrs"))
+        raise StoreContractError(
+            f"'{group}' {'is Zarr format 2' if old else 'has no zarr.json'}, but this program reads Zarr format 3"
+        )
+    if _read_json(group / "zarr.json").get("zarr_format") != 3:
+        raise StoreContractError(f"'{group}' is not Zarr format 3, the only one this program reads")
+    for model, identity in run.models.items():
+        dtype, _ = token_dtype(identity.codebook_size)
+        for experiment in run.experiments:
+            for name, variable in (VARIABLES | COORDINATES).items():
+                file = group / model / experiment / name / "zarr.json"
+                if not file.is_file():
+                    if variable.optional:
+                        continue
+                    raise StoreContractError(f"variable '{name}' of '{model}/{experiment}' is missing; run the study again")
+                meta = _read_json(file)
+                dims = tuple(meta.get("dimension_names") or ())
+                expected = dtype if name == "tokens" else variable.dtype
+                if dims != variable.dims or meta.get("data_type") != expected:
+                    raise StoreContractError(
+                        f"'{name}' of '{model}/{experiment}' is {meta.get('data_type')} over {dims}, "
+                        f"but the contract says {expected} over {variable.dims}"
+                    )
+
+
+def _read_ledger(root: Path, run: RunRecord) -> dict[tuple[str, str], tuple[BlockRecord, ...]]:
+    from pydantic import ValidationError
+
+    from schemas.store import BlockRecord
+
+    records: dict[tuple[str, str], tuple[BlockRecord, ...]] = {}
+    for model in run.models:
+        for experiment in run.experiments:
+            blocks = []
+            for file in sorted((root / "ledger" / model / experiment).glob("*.json")):
+                try:
+                    record = BlockRecord.model_validate(_read_json(file))
+                except ValidationError as error:
+                    raise CorruptStore(f"ledger record '{file}' does not follow its schema: {_first(error)}") from None
+                if record.config_sha256 != run.config_sha256:
+                    raise StoreContractError(
+                        f"ledger record '{file}' belongs to config {record.config_sha256[:12]}, but the run is "
+                        f"{run.config_sha256[:12]}; two runs were mixed in one directory"
+                    )
+                blocks.append(record)
+            records[model, experiment] = tuple(blocks)
+    return records
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def check_sample_count(n_samples: int, minimum: int = 2) -> None:
+    """Pairs need at least two images."""
+    if n_samples < minimum:
+        raise IbstatsError(f"{n_samples} sample(s) per prompt and condition, but a pair needs at least {minimum}")
+
+
+__all__: Sequence[str] = ("Store", "by_factor", "open_store")

@@ -1,0 +1,69 @@
+"""The words of an analysis: factors, levels, cells, and what every computed quantity means.
+
+The variables of the store itself are defined in `schemas.store`.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import NamedTuple
+
+from ibstats.kernels.factorial import FACTORS
+
+LEVELS: dict[str, tuple[str, str]] = {
+    "sampling": ("argmax", "stochastic"),
+    "prompt_type": ("original", "paraphrase"),
+    "codebook": ("subset", "full"),
+}
+"""Levels of each factor, low then high."""
+
+REFERENCE = {"sampling": "stochastic", "prompt_type": "original", "codebook": "full"}
+"""The cell without intervention: every probe is compared with it (paper, Fig. 2)."""
+
+PROBES: dict[str, dict[str, str]] = {
+    "argmax": {"sampling": "argmax"},
+    "subset": {"codebook": "subset"},
+    "paraphrase": {"prompt_type": "paraphrase"},
+}
+"""The three interventions, as what each changes in the reference cell."""
+
+
+class Cell(NamedTuple):
+    """One of the eight conditions."""
+
+    sampling: str
+    prompt_type: str
+    codebook: str
+
+
+CELLS: tuple[Cell, ...] = tuple(Cell(*levels) for levels in product(*(LEVELS[f] for f in FACTORS)))
+"""The eight cells in C order: all-low first, all-high last."""
+
+
+class Quantity(NamedTuple):
+    """Meaning of a computed number. More diverse is always larger."""
+
+    long_name: str
+    units: str
+
+
+DISTANCES: dict[str, Quantity] = {
+    "pixel_cosine_distance": Quantity("pixel cosine distance, 1 - cos", "1"),
+    "ssim_dissimilarity": Quantity("structural dissimilarity, 1 - SSIM", "1"),
+    "reference_distance": Quantity("reference-network feature distance", "1"),
+    "lpips_alex_distance": Quantity("LPIPS distance (AlexNet, v0.1)", "1"),
+    "lpips_vgg_distance": Quantity("LPIPS distance (VGG-16, v0.1)", "1"),
+    "lpips_squeeze_distance": Quantity("LPIPS distance (SqueezeNet, v0.1)", "1"),
+}
+"""Image distances by name."""
+
+INFORMATION: dict[str, Quantity] = {
+    "codebook_entropy": Quantity("codebook entropy H(Z) per token", "bit"),
+    "conditional_entropy": Quantity("codebook entropy given the prompt H(Z|X) per token", "bit"),
+    "mutual_information": Quantity("mutual information of prompt and code I(X;Z) per token", "bit"),
+    "perplexity": Quantity("codebook perplexity 2^H(Z)", "1"),
+    "utilisation": Quantity("share of the codebook seen", "1"),
+    "coverage": Quantity("Good-Turing coverage of the pooled codes", "1"),
+    "coverage_per_prompt": Quantity("Good-Turing coverage of one prompt's codes, mean", "1"),
+}
+"""Codebook quantities by name."""
