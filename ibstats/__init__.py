@@ -1,1 +1,16 @@
-"""Statistics of where the diversity of discrete-latent image generators comes from."""
+"""Statistics of where the diversity of discrete-latent image generators comes from.
+
+    store = ibstats.open_store("runs/demo")
+    tree = ibstats.analyse(store)
+
+Kernels on plain arrays are in `ibstats.kernels`, labelled statistics in the modules beside it.
+"""
+
+__version__ = "0.1.0"
+
+from ibstats import kernels, significance
+from ibstats.analysis import Config, analyse
+from ibstats.errors import IbstatsError
+from ibstats.store import Store, open_store
+
+__all__ = ["Config", "IbstatsError", "Store", "__version__", "analyse", "kernels", "open_store", "significance"]

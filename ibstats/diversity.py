@@ -11,12 +11,13 @@ from ibstats.kernels import pairs
 
 def mean_pairwise(distance: xr.DataArray) -> xr.DataArray:
     """Mean distance over unordered pairs of images, for each prompt and condition."""
-    return xr.apply_ufunc(
+    mean: xr.DataArray = xr.apply_ufunc(
         pairs.mean_upper_triangle,
         distance,
         input_core_dims=[["sample", "sample_other"]],
         keep_attrs=True,
     )
+    return mean
 
 
 def effective_number(measured: xr.Dataset, q: float = 1) -> xr.DataArray:
@@ -26,9 +27,10 @@ def effective_number(measured: xr.Dataset, q: float = 1) -> xr.DataArray:
     """
     if bool(np.isnan(measured["squared_norm"]).all()):
         raise IbstatsError("this metric is not the distance of an embedding, so it has no Vendi score")
-    return xr.apply_ufunc(
+    number: xr.DataArray = xr.apply_ufunc(
         lambda distance, norm: pairs.vendi(pairs.cosine_similarity(distance, norm), q=q),
         measured["distance"],
         measured["squared_norm"],
         input_core_dims=[["sample", "sample_other"], ["sample"]],
-    ).assign_attrs(units="1", long_name=f"effective number of distinct images, order {q:g}")
+    )
+    return number.assign_attrs(units="1", long_name=f"effective number of distinct images, order {q:g}")

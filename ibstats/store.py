@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +94,7 @@ class Store:
             )
         for record in self.records[model, experiment]:
             self._check_objects(record)
-        dataset = xr.open_zarr(
+        dataset: xr.Dataset = xr.open_zarr(
             self.path / "data.zarr", group=f"{model}/{experiment}", consolidated=False, chunks=None
         )
         from schemas.store import COORDINATES
@@ -147,9 +147,7 @@ class Store:
 
 def by_factor(array: xr.DataArray) -> xr.DataArray:
     """(condition, prompt, ...) -> (prompt, sampling, prompt_type, codebook, ...) for the eight cells of the design."""
-    labels = list(
-        zip(*(np.asarray(array[f].values, dtype=object) for f in FACTORS), strict=True)
-    )
+    labels = list(zip(*(np.asarray(array[f].values, dtype=object) for f in FACTORS), strict=True))
     positions = []
     for cell in CELLS:
         found = [i for i, label in enumerate(labels) if label == tuple(cell)]
@@ -192,7 +190,9 @@ def _read_run(root: Path) -> RunRecord:
 
     file = root / "run.json"
     if not file.is_file():
-        raise NotAStore(f"'{root}' has no run.json: not a run, or its creation did not finish; run `ibgenerate run` again")
+        raise NotAStore(
+            f"'{root}' has no run.json: not a run, or its creation did not finish; run `ibgenerate run` again"
+        )
     data = _read_json(file)
     if not isinstance(data, dict) or data.get("schema_name") != SCHEMA:
         seen = data.get("schema_name") if isinstance(data, dict) else type(data).__name__
@@ -200,10 +200,14 @@ def _read_run(root: Path) -> RunRecord:
     version, ours = _version(data.get("schema_version"), file), _version(VERSION, file)
     if version[0] != ours[0]:
         repair = "upgrade ibstats" if version[0] > ours[0] else "migrate the store"
-        raise UnsupportedVersion(f"'{file}' has schema version {data['schema_version']}, but this program reads {VERSION}; {repair}")
+        raise UnsupportedVersion(
+            f"'{file}' has schema version {data['schema_version']}, but this program reads {VERSION}; {repair}"
+        )
     newer = version[1] > ours[1]
     if newer:
-        warnings.warn(f"store schema {data['schema_version']} is newer than {VERSION}: unknown keys are ignored", stacklevel=3)
+        warnings.warn(
+            f"store schema {data['schema_version']} is newer than {VERSION}: unknown keys are ignored", stacklevel=3
+        )
     try:
         return RunRecord.model_validate(data, extra="ignore" if newer else None)
     except ValidationError as error:
@@ -244,7 +248,9 @@ def _check_arrays(root: Path, run: RunRecord) -> None:
                 if not file.is_file():
                     if variable.optional:
                         continue
-                    raise StoreContractError(f"variable '{name}' of '{model}/{experiment}' is missing; run the study again")
+                    raise StoreContractError(
+                        f"variable '{name}' of '{model}/{experiment}' is missing; run the study again"
+                    )
                 meta = _read_json(file)
                 dims = tuple(meta.get("dimension_names") or ())
                 expected = dtype if name == "tokens" else variable.dtype
@@ -279,6 +285,31 @@ def _read_ledger(root: Path, run: RunRecord) -> dict[tuple[str, str], tuple[Bloc
     return records
 
 
+def write_tree(tree: xr.DataTree, path: Path) -> None:
+    """Write the tree of an analysis as Zarr, replacing what stands there; strings of variable length only."""
+    import shutil
+
+    def portable(dataset: xr.Dataset) -> xr.Dataset:
+        texts = {
+            name: variable.astype(object) for name, variable in dataset.variables.items() if variable.dtype.kind in "UT"
+        }
+        return dataset.assign_coords({n: v for n, v in texts.items() if n in dataset.coords}).assign(
+            {n: v for n, v in texts.items() if n not in dataset.coords}
+        )
+
+    temporary = path.with_name(f".{path.name}.partial")
+    shutil.rmtree(temporary, ignore_errors=True)
+    tree.map_over_datasets(portable).to_zarr(temporary, consolidated=False, zarr_format=3)
+    shutil.rmtree(path, ignore_errors=True)
+    temporary.rename(path)
+
+
+def read_tree(path: Path) -> xr.DataTree:
+    """The tree of an analysis, loaded."""
+    tree: xr.DataTree = xr.open_datatree(path, engine="zarr", consolidated=False, chunks=None).load()
+    return tree
+
+
 def _sha256(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -288,6 +319,3 @@ def check_sample_count(n_samples: int, minimum: int = 2) -> None:
     """Pairs need at least two images."""
     if n_samples < minimum:
         raise IbstatsError(f"{n_samples} sample(s) per prompt and condition, but a pair needs at least {minimum}")
-
-
-__all__: Sequence[str] = ("Store", "by_factor", "open_store")

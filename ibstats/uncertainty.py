@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -16,7 +16,7 @@ from ibstats.kernels import resampling
 class Resampling:
     """How intervals are made. `method="auto"` is studentized below 50 prompts, else BCa."""
 
-    method: str = "auto"
+    method: resampling.Method | Literal["auto"] = "auto"
     level: float = 0.95
     n_resamples: int = 5000
     seed: int = 0
@@ -25,7 +25,7 @@ class Resampling:
         if self.method not in ("auto", *resampling.METHODS):
             raise unknown("interval method", self.method, ("auto", *resampling.METHODS))
 
-    def resolved(self, n_prompts: int) -> str:
+    def resolved(self, n_prompts: int) -> resampling.Method:
         """The method used with that many prompts."""
         return resampling.default_method(n_prompts) if self.method == "auto" else self.method
 
@@ -33,8 +33,8 @@ class Resampling:
 def mean_interval(values: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Mean over `prompt` with its interval: `estimate`, `low`, `high`, `degenerate`, over the other dims.
 
-    Identical values (argmax of a model without path noise) have no sampling variation: the interval is the value itself,
-    marked `degenerate`. The method, level, resamples, seed and n stand in the attributes.
+    Identical values (argmax of a model without path noise) have no sampling variation: the interval is the value
+    itself, marked `degenerate`. The method, level, resamples, seed and n stand in the attributes.
     """
     x = values.transpose("prompt", ...)
     n = x.sizes["prompt"]
@@ -42,7 +42,11 @@ def mean_interval(values: xr.DataArray, how: Resampling) -> xr.Dataset:
         raise IbstatsError(f"{n} prompt is not enough for an interval over prompts; analyse a store with two or more")
     method = how.resolved(n)
     low, high = resampling.bootstrap_mean(
-        x.values, method=method, n_resamples=how.n_resamples, level=how.level, rng=np.random.default_rng(how.seed)  # type: ignore[arg-type]
+        x.values,
+        method=method,
+        n_resamples=how.n_resamples,
+        level=how.level,
+        rng=np.random.default_rng(how.seed),
     )
     dims = x.dims[1:]
     coords = {name: c for name, c in x.coords.items() if "prompt" not in c.dims}

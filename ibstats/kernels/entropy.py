@@ -18,6 +18,9 @@ from ibstats.errors import IbstatsError, unknown
 
 Array = NDArray[np.float64]
 
+_NODE, _WEIGHT = (0.5 * (v + shift) for v, shift in zip(np.polynomial.legendre.leggauss(32), (1, 0), strict=True))
+"""Gauss-Legendre rule on [0, 1]."""
+
 
 class Multiplicities(NamedTuple):
     """`number[j]` codes were seen `value[j]` times each; zero counts are left out."""
@@ -29,6 +32,7 @@ class Multiplicities(NamedTuple):
 
     @property
     def seen(self) -> float:
+        """Number of different codes seen."""
         return float(self.number.sum())
 
     def seen_exactly(self, times: int) -> float:
@@ -97,10 +101,7 @@ def chao_wang_jost(m: Multiplicities) -> float:
     curve = (m.number * m.value / n * (digamma(n) - digamma(m.value))).sum()
     if f1 == 0:
         return float(curve)
-    if f2 > 0:
-        A = 2 * f2 / ((n - 1) * f1 + 2 * f2)
-    else:
-        A = 2 / ((n - 1) * (f1 - 1) + 2)
+    A = 2 * f2 / ((n - 1) * f1 + 2 * f2) if f2 > 0 else 2 / ((n - 1) * (f1 - 1) + 2)
     return float(curve + f1 / n * unseen_tail(n, A))
 
 
@@ -115,9 +116,7 @@ def unseen_tail(n: float, A: float) -> float:
         return 0.0
     if (n - 1) * A > 1:
         return (1 - A) / n * _beta_fraction(n, 1 - A)
-    node, weight = np.polynomial.legendre.leggauss(32)
-    y = 0.5 * (node + 1)
-    smooth = 0.5 * (weight * -np.expm1((n - 1) * np.log1p(-A * y)) / y).sum()
+    smooth = (_WEIGHT * -np.expm1((n - 1) * np.log1p(-A * _NODE)) / _NODE).sum()
     tail = -np.log(A) - digamma(n) - np.euler_gamma + smooth
     return float(np.exp(-(n - 1) * np.log1p(-A)) * tail)
 

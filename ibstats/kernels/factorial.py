@@ -75,7 +75,7 @@ def contrasts(y: ArrayLike) -> Array:
     simple effects; and so on (product of +-1 codes, divided by 2^(k-1)).
     """
     cells, k = _cells(y, leading=1)
-    return cells @ contrast_matrix(k)
+    return np.asarray(cells @ contrast_matrix(k))
 
 
 def rm_anova(y: ArrayLike, factors: tuple[str, ...] | None = None) -> dict[str, Anova]:
@@ -124,13 +124,13 @@ def attribution_matrix(k: int, effects: str) -> Array:
         return np.stack([dividend[:, (order == 1) & (levels[:, i] == 1)].sum(axis=1) for i in range(k)], axis=1)
     if effects == "shapley":
         share = levels / np.maximum(order, 1)[:, None]
-        return dividend @ share
+        return np.asarray(dividend @ share)
     raise unknown("attribution", effects, ("marginal", "simple", "shapley"))
 
 
 def gap_weights(k: int, effects: str) -> Array:
     """Weights of the cells in the synergy gap: (high - low) minus the sum of the factors' shares, `(2^k,)`."""
-    weights = -attribution_matrix(k, effects).sum(axis=1)
+    weights: Array = -attribution_matrix(k, effects).sum(axis=1)
     weights[-1] += 1.0
     weights[0] -= 1.0
     return weights
@@ -152,5 +152,4 @@ def synergy_gap(cell_means: ArrayLike, effects: Attribution = "marginal") -> flo
 def shapley(cell_means: ArrayLike) -> Array:
     """Order-free share of each factor in (all-high - all-low): `sum over S containing i of m_S / |S|`; `(k,)`."""
     cells, k = _cells(cell_means, leading=0)
-    return cells @ attribution_matrix(k, "shapley")
-
+    return np.asarray(cells @ attribution_matrix(k, "shapley"))

@@ -78,7 +78,7 @@ def vendi(K: ArrayLike, q: float = 1) -> Array:
         raise IbstatsError(f"order q is {q}, but must be >= 0")
     kernel = np.asarray(K, dtype=np.float64)
     n = kernel.shape[-1]
-    finite = np.isfinite(kernel).all(axis=(-2, -1))
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(kernel).all(axis=(-2, -1)))
     safe = np.where(finite[..., None, None], kernel, np.eye(n))
     weight = np.clip(np.linalg.eigvalsh(safe), 0.0, None)
     weight = weight / weight.sum(axis=-1, keepdims=True)

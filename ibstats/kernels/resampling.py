@@ -128,7 +128,9 @@ def sign_flip(
     if x.ndim != 2:
         raise IbstatsError(f"values have {x.ndim} axes, but need two: (n_units, columns)")
     if n_permutations is None and len(x) > MAX_EXACT_UNITS:
-        raise IbstatsError(f"exact enumeration stops at {MAX_EXACT_UNITS} units, here {len(x)}; give n_permutations and rng")
+        raise IbstatsError(
+            f"exact enumeration stops at {MAX_EXACT_UNITS} units, here {len(x)}; give n_permutations and rng"
+        )
     if n_permutations is not None and rng is None:
         raise IbstatsError("a Monte Carlo sign-flip test needs rng, for instance numpy.random.default_rng(seed)")
     p = np.full((2, x.shape[1]), np.nan)
@@ -162,4 +164,4 @@ def _sign_patterns(n: int, n_permutations: int | None, rng: np.random.Generator 
             bits = (np.arange(start, start + count)[:, None] >> np.arange(n)) & 1
         else:
             bits = rng.integers(0, 2, (count, n))
-        yield 2.0 * bits - 1.0
+        yield (2 * bits - 1).astype(np.float64)

@@ -103,7 +103,7 @@ def write_run(
         prompts_sha256="0" * 64,
         models=models,
         experiments={"factorial": plan},
-        calibration_sha256={name: "0" * 64 for name in models},
+        calibration_sha256=dict.fromkeys(models, "0" * 64),
         config_sha256=hashlib.sha256(b"test").hexdigest(),
         software=SOFTWARE,
         hardware=HARDWARE,

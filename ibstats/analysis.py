@@ -1,0 +1,216 @@
+"""One call from a store to every statistic: `analyse(store) -> DataTree`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from ibstats import diversity, effects, information
+from ibstats.distances import NETWORKS, distances, metric
+from ibstats.distances.cache import Progress, silent
+from ibstats.errors import IbstatsError, MissingWeights, unknown
+from ibstats.kernels import entropy
+from ibstats.store import Store, by_factor
+from ibstats.uncertainty import Resampling, mean_interval
+from ibstats.variables import DISTANCES, INFORMATION
+
+DEFAULT_METRICS = ("pixel_cosine", "ssim", "reference", "lpips_alex")
+"""Measured when nothing is asked for; LPIPS only where its weights are already on the machine."""
+
+
+PARTS = ("diversity", "information")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings of an analysis; everything here changes numbers and is stored with them."""
+
+    metrics: tuple[str, ...] = ()
+    """Metrics by user name; empty means the default ones that can be had."""
+    models: tuple[str, ...] = ()
+    """Models of the store; empty means all."""
+    parts: tuple[str, ...] = PARTS
+    """`diversity` reads images (or cached distances), `information` reads tokens only."""
+    experiment: str = "factorial"
+    estimator: str = entropy.DEFAULT
+    resampling: Resampling = field(default_factory=Resampling)
+    margins: Mapping[str, float] = field(default_factory=dict)
+    """Predeclared equivalence margins, +- in the units of the distance, by result name (`ssim_dissimilarity`)."""
+    n_shuffles: int = 200
+    allow_partial: bool = False
+
+    def __post_init__(self) -> None:
+        if self.estimator not in entropy.ESTIMATORS:
+            raise unknown("entropy estimator", self.estimator, entropy.ESTIMATORS)
+        for part in self.parts:
+            if part not in PARTS:
+                raise unknown("part of an analysis", part, PARTS)
+        for name, margin in self.margins.items():
+            if name not in DISTANCES:
+                raise unknown("distance in margins", name, DISTANCES)
+            if not margin > 0:
+                raise IbstatsError(f"the margin of {name} is {margin}, but must be above 0")
+
+
+def config_from(settings: Mapping[str, Any]) -> Config:
+    """Configuration from plain settings, as a YAML file gives them; an unknown key is an error that lists the known."""
+
+    def build(kind: Any, values: Mapping[str, Any]) -> Any:
+        known = [f.name for f in fields(kind)]
+        for key in values:
+            if key not in known:
+                raise unknown("analysis setting", key, known)
+        return kind(**values)
+
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    if isinstance(plain.get("resampling"), Mapping):
+        plain["resampling"] = build(Resampling, plain["resampling"])
+    made: Config = build(Config, plain)
+    return made
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How distances are computed; changes speed, not meaning, and is not part of the result."""
+
+    device: str = "cpu"
+    batch_size: int = 64
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Paths of weight files by metric."""
+    progress: Progress = silent
+
+    def options(self, name: str) -> dict[str, Any]:
+        """Constructor options of a metric."""
+        if name not in NETWORKS:
+            return {}
+        return {"device": self.device, "batch_size": self.batch_size, "weights": self.weights.get(name)}
+
+
+def analyse(store: Store, config: Config | None = None, machine: Machine | None = None) -> xr.DataTree:
+    """Every statistic of the factorial experiment, one group per model, with intervals and provenance.
+
+    Groups of a model: `per_prompt` (diversity of each prompt and cell), `diversity`, `effects`, `probes`, `waterfall`,
+    `waterfall_stochastic` (two factors at stochastic sampling), `information`, `information_effects`, `positions`.
+    Attributes of the root: run, snapshot digest, settings, notes.
+    """
+    config, machine = config or Config(), machine or Machine()
+    notes: list[str] = []
+    groups: dict[str, xr.Dataset] = {}
+    models = config.models or tuple(store.models())
+    for model in models:
+        complete = store.complete(model, config.experiment).all("condition")
+        if not complete.all() and config.allow_partial:
+            notes.append(f"{model}: {int(complete.sum())} of {complete.size} prompts are complete; only these are used")
+        made: dict[str, xr.Dataset] = {}
+        if "diversity" in config.parts:
+            made |= _diversity(store, model, config, machine, notes)
+        if "information" in config.parts:
+            made |= _information(store, model, config, notes)
+        groups |= {f"{model}/{name}": group for name, group in made.items()}
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs |= provenance(store, config) | {"notes": notes}
+    return tree
+
+
+def provenance(store: Store, config: Config) -> dict[str, Any]:
+    """What the numbers follow from: equal provenance means equal numbers."""
+    from ibstats import __version__
+
+    return {
+        "run_id": store.run.run_id,
+        "snapshot": store.snapshot(experiment=config.experiment),
+        "settings": asdict(config),
+        "ibstats_version": __version__,
+    }
+
+
+def _diversity(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
+    """Diversity of every metric, and all that follows from it."""
+    per_prompt = {}
+    n_images = 0
+    for name in config.metrics or DEFAULT_METRICS:
+        try:
+            chosen = metric(name, **machine.options(name), **({} if config.metrics else _no_download(name)))
+        except MissingWeights as error:
+            if config.metrics:
+                raise
+            if str(error) not in notes:
+                notes.append(str(error))
+            continue
+        measured = distances(
+            store, model, chosen, config.experiment, allow_partial=config.allow_partial, progress=machine.progress
+        )
+        n_images = measured.sizes["sample"]
+        per_prompt[chosen.name] = by_factor(diversity.mean_pairwise(measured["distance"]))
+    values = xr.Dataset(per_prompt)
+    stacked = {
+        "diversity": _over_quantities(values, lambda y: mean_interval(y, config.resampling)),
+        "effects": _over_quantities(values, lambda y: effects.effects(y, config.resampling)),
+        "probes": _over_quantities(values, lambda y: effects.probes(y, config.resampling)),
+        "waterfall": _over_quantities(values, lambda y: effects.waterfall(y, config.resampling)),
+        "waterfall_stochastic": _over_quantities(
+            values, lambda y: effects.waterfall(effects.restrict(y, sampling="stochastic"), config.resampling)
+        ),
+    }
+    groups = {"per_prompt": values, **stacked}
+    return {name: group.assign_attrs(n_images=n_images) for name, group in groups.items()}
+
+
+def _no_download(name: str) -> dict[str, Any]:
+    return {"download": False} if name.startswith("lpips") else {}
+
+
+def _information(store: Store, model: str, config: Config, notes: list[str]) -> dict[str, xr.Dataset]:
+    """Codebook entropies of every cell, from tokens only."""
+    dataset = store.dataset(model, config.experiment, allow_partial=config.allow_partial)
+    n_codes = store.identity(model).codebook_size
+    tokens = dataset["tokens"].load()
+    how = config.resampling
+    values = information.per_prompt(tokens, n_codes, config.estimator)
+    covered = information.coverage(tokens, n_codes)
+    notes += information.coverage_warnings(covered, model)
+    null = information.shuffle_test(tokens, n_codes, n_shuffles=config.n_shuffles, seed=how.seed)
+    summary = _over_quantities(
+        xr.Dataset({k: by_factor(v) for k, v in values.items()}), lambda y: mean_interval(y, how)
+    )
+    extra = {
+        "coverage": covered["coverage"],
+        "coverage_per_prompt": covered["coverage_per_prompt"],
+        "shuffle_p": null["p"],
+        "shuffle_null_mean": null["null_mean"],
+    }
+    summary = summary.assign({name: _cells(value) for name, value in extra.items()})
+    contrasts = _over_quantities(
+        xr.Dataset({k: by_factor(v) for k, v in values.items() if k != "utilisation"}),
+        lambda y: effects.effects(y, how),
+    )
+    attrs = {"estimator": config.estimator, "n_codes": n_codes, "n_images": tokens.sizes["sample"]}
+    positions = information.by_position(tokens, n_codes, config.estimator)
+    return {
+        "information": summary.assign_attrs(attrs),
+        "information_effects": contrasts.assign_attrs(attrs),
+        "positions": _plain(positions.drop_vars([c for c in positions.coords if c != "condition"])),
+    }
+
+
+def _cells(values: xr.DataArray) -> xr.DataArray:
+    """A per-condition value as a function of the three factors."""
+    return by_factor(values.expand_dims(prompt=["all"])).isel(prompt=0, drop=True)
+
+
+def _plain(dataset: xr.Dataset) -> xr.Dataset:
+    """String coordinates as objects, which every writer accepts."""
+    return dataset.assign_coords(condition=dataset["condition"].values.astype(object))
+
+
+def _over_quantities(values: xr.Dataset, statistic: Any) -> xr.Dataset:
+    """Apply a statistic to each quantity and stack the results over a new dim `quantity`."""
+    results = [statistic(value) for value in values.data_vars.values()]
+    names = [str(name) for name in values.data_vars]
+    stacked: xr.Dataset = xr.concat(results, dim="quantity", combine_attrs="override").assign_coords(quantity=names)
+    meaning = DISTANCES | INFORMATION
+    return stacked.assign_coords(units=("quantity", np.array([meaning[name].units for name in names], dtype=object)))

@@ -1,0 +1,1 @@
+"""Results for people: rows, tables, files and figures."""

@@ -1,0 +1,102 @@
+"""Files of a report, all under RUN/results: the analysis itself, kept by its digest, and tables for other programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from ibstats.analysis import Config, Machine, analyse, provenance
+from ibstats.report.rows import analysis_digest, results
+from ibstats.store import Store, read_tree, write_tree
+
+if TYPE_CHECKING:
+    from schemas.results import Results
+
+
+def obtain(store: Store, config: Config, machine: Machine | None = None) -> Results:
+    """The results of that analysis: read if the same one was made before, else made and kept."""
+    from schemas.results import Results
+
+    file = _kept(store, config).with_suffix(".json")
+    if file.is_file():
+        return Results.model_validate_json(file.read_bytes())
+    tree = analyse(store, config, machine)
+    document = results(tree)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_tree(tree, file.with_suffix(".zarr"))
+    write_json(document, file)
+    return document
+
+
+def obtain_tree(store: Store, config: Config, machine: Machine | None = None) -> xr.DataTree:
+    """The labelled tree behind `obtain`."""
+    path = _kept(store, config).with_suffix(".zarr")
+    if not path.is_dir():
+        obtain(store, config, machine)
+    return read_tree(path)
+
+
+def _kept(store: Store, config: Config) -> Path:
+    digest = analysis_digest(provenance(store, config))
+    return store.path / "results" / "analyses" / digest[:16]
+
+
+def write_json(document: Results, file: Path) -> None:
+    """The document as JSON, valid against `schemas/results.schema.json`."""
+    temporary = file.with_name(f".{file.name}.partial")
+    temporary.write_text(document.model_dump_json(indent=1), encoding="utf-8")
+    temporary.replace(file)
+
+
+def write_csv(document: Results, folder: Path) -> list[Path]:
+    """One tidy CSV per section, every row with its units, estimator, n, interval kind, seed and snapshot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for section in dict.fromkeys(row.section for row in document.rows):
+        chosen = [row.model_dump() | {"snapshot": document.snapshot} for row in document.rows if row.section == section]
+        file = folder / f"{section}.csv"
+        with file.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(chosen[0]))
+            writer.writeheader()
+            writer.writerows(chosen)
+        files.append(file)
+    return files
+
+
+def read_results(path: Path) -> Results:
+    """A document from a JSON file, or the report of a run directory."""
+    from pydantic import ValidationError
+
+    from ibstats.errors import IbstatsError
+    from schemas.results import Results
+
+    file = path / "results" / "results.json" if path.is_dir() else path
+    if not file.is_file():
+        raise IbstatsError(f"no results at '{file}'; make them with `ibstats report`")
+    try:
+        return Results.model_validate(json.loads(file.read_bytes()))
+    except (ValidationError, json.JSONDecodeError) as error:
+        first = str(error).splitlines()[0]
+        raise IbstatsError(f"'{file}' is no results document ({first})") from None
+
+
+def write_report(store: Store, document: Results, config: Config) -> dict[str, Path]:
+    """Write JSON, CSV and figures under RUN/results unless they are there for this very analysis; where they lie."""
+    folder = store.path / "results"
+    where = {"results": folder / "results.json", "tables": folder / "tables"}
+    if not _is_current(where["results"], document):
+        write_csv(document, where["tables"])
+        write_json(document, where["results"])
+    return where
+
+
+def _is_current(file: Path, document: Results) -> bool:
+    """Whether that file holds this analysis; the digest stands near its start."""
+    if not file.is_file():
+        return False
+    with file.open(encoding="utf-8") as stream:
+        return document.analysis_sha256 in stream.read(1000)

@@ -1,0 +1,236 @@
+"""From the tree of an analysis to rows, one per number: what every table, export and comparison is made of."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from ibstats.kernels.factorial import FACTORS
+from ibstats.variables import INFORMATION
+
+if TYPE_CHECKING:
+    from schemas.results import ResultRow, Results
+
+_TESTS = (
+    "p",
+    "p_wilcoxon",
+    "p_sign_flip",
+    "p_max_t",
+    "p_holm",
+    "p_bh",
+    "partial_eta_squared",
+    "d_z",
+    "d_z_low",
+    "d_z_high",
+    "hedges_g",
+    "hedges_g_low",
+    "hedges_g_high",
+    "bayes_factor",
+)
+
+
+def analysis_digest(provenance: dict[str, Any]) -> str:
+    """sha256 of snapshot, settings and version: the same digest, the same numbers."""
+    return hashlib.sha256(json.dumps(provenance, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def results(tree: xr.DataTree) -> Results:
+    """The exported document of an analysis."""
+    from schemas.results import Results
+
+    attrs = {str(name): value for name, value in tree.attrs.items()}
+    notes = attrs.pop("notes", [])
+    return Results(
+        run_id=attrs["run_id"],
+        snapshot=attrs["snapshot"],
+        analysis_sha256=analysis_digest(attrs),
+        ibstats_version=attrs["ibstats_version"],
+        settings=json.loads(json.dumps(attrs["settings"])),
+        notes=list(notes),
+        rows=list(rows(tree)),
+    )
+
+
+def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
+    """All rows, model by model, in the order a reader wants them."""
+    experiment = tree.attrs["settings"]["experiment"]
+    for model, node in tree.children.items():
+        base = {"model": model, "experiment": experiment}
+        groups: dict[str, xr.Dataset] = {name: child.to_dataset() for name, child in node.children.items()}
+        if "diversity" in groups:
+            yield from _cell_rows(groups["diversity"], base | {"section": "diversity"})
+            yield from _effect_rows(groups["effects"], base | {"section": "effect"})
+            yield from _effect_rows(groups["probes"], base | {"section": "probe"})
+            yield from _waterfall_rows(groups["waterfall"], base, "")
+            yield from _waterfall_rows(groups["waterfall_stochastic"], base, "sampling=stochastic: ")
+        if "equivalence" in groups:
+            yield from _equivalence_rows(groups["equivalence"], base)
+        if "strategy" in groups:
+            yield from _strategy_rows(groups["strategy"], base)
+        if "information" in groups:
+            yield from _cell_rows(groups["information"], base | {"section": "information"})
+            yield from _information_extras(groups["information"], base)
+            yield from _effect_rows(groups["information_effects"], base | {"section": "information_effect"})
+
+
+def _row(**values: Any) -> ResultRow:
+    from schemas.results import ResultRow
+
+    return ResultRow(**{name: _plain(value) for name, value in values.items()})
+
+
+def _plain(value: Any) -> Any:
+    """A Python value, None for an undefined number."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _common(group: xr.Dataset) -> dict[str, Any]:
+    attrs = group.attrs
+    return {
+        "level": attrs.get("level"),
+        "interval_method": attrs.get("method"),
+        "n_resamples": attrs.get("n_resamples"),
+        "seed": attrs.get("seed"),
+        "n_prompts": attrs["n_prompts"],
+        "n_images": attrs["n_images"],
+        "estimator": attrs.get("estimator"),
+    }
+
+
+def _estimate(point: xr.Dataset) -> dict[str, Any]:
+    return {name: point[name].values for name in ("estimate", "low", "high", "degenerate")}
+
+
+def _cell_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    for i, quantity in enumerate(group["quantity"].values):
+        for levels in product(*(group[factor].values for factor in FACTORS)):
+            point = group.isel(quantity=i).sel(dict(zip(FACTORS, levels, strict=True)))
+            yield _row(
+                **base,
+                **_common(group),
+                **_estimate(point),
+                quantity=str(quantity),
+                units=str(point["units"].values),
+                term="/".join(str(level) for level in levels),
+            )
+
+
+def _information_extras(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    """Perplexity from H(Z) with its interval, coverage, and the shuffle test of I(X;Z)."""
+    common = _common(group)
+    plain = {"n_prompts": common["n_prompts"], "n_images": common["n_images"], "section": "information"}
+    for levels in product(*(group[factor].values for factor in FACTORS)):
+        cell = group.sel(dict(zip(FACTORS, levels, strict=True)))
+        entropy = cell.sel(quantity="codebook_entropy")
+        term = "/".join(str(level) for level in levels)
+        bounds = {name: 2 ** entropy[name].values for name in ("estimate", "low", "high")}
+        yield _row(
+            **base,
+            **common,
+            **bounds,
+            section="information",
+            quantity="perplexity",
+            units=INFORMATION["perplexity"].units,
+            term=term,
+            degenerate=entropy["degenerate"].values,
+        )
+        for name in ("coverage", "coverage_per_prompt"):
+            yield _row(
+                **base, **plain, quantity=name, units=INFORMATION[name].units, term=term, estimate=cell[name].values
+            )
+        yield _row(
+            **base,
+            **plain,
+            quantity="mutual_information_if_unrelated",
+            units="bit",
+            term=term,
+            estimator="plugin",
+            estimate=cell["shuffle_null_mean"].values,
+            p=cell["shuffle_p"].values,
+            note="mean plug-in I over label shuffles, and the p value of I = 0; not a correction",
+        )
+
+
+def _effect_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    for i, quantity in enumerate(group["quantity"].values):
+        for j, effect in enumerate(group["effect"].values):
+            point = group.isel(quantity=i, effect=j)
+            tests = {name: point[name].values for name in _TESTS}
+            yield _row(
+                **base,
+                **_common(group),
+                **_estimate(point),
+                **tests,
+                quantity=str(quantity),
+                term=str(effect),
+                units=str(point["units"].values),
+                statistic=point["t"].values,
+                df=group.attrs["df"],
+                n_tests=group.attrs["n_tests"],
+            )
+
+
+def _waterfall_rows(group: xr.Dataset, base: dict[str, Any], prefix: str) -> Iterator[ResultRow]:
+    note = group.attrs.get("note") or None
+    for i, quantity in enumerate(group["quantity"].values):
+        for attribution in group["attribution"].values:
+            for step in group["step"].values:
+                point = group.isel(quantity=i).sel(attribution=attribution, step=step)
+                gap = step == "gap"
+                tests = {"statistic": point["t"].values, "p": point["p"].values, "df": group.attrs["df"]} if gap else {}
+                yield _row(
+                    **base,
+                    **_common(group),
+                    **_estimate(point),
+                    **tests,
+                    section="waterfall",
+                    quantity=str(quantity),
+                    units=str(point["units"].values),
+                    term=f"{prefix}{step}",
+                    attribution=str(attribution),
+                    note=note if gap and attribution == "marginal" else None,
+                )
+
+
+def _equivalence_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    for i, quantity in enumerate(group["quantity"].values):
+        for j, effect in enumerate(group["effect"].values):
+            point = group.isel(quantity=i, effect=j)
+            yield _row(
+                **base,
+                **_common(group),
+                **_estimate(point),
+                section="equivalence",
+                quantity=str(quantity),
+                units=str(point["units"].values),
+                term=str(effect),
+                margin=point["margin"].values,
+                p=point["p"].values,
+                verdict=str(point["verdict"].values),
+            )
+
+
+def _strategy_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    for quantity in group["quantity"].values:
+        point = group.sel(quantity=quantity)
+        yield _row(
+            **base,
+            section="strategy",
+            quantity=str(quantity),
+            units="1",
+            term="strategy",
+            estimate=None,
+            n_prompts=group.attrs["n_prompts"],
+            n_images=group.attrs["n_images"],
+            verdict=str(point["verdict"].values),
+            note=str(point["evidence"].values),
+        )

@@ -1,0 +1,208 @@
+"""Tables for the terminal: the rows of a report, model by model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ibstats.variables import CELLS, DISTANCES, INFORMATION
+
+if TYPE_CHECKING:
+    from schemas.results import ResultRow, Results
+
+SECTIONS = ("diversity", "entropy", "effects", "waterfall", "strategy")
+"""Parts of a report, in order; `waterfall_two` (two factors, as in Fig. 10) is printed on request."""
+
+WIDTH = 114
+"""Columns the tables need; a number is never cut short."""
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with fixed decimals, a dash where undefined."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def interval(row: ResultRow, digits: int = 4) -> str:
+    """Estimate with its interval in brackets."""
+    if row.degenerate:
+        return f"{number(row.estimate, digits)} degenerate"
+    if row.low is None:
+        return number(row.estimate, digits)
+    return f"{number(row.estimate, digits)} [{number(row.low, digits)}, {number(row.high, digits)}]"
+
+
+def p_value(p: float | None) -> str:
+    """A p value, never printed as zero."""
+    if p is None:
+        return "–"
+    return "<.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+def stars(p: float | None) -> str:
+    """Significance marks: *** below .001, ** below .01, * below .05."""
+    if p is None:
+        return ""
+    return "***" if p < 0.001 else "**" if p < 0.01 else "*" if p < 0.05 else ""
+
+
+def show(document: Results, console: Console, sections: Sequence[str] = SECTIONS) -> None:
+    """Print the chosen parts for every model."""
+    models = list(dict.fromkeys(row.model for row in document.rows))
+    for model in models:
+        rows = [row for row in document.rows if row.model == model]
+        one = rows[0]
+        level = next((r.level for r in rows if r.level), 0.95)
+        method = next((r.interval_method for r in rows if r.interval_method), "")
+        console.rule(f"[bold]{escape(model)}[/]", align="left")
+        console.print(
+            f"{one.n_prompts} prompts x 8 cells x {one.n_images} images; intervals {level:.0%}, {method} bootstrap "
+            f"over prompts, seed {next((r.seed for r in rows if r.seed is not None), 0)}",
+            highlight=False,
+        )
+        makers = {
+            "diversity": _diversity,
+            "entropy": _entropy,
+            "effects": _effects,
+            "waterfall": _waterfall,
+            "waterfall_two": _waterfall_two,
+        }
+        for section, make in makers.items():
+            if section in sections:
+                for table in make(rows):
+                    console.print(table)
+    if "strategy" in sections:
+        for table in _strategy(document.rows):
+            console.print(table)
+    for note in document.notes:
+        console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
+
+
+def _table(title: str, *columns: str, caption: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column(columns[0], overflow="fold")
+    for column in columns[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _grid(rows: list[ResultRow], title: str, names: dict[str, str], digits: int) -> Table:
+    """One line per cell, one column per quantity."""
+    table = _table(title, "cell", *names.values())
+    by_key = {(row.quantity, row.term): row for row in rows}
+    for cell in CELLS:
+        term = "/".join(cell)
+        found = [by_key.get((name, term)) for name in names]
+        table.add_row(term, *("–" if row is None else interval(row, digits) for row in found))
+    return table
+
+
+def _diversity(rows: list[ResultRow]) -> list[Table]:
+    chosen = [row for row in rows if row.section == "diversity"]
+    names = {name: name for name in DISTANCES if any(row.quantity == name for row in chosen)}
+    return [_grid(chosen, "Diversity: mean distance over pairs of images of one prompt", names, 4)]
+
+
+def _entropy(rows: list[ResultRow]) -> list[Table]:
+    chosen = [row for row in rows if row.section == "information"]
+    estimator = next((row.estimator for row in chosen if row.estimator), "")
+    entropies = {
+        "codebook_entropy": "H(Z) bit",
+        "conditional_entropy": "H(Z|X) bit",
+        "mutual_information": "I(X;Z) bit",
+    }
+    usage = {
+        "utilisation": "utilisation",
+        "perplexity": "perplexity",
+        "coverage": "coverage",
+        "coverage_per_prompt": "per prompt",
+    }
+    return [
+        _grid(chosen, f"Codebook entropy per token ({estimator})", entropies, 3),
+        _grid(chosen, "Codebook use", usage, 3),
+    ]
+
+
+def _effects(rows: list[ResultRow]) -> list[Table]:
+    tables = []
+    chosen = [row for row in rows if row.section == "effect"]
+    for quantity in dict.fromkeys(row.quantity for row in chosen):
+        mine = [row for row in chosen if row.quantity == quantity]
+        table = _table(
+            f"Effects on {quantity} (high minus low; F(1, {mine[0].df}) = t², {mine[0].n_tests} tests)",
+            "effect",
+            "estimate",
+            "t",
+            "p Holm",
+            "p max-T",
+            "partial η²",
+            "d_z",
+            "",
+        )
+        for row in mine:
+            table.add_row(
+                row.term.replace(":", " × "),
+                interval(row),
+                number(row.statistic, 2),
+                p_value(row.p_holm),
+                p_value(row.p_max_t),
+                number(row.partial_eta_squared, 3),
+                number(row.d_z, 2),
+                stars(row.p_holm),
+            )
+        tables.append(table)
+    return tables
+
+
+def _waterfall(rows: list[ResultRow]) -> list[Table]:
+    return _waterfalls([row for row in rows if row.section == "waterfall" and ": " not in row.term], "")
+
+
+def _waterfall_two(rows: list[ResultRow]) -> list[Table]:
+    prefix = "sampling=stochastic: "
+    chosen = [row for row in rows if row.section == "waterfall" and row.term.startswith(prefix)]
+    return _waterfalls(chosen, prefix)
+
+
+def _waterfalls(rows: list[ResultRow], prefix: str) -> list[Table]:
+    tables = []
+    for quantity in dict.fromkeys(row.quantity for row in rows):
+        mine = {(row.attribution, row.term.removeprefix(prefix)): row for row in rows if row.quantity == quantity}
+        attributions = list(dict.fromkeys(attribution for attribution, _ in mine))
+        note = next((row.note for row in mine.values() if row.note), None)
+        title = f"Waterfall of {quantity}" + (f" ({prefix.removesuffix(': ')})" if prefix else "")
+        table = _table(title, "step", *(str(a) for a in attributions), caption=note)
+        for term in dict.fromkeys(term for _, term in mine):
+            cells = []
+            for attribution in attributions:
+                row = mine[attribution, term]
+                by_definition = term == "gap" and attribution == "shapley"
+                cells.append("0 by definition" if by_definition else interval(row))
+            table.add_row({"gap": "synergy gap"}.get(term, term), *cells)
+            if term == "gap":
+                found = [p_value(mine[attribution, term].p) for attribution in attributions]
+                table.add_row("  its p", *found)
+        tables.append(table)
+    return tables
+
+
+def _strategy(rows: list[ResultRow]) -> list[Table]:
+    chosen = [row for row in rows if row.section == "strategy"]
+    if not chosen:
+        return []
+    table = Table(title="Strategy", title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("model", "metric", "verdict", "evidence"):
+        table.add_column(column)
+    for row in chosen:
+        table.add_row(escape(row.model), row.quantity, row.verdict, row.note)
+    return [table]
+
+
+def quantity_name(name: str) -> str:
+    """Long name of a quantity."""
+    meaning = (DISTANCES | INFORMATION).get(name)
+    return meaning.long_name if meaning else name

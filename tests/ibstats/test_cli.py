@@ -1,0 +1,80 @@
+"""The command line: what a user sees, and one line for each known error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ibstats import cli
+from ibstats.report import files
+
+
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
+    """Run the command line in this process."""
+    monkeypatch.setattr("sys.argv", ["ibstats", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), printed.out, printed.err
+
+
+METRICS = ("--metric", "pixel_cosine", "--metric", "ssim")
+
+
+@pytest.fixture
+def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cli, "out", cli.Console(width=120))
+    return lambda *arguments: call(capsys, monkeypatch, *arguments)
+
+
+def test_report_prints_every_part_and_repeats_itself_exactly(ask, run: Path) -> None:
+    status, first, _ = ask("report", str(run), *METRICS)
+    assert status == 0
+    for part in ("Diversity", "H(Z) bit", "utilisation", "Effects on", "synergy gap", "degenerate"):
+        assert part in first
+    assert ask("report", str(run), *METRICS)[1] == first
+
+
+def test_report_leaves_valid_files(ask, run: Path) -> None:
+    import json
+
+    import jsonschema
+
+    from schemas.results import Results
+
+    assert ask("report", str(run), *METRICS)[0] == 0
+    document = files.read_results(run)
+    jsonschema.validate(json.loads((run / "results/results.json").read_text()), Results.model_json_schema())
+    assert {row.section for row in document.rows} >= {"diversity", "effect", "probe", "waterfall", "information"}
+    table = (run / "results/tables/diversity.csv").read_text().splitlines()
+    assert len(table) == 1 + 3 * 2 * 8
+    assert document.snapshot in table[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("report", "RUN/none"), "no such run"),
+        (("diversity", "RUN", "--metric", "ssimm"), "unknown metric 'ssimm'; known: pixel_cosine, ssim"),
+        (("entropy", "RUN", "--estimator", "magic"), "known: plugin, miller_madow"),
+        (("entropy", "RUN", "--model", "gpt"), "unknown model 'gpt'; known: toy-ar"),
+        (("entropy", "RUN", "--experiment", "ablation"), "unknown experiment 'ablation'; known: factorial"),
+        (("report", "RUN", "--interval", "wald"), "unknown interval method"),
+        (("report", "RUN", "--margin", "ssim_dissimilarity"), "NAME=VALUE"),
+        (("report", "RUN", "--margin", "ssim=.1"), "unknown distance in margins 'ssim'"),
+    ],
+)
+def test_a_known_error_is_one_line_and_status_1(ask, run: Path, arguments: tuple[str, ...], message: str) -> None:
+    status, printed, error = ask(*(a.replace("RUN", str(run)) for a in arguments))
+    assert status == 1
+    assert printed == ""
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_describe_and_verify_a_sound_run(ask, run: Path) -> None:
+    assert "6/6 prompts" in ask("describe", str(run))[1]
+    status, printed, _ = ask("verify", str(run))
+    assert status == 0
+    assert "0 with problems" in printed
