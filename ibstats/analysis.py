@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ibstats import diversity, effects, information
+from ibstats import diversity, effects, information, strategy
 from ibstats.distances import NETWORKS, distances, metric
 from ibstats.distances.cache import Progress, silent
 from ibstats.errors import IbstatsError, MissingWeights, unknown
@@ -94,7 +94,8 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
     """Every statistic of the factorial experiment, one group per model, with intervals and provenance.
 
     Groups of a model: `per_prompt` (diversity of each prompt and cell), `diversity`, `effects`, `probes`, `waterfall`,
-    `waterfall_stochastic` (two factors at stochastic sampling), `information`, `information_effects`, `positions`.
+    `waterfall_stochastic` (two factors at stochastic sampling), `strategy` (metrics with a declared margin),
+    `information`, `information_effects`, `positions`.
     Attributes of the root: run, snapshot digest, settings, notes.
     """
     config, machine = config or Config(), machine or Machine()
@@ -157,6 +158,12 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
         ),
     }
     groups = {"per_prompt": values, **stacked}
+    claimed = values[[name for name in per_prompt if name in config.margins]]
+    if claimed.data_vars:
+        varies = strategy.path_varies(store.dataset(model, config.experiment, allow_partial=config.allow_partial))
+        groups["strategy"] = _over_quantities(
+            claimed, lambda y: strategy.evidence(y, config.margins[str(y.name)], varies, config.resampling)
+        )
     return {name: group.assign_attrs(n_images=n_images) for name, group in groups.items()}
 
 

@@ -234,6 +234,43 @@ def effects(
 
 
 @app.command()
+def strategy(
+    run: Run,
+    config: Settings = None,
+    metric: Metrics = None,
+    model: Models = None,
+    experiment: Experiment = None,
+    interval: Method = None,
+    level: Level = None,
+    resamples: Resamples = None,
+    seed: Seed = None,
+    margin: Margins = None,
+    allow_partial: Partial = False,
+    device: Device = "cpu",
+    batch_size: Batch = 64,
+    weights: Weights = None,
+) -> None:
+    """Diversity-prioritized, compression-prioritized or decoupled: each verdict with its evidence."""
+    how = {"method": interval, "level": level, "n_resamples": resamples, "seed": seed}
+    settings = _config(
+        config,
+        parts=("diversity",),
+        allow_partial=allow_partial,
+        resampling=how,
+        margins=margin,
+        metrics=metric,
+        models=model,
+        experiment=experiment,
+    )
+    if not settings.margins:
+        raise IbstatsError(
+            "a strategy rests on equivalence, and no margin was declared; give one per metric, decided before looking at "
+            "the data: --margin ssim_dissimilarity=0.02, or `margins:` in the --config file"
+        )
+    _show(("strategy",), run, settings, _machine(device, batch_size, weights))
+
+
+@app.command()
 def report(
     run: Run,
     config: Settings = None,

@@ -70,8 +70,6 @@ def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
             yield from _effect_rows(groups["probes"], base | {"section": "probe"})
             yield from _waterfall_rows(groups["waterfall"], base, "")
             yield from _waterfall_rows(groups["waterfall_stochastic"], base, "sampling=stochastic: ")
-        if "equivalence" in groups:
-            yield from _equivalence_rows(groups["equivalence"], base)
         if "strategy" in groups:
             yield from _strategy_rows(groups["strategy"], base)
         if "information" in groups:
@@ -201,36 +199,25 @@ def _waterfall_rows(group: xr.Dataset, base: dict[str, Any], prefix: str) -> Ite
                 )
 
 
-def _equivalence_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
-    for i, quantity in enumerate(group["quantity"].values):
-        for j, effect in enumerate(group["effect"].values):
-            point = group.isel(quantity=i, effect=j)
-            yield _row(
-                **base,
-                **_common(group),
-                **_estimate(point),
-                section="equivalence",
-                quantity=str(quantity),
-                units=str(point["units"].values),
-                term=str(effect),
-                margin=point["margin"].values,
-                p=point["p"].values,
-                verdict=str(point["verdict"].values),
-            )
-
-
 def _strategy_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
-    for quantity in group["quantity"].values:
-        point = group.sel(quantity=quantity)
+    """The verdict of each metric, and the outcome of each probe that it rests on."""
+    for i, quantity in enumerate(group["quantity"].values):
+        shared = {**base, **_common(group), "quantity": str(quantity)}
+        here = group.isel(quantity=i)
+        units = str(here["units"].values)
+        path = "varies between samples" if bool(here["path_varies"]) else "is fixed"
         yield _row(
-            **base,
-            section="strategy",
-            quantity=str(quantity),
-            units="1",
-            term="strategy",
-            estimate=None,
-            n_prompts=group.attrs["n_prompts"],
-            n_images=group.attrs["n_images"],
-            verdict=str(point["verdict"].values),
-            note=str(point["evidence"].values),
+            **shared | {"section": "strategy", "units": units, "term": "strategy", "estimate": None},
+            verdict=str(here["strategy"].values),
+            note=f"the path {path}",
         )
+        for j, probe in enumerate(here["effect"].values):
+            point = here.isel(effect=j)
+            yield _row(
+                **shared | _estimate(point) | {"section": "equivalence", "units": units, "term": str(probe)},
+                margin=point["margin"].values,
+                p=point["p_equivalence"].values,
+                p_holm=point["p_holm"].values,
+                verdict=str(point["outcome"].values),
+                note="p is of the two one-sided tests, p_holm of the difference",
+            )

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ibstats.variables import CELLS, DISTANCES, INFORMATION
+from ibstats.variables import CELLS, DISTANCES, INFORMATION, PROBES
 
 if TYPE_CHECKING:
     from schemas.results import ResultRow, Results
@@ -191,15 +191,22 @@ def _waterfalls(rows: list[ResultRow], prefix: str) -> list[Table]:
 
 
 def _strategy(rows: list[ResultRow]) -> list[Table]:
-    chosen = [row for row in rows if row.section == "strategy"]
-    if not chosen:
-        return []
-    table = Table(title="Strategy", title_justify="left", box=box.SIMPLE_HEAD)
-    for column in ("model", "metric", "verdict", "evidence"):
-        table.add_column(column)
-    for row in chosen:
-        table.add_row(escape(row.model), row.quantity, row.verdict, row.note)
-    return [table]
+    """Models side by side, each verdict with the probes it rests on."""
+    verdicts = [row for row in rows if row.section == "strategy"]
+    outcomes = {(row.model, row.quantity, row.term): row for row in rows if row.section == "equivalence"}
+    tables = []
+    for quantity in dict.fromkeys(row.quantity for row in verdicts):
+        margin = next(row.margin for key, row in outcomes.items() if key[1] == quantity)
+        title = f"Strategy by {quantity} (change from the reference cell; equivalence margin ±{margin:g})"
+        table = _table(title, "model", *PROBES, "path", "strategy")
+        for row in verdicts:
+            if row.quantity == quantity:
+                found = [outcomes[row.model, quantity, probe] for probe in PROBES]
+                cells = [f"{outcome.verdict}\n{interval(outcome)}" for outcome in found]
+                path = "varies" if "varies" in (row.note or "") else "fixed"
+                table.add_row(escape(row.model), *cells, path, row.verdict)
+        tables.append(table)
+    return tables
 
 
 def quantity_name(name: str) -> str:

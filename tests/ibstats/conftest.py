@@ -229,3 +229,11 @@ def commit(
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete run of three toy models: 6 prompts, 5 samples, all images stored."""
     return write_run(tmp_path_factory.mktemp("runs") / "toy")
+
+
+@pytest.fixture
+def run_copy(run: Path, tmp_path: Path) -> Path:
+    """A private copy of the run, without results."""
+    import shutil
+
+    return Path(shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("results")))
