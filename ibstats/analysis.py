@@ -113,7 +113,7 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
             made |= _information(store, model, config, notes)
         groups |= {f"{model}/{name}": group for name, group in made.items()}
     tree = xr.DataTree.from_dict(groups)
-    tree.attrs |= provenance(store, config) | {"notes": notes}
+    tree.attrs |= provenance(store, config) | {"models": list(models), "notes": notes}
     return tree
 
 

@@ -264,8 +264,8 @@ def strategy(
     )
     if not settings.margins:
         raise IbstatsError(
-            "a strategy rests on equivalence, and no margin was declared; give one per metric, decided before looking at "
-            "the data: --margin ssim_dissimilarity=0.02, or `margins:` in the --config file"
+            "a strategy rests on equivalence, and no margin was declared; give one per metric, decided before "
+            "looking at the data: --margin ssim_dissimilarity=0.02, or `margins:` in the --config file"
         )
     _show(("strategy",), run, settings, _machine(device, batch_size, weights))
 
@@ -307,6 +307,44 @@ def report(
     out.print()
     for kind, where in written.items():
         out.print(f"{kind}: {where}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def figures(
+    run: Run,
+    config: Settings = None,
+    metric: Metrics = None,
+    model: Models = None,
+    experiment: Experiment = None,
+    resamples: Resamples = None,
+    seed: Seed = None,
+    allow_partial: Partial = False,
+    kind: Annotated[list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Folder; default RUN/results/figures.")] = None,
+    device: Device = "cpu",
+    batch_size: Batch = 64,
+    weights: Weights = None,
+) -> None:
+    """All figures: cells, probes, waterfalls, effects, interactions, positions, contact sheets."""
+    from ibstats.report.contact import contact_sheets
+    from ibstats.report.figures import FORMATS, draw
+
+    settings = _config(
+        config,
+        allow_partial=allow_partial,
+        resampling={"n_resamples": resamples, "seed": seed},
+        metrics=metric,
+        models=model,
+        experiment=experiment,
+    )
+    store = open_store(run)
+    where = folder or run / "results" / "figures"
+    formats = tuple(kind or FORMATS)
+    files_made = draw(files.obtain_tree(store, settings, _machine(device, batch_size, weights)), where, formats)
+    files_made += contact_sheets(
+        store, where, experiment=settings.experiment, formats=formats, allow_partial=settings.allow_partial
+    )
+    out.print(f"{len(files_made)} files in {where}", highlight=False, soft_wrap=True)
 
 
 def main() -> None:

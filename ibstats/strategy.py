@@ -41,7 +41,7 @@ RULES: dict[str, Rule] = {
 
 def verdict(outcomes: Mapping[str, str], path_varies: bool) -> str:
     """Name of the strategy whose rule these answers fit, else "mixed"."""
-    answers = Rule(*(outcomes[probe] for probe in PROBES), path_varies)
+    answers = Rule(outcomes["argmax"], outcomes["subset"], outcomes["paraphrase"], path_varies)
     return next((name for name, rule in RULES.items() if rule == answers), "mixed")
 
 
@@ -59,8 +59,8 @@ def outcome(change: np.ndarray, left: np.ndarray, p_difference: float, p_equival
 def evidence(y: xr.DataArray, margin: float, path_varies: bool, how: Resampling) -> xr.Dataset:
     """Change at each probe over `effect`, its tests, its answer, and the strategy they make.
 
-    `y` is diversity over (prompt, sampling, prompt_type, codebook); p values of the difference are Holm-adjusted over the
-    three probes, equivalence is two one-sided tests at +-margin.
+    `y` is diversity over (prompt, sampling, prompt_type, codebook); p values of the difference are Holm-adjusted over
+    the three probes, equivalence is two one-sided tests at +-margin.
     """
     result = probes(y, how)[["estimate", "low", "high", "degenerate", "p_holm"]]
     reference = y.sel(REFERENCE, drop=True).values

@@ -1,14 +1,14 @@
 """Distances in the feature space of a convolutional network, as squared distances of one long vector per image.
 
-With `phi_l = sqrt(w_l / (H_l W_l)) * f_l / ||f_l||` (unit norm over channels at each place, channel weights w_l), layers
-concatenated, `||phi(x) - phi(y)||^2` is the weighted, place-averaged distance summed over layers. So one forward pass
-per image and one Gram product per cell give all pairs.
+With `phi_l = sqrt(w_l / (H_l W_l)) * f_l / ||f_l||` (unit norm over channels at each place, channel weights w_l),
+layers concatenated, `||phi(x) - phi(y)||^2` is the weighted, place-averaged distance summed over layers. So one
+forward pass per image and one Gram product per cell give all pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -68,5 +68,5 @@ def _double_sum(phi: Tensor, term: Callable[[Tensor], Tensor]) -> Array:
 
     wide = torch.float32 if phi.device.type == "mps" else torch.float64
     with torch.inference_mode():
-        total: Any = sum(term(part.to(wide)) for part in phi.split(CHUNK, dim=1))
-        return np.asarray(total.cpu().numpy(), dtype=np.float64)
+        parts = [term(part.to(wide)) for part in torch.split(phi, CHUNK, dim=1)]
+        return np.asarray(torch.stack(parts).sum(dim=0).cpu().numpy(), dtype=np.float64)

@@ -27,7 +27,7 @@ CONSTRUCTORS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 
 
 class Lpips(AbstractDistance):
-    """LPIPS under one of its three backbones. `network` takes an `lpips.LPIPS` of your own instead of the pretrained."""
+    """LPIPS under one of its backbones. `network` takes an `lpips.LPIPS` of your own instead of the pretrained."""
 
     net: str
 
@@ -65,6 +65,7 @@ class Lpips(AbstractDistance):
         network = self._given
         if network is None:
             network = untrained(self.net)
+            assert self._file is not None
             fill_backbone(network, torch.load(self._file, map_location="cpu", weights_only=True), self._file)
         return network.to(self.device).eval().requires_grad_(False)
 
@@ -134,7 +135,7 @@ def backbone_file(net: str, given: str | Path | None, *, download: bool) -> Path
 
     weights = getattr(torchvision.models, BACKBONES[net]).IMAGENET1K_V1
     name = weights.url.rsplit("/", 1)[-1]
-    file = Path(torch.hub.get_dir()) / "checkpoints" / name
+    file: Path = Path(torch.hub.get_dir()) / "checkpoints" / name
     reason = "no download was tried"
     if not file.is_file() and download:
         try:
@@ -142,9 +143,9 @@ def backbone_file(net: str, given: str | Path | None, *, download: bool) -> Path
         except (OSError, RuntimeError) as error:
             reason = f"download failed: {error}"
     if not file.is_file():
+        fetch = f"import torchvision; torchvision.models.{CONSTRUCTORS[net]}(weights='IMAGENET1K_V1')"
         raise MissingWeights(
-            f"LPIPS ({net}) is left out: its backbone file {name} is not in '{file.parent}' ({reason}); on a connected "
-            f"machine `python -c \"import torchvision; torchvision.models.{CONSTRUCTORS[net]}(weights='IMAGENET1K_V1')\"` "
-            f"fetches it, then copy it there or pass --weights lpips_{net}=PATH"
+            f"LPIPS ({net}) is left out: its backbone file {name} is not in '{file.parent}' ({reason}); fetch it on a "
+            f'connected machine with `python -c "{fetch}"`, then copy it there or pass --weights lpips_{net}=PATH'
         )
     return file

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from ibstats.analysis import Config, Machine, analyse, provenance
+from ibstats.report.contact import contact_sheets
+from ibstats.report.figures import draw
 from ibstats.report.rows import analysis_digest, results
 from ibstats.store import Store, read_tree, write_tree
 
@@ -87,9 +89,11 @@ def read_results(path: Path) -> Results:
 def write_report(store: Store, document: Results, config: Config) -> dict[str, Path]:
     """Write JSON, CSV and figures under RUN/results unless they are there for this very analysis; where they lie."""
     folder = store.path / "results"
-    where = {"results": folder / "results.json", "tables": folder / "tables"}
+    where = {"results": folder / "results.json", "tables": folder / "tables", "figures": folder / "figures"}
     if not _is_current(where["results"], document):
         write_csv(document, where["tables"])
+        draw(obtain_tree(store, config), where["figures"], ("png",), interactions=False)
+        contact_sheets(store, where["figures"], experiment=config.experiment, allow_partial=config.allow_partial)
         write_json(document, where["results"])
     return where
 

@@ -46,7 +46,7 @@ def results(tree: xr.DataTree) -> Results:
     from schemas.results import Results
 
     attrs = {str(name): value for name, value in tree.attrs.items()}
-    notes = attrs.pop("notes", [])
+    notes, _ = attrs.pop("notes", []), attrs.pop("models")
     return Results(
         run_id=attrs["run_id"],
         snapshot=attrs["snapshot"],
@@ -61,7 +61,8 @@ def results(tree: xr.DataTree) -> Results:
 def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
     """All rows, model by model, in the order a reader wants them."""
     experiment = tree.attrs["settings"]["experiment"]
-    for model, node in tree.children.items():
+    for model in tree.attrs["models"]:
+        node = tree.children[model]
         base = {"model": model, "experiment": experiment}
         groups: dict[str, xr.Dataset] = {name: child.to_dataset() for name, child in node.children.items()}
         if "diversity" in groups:

@@ -55,6 +55,8 @@ def show(document: Results, console: Console, sections: Sequence[str] = SECTIONS
     models = list(dict.fromkeys(row.model for row in document.rows))
     for model in models:
         rows = [row for row in document.rows if row.model == model]
+        if set(sections) == {"strategy"}:
+            break
         one = rows[0]
         level = next((r.level for r in rows if r.level), 0.95)
         method = next((r.interval_method for r in rows if r.interval_method), "")
@@ -202,7 +204,7 @@ def _strategy(rows: list[ResultRow]) -> list[Table]:
         for row in verdicts:
             if row.quantity == quantity:
                 found = [outcomes[row.model, quantity, probe] for probe in PROBES]
-                cells = [f"{outcome.verdict}\n{interval(outcome)}" for outcome in found]
+                cells = [f"{outcome.verdict}\n{interval(outcome, 3)}" for outcome in found]
                 path = "varies" if "varies" in (row.note or "") else "fixed"
                 table.add_row(escape(row.model), *cells, path, row.verdict)
         tables.append(table)
