@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,8 +25,8 @@ from rich.table import Table
 from generate.errors import GenerateError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-out = Console()
-log = Console(stderr=True)
+out = Console(highlight=False, soft_wrap=True)
+log = Console(stderr=True, highlight=False)
 
 StudyArgument = Annotated[
     str, typer.Argument(metavar="STUDY", help="A study file (YAML), or 'trio' for the shipped one.")
@@ -40,7 +41,7 @@ def main() -> None:
     try:
         app()
     except GenerateError as error:
-        log.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        log.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
 
 
@@ -88,10 +89,7 @@ def run(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
         device = pick_device(device)
         store = runner.prepare(laid_out, out_dir, device=device, progress=progress)
         done = runner.run(laid_out, store, device=device, progress=progress)
-    out.print(
-        f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now; digest {done.digest[:16]}",
-        highlight=False,
-    )
+    out.print(f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now; digest {done.digest[:16]}")
     if done.elsewhere:
         log.print(f"{done.elsewhere} blocks are being made by another process.")
     if done.failed:
@@ -102,15 +100,13 @@ def run(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
 def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
     """Count code usage and lay out the store, without sampling the study."""
     from generate import run as runner
+    from generate.audit import summary
     from generate.study import load_study, plan
 
     laid_out = plan(*load_study(study))
     with progress_bars() as progress:
         store = runner.prepare(laid_out, out_dir, device=pick_device(device), progress=progress)
-    out.print(
-        f"{out_dir}: {runner.summary(laid_out, store).total} blocks to make with `ibgenerate run`.",
-        highlight=False,
-    )
+    out.print(f"{out_dir}: {summary(laid_out, store).total} blocks to make with `ibgenerate run`.")
 
 
 @app.command()
@@ -141,7 +137,7 @@ def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> No
 @app.command()
 def status(run_dir: RunArgument) -> None:
     """Say which blocks are done, running, failed or missing."""
-    from generate import run as runner
+    from generate import audit
     from generate.store import SampleStore, bytes_needed
     from generate.study import recorded_plan
 
@@ -159,10 +155,7 @@ def status(run_dir: RunArgument) -> None:
                 str(len(pending) - running - failed),
             )  # fmt: skip
     out.print(table)
-    out.print(
-        f"digest {runner.summary(laid_out, store).digest}; at most {bytes_needed(store.run) / 1e6:.0f} MB in all.",
-        highlight=False,
-    )
+    out.print(f"digest {audit.summary(laid_out, store).digest}; at most {bytes_needed(store.run) / 1e6:.0f} MB in all.")
 
 
 @app.command()
@@ -171,22 +164,22 @@ def verify(
     repair: Annotated[bool, typer.Option(help="Drop bad blocks, to be made again.")] = False,
 ) -> None:
     """Compare every committed block with its checksums."""
-    from generate import run as runner
+    from generate import audit
     from generate.store import SampleStore
     from generate.study import recorded_plan
 
     store = SampleStore.open(run_dir)
     laid_out = recorded_plan(store.run)
-    problems = runner.verify(laid_out, store, repair=repair)
+    problems = audit.verify(laid_out, store, repair=repair)
     for problem in problems:
-        out.print(problem, highlight=False, soft_wrap=True)
+        out.print(escape(problem))
     if problems and not repair:
         raise GenerateError(
             f"{len(problems)} problems; `ibgenerate verify {run_dir} --repair` drops the blocks they are in."
         )
-    done = runner.summary(laid_out, store)
+    done = audit.summary(laid_out, store)
     verdict = f"{len(problems)} problems repaired, " if problems else "no problem in "
-    out.print(f"{run_dir}: {verdict}{done.done} of {done.total} blocks.", highlight=False)
+    out.print(f"{run_dir}: {verdict}{done.done} of {done.total} blocks.")
 
 
 @app.command()

@@ -6,8 +6,7 @@ import json
 import traceback
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from generate import calibration
+from generate.audit import Summary, summary
 from generate.errors import GenerateError, StoreError
 from generate.models import model_class
 from generate.models.base import Model
@@ -24,7 +24,7 @@ from generate.store import SampleStore, content_digest, create
 from generate.study import Block, Plan, config_digest
 from generate.traversal.draw import PhiloxNoise
 from schemas.provenance import CalibrationRecord, ModelIdentity
-from schemas.store import BlockRecord, RunRecord, snapshot_digest
+from schemas.store import BlockRecord, RunRecord
 
 Progress = Callable[[str, int, int], None]
 """Told what is being done, how many samples of it are done, and of how many."""
@@ -32,18 +32,6 @@ Progress = Callable[[str, int, int], None]
 
 def silent(what: str, done: int, total: int) -> None:
     """A progress that shows nothing."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What a call of `run` did, and where the store stands."""
-
-    made: int
-    done: int
-    failed: int
-    elsewhere: int
-    total: int
-    digest: str
 
 
 def prepare(plan: Plan, root: Path, *, device: str = "cpu", progress: Progress = silent) -> SampleStore:
@@ -151,6 +139,7 @@ def run(plan: Plan, store: SampleStore, *, device: str = "cpu", progress: Progre
     store.ledger.sweep()
     made = 0
     blocks = list(plan.blocks())
+    restore_marks(store, blocks)
     samples = {label: sum(size(b, plan) for b in blocks if b.model == label) for label in plan.models}
     for label in plan.models:
         ours = [block for block in blocks if block.model == label]
@@ -170,6 +159,13 @@ def run(plan: Plan, store: SampleStore, *, device: str = "cpu", progress: Progre
             done += size(block, plan)
             progress(label, done, samples[label])
     return summary(plan, store, made=made)
+
+
+def restore_marks(store: SampleStore, blocks: Iterable[Block]) -> None:
+    """Mark committed blocks as complete where a kill came between commit and mark."""
+    for block in blocks:
+        if store.ledger.is_done(block) and not store.is_marked(block):
+            store.mark_complete(block)
 
 
 def size(block: Block, plan: Plan) -> int:
@@ -205,7 +201,7 @@ def make_block(plan: Plan, store: SampleStore, model: Model, block: Block, *, de
         )
         store.ledger.commit(block, record)
         if problems := store.problems(block, record):
-            store.ledger.withdraw(block)
+            store.withdraw(block)
             raise StoreError(f"block {block.name} changed while it was committed: {problems[0]}.")
         store.mark_complete(block)
     except GenerateError:
@@ -259,44 +255,3 @@ def _arrays(model: Model, trace: Any, *, images: bool) -> dict[str, NDArray[Any]
     if images:
         stored["image"] = model.decode(trace.tokens)
     return stored
-
-
-def records(plan: Plan, store: SampleStore) -> Iterator[tuple[Block, BlockRecord]]:
-    """Committed blocks with their records."""
-    for block in plan.blocks():
-        if (record := store.ledger.read(block)) is not None:
-            yield block, record
-
-
-def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
-    """Where a store stands; the digest is of the content of all committed blocks."""
-    done = [record for _, record in records(plan, store)]
-    pending = [block for block in plan.blocks() if not store.ledger.is_done(block)]
-    return Summary(
-        made=made,
-        done=len(done),
-        failed=sum(store.ledger.failure_path(block).exists() for block in pending),
-        elsewhere=sum(store.ledger.claim_path(block).exists() for block in pending),
-        total=len(done) + len(pending),
-        digest=snapshot_digest(done),
-    )
-
-
-def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]:
-    """Compare every committed block with what lies on disk; one line a problem.
-
-    With `repair`, blocks with a problem are dropped from the ledger, so that the next run makes them again.
-    """
-    found = []
-    for block in plan.blocks():
-        try:
-            record = store.ledger.read(block)
-            problems = [] if record is None else store.problems(block, record)
-        except StoreError as error:
-            problems = [str(error)]
-        found += problems
-        if problems and repair:
-            store.ledger.withdraw(block)
-    if repair:
-        store.ledger.sweep()
-    return found

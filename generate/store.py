@@ -111,6 +111,8 @@ class SampleStore:
         _check(block, arrays, stored, self.run)
         try:
             for name, values in sorted(arrays.items()):
+                for path in self.object_paths(block, name):  # of a killed or repaired attempt, maybe damaged
+                    path.unlink(missing_ok=True)
                 stored[name][block.condition : block.condition + 1, block.start : block.stop] = values[None]
                 for path in self.object_paths(block, name):
                     with path.open("rb") as file:
@@ -132,6 +134,16 @@ class SampleStore:
     def mark_complete(self, block: Block) -> None:
         """Copy the commit of a block into the variable that readers without our code look at."""
         self.arrays(block)["complete"][block.condition : block.condition + 1, block.start : block.stop] = True
+
+    def is_marked(self, block: Block) -> bool:
+        """Whether `mark_complete` was done for a block."""
+        return all(path.exists() for path in self.object_paths(block, "complete"))
+
+    def withdraw(self, block: Block) -> None:
+        """Undo the commit of a block, so that it is made again."""
+        self.ledger.withdraw(block)
+        for path in self.object_paths(block, "complete"):
+            path.unlink(missing_ok=True)
 
     def object_paths(self, block: Block, name: str) -> list[Path]:
         """Files of one array of a block."""

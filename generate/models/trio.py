@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from generate.errors import ModelError
 from generate.models.base import Family, Model, guide, to_pixels
 from generate.probes import Probe
 from generate.provenance import weight_file
@@ -19,7 +20,7 @@ from generate.traversal import autoregressive, diffusion, masked
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
 from generate.trio.captions import tokenise
-from generate.trio.tokenizer import VQTokenizer, load_tokenizer
+from generate.trio.tokenizer import Tokenizer, load_tokenizer
 from generate.trio.transformer import GridTransformer, Prefix, load_transformer
 from generate.trio.weights import SHIPPED
 from schemas.provenance import ModelIdentity
@@ -51,11 +52,11 @@ class Trio(Model):
         identity: ModelIdentity,
         options: Any,
         network: GridTransformer,
-        tokenizer: VQTokenizer,
+        tokenizer: Tokenizer,
         device: str,
     ) -> None:
         super().__init__(identity)
-        self.options_used = options
+        self.settings = options
         self.network = network
         self.tokenizer = tokenizer
         self.device = device
@@ -96,13 +97,16 @@ class Trio(Model):
         if self.guided:
             rows += [len(distinct)] * len(texts)
             distinct.append("")
-        ids = torch.from_numpy(np.asarray(tokenise(distinct), dtype=np.int64)).to(self.device)
+        try:
+            ids = torch.from_numpy(tokenise(distinct)).to(self.device)
+        except ValueError as error:
+            raise ModelError(str(error)) from None
         return self.network.encode_caption(ids).select(torch.tensor(rows, device=self.device))
 
     @property
     def guided(self) -> bool:
         """Whether an unconditional branch is needed."""
-        return bool(self.options_used.guidance != 1.0)
+        return bool(self.settings.guidance != 1.0)
 
     def n_samples(self, conditioning: Prefix) -> int:
         """Samples of a batch of conditioning."""
@@ -114,7 +118,7 @@ class Trio(Model):
         if not self.guided:
             return logits
         conditional, unconditional = logits.chunk(2)
-        return guide(conditional, unconditional, self.options_used.guidance)
+        return guide(conditional, unconditional, self.settings.guidance)
 
     def both(self, tokens: Tensor) -> Tensor:
         """Tokens for the conditional and, when guided, the unconditional branch."""
@@ -168,14 +172,14 @@ class TrioMasked(Trio):
     @torch.inference_mode()
     def traverse(self, conditioning: Prefix, probe: Probe, noise: Noise) -> Trace:
         """Unmask by confidence on the cosine schedule."""
-        steps = self.options_used.steps
+        steps = self.settings.steps
         return masked.traverse(
             partial(self.grid_logits, conditioning),
             self.n_samples(conditioning),
             N_POSITIONS,
             MASK,
             masked_after=masked.cosine_schedule(N_POSITIONS, steps),
-            path_temperature=np.linspace(self.options_used.path_temperature, 0.0, steps).tolist(),
+            path_temperature=np.linspace(self.settings.path_temperature, 0.0, steps).tolist(),
             law=self.law,
             probe=probe,
             noise=noise,
@@ -205,7 +209,7 @@ class TrioDiffusion(Trio):
             self.n_samples(conditioning),
             N_POSITIONS,
             CODEBOOK_SIZE,
-            schedule=diffusion.absorbing(self.options_used.steps),
+            schedule=diffusion.absorbing(self.settings.steps),
             law=self.law,
             probe=probe,
             noise=noise,

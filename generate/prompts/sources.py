@@ -25,7 +25,7 @@ def load_prompts(source: PromptSource, split: Literal["study", "calibration"], b
     split names it.
     """
     if source.source == TRIO:
-        from generate.trio.captions import prompt_set
+        from generate.trio.prompt_sets import prompt_set
 
         records = prompt_set(split, source.n or DEFAULT_TRIO_PROMPTS, seed=0)
         return [Prompt.model_validate(record) for record in records]

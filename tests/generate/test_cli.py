@@ -1,0 +1,95 @@
+"""Commands end in one line that says what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from generate import cli
+from generate.store import SampleStore
+from tests.generate.conftest import edited
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr("sys.argv", ["ibgenerate", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    return int(exit_.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"models": ["trio-arr"]}, "model 'trio-arr' is unknown; known are trio-ar"),
+        ({"prompts": {"source": "gone.jsonl"}}, "gone.jsonl does not exist"),
+        ({"sampels": 4}, "unknown key 'sampels' (did you mean 'samples'?); allowed here: schema_version, name"),
+    ],
+)
+def test_what_a_user_can_repair_ends_in_one_line(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    changes: dict[str, object], message: str,
+) -> None:  # fmt: skip
+    study = edited(study_file, **changes)
+    assert call(monkeypatch, "run", study, "--out", study.parent / "run", "--device", "cpu") == 1
+    printed = capsys.readouterr().err.strip().splitlines()[-1]
+    assert printed.startswith("error:")
+    assert message in printed
+
+
+def test_an_existing_store_of_another_study_is_refused(
+    store: SampleStore, study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = edited(study_file, samples=7)
+    assert call(monkeypatch, "run", study, "--out", store.root) == 1
+    assert "made with samples = 6, the study says 7" in capsys.readouterr().err
+
+
+def test_a_device_that_is_not_there_is_named(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert call(monkeypatch, "run", study_file, "--out", study_file.parent / "run", "--device", "cuda") == 1
+    assert "device 'cuda' is not available here; use --device cpu" in capsys.readouterr().err
+
+
+def test_status_verify_and_run_agree_on_a_finished_store(
+    store: SampleStore, study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "status", store.root) == 0
+    status = capsys.readouterr().out
+    assert call(monkeypatch, "verify", store.root) == 0
+    assert "no problem in 48 of 48 blocks" in capsys.readouterr().out
+    assert call(monkeypatch, "run", study_file, "--out", store.root) == 0
+    done = capsys.readouterr().out
+    assert "48 of 48 blocks done, 0 of them now" in done
+    assert done.split("digest ")[1].strip() in status
+
+
+def test_verify_fails_on_damage_until_it_is_repaired(
+    store: SampleStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    victim = next(store.data.glob("toy-masked/factorial/tokens/c.*"))
+    victim.write_bytes(b"")
+    assert call(monkeypatch, "verify", store.root) == 1
+    assert "0 bytes instead of" in capsys.readouterr().out
+    assert call(monkeypatch, "verify", store.root, "--repair") == 0
+    assert call(monkeypatch, "verify", store.root) == 0
+    assert "no problem in 47 of 48 blocks" in capsys.readouterr().out
+
+
+def test_interrupting_says_how_to_go_on(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("generate.run.run", interrupt)
+    assert call(monkeypatch, "run", study_file, "--out", study_file.parent / "run", "--device", "cpu") == 130
+    assert "run the same command to go on" in capsys.readouterr().err
+
+
+def test_models_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "models") == 0
+    listed = capsys.readouterr().out
+    assert all(name in listed for name in ("trio-ar", "trio-mim", "trio-diffusion", "trio-raster"))
