@@ -1,0 +1,124 @@
+"""A timed, resumable training loop shared by all stages of the recipe."""
+
+import time
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+CHECKPOINT_SECONDS = 120.0
+REPORT_SECONDS = 20.0
+WARMUP_STEPS = 100
+
+Step = Callable[[np.random.Generator, int, float], Tensor]
+
+
+def learning_rate_factor(step: int, progress: float) -> float:
+    """Warm-up over the first steps, constant to 30 % of the time, then linearly to zero."""
+    return min(1.0, (step + 1) / WARMUP_STEPS) * min(1.0, (1.0 - progress) / 0.7)
+
+
+class Fit:
+    """One training run: network, its moving average, optimisers, clock and random state.
+
+    The schedule runs on time spent, not on steps, so a run ends when planned on any machine. An
+    interrupted run continues from its last checkpoint: all state is there, and each step draws
+    from a generator of its own, keyed by seed and step.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        optimisers: Sequence[torch.optim.Optimizer],
+        checkpoint: Path,
+        *,
+        minutes: float,
+        seed: int,
+        average_decay: float = 0.999,
+    ) -> None:
+        self.network = network
+        self.average = deepcopy(network).requires_grad_(False)
+        self.optimisers = list(optimisers)
+        self.checkpoint = checkpoint
+        self.minutes = minutes
+        self.average_decay = average_decay
+        self.seed = seed
+        self.steps = 0
+        self.seconds = 0.0
+        self.rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers]
+        torch.manual_seed(seed)
+        if checkpoint.is_file():
+            self._resume()
+
+    @property
+    def progress(self) -> float:
+        """Share of the planned time spent, 0 to 1."""
+        return min(1.0, self.seconds / (60 * self.minutes))
+
+    def run(self, step: Step, *, name: str) -> nn.Module:
+        """Call `step(rng, steps, progress) -> loss` until the time is spent; return the moving average."""
+        tick = reported = saved = time.monotonic()
+        losses: list[float] = []
+        self.network.train()
+        while self.progress < 1.0:
+            factor = learning_rate_factor(self.steps, self.progress)
+            loss = step(np.random.default_rng([self.seed, self.steps]), self.steps, self.progress)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            self._update(factor)
+            losses.append(float(loss.detach()))
+            now = time.monotonic()
+            self.seconds, tick = self.seconds + now - tick, now
+            if now - reported > REPORT_SECONDS:
+                print(
+                    f"{name}: {self.seconds / 60:.1f} of {self.minutes:g} min, step {self.steps}, "
+                    f"loss {np.mean(losses):.4f}",
+                    flush=True,
+                )
+                reported, losses = now, []
+            if now - saved > CHECKPOINT_SECONDS:
+                self.save()
+                saved = now
+        self.save()
+        return self.average.eval()
+
+    def _update(self, factor: float) -> None:
+        for optimiser, rates in zip(self.optimisers, self.rates, strict=True):
+            for group, rate in zip(optimiser.param_groups, rates, strict=True):
+                group["lr"] = rate * factor
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+        self.steps += 1
+        decay = min(self.average_decay, (1 + self.steps) / (10 + self.steps))
+        with torch.no_grad():
+            for mine, theirs in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                mine.lerp_(theirs, 1 - decay)
+            for buffer, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
+                buffer.copy_(current)
+
+    def save(self) -> None:
+        """Write the checkpoint; a killed run never leaves half a file."""
+        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.checkpoint.with_suffix(".partial")
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "torch": torch.get_rng_state(),
+        }
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=False)
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        self.steps, self.seconds = state["steps"], state["seconds"]
+        torch.set_rng_state(state["torch"])

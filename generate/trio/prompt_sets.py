@@ -1,0 +1,74 @@
+"""Prompt sets from the caption grammar: study and calibration prompts never share a meaning."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import TypedDict
+
+import numpy as np
+
+from generate.trio.captions import LENGTHS, Meaning, all_captions
+from generate.trio.scenes import ATTRIBUTES
+
+SPLITS = ("study", "calibration")
+PARAPHRASES = 5  # per length
+LARGEST_SET = 2000  # of some 5,700 meanings in each split
+ALWAYS_NAMED = ("shape", "colour")
+NAMED_PROBABILITY = 0.65  # of every other attribute, as in training
+
+
+class PromptRecord(TypedDict):
+    """One prompt: a medium wording, five more of the same meaning in each length, the meaning."""
+
+    id: str
+    text: str
+    paraphrases: dict[str, list[str]]
+    attributes: dict[str, str]
+
+
+def prompt_set(split: str, count: int, seed: int) -> list[PromptRecord]:
+    """`count` prompts of distinct meaning; a larger count from the same seed continues the list.
+
+    The split of a meaning is fixed by its hash, and so are its id and its texts: they depend
+    neither on `seed` nor on `count`.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"Unknown split {split!r}; use one of {', '.join(SPLITS)}.")
+    if not 0 <= count <= LARGEST_SET:
+        raise ValueError(f"Asked for {count} prompts; ask for 0 to {LARGEST_SET}.")
+    rng = np.random.default_rng(seed)
+    records: dict[str, PromptRecord] = {}
+    while len(records) < count:
+        meaning = _draw_meaning(rng)
+        if split_of(meaning) == split:
+            record = _record(meaning, split)
+            records.setdefault(record["id"], record)
+    return list(records.values())
+
+
+def split_of(meaning: Meaning) -> str:
+    """The split a meaning belongs to."""
+    return SPLITS[_digest(meaning)[0] % len(SPLITS)]
+
+
+def _draw_meaning(rng: np.random.Generator) -> dict[str, str]:
+    values = {attribute: values[rng.integers(len(values))] for attribute, values in ATTRIBUTES.items()}
+    named = dict(zip(ATTRIBUTES, rng.random(len(ATTRIBUTES)) < NAMED_PROBABILITY, strict=True))
+    return {name: value for name, value in values.items() if name in ALWAYS_NAMED or named[name]}
+
+
+def _record(meaning: Mapping[str, str], split: str) -> PromptRecord:
+    digest = _digest(meaning)
+    rng = np.random.default_rng(int.from_bytes(digest))
+    texts = {length: rng.permutation(all_captions(meaning, length)).tolist() for length in LENGTHS}
+    original = texts["medium"].pop()
+    return PromptRecord(
+        id=f"{split}-{digest.hex()[:10]}",
+        text=original,
+        paraphrases={length: texts[length][:PARAPHRASES] for length in LENGTHS},
+        attributes=dict(meaning),
+    )
+
+
+def _digest(meaning: Meaning) -> bytes:
+    text = ";".join(f"{attribute}={meaning.get(attribute, '')}" for attribute in ATTRIBUTES)
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()

@@ -1,0 +1,113 @@
+"""Reference network: tells the attributes of a scene, for evaluation and as a feature space.
+
+Trained with batch norm, shipped with it folded into the convolutions, so the file is all there
+is to know: `x = relu(conv2d(x, conv.i.weight, conv.i.bias, stride=strides[i], padding=1))` for
+each i, then flatten, then one linear head `head.{attribute}` per attribute.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from generate.trio import weights
+from generate.trio.scenes import ATTRIBUTES, IMAGE_SIZE
+
+WIDTHS = (24, 32, 48, 64, 96, 96)
+STRIDES = (2, 1, 2, 1, 2, 1)
+INPUT_SCALE, INPUT_SHIFT = 2.0, -1.0  # images in [0, 1] enter as scale * image + shift
+
+
+class Reference(nn.Module):
+    """The shipped form: plain convolutions and linear heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        ins = (3, *WIDTHS[:-1])
+        self.conv = nn.ModuleList(
+            nn.Conv2d(i, o, 3, stride=s, padding=1) for i, o, s in zip(ins, WIDTHS, STRIDES, strict=True)
+        )
+        self.head = _heads()
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Activations (B, C, H, W) of every layer for images (B, 3, 32, 32) in [0, 1]."""
+        x = INPUT_SCALE * images + INPUT_SHIFT
+        return [x := F.relu(conv(x)) for conv in self.conv]
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits (B, values) of each attribute."""
+        flat = self.features(images)[-1].flatten(1)
+        return {attribute: head(flat) for attribute, head in self.head.items()}
+
+    @torch.no_grad()
+    def attributes(self, images: Tensor, *, batch: int = 500) -> Tensor:
+        """Most likely attribute indices (B, 5), columns as in `scenes.ATTRIBUTES`."""
+        parts = [torch.stack([x.argmax(1) for x in self(part).values()], 1) for part in torch.split(images, batch)]
+        return torch.cat(parts)
+
+
+class TrainableReference(nn.Module):
+    """The same network with batch norm, as it is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        ins = (3, *WIDTHS[:-1])
+        self.conv = nn.ModuleList(
+            nn.Conv2d(i, o, 3, stride=s, padding=1, bias=False) for i, o, s in zip(ins, WIDTHS, STRIDES, strict=True)
+        )
+        self.norm = nn.ModuleList(nn.BatchNorm2d(o) for o in WIDTHS)
+        self.head = _heads()
+
+    def forward(self, images: Tensor) -> dict[str, Tensor]:
+        """Logits (B, values) of each attribute."""
+        x = INPUT_SCALE * images + INPUT_SHIFT
+        for conv, norm in zip(self.conv, self.norm, strict=True):
+            x = F.relu(norm(conv(x)))
+        flat = x.flatten(1)
+        return {attribute: head(flat) for attribute, head in self.head.items()}
+
+    @torch.no_grad()
+    def folded(self) -> dict[str, Tensor]:
+        """Weights of the equal `Reference`, batch norm folded in."""
+        tensors = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        convs, norms = cast(Sequence[nn.Conv2d], self.conv), cast(Sequence[nn.BatchNorm2d], self.norm)
+        for index, (conv, norm) in enumerate(zip(convs, norms, strict=True)):
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            gain = norm.weight / (norm.running_var + norm.eps).sqrt()
+            tensors[f"conv.{index}.weight"] = conv.weight * gain[:, None, None, None]
+            tensors[f"conv.{index}.bias"] = norm.bias - norm.running_mean * gain
+        return tensors
+
+
+def save_reference(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write folded weights with all that a reader needs to run them."""
+    config = {
+        "strides": STRIDES,
+        "padding": 1,
+        "input_scale": INPUT_SCALE,
+        "input_shift": INPUT_SHIFT,
+        "pooling": "flatten",
+        "attributes": dict(ATTRIBUTES),
+    }
+    weights.save(path, tensors, config)
+
+
+def load_reference(path: Path | None = None) -> Reference:
+    """The shipped reference network, or the one at `path`, ready for inference in fp32."""
+    tensors, _ = weights.load(path or weights.SHIPPED / "reference.safetensors")
+    reference = Reference()
+    reference.load_state_dict(tensors)
+    return reference.eval().requires_grad_(False)
+
+
+def _heads() -> nn.ModuleDict:
+    side = IMAGE_SIZE
+    for stride in STRIDES:
+        side //= stride
+    return nn.ModuleDict(
+        {name: nn.Linear(WIDTHS[-1] * side * side, len(values)) for name, values in ATTRIBUTES.items()}
+    )

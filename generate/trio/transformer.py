@@ -1,0 +1,195 @@
+"""One plain transformer over the token grid, used causally or with full attention.
+
+The caption is a prefix that attends to itself only, so its keys and values are computed once
+per text (`Prefix`) and serve all steps and all samples of that text. Causal weights predict
+token i from the tokens before it; masked weights predict every token from those not masked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from generate.trio import weights
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Kind and size of a transformer."""
+
+    causal: bool
+    vocabulary: int  # caption words, padding (0) and start included
+    codes: int = 256  # K; the id K means "masked", or "start" when causal
+    rows: int = 8
+    cols: int = 8
+    caption_length: int = 24
+    width: int = 128
+    layers: int = 5
+    heads: int = 4
+    hidden: int = 344
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Captions as every layer sees them; rows are texts."""
+
+    keys: Tensor  # (layers, B, heads, L, head_dim)
+    values: Tensor  # (layers, B, heads, L, head_dim)
+    mask: Tensor  # (B, L), False at padding
+
+    def select(self, index: Tensor) -> Self:
+        """The rows `index` (n,), in that order, repeats allowed."""
+        return type(self)(self.keys[:, index], self.values[:, index], self.mask[index])
+
+    @classmethod
+    def concatenate(cls, prefixes: Sequence[Self]) -> Self:
+        """The rows of all `prefixes`, one after another."""
+        return cls(
+            torch.cat([prefix.keys for prefix in prefixes], 1),
+            torch.cat([prefix.values for prefix in prefixes], 1),
+            torch.cat([prefix.mask for prefix in prefixes]),
+        )
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Keys and values of the grid tokens seen so far, filled in place by `next_logits`."""
+
+    keys: Tensor  # (layers, B, heads, N, head_dim)
+    values: Tensor  # (layers, B, heads, N, head_dim)
+
+
+class Layer(nn.Module):
+    """Pre-norm attention, then SwiGLU."""
+
+    def __init__(self, width: int, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width, bias=False)
+        self.mlp_norm = nn.LayerNorm(width, bias=False)
+        self.into_attention = _matrix(3, width, width)  # query, key, value
+        self.out_of_attention = nn.Parameter(torch.zeros(width, width))
+        self.into_mlp = _matrix(2, hidden, width)  # gate, value
+        self.out_of_mlp = nn.Parameter(torch.zeros(width, hidden))
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values (B, heads, T, head_dim) of `x` (B, T, width)."""
+        joint = F.linear(self.attention_norm(x), self.into_attention.flatten(0, 1))
+        query, key, value = joint.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+    def update(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+        """`x` after attention over the given keys (`mask` False is unseen) and the MLP."""
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        x = x + F.linear(seen.transpose(1, 2).flatten(2), self.out_of_attention)
+        gate, up = F.linear(self.mlp_norm(x), self.into_mlp.flatten(0, 1)).chunk(2, -1)
+        return x + F.linear(F.silu(gate) * up, self.out_of_mlp)
+
+
+class GridTransformer(nn.Module):
+    """Logits over the codes of a grid, given a caption."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        self.word = nn.Embedding(config.vocabulary, width)
+        self.word_position = nn.Parameter(0.02 * torch.randn(config.caption_length, width))
+        self.code = nn.Embedding(config.codes + 1, width)
+        self.row = nn.Parameter(0.02 * torch.randn(config.rows, width))
+        self.col = nn.Parameter(0.02 * torch.randn(config.cols, width))
+        for table in (self.word, self.code):
+            nn.init.normal_(table.weight, std=0.02)
+        self.layers = cast(
+            Sequence[Layer],
+            nn.ModuleList(Layer(width, config.heads, config.hidden) for _ in range(config.layers)),
+        )
+        self.norm = nn.LayerNorm(width, bias=False)
+        self.head = nn.Linear(width, config.codes)
+        nn.init.zeros_(self.head.bias)
+        nn.init.normal_(self.head.weight, std=0.02)
+
+    def encode_caption(self, ids: Tensor) -> Prefix:
+        """Keys and values of caption tokens (B, L), computed once per text; padding may be cut off."""
+        mask = ids != 0
+        x = self.word(ids) + self.word_position[: ids.shape[1]]
+        keys, values = [], []
+        for layer in self.layers:
+            query, key, value = layer.project(x)
+            x = layer.update(x, query, key, value, mask[:, None, None])
+            keys.append(key)
+            values.append(value)
+        return Prefix(torch.stack(keys), torch.stack(values), mask)
+
+    def grid_logits(self, prefix: Prefix, tokens: Tensor) -> Tensor:
+        """Logits (B, N, K) from tokens (B, N) in raster order.
+
+        Masked weights: tokens are codes or K where masked. Causal weights: teacher forcing, row i
+        is the prediction of token i from the caption and tokens before i.
+        """
+        batch, count = tokens.shape
+        sight = torch.ones(count, count, dtype=torch.bool, device=tokens.device)
+        if self.config.causal:
+            sight = sight.tril()
+            tokens = F.pad(tokens[:, :-1], (1, 0), value=self.config.codes)
+        prefix_sight = prefix.mask[:, None].expand(-1, count, -1)
+        mask = torch.cat([prefix_sight, sight.expand(batch, -1, -1)], -1)[:, None]
+        x = self.code(tokens) + self._positions()
+        for layer, prefix_key, prefix_value in zip(self.layers, prefix.keys, prefix.values, strict=True):
+            query, key, value = layer.project(x)
+            keys, values = torch.cat([prefix_key, key], 2), torch.cat([prefix_value, value], 2)
+            x = layer.update(x, query, keys, values, mask)
+        return self._logits(x)
+
+    def empty_cache(self, batch: int) -> Cache:
+        """Room for a whole grid of keys and values, for `next_logits`."""
+        config = self.config
+        shape = (config.layers, batch, config.heads, config.rows * config.cols, config.width // config.heads)
+        return Cache(self.row.new_zeros(shape), self.row.new_zeros(shape))
+
+    def next_logits(self, prefix: Prefix, cache: Cache, previous: Tensor, position: int) -> Tensor:
+        """Logits (B, K) of the token at `position`; `previous` (B,) is the one before, K at the start.
+
+        Positions must be visited in order, as each call adds its keys and values to `cache`.
+        """
+        x = (self.code(previous) + self._positions()[position])[:, None]
+        seen = torch.ones(len(previous), position + 1, dtype=torch.bool, device=previous.device)
+        mask = torch.cat([prefix.mask, seen], 1)[:, None, None]
+        for index, layer in enumerate(self.layers):
+            query, key, value = layer.project(x)
+            cache.keys[index, :, :, position] = key[:, :, 0]
+            cache.values[index, :, :, position] = value[:, :, 0]
+            keys = torch.cat([prefix.keys[index], cache.keys[index, :, :, : position + 1]], 2)
+            values = torch.cat([prefix.values[index], cache.values[index, :, :, : position + 1]], 2)
+            x = layer.update(x, query, keys, values, mask)
+        return self._logits(x)[:, 0]
+
+    def _logits(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.norm(x))
+        return logits
+
+    def _positions(self) -> Tensor:
+        """Position embeddings (N, width), row plus column."""
+        return (self.row[:, None] + self.col[None]).flatten(0, 1)
+
+
+def _matrix(count: int, rows: int, cols: int) -> nn.Parameter:
+    """`count` stacked matrices (rows, cols) with variance 1 / cols."""
+    return nn.Parameter(torch.randn(count, rows, cols) * cols**-0.5)
+
+
+def save_transformer(transformer: GridTransformer, path: Path) -> None:
+    """Write the transformer in half precision."""
+    weights.save(path, transformer.state_dict(), asdict(transformer.config))
+
+
+def load_transformer(path: Path) -> GridTransformer:
+    """The causal or masked weights at `path`, ready for inference in fp32."""
+    tensors, config = weights.load(path)
+    transformer = GridTransformer(TransformerConfig(**config))
+    transformer.load_state_dict(tensors)
+    return transformer.eval().requires_grad_(False)

@@ -1,0 +1,64 @@
+"""The paraphrase probe on real renders: how much diversity wording adds when nothing is learnt.
+
+Scenes are drawn from the very law the training images follow, for prompts of the study split:
+attributes not named are free, wording shifts lightness and scale as `scenes` says. A model that
+learnt this law perfectly would answer the paraphrase probe by the difference found here.
+"""
+
+import numpy as np
+
+from generate.trio import scenes
+from generate.trio.captions import LENGTHS, Meaning
+from generate.trio.prompt_sets import prompt_set
+from generate.trio.scenes import Floats, Ints
+
+ARMS = ("original", *LENGTHS, "mixed")
+
+
+def wording_rows(arm: str, count: int, rng: np.random.Generator) -> Ints:
+    """Wordings (count, 3) of one prompt's samples: one medium wording for all, or one for each."""
+    rows = scenes.draw_wordings(count, rng)
+    if arm == "original":
+        rows[:] = rows[0]
+        rows[:, 0] = LENGTHS.index("medium")
+    elif arm != "mixed":
+        rows[:, 0] = LENGTHS.index(arm)
+    return rows
+
+
+def render_prompt(meaning: Meaning, arm: str, count: int, rng: np.random.Generator) -> Floats:
+    """Renders (count, 32, 32, 3) that show `meaning`, in the wordings of `arm`."""
+    attributes = scenes.draw_attributes(count, rng)
+    for column, (name, values) in enumerate(scenes.ATTRIBUTES.items()):
+        if name in meaning:
+            attributes[:, column] = values.index(meaning[name])
+    return scenes.render(attributes, wording_rows(arm, count, rng), rng)
+
+
+def pixel_cosine_distance(images: Floats) -> float:
+    """Mean of 1 - cosine over unordered pairs of images."""
+    flat = images.reshape(len(images), -1)
+    flat = flat / np.linalg.norm(flat, axis=1, keepdims=True)
+    return float(1 - (flat @ flat.T)[np.triu_indices(len(flat), 1)].mean())
+
+
+def lightness_spread(images: Floats) -> float:
+    """Standard deviation over images of their mean pixel."""
+    return float(images.mean((1, 2, 3)).std(ddof=1))
+
+
+def control(*, prompts: int, samples: int, seed: int, all_named: bool = False) -> dict[str, dict[str, float]]:
+    """Both measures for each arm, averaged over prompts; `all_named` leaves no attribute free."""
+    figures: dict[str, dict[str, float]] = {}
+    for arm in ARMS:
+        rng = np.random.default_rng(seed)
+        sets = []
+        for record in prompt_set("study", prompts, seed):
+            drawn = scenes.draw_attributes(1, rng)[0] if all_named else ()
+            free = {n: v[i] for (n, v), i in zip(scenes.ATTRIBUTES.items(), drawn, strict=False)}
+            sets.append(render_prompt(free | record["attributes"], arm, samples, rng))
+        figures[arm] = {
+            "pixel_cosine_distance": float(np.mean([pixel_cosine_distance(images) for images in sets])),
+            "lightness_spread": float(np.mean([lightness_spread(images) for images in sets])),
+        }
+    return figures

@@ -1,0 +1,143 @@
+"""The trio's networks: cached equals uncached, folded equals trained, files restore networks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from generate.trio import muon, scenes, weights
+from generate.trio.captions import VOCABULARY, tokenise
+from generate.trio.reference import Reference, TrainableReference
+from generate.trio.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
+from generate.trio.transformer import (
+    GridTransformer,
+    Prefix,
+    TransformerConfig,
+    load_transformer,
+    save_transformer,
+)
+
+SMALL = TransformerConfig(causal=True, vocabulary=len(VOCABULARY), codes=16, width=32, layers=2, heads=2, hidden=48)
+
+
+def transformer(*, causal: bool) -> GridTransformer:
+    torch.manual_seed(0)
+    network = GridTransformer(replace(SMALL, causal=causal))
+    for parameter in network.parameters():
+        parameter.data += 0.3 * torch.randn_like(parameter)
+    return network.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def words() -> torch.Tensor:
+    return torch.from_numpy(tokenise(["a red circle on a black background", "", "large thing top"]))
+
+
+@pytest.fixture
+def tokens() -> torch.Tensor:
+    return torch.randint(16, (3, 64), generator=torch.Generator().manual_seed(1))
+
+
+def test_cached_logits_equal_uncached(words, tokens):
+    network = transformer(causal=True)
+    prefix, cache, previous = network.encode_caption(words), network.empty_cache(3), torch.full((3,), 16)
+    whole = network.grid_logits(prefix, tokens)
+    for position in range(64):
+        step = network.next_logits(prefix, cache, previous, position)
+        torch.testing.assert_close(step, whole[:, position], atol=2e-5, rtol=1e-5)
+        previous = tokens[:, position]
+
+
+def test_causal_logits_ignore_the_token_itself_and_later_ones(words, tokens):
+    network = transformer(causal=True)
+    prefix, changed = network.encode_caption(words), tokens.clone()
+    changed[:, 40:] = (changed[:, 40:] + 1) % 16
+    before, after = network.grid_logits(prefix, tokens), network.grid_logits(prefix, changed)
+    torch.testing.assert_close(before[:, :41], after[:, :41])
+    assert not torch.allclose(before[:, 41:], after[:, 41:])
+
+
+def test_masked_logits_see_the_whole_grid(words, tokens):
+    network = transformer(causal=False)
+    prefix, changed = network.encode_caption(words), tokens.clone()
+    changed[:, 63] = 16
+    assert not torch.allclose(network.grid_logits(prefix, tokens)[:, 0], network.grid_logits(prefix, changed)[:, 0])
+
+
+def test_padding_does_not_reach_the_grid(words, tokens):
+    network = transformer(causal=False)
+    cut = network.grid_logits(network.encode_caption(words[:, :12]), tokens)
+    torch.testing.assert_close(cut, network.grid_logits(network.encode_caption(words), tokens), atol=1e-5, rtol=1e-5)
+
+
+def test_the_caption_matters(words, tokens):
+    network = transformer(causal=True)
+    prefix = network.encode_caption(words)
+    shuffled = prefix.select(torch.tensor([1, 2, 0]))
+    assert not torch.allclose(network.grid_logits(prefix, tokens), network.grid_logits(shuffled, tokens))
+
+
+def test_prefixes_are_selected_and_joined_by_row(words):
+    network = transformer(causal=True)
+    whole = network.encode_caption(words)
+    parts = Prefix.concatenate([whole.select(torch.tensor([2])), whole.select(torch.tensor([0, 0]))])
+    torch.testing.assert_close(parts.keys, whole.keys[:, [2, 0, 0]])
+    torch.testing.assert_close(parts.mask, whole.mask[[2, 0, 0]])
+
+
+def test_transformer_file_restores_config_and_logits_to_half_precision(tmp_path, words, tokens):
+    network = transformer(causal=True)
+    save_transformer(network, tmp_path / "w.safetensors")
+    loaded = load_transformer(tmp_path / "w.safetensors")
+    assert loaded.config == network.config
+    one, two = (n.grid_logits(n.encode_caption(words), tokens) for n in (network, loaded))
+    torch.testing.assert_close(one, two, atol=0.05, rtol=0.05)
+
+
+def test_tokenizer_file_restores_codes(tmp_path):
+    torch.manual_seed(0)
+    tokenizer = Tokenizer().eval()
+    save_tokenizer(tokenizer, tmp_path / "t.safetensors")
+    loaded, codes = load_tokenizer(tmp_path / "t.safetensors"), torch.arange(256).reshape(4, 8, 8)
+    images = loaded.decode(codes)
+    assert images.shape == (4, 3, 32, 32)
+    assert images.min() >= 0
+    assert images.max() <= 1
+    assert loaded.encode(images).shape == (4, 8, 8)
+    torch.testing.assert_close(images, tokenizer.decode(codes), atol=5e-3, rtol=0)
+
+
+def test_rarely_used_codes_restart_at_encodings():
+    torch.manual_seed(0)
+    tokenizer = Tokenizer()
+    latents = torch.nn.functional.normalize(torch.randn(1, 8, 8, 16), dim=-1)
+    tokenizer.usage.fill_(0.0)
+    tokenizer.follow(latents, torch.zeros(1, 8, 8, dtype=torch.long))
+    cosine = (tokenizer.codebook[1:] @ latents.flatten(0, -2).T).max(1).values
+    torch.testing.assert_close(cosine, torch.ones(255))
+
+
+def test_folding_the_batch_norm_changes_nothing():
+    torch.manual_seed(0)
+    trained, shipped = TrainableReference(), Reference().eval()
+    images = torch.rand(40, 3, 32, 32)
+    for _ in range(5):
+        trained(images)
+    trained.eval()
+    shipped.load_state_dict(trained.folded())
+    for attribute, logits in trained(images).items():
+        torch.testing.assert_close(shipped(images)[attribute], logits, atol=1e-4, rtol=1e-4)
+        assert logits.shape == (40, len(scenes.ATTRIBUTES[attribute]))
+
+
+def test_missing_weights_name_the_recipe(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"generate\.trio\.train"):
+        weights.load(tmp_path / "none.safetensors")
+
+
+def test_orthogonalised_matrices_have_singular_values_near_one():
+    stack = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 40, 16)).astype(np.float32))
+    values = torch.linalg.svdvals(muon.orthogonalise(stack))
+    assert values.min() > 0.6
+    assert values.max() < 1.3
