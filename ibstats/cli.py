@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, fields, replace
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ibstats.analysis import PARTS, Config, Machine, config_from
+from ibstats.analysis import DEFAULT_METRICS, PARTS, Config, Machine, config_from
 from ibstats.errors import IbstatsError
 from ibstats.report import files, tables
 from ibstats.store import open_store
-from ibstats.uncertainty import Resampling
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Where the diversity of an image generator comes from."
@@ -26,20 +27,109 @@ out = Console(width=max(Console().width, tables.WIDTH))
 log = Console(stderr=True)
 
 Run = Annotated[Path, typer.Argument(help="Run directory made by `ibgenerate run`.", show_default=False)]
-Settings = Annotated[Path | None, typer.Option("--config", help="Analysis settings in YAML; options here win over it.")]
-Metrics = Annotated[list[str] | None, typer.Option("--metric", help="Distance to use; repeat for more.")]
-Models = Annotated[list[str] | None, typer.Option("--model", help="Model of the store; repeat for more.")]
-Experiment = Annotated[str | None, typer.Option("--experiment", help="Experiment of the store.")]
-Estimator = Annotated[str | None, typer.Option("--estimator", help="Entropy estimator.")]
-Method = Annotated[str | None, typer.Option("--interval", help="auto, bca, percentile or studentized.")]
-Level = Annotated[float | None, typer.Option("--level", help="Level of intervals.")]
-Resamples = Annotated[int | None, typer.Option("--resamples", help="Bootstrap resamples and permutations.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Seed of resampling.")]
-Margins = Annotated[list[str] | None, typer.Option("--margin", help="Equivalence margin, NAME=VALUE in its units.")]
-Partial = Annotated[bool, typer.Option("--allow-partial", help="Use complete prompts of an unfinished run.")]
-Device = Annotated[str, typer.Option("--device", help="Device of network distances.")]
-Batch = Annotated[int, typer.Option("--batch-size", help="Images per forward pass.")]
-Weights = Annotated[list[str] | None, typer.Option("--weights", help="Weight file of a metric, METRIC=PATH.")]
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options that every analysing command takes."""
+
+    config: Annotated[Path | None, typer.Option(help="Settings in YAML; options given here win over it.")] = None
+    metric: Annotated[list[str] | None, typer.Option(help="Distance to use; repeat for more.")] = None
+    model: Annotated[list[str] | None, typer.Option(help="Model of the store; repeat for more.")] = None
+    experiment: Annotated[str | None, typer.Option(help="Experiment of the store.")] = None
+    estimator: Annotated[str | None, typer.Option(help="Entropy estimator.")] = None
+    interval: Annotated[str | None, typer.Option(help="auto, bca, percentile or studentized.")] = None
+    level: Annotated[float | None, typer.Option(help="Level of intervals.")] = None
+    resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples and permutations.")] = None
+    seed: Annotated[int | None, typer.Option(help="Seed of resampling.")] = None
+    margin: Annotated[list[str] | None, typer.Option(help="Equivalence margin, NAME=VALUE in its units.")] = None
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Use an unfinished run's complete prompts.")
+    ] = False
+    device: Annotated[str, typer.Option(help="Device of network distances.")] = "cpu"
+    batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 64
+    weights: Annotated[list[str] | None, typer.Option(help="Weight file of a metric, METRIC=PATH.")] = None
+
+    def settings(self, parts: tuple[str, ...] = PARTS) -> Config:
+        """The configuration file, overruled by the options that were given."""
+        base = config_from(_read_yaml(self.config) if self.config else {})
+        given = {
+            "metrics": self.metric and tuple(self.metric),
+            "models": self.model and tuple(self.model),
+            "experiment": self.experiment,
+            "estimator": self.estimator,
+        }
+        how: dict[str, Any] = {
+            "method": self.interval,
+            "level": self.level,
+            "n_resamples": self.resamples,
+            "seed": self.seed,
+        }
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value}
+        return replace(
+            base,
+            parts=parts,
+            allow_partial=self.allow_partial or base.allow_partial,
+            margins={**base.margins, **{name: _number(name, text) for name, text in _pairs(self.margin, "--margin")}},
+            resampling=replace(base.resampling, **{name: value for name, value in how.items() if value is not None}),
+            **changes,
+        )
+
+    def machine(self) -> Machine:
+        """How distances are computed."""
+        return Machine(self.device, self.batch_size, dict(_pairs(self.weights, "--weights")), _progress)
+
+
+def analysing(function: Callable[..., None]) -> Callable[..., None]:
+    """A command whose last parameter is `Options`: its fields become options of the command line."""
+    hints = get_type_hints(function, include_extras=True)
+    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(function).parameters.values()][:-1]
+    kinds = get_type_hints(Options, include_extras=True)
+    common = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name])
+        for f in fields(Options)
+    ]
+
+    @wraps(function)
+    def command(**given: Any) -> None:
+        options = Options(**{f.name: given.pop(f.name) for f in fields(Options)})
+        function(**given, options=options)
+
+    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+    command.__signature__ = inspect.Signature([*keyword, *common])  # type: ignore[attr-defined]
+    command.__annotations__ = {}
+    return command
+
+
+def _read_yaml(file: Path) -> dict[str, Any]:
+    import yaml
+
+    if not file.is_file():
+        raise IbstatsError(f"no settings file '{file}'")
+    try:
+        content = yaml.safe_load(file.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise IbstatsError(f"'{file}' is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise IbstatsError(f"'{file}' must hold settings as `key: value` lines")
+    return content
+
+
+def _pairs(values: list[str] | None, option: str) -> list[tuple[str, str]]:
+    made = []
+    for value in values or []:
+        name, separator, content = value.partition("=")
+        if not separator:
+            raise IbstatsError(f"{option} is {value!r}, but must read NAME=VALUE")
+        made.append((name, content))
+    return made
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise IbstatsError(f"the margin of {name} is {text!r}, but must be a number") from None
 
 
 def _progress(items: Iterable[int], label: str, total: int) -> Iterable[int]:
@@ -48,58 +138,13 @@ def _progress(items: Iterable[int], label: str, total: int) -> Iterable[int]:
     return track(items, description=escape(label), total=total, console=log, transient=True)
 
 
-def _pairs(values: list[str] | None, option: str) -> dict[str, str]:
-    made = {}
-    for value in values or []:
-        name, separator, content = value.partition("=")
-        if not separator:
-            raise IbstatsError(f"{option} is {value!r}, but must read NAME=VALUE")
-        made[name] = content
-    return made
+def _say(text: str) -> None:
+    out.print(text, highlight=False, soft_wrap=True)
 
 
-def _config(
-    settings: Path | None,
-    *,
-    parts: tuple[str, ...] = PARTS,
-    allow_partial: bool = False,
-    margins: list[str] | None = None,
-    resampling: dict[str, Any] | None = None,
-    **given: Any,
-) -> Config:
-    """Settings from the file, overruled by the options that were given."""
-    content: Any = {}
-    if settings is not None:
-        import yaml
-
-        if not settings.is_file():
-            raise IbstatsError(f"no settings file '{settings}'")
-        content = yaml.safe_load(settings.read_text()) or {}
-        if not isinstance(content, dict):
-            raise IbstatsError(f"'{settings}' must hold settings as key: value lines")
-    config = config_from(content)
-    numbers = {}
-    for name, text in _pairs(margins, "--margin").items():
-        try:
-            numbers[name] = float(text)
-        except ValueError:
-            raise IbstatsError(f"the margin of {name} is {text!r}, but must be a number") from None
-    chosen: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in given.items() if v is not None
-    }
-    how: Resampling = replace(config.resampling, **{k: v for k, v in (resampling or {}).items() if v is not None})
-    return replace(
-        config,
-        parts=parts,
-        allow_partial=allow_partial or config.allow_partial,
-        margins={**config.margins, **numbers},
-        resampling=how,
-        **chosen,
-    )
-
-
-def _machine(device: str, batch_size: int, weights: list[str] | None) -> Machine:
-    return Machine(device=device, batch_size=batch_size, weights=_pairs(weights, "--weights"), progress=_progress)
+def _show(run: Path, options: Options, parts: tuple[str, ...], *sections: str) -> None:
+    document = files.obtain(open_store(run), options.settings(parts), options.machine())
+    tables.show(document, out, sections)
 
 
 @app.command()
@@ -107,24 +152,15 @@ def describe(run: Run) -> None:
     """What a run holds: models, experiments, prompts, samples and how much is complete."""
     store = open_store(run)
     record = store.run
-    out.print(f"run {record.run_id} of study '{escape(record.study.name)}', created {record.created}", highlight=False)
-    out.print(
-        f"{len(record.prompts)} prompts, seed {record.study.seed}, snapshot {store.snapshot()[:16]}", highlight=False
-    )
+    _say(f"run {record.run_id} of study '{escape(record.study.name)}', created {record.created}")
+    _say(f"{len(record.prompts)} prompts, seed {record.study.seed}, snapshot {store.snapshot()[:16]}")
     table = Table("model", "family", "experiment", "conditions", "images each", "grid", "codes", "complete")
     for model, identity in record.models.items():
         for experiment, plan in record.experiments.items():
             done = store.complete(model, experiment).all("condition")
-            table.add_row(
-                escape(model),
-                identity.family,
-                experiment,
-                str(len(plan.conditions)),
-                str(plan.n_samples),
-                f"{identity.grid[0]}x{identity.grid[1]}",
-                str(identity.codebook_size),
-                f"{int(done.sum())}/{done.size} prompts",
-            )
+            grid = f"{identity.grid[0]}x{identity.grid[1]}"
+            counts = (str(len(plan.conditions)), str(plan.n_samples), grid, str(identity.codebook_size))
+            table.add_row(escape(model), identity.family, experiment, *counts, f"{int(done.sum())}/{done.size} prompts")
     out.print(table)
 
 
@@ -136,215 +172,148 @@ def verify(run: Run) -> None:
         checked += 1
         if problem:
             problems += 1
-            out.print(f"{key}: {problem}", highlight=False)
-    out.print(f"{checked} stored objects checked, {problems} with problems", highlight=False)
+            _say(f"{key}: {problem}")
+    _say(f"{checked} stored objects checked, {problems} with problems")
     if problems:
         raise typer.Exit(1)
 
 
-def _show(sections: tuple[str, ...], run: Path, config: Config, machine: Machine) -> None:
-    tables.show(files.obtain(open_store(run), config, machine), out, sections)
-
-
 @app.command()
-def diversity(
-    run: Run,
-    config: Settings = None,
-    metric: Metrics = None,
-    model: Models = None,
-    experiment: Experiment = None,
-    interval: Method = None,
-    level: Level = None,
-    resamples: Resamples = None,
-    seed: Seed = None,
-    allow_partial: Partial = False,
-    device: Device = "cpu",
-    batch_size: Batch = 64,
-    weights: Weights = None,
-) -> None:
+@analysing
+def diversity(run: Run, options: Options) -> None:
     """Mean pairwise distance of each cell, with intervals."""
-    how = {"method": interval, "level": level, "n_resamples": resamples, "seed": seed}
-    settings = _config(
-        config,
-        parts=("diversity",),
-        allow_partial=allow_partial,
-        resampling=how,
-        metrics=metric,
-        models=model,
-        experiment=experiment,
-    )
-    _show(("diversity",), run, settings, _machine(device, batch_size, weights))
+    _show(run, options, ("diversity",), "diversity")
 
 
 @app.command()
-def entropy(
-    run: Run,
-    config: Settings = None,
-    estimator: Estimator = None,
-    model: Models = None,
-    experiment: Experiment = None,
-    interval: Method = None,
-    level: Level = None,
-    resamples: Resamples = None,
-    seed: Seed = None,
-    allow_partial: Partial = False,
-) -> None:
+@analysing
+def entropy(run: Run, options: Options) -> None:
     """H(Z), H(Z|X), I(X;Z) and codebook use of each cell, from tokens only."""
-    how = {"method": interval, "level": level, "n_resamples": resamples, "seed": seed}
-    settings = _config(
-        config,
-        parts=("information",),
-        allow_partial=allow_partial,
-        resampling=how,
-        estimator=estimator,
-        models=model,
-        experiment=experiment,
-    )
-    _show(("entropy",), run, settings, Machine())
+    _show(run, options, ("information",), "entropy")
 
 
 @app.command()
-def effects(
-    run: Run,
-    config: Settings = None,
-    metric: Metrics = None,
-    model: Models = None,
-    experiment: Experiment = None,
-    interval: Method = None,
-    level: Level = None,
-    resamples: Resamples = None,
-    seed: Seed = None,
-    allow_partial: Partial = False,
-    device: Device = "cpu",
-    batch_size: Batch = 64,
-    weights: Weights = None,
-) -> None:
+@analysing
+def effects(run: Run, options: Options) -> None:
     """Seven contrasts with tests and effect sizes, waterfalls and synergy gaps."""
-    how = {"method": interval, "level": level, "n_resamples": resamples, "seed": seed}
-    settings = _config(
-        config,
-        parts=("diversity",),
-        allow_partial=allow_partial,
-        resampling=how,
-        metrics=metric,
-        models=model,
-        experiment=experiment,
-    )
-    _show(("effects", "waterfall", "waterfall_two"), run, settings, _machine(device, batch_size, weights))
+    _show(run, options, ("diversity",), "effects", "waterfall", "waterfall_two")
 
 
 @app.command()
-def strategy(
-    run: Run,
-    config: Settings = None,
-    metric: Metrics = None,
-    model: Models = None,
-    experiment: Experiment = None,
-    interval: Method = None,
-    level: Level = None,
-    resamples: Resamples = None,
-    seed: Seed = None,
-    margin: Margins = None,
-    allow_partial: Partial = False,
-    device: Device = "cpu",
-    batch_size: Batch = 64,
-    weights: Weights = None,
-) -> None:
+@analysing
+def strategy(run: Run, options: Options) -> None:
     """Diversity-prioritized, compression-prioritized or decoupled: each verdict with its evidence."""
-    how = {"method": interval, "level": level, "n_resamples": resamples, "seed": seed}
-    settings = _config(
-        config,
-        parts=("diversity",),
-        allow_partial=allow_partial,
-        resampling=how,
-        margins=margin,
-        metrics=metric,
-        models=model,
-        experiment=experiment,
-    )
-    if not settings.margins:
+    if not options.settings().margins:
         raise IbstatsError(
             "a strategy rests on equivalence, and no margin was declared; give one per metric, decided before "
             "looking at the data: --margin ssim_dissimilarity=0.02, or `margins:` in the --config file"
         )
-    _show(("strategy",), run, settings, _machine(device, batch_size, weights))
+    _show(run, options, ("diversity",), "strategy")
 
 
 @app.command()
-def report(
-    run: Run,
-    config: Settings = None,
-    metric: Metrics = None,
-    model: Models = None,
-    experiment: Experiment = None,
-    estimator: Estimator = None,
-    interval: Method = None,
-    level: Level = None,
-    resamples: Resamples = None,
-    seed: Seed = None,
-    margin: Margins = None,
-    allow_partial: Partial = False,
-    device: Device = "cpu",
-    batch_size: Batch = 64,
-    weights: Weights = None,
-) -> None:
-    """Everything: tables here, CSV, JSON and figures under RUN/results."""
-    how = {"method": interval, "level": level, "n_resamples": resamples, "seed": seed}
-    settings = _config(
-        config,
-        allow_partial=allow_partial,
-        resampling=how,
-        margins=margin,
-        metrics=metric,
-        models=model,
-        experiment=experiment,
-        estimator=estimator,
-    )
-    store = open_store(run)
-    document = files.obtain(store, settings, _machine(device, batch_size, weights))
+@analysing
+def report(run: Run, options: Options) -> None:
+    """Everything: tables here; CSV, JSON, figures and contact sheets under RUN/results."""
+    store, settings = open_store(run), options.settings()
+    document = files.obtain(store, settings, options.machine())
     tables.show(document, out)
-    written = files.write_report(store, document, settings)
     out.print()
-    for kind, where in written.items():
-        out.print(f"{kind}: {where}", highlight=False, soft_wrap=True)
+    for kind, where in files.write_report(store, document, settings).items():
+        _say(f"{kind}: {where}")
 
 
 @app.command()
+@analysing
+def export(
+    run: Run,
+    kind: Annotated[str, typer.Option("--format", help="csv, latex, json or netcdf.")],
+    folder: Annotated[Path | None, typer.Option("--out", help="Folder; default RUN/results/export.")] = None,
+    *,
+    options: Options,
+) -> None:
+    """Write every number with its units, estimator, interval kind, n, seed and snapshot."""
+    where = folder or run / "results" / "export"
+    for file in files.export(open_store(run), options.settings(), where, kind, options.machine()):
+        _say(str(file))
+
+
+@app.command()
+@analysing
 def figures(
     run: Run,
-    config: Settings = None,
-    metric: Metrics = None,
-    model: Models = None,
-    experiment: Experiment = None,
-    resamples: Resamples = None,
-    seed: Seed = None,
-    allow_partial: Partial = False,
     kind: Annotated[list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Folder; default RUN/results/figures.")] = None,
-    device: Device = "cpu",
-    batch_size: Batch = 64,
-    weights: Weights = None,
+    *,
+    options: Options,
 ) -> None:
     """All figures: cells, probes, waterfalls, effects, interactions, positions, contact sheets."""
     from ibstats.report.contact import contact_sheets
     from ibstats.report.figures import FORMATS, draw
 
-    settings = _config(
-        config,
-        allow_partial=allow_partial,
-        resampling={"n_resamples": resamples, "seed": seed},
-        metrics=metric,
-        models=model,
-        experiment=experiment,
-    )
-    store = open_store(run)
+    store, settings, formats = open_store(run), options.settings(), tuple(kind or FORMATS)
     where = folder or run / "results" / "figures"
-    formats = tuple(kind or FORMATS)
-    files_made = draw(files.obtain_tree(store, settings, _machine(device, batch_size, weights)), where, formats)
-    files_made += contact_sheets(
-        store, where, experiment=settings.experiment, formats=formats, allow_partial=settings.allow_partial
-    )
-    out.print(f"{len(files_made)} files in {where}", highlight=False, soft_wrap=True)
+    made = draw(files.obtain_tree(store, settings, options.machine()), where, formats)
+    partial = settings.allow_partial
+    made += contact_sheets(store, where, experiment=settings.experiment, formats=formats, allow_partial=partial)
+    _say(f"{len(made)} files in {where}")
+
+
+@app.command()
+@analysing
+def power(
+    run: Run,
+    effect: Annotated[str, typer.Option(help="Effect to plan for, for instance sampling:codebook.")] = "sampling",
+    difference: Annotated[float | None, typer.Option(help="Smallest effect worth finding.")] = None,
+    equivalence: Annotated[float | None, typer.Option(help="Margin within which to show equivalence.")] = None,
+    target: Annotated[float, typer.Option(help="Power wanted.")] = 0.8,
+    *,
+    options: Options,
+) -> None:
+    """Prompts and images a study needs, with this run as its pilot."""
+    from ibstats import power as planning
+    from ibstats.distances import distances, metric
+
+    store, settings, machine = open_store(run), options.settings(), options.machine()
+    for model in settings.models or store.models():
+        for name in settings.metrics or DEFAULT_METRICS[:1]:
+            measured = distances(
+                store,
+                model,
+                metric(name, **machine.options(name)),
+                settings.experiment,
+                allow_partial=settings.allow_partial,
+                progress=machine.progress,
+            )
+            pilot = planning.components(measured["distance"], effect)
+            table = planning.table(pilot, effect_size=difference, margin=equivalence, seed=settings.resampling.seed)
+            out.print(tables.power(table, planning.needed(table, target), f"{model}, {name}", target))
+            where = store.path / "results" / "figures"
+            where.mkdir(parents=True, exist_ok=True)
+            from ibstats.report.figures import draw_power
+
+            _say(str(draw_power(table, target, where / f"power-{model}-{name}")[0]))
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="Run directory or results JSON.")],
+    after: Annotated[Path, typer.Argument(help="Run directory or results JSON.")],
+    tolerance: Annotated[float, typer.Option(help="Numbers this close count as equal.")] = 0.0,
+    limit: Annotated[int, typer.Option(help="Changes to list.")] = 30,
+) -> None:
+    """Which numbers moved between two analyses, by how much, and why."""
+    from ibstats.report.compare import compare
+
+    comparison = compare(files.read_results(before), files.read_results(after), tolerance)
+    for cause in comparison.causes:
+        _say(f"cause: {cause}")
+    if not comparison.changes:
+        _say(f"{comparison.n_rows} rows, no number differs")
+        return
+    out.print(tables.changes(comparison, limit))
+    if not comparison.causes:
+        _say("no cause is recorded: same data, settings and version; was a file edited?")
 
 
 def main() -> None:

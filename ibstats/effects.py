@@ -104,15 +104,13 @@ def waterfall(y: xr.DataArray, how: Resampling) -> xr.Dataset:
         gap = factorial.gap_weights(k, name)
         weights.append(np.column_stack([low, shares, low + shares.sum(axis=1), gap, high]))
     steps = ["baseline", *factors, "predicted", "gap", "actual"]
-    linear = np.stack(weights, axis=1).round(15)
+    matrix = np.stack(weights, axis=1).round(15)
     values = xr.DataArray(
-        np.einsum("pc,cas->pas", cells, linear),
+        factorial.linear(cells, matrix.reshape(2**k, -1)).reshape(len(cells), *matrix.shape[1:]),
         dims=("prompt", "attribution", "step"),
         coords={"attribution": list(attributions), "step": steps},
         attrs=y.attrs,
     )
-    zero = np.abs(linear).max(axis=0) < 1e-12
-    values = values.where(~xr.DataArray(zero, dims=("attribution", "step")), 0.0)
     result = mean_interval(values, how)
     gap_values = values.sel(step="gap").values
     t, df, p = significance.t_test(gap_values)
@@ -125,12 +123,11 @@ def dividends(y: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Moebius dividends over `effect`: what the high levels of a set of factors add beyond all its proper subsets."""
     factors = factors_of(y)
     k = len(factors)
-    cells = y.transpose("prompt", *factors).values
-    table = np.stack([factorial.dividends(cell) for cell in cells])
-    flat = table.reshape(len(table), 2**k)
-    columns = [flat[:, sum(1 << (k - 1 - i) for i in subset)] for subset in factorial.subsets(k)]
+    cells = y.transpose("prompt", *factors).values.reshape(y.sizes["prompt"], 2**k)
+    columns = [sum(1 << (k - 1 - i) for i in subset) for subset in factorial.subsets(k)]
+    weights = factorial.dividend_matrix(k)[:, columns]
     values = xr.DataArray(
-        np.stack(columns, axis=1),
+        factorial.linear(cells, weights),
         dims=("prompt", "effect"),
         coords={"effect": factorial.names(k, factors)},
         attrs=y.attrs,

@@ -1,5 +1,5 @@
 """Array kernels on NumPy and SciPy alone: arrays in, arrays out, no labels, no files."""
 
-from ibstats.kernels import entropy, factorial, pairs, resampling
+from ibstats.kernels import entropy, factorial, pairs, resampling, variance
 
-__all__ = ["entropy", "factorial", "pairs", "resampling"]
+__all__ = ["entropy", "factorial", "pairs", "resampling", "variance"]

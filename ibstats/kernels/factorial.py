@@ -21,6 +21,7 @@ Attribution = Literal["marginal", "simple"]
 
 FACTORS = ("sampling", "prompt_type", "codebook")
 MAX_FACTORS = 5
+ROUNDING = 32 * np.finfo(np.float64).eps
 
 
 class Anova(NamedTuple):
@@ -68,6 +69,16 @@ def _cells(y: ArrayLike, leading: int) -> tuple[Array, int]:
     return values.reshape(*values.shape[:leading], 2**k), k
 
 
+def linear(cells: ArrayLike, weights: ArrayLike) -> Array:
+    """Weighted sums of cells, `(..., cell) x (cell, m) -> (..., m)`; sums that are only rounding are exactly zero.
+
+    Without this, an effect that is zero by construction would be tested on the noise of the last digit.
+    """
+    values, matrix = np.asarray(cells, dtype=np.float64), np.asarray(weights, dtype=np.float64)
+    total = values @ matrix
+    return np.where(np.abs(total) <= ROUNDING * (np.abs(values) @ np.abs(matrix)), 0.0, total)
+
+
 def contrasts(y: ArrayLike) -> Array:
     """Contrast of each effect in each prompt: `(n_prompts, 2, ..., 2) -> (n_prompts, 2^k - 1)`, order of `names`.
 
@@ -75,7 +86,7 @@ def contrasts(y: ArrayLike) -> Array:
     simple effects; and so on (product of +-1 codes, divided by 2^(k-1)).
     """
     cells, k = _cells(y, leading=1)
-    return np.asarray(cells @ contrast_matrix(k))
+    return linear(cells, contrast_matrix(k))
 
 
 def rm_anova(y: ArrayLike, factors: tuple[str, ...] | None = None) -> dict[str, Anova]:
@@ -109,14 +120,14 @@ def dividends(cell_means: ArrayLike) -> Array:
     return values
 
 
-def _dividend_matrix(k: int) -> Array:
+def dividend_matrix(k: int) -> Array:
     """Weights of the cells in each Moebius dividend, `(2^k cells, 2^k subsets)`."""
     return np.stack([dividends(unit.reshape((2,) * k)).ravel() for unit in np.eye(2**k)])
 
 
 def attribution_matrix(k: int, effects: str) -> Array:
     """Weights of the cells in each factor's share of the waterfall, `(2^k, k)`: marginal, simple or shapley."""
-    dividend, levels = _dividend_matrix(k), _levels(k)
+    dividend, levels = dividend_matrix(k), _levels(k)
     order = levels.sum(axis=1)
     if effects == "marginal":
         return contrast_matrix(k)[:, :k]
@@ -146,10 +157,10 @@ def synergy_gap(cell_means: ArrayLike, effects: Attribution = "marginal") -> flo
     cells, k = _cells(cell_means, leading=0)
     if effects not in ("marginal", "simple"):
         raise unknown("effects", effects, ("marginal", "simple"))
-    return float(cells @ gap_weights(k, effects))
+    return float(linear(cells, gap_weights(k, effects)[:, None])[0])
 
 
 def shapley(cell_means: ArrayLike) -> Array:
     """Order-free share of each factor in (all-high - all-low): `sum over S containing i of m_S / |S|`; `(k,)`."""
     cells, k = _cells(cell_means, leading=0)
-    return np.asarray(cells @ attribution_matrix(k, "shapley"))
+    return linear(cells, attribution_matrix(k, "shapley"))

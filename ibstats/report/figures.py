@@ -275,6 +275,28 @@ def positions(models: dict[str, xr.Dataset]) -> Figure:
     return figure
 
 
+def draw_power(power: xr.Dataset, target: float, stem: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+    """Power against prompts, one line per number of images."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _new(2.2)
+        axes = axes[0, 0]
+        for i, n_images in enumerate(power["n_images"].values):
+            line = power["power"].sel(n_images=n_images)
+            colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
+            axes.plot(power["n_prompts"], line, marker=marker, ms=2.5, color=colour, label=f"{n_images} images")
+        axes.axhline(target, color="0.5", lw=0.6, ls="--")
+        axes.set_xscale("log")
+        axes.set_xticks([10, 20, 50, 100, 200, 500, 1000], [10, 20, 50, 100, 200, 500, 1000])
+        axes.minorticks_off()
+        axes.set_ylim(0, 1.03)
+        axes.set_xlabel("prompts")
+        axes.set_ylabel(f"power, {power.attrs['goal']} {power.attrs['size']:g}")
+        _legend_above(axes, 3)
+        return save(figure, stem, formats)
+
+
 _PER_METRIC: dict[str, Callable[[Groups, str], Figure]] = {
     "cells": cells,
     "probes": probe_bars,

@@ -10,13 +10,18 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from ibstats.analysis import Config, Machine, analyse, provenance
+from ibstats.errors import IbstatsError, unknown
 from ibstats.report.contact import contact_sheets
 from ibstats.report.figures import draw
+from ibstats.report.latex import write_latex
 from ibstats.report.rows import analysis_digest, results
 from ibstats.store import Store, read_tree, write_tree
 
 if TYPE_CHECKING:
     from schemas.results import Results
+
+KINDS = ("csv", "latex", "json", "netcdf")
+"""Export formats."""
 
 
 def obtain(store: Store, config: Config, machine: Machine | None = None) -> Results:
@@ -73,7 +78,6 @@ def read_results(path: Path) -> Results:
     """A document from a JSON file, or the report of a run directory."""
     from pydantic import ValidationError
 
-    from ibstats.errors import IbstatsError
     from schemas.results import Results
 
     file = path / "results" / "results.json" if path.is_dir() else path
@@ -104,3 +108,33 @@ def _is_current(file: Path, document: Results) -> bool:
         return False
     with file.open(encoding="utf-8") as stream:
         return document.analysis_sha256 in stream.read(1000)
+
+
+def export(store: Store, config: Config, folder: Path, kind: str, machine: Machine | None = None) -> list[Path]:
+    """Write the analysis as `csv`, `latex`, `json` or `netcdf`; the files written."""
+    if kind not in KINDS:
+        raise unknown("export format", kind, KINDS)
+    document = obtain(store, config, machine)
+    folder.mkdir(parents=True, exist_ok=True)
+    if kind == "csv":
+        return write_csv(document, folder)
+    if kind == "latex":
+        return write_latex(document, folder)
+    if kind == "json":
+        write_json(document, folder / "results.json")
+        return [folder / "results.json"]
+    return [write_netcdf(obtain_tree(store, config, machine), folder / "results.nc")]
+
+
+def write_netcdf(tree: xr.DataTree, file: Path) -> Path:
+    """The labelled tree as NetCDF; settings and notes travel as JSON text."""
+    plain = tree.copy()
+    plain.attrs = {name: v if isinstance(v, str) else json.dumps(v) for name, v in tree.attrs.items()}
+    try:
+        plain.to_netcdf(file)
+    except (ValueError, ImportError) as error:
+        raise IbstatsError(
+            "NetCDF with groups needs the package netCDF4 or h5netcdf; pip install netCDF4 "
+            f"({str(error).splitlines()[0]})"
+        ) from None
+    return file

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+import xarray as xr
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ibstats.variables import CELLS, DISTANCES, INFORMATION, PROBES
+from ibstats.variables import CELLS, DISTANCES, PROBES
 
 if TYPE_CHECKING:
+    from ibstats.report.compare import Comparison
     from schemas.results import ResultRow, Results
 
 SECTIONS = ("diversity", "entropy", "effects", "waterfall", "strategy")
@@ -211,7 +214,26 @@ def _strategy(rows: list[ResultRow]) -> list[Table]:
     return tables
 
 
-def quantity_name(name: str) -> str:
-    """Long name of a quantity."""
-    meaning = (DISTANCES | INFORMATION).get(name)
-    return meaning.long_name if meaning else name
+def power(table: xr.Dataset, needed: np.ndarray, title: str, target: float) -> Table:
+    """Power by prompts, one line per number of images, and the prompts needed."""
+    goal = f"{table.attrs['goal']} {table.attrs['size']:g} of {table.attrs['effect']}"
+    prompts = [str(n) for n in table["n_prompts"].values]
+    made = _table(f"{title}: power for {goal}, alpha {table.attrs['alpha']:g}", "images", *prompts, f"for {target:g}")
+    for i, n_images in enumerate(table["n_images"].values):
+        values = [f"{value:.2f}" for value in table["power"].values[i]]
+        enough = "more" if np.isnan(needed[i]) else f"{needed[i]:.0f}"
+        made.add_row(str(n_images), *values, enough)
+    return made
+
+
+def changes(comparison: Comparison, limit: int) -> Table:
+    """The largest changes between two analyses."""
+    shown = comparison.changes[:limit]
+    title = f"{len(comparison.changes)} of {comparison.n_rows} rows differ" + (
+        f", largest {limit}" if len(shown) < len(comparison.changes) else ""
+    )
+    made = _table(title, "number", "kind", "before", "after", "by")
+    for change in shown:
+        name = " ".join(part for part in change.key if part)
+        made.add_row(escape(name), change.kind, number(change.before), number(change.after), number(change.by))
+    return made

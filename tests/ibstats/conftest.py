@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from hypothesis import settings
 from zarr.codecs import ZstdCodec
 
 from schemas.provenance import Hardware, ModelIdentity, Software
@@ -24,6 +25,9 @@ from schemas.store import (
     token_dtype,
 )
 from schemas.study import ModelChoice, Prompt, Study
+
+settings.register_profile("ibstats", deadline=None, max_examples=40, derandomize=True)
+settings.load_profile("ibstats")
 
 GRID, SIZE, CODES, STEPS = (4, 4), (16, 16), 32, 5
 CELLS = list(itertools.product(("argmax", "stochastic"), ("original", "paraphrase"), ("subset", "full")))
