@@ -250,8 +250,8 @@ def _arrays(model: Model, trace: Any, *, images: bool) -> dict[str, NDArray[Any]
     if trace.token_step is not None:
         arrays["token_step"] = trace.token_step
     stored = {name: values.cpu().numpy().reshape(-1, *grid) for name, values in arrays.items()}
-    if trace.path_surprisal is not None:
-        stored["path_surprisal"] = trace.path_surprisal.cpu().numpy()
+    by_step = {"path_surprisal": trace.path_surprisal, "joint_surprisal": trace.joint_surprisal}
+    stored |= {name: values.cpu().numpy() for name, values in by_step.items() if values is not None}
     if images:
         stored["image"] = model.decode(trace.tokens)
     return stored

@@ -216,7 +216,7 @@ def bytes_needed(run: RunRecord) -> int:
         for plan in run.experiments.values():
             samples = len(plan.conditions) * plan.n_prompts * plan.n_samples
             image = model.image_size[0] * model.image_size[1] * 3 if run.study.images else 0
-            total += samples * (image + model.grid[0] * model.grid[1] * 12 + 4 * model.steps)
+            total += samples * (image + model.grid[0] * model.grid[1] * 12 + 8 * model.steps)
     return total
 
 
@@ -288,17 +288,29 @@ def _write_template(path: Path, plan: Plan, run: RunRecord, calibration: Mapping
                 array = _create_array(group, variable, sizes, shape.block_prompts, identity.codebook_size)
                 array[...] = values
             for variable in _per_block(identity, images=run.study.images):
-                _create_array(group, variable, sizes, shape.block_prompts, identity.codebook_size)
+                array = _create_array(group, variable, sizes, shape.block_prompts, identity.codebook_size)
+                if variable == "path_surprisal":
+                    array.attrs["given"] = path_given(identity)
 
 
 def _per_block(identity: ModelIdentity, *, images: bool) -> Iterator[str]:
     """Per-block variables of a model: those of its family's traces, and images if they are stored."""
+    given = path_given(identity)
     present = {
         "image": images,
         "token_step": identity.family != "autoregressive",
-        "path_surprisal": identity.family == "diffusion",
+        "path_surprisal": given != "",
+        "joint_surprisal": given == "state",
     }
     return (name for name in VARIABLES if name in PER_BLOCK and present.get(name, True))
+
+
+def path_given(identity: ModelIdentity) -> str:
+    """What the stored `path_surprisal` of a model is conditioned on: state, candidates, or '' where there is none."""
+    if identity.family == "diffusion":
+        return "state"
+    recorded = identity.options.get("path_surprisal", "none") if identity.family == "masked" else "none"
+    return {"exact": "state", "given_candidates": "candidates"}.get(str(recorded), "")
 
 
 def _sizes(identity: ModelIdentity, shape: ExperimentPlan, n_texts: int) -> dict[str, int]:

@@ -12,6 +12,9 @@ MODELS: dict[str, str] = {
     "trio-mim": "generate.models.trio:TrioMasked",
     "trio-diffusion": "generate.models.trio:TrioDiffusion",
     "trio-raster": "generate.models.trio:TrioRaster",
+    "toy-ar": "generate.models.toy:ToyAutoregressive",
+    "toy-masked": "generate.models.toy:ToyMasked",
+    "toy-diffusion": "generate.models.toy:ToyDiffusion",
 }
 
 

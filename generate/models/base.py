@@ -6,7 +6,7 @@ import abc
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
 import numpy as np
 import torch
@@ -67,6 +67,11 @@ class Model(abc.ABC):
                 hint = f" (did you mean '{close[0]}'?)" if close else ""
                 raise ModelError(f"option '{name}' of {cls.__name__} is unknown{hint}; allowed: {', '.join(fields)}.")
             default = fields[name].default
+            choices = get_args(get_type_hints(cls.Options)[name])
+            if all(isinstance(choice, str) for choice in choices) and choices and value not in choices:
+                raise ModelError(
+                    f"option '{name}' of {cls.__name__} is {value!r}; it must be one of {', '.join(choices)}."
+                )
             if default is not None and not isinstance(value, _accepted(default)):
                 raise ModelError(f"option '{name}' of {cls.__name__} is {value!r}; it must be like {default!r}.")
         return cls.Options(**given)

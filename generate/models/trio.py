@@ -156,10 +156,14 @@ class TrioAutoregressive(Trio):
 
 @dataclass(frozen=True)
 class MaskedOptions(TrioOptions):
-    """Settings of confidence-ordered unmasking; the path temperature falls linearly to 0 at the last step."""
+    """Settings of confidence-ordered unmasking; the path temperature falls linearly to 0 at the last step.
+
+    `path_surprisal` says what is recorded of the path: `exact`, `given_candidates` (cheap) or `none`.
+    """
 
     steps: int = 12
     path_temperature: float = 2.0
+    path_surprisal: masked.PathSurprisal = "given_candidates"
 
 
 class TrioMasked(Trio):
@@ -180,6 +184,7 @@ class TrioMasked(Trio):
             MASK,
             masked_after=masked.cosine_schedule(N_POSITIONS, steps),
             path_temperature=np.linspace(self.settings.path_temperature, 0.0, steps).tolist(),
+            path_surprisal=self.settings.path_surprisal,
             law=self.law,
             probe=probe,
             noise=noise,

@@ -104,14 +104,15 @@ def traverse(
     """Denoise from an all-MASK grid (id `n_codes`) in `schedule.n_steps` steps; step k goes from t = T - k.
 
     Argmax takes the mode of x0 and leaves the transition random. A token that came by a uniform jump carries the
-    surprisal of that jump. `path_surprisal` is exact: given the state, positions change independently.
+    surprisal of that jump. `path_surprisal` and `joint_surprisal` are exact: given the state, positions change
+    independently.
     """
     n_steps = schedule.n_steps
     shape = (n_samples, n_positions)
     state = torch.full(shape, n_codes, dtype=torch.int64, device=device)
     step_of = torch.zeros(shape, dtype=torch.int64, device=device)
     surprisals, entropies = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
-    path_bits = torch.zeros((n_samples, n_steps), device=device)
+    path_bits, joint_bits = torch.zeros((2, n_samples, n_steps), device=device)
     allowed = None if probe.allowed is None else torch.from_numpy(probe.allowed).to(device)
     codes = torch.arange(n_codes, device=device) if allowed is None else allowed.nonzero()[:, 0]
     for step in range(n_steps):
@@ -126,11 +127,12 @@ def traverse(
         bits = torch.where(jumped, float(np.log2(max(len(codes) - 1, 1))), surprisal(probabilities, x0))
         belief = torch.nn.functional.one_hot(x0, n_codes).float() if argmax else probabilities
         path_bits[:, step] = _pattern_bits(state, changed, transition, belief, mask_id=n_codes)
+        joint_bits[:, step] = _move_bits(state, new, transition, belief, len(codes), mask_id=n_codes)
         surprisals = torch.where(changed, bits, surprisals)
         entropies = torch.where(changed, entropy(probabilities), entropies)
         step_of = step_of.masked_fill(changed, step)
         state = new
-    return Trace(state, surprisals, entropies, token_step=step_of, path_surprisal=path_bits)
+    return Trace(state, surprisals, entropies, token_step=step_of, path_surprisal=path_bits, joint_surprisal=joint_bits)
 
 
 def _move(
@@ -167,6 +169,28 @@ def _pattern_bits(state: Tensor, changed: Tensor, transition: Transition, belief
     change = torch.where(is_mask, 1 - transition.mask_stay, revise)
     probability = torch.where(changed, change, 1 - change)
     return -torch.log2(probability).sum(dim=-1).float()
+
+
+def _move_bits(
+    state: Tensor, new: Tensor, transition: Transition, belief: Tensor, n_codes: int, *, mask_id: int
+) -> Tensor:
+    """-log2 q(x_{t-1} | x_t) of the move from `state` to `new`, x0 summed out, (sample,).
+
+    Each of the codes a jump can reach gets the same share of it.
+    """
+
+    def believed(tokens: Tensor) -> Tensor:
+        return belief.gather(-1, tokens.clamp(max=mask_id - 1).unsqueeze(-1)).squeeze(-1).double()
+
+    p_old, p_new = believed(state), believed(new)
+    one_of, one_of_others = 1 / max(n_codes - 1, 1), 1 / max(n_codes - 2, 1)
+    reveal = transition.mask_reveal * p_new + transition.mask_jump * one_of * (1 - p_new)
+    stay = transition.same_stay * p_old + transition.other_stay * (1 - p_old)
+    revise = transition.other_reveal * p_new + transition.same_jump * one_of * p_old
+    revise = revise + transition.other_jump * one_of_others * (1 - p_old - p_new).clamp(min=0)
+    from_mask = torch.where(new == mask_id, transition.mask_stay, reveal)
+    from_token = torch.where(new == state, stay, revise)
+    return -torch.log2(torch.where(state == mask_id, from_mask, from_token)).sum(dim=-1).float()
 
 
 def _by_state(is_mask: Tensor, is_x0: Tensor, mask: float, same: float, other: float) -> Tensor:

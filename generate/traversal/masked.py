@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from generate.probes import Probe
 from generate.traversal.draw import Noise, TokenLaw, entropy, identify, surprisal
+from generate.traversal.path_probability import exact_surprisals, set_surprisal_given_candidates
 from generate.traversal.trace import Trace
 
 GridLogits = Callable[[Tensor, int], Tensor]
 """Guided logits (sample, position, code) of tokens (sample, position), MASK where open, at a step."""
+
+PathSurprisal = Literal["exact", "given_candidates", "none"]
+"""What is recorded of the path: -log2 q(S | s) and -log2 q(S, z_S | s), or the cheap -log2 q(S | c, s), or nothing."""
 
 
 def cosine_schedule(n_positions: int, n_steps: int) -> list[int]:
@@ -52,6 +57,7 @@ def traverse(
     law: TokenLaw,
     probe: Probe,
     noise: Noise,
+    path_surprisal: PathSurprisal = "none",
     device: torch.device | str = "cpu",
 ) -> Trace:
     """Unmask a grid in `len(masked_after)` steps, leaving exactly `masked_after[k]` positions after step k.
@@ -66,21 +72,38 @@ def traverse(
     step_of = torch.zeros(shape, dtype=torch.int64, device=device)
     surprisals, entropies = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
     allowed = None if probe.allowed is None else torch.from_numpy(probe.allowed).to(device)
+    path_bits, joint_bits = [], []
     n_masked = n_positions
     for step, n_left in enumerate(masked_after):
         probabilities = law.probabilities(grid_logits(tokens, step), allowed)
-        candidates = identify(probabilities, step, argmax=probe.argmax(step, n_steps), noise=noise)
+        argmax = probe.argmax(step, n_steps)
+        candidates = identify(probabilities, step, argmax=argmax, noise=noise)
         bits = surprisal(probabilities, candidates)
         perturbation = path_temperature[step] * gumbel(noise.path(step, n_positions).to(device))
         confidence = (perturbation - math.log(2.0) * bits).masked_fill(~masked, -torch.inf)
         commit = _largest(confidence, n_masked - n_left)
+        if path_surprisal == "exact" and not argmax:
+            set_bits, pair_bits = exact_surprisals(probabilities, candidates, masked, commit, path_temperature[step])
+        elif path_surprisal != "none":  # under argmax the state fixes the candidates
+            log_p = -math.log(2.0) * bits
+            set_bits = pair_bits = set_surprisal_given_candidates(log_p, masked, commit, path_temperature[step])
+        if path_surprisal != "none":
+            path_bits.append(set_bits)
+            joint_bits.append(pair_bits)
         tokens = torch.where(commit, candidates, tokens)
         surprisals = torch.where(commit, bits, surprisals)
         entropies = torch.where(commit, entropy(probabilities), entropies)
         step_of = step_of.masked_fill(commit, step)
         masked = masked & ~commit
         n_masked = n_left
-    return Trace(tokens, surprisals, entropies, token_step=step_of)
+    return Trace(
+        tokens,
+        surprisals,
+        entropies,
+        token_step=step_of,
+        path_surprisal=torch.stack(path_bits, 1).float() if path_bits else None,
+        joint_surprisal=torch.stack(joint_bits, 1).float() if path_surprisal == "exact" else None,
+    )
 
 
 def _largest(confidence: Tensor, n: int) -> Tensor:

@@ -41,8 +41,9 @@ def write_study(folder: Path) -> Path:
         "seed": 3,
         "samples": 6,
         "models": [
-            {"model": f"tests.generate.toy:Toy{name}", "label": f"toy-{name.lower()}"}
-            for name in ("Autoregressive", "Masked", "Diffusion")
+            {"model": "toy-ar", "label": "toy-autoregressive"},
+            "toy-masked",
+            {"model": "generate.models.toy:ToyDiffusion", "label": "toy-diffusion"},
         ],
         "prompts": {"source": "study.jsonl"},
         "calibration": {"source": "calibration.jsonl", "n": 4},

@@ -23,11 +23,11 @@ import xarray as xr
 from generate import run as runner
 from generate.audit import summary, verify
 from generate.errors import DiskFullError, StoreError
+from generate.models import toy
 from generate.run import prepare, run
 from generate.store import SampleStore
 from generate.study import Plan, load_study, plan, recorded_plan
 from schemas.store import VARIABLES
-from tests.generate import toy
 from tests.generate.conftest import edited
 
 ROOT = Path(__file__).parents[2]
@@ -316,11 +316,7 @@ def test_a_run_killed_at_random_moments_resumes_to_the_uninterrupted_store(
 
 
 def test_the_plan_of_another_seed_has_other_samples(study_file: Path, tmp_path: Path, store: SampleStore) -> None:
-    other_plan = plan(
-        *load_study(
-            str(edited(study_file, seed=4, models=[{"model": "tests.generate.toy:ToyMasked", "label": "toy-masked"}]))
-        )
-    )
+    other_plan = plan(*load_study(str(edited(study_file, seed=4, models=[{"model": "toy-masked"}]))))
     other = prepare(other_plan, tmp_path / "seed")
     run(other_plan, other)
     assert (dataset(other, "toy-masked").tokens.values != dataset(store, "toy-masked").tokens.values).any()

@@ -93,14 +93,14 @@ def test_an_unknown_model_is_named_with_the_known_ones() -> None:
     with pytest.raises(ModelError, match="needs the module 'nowhere'"):
         model_class("nowhere:Model")
     with pytest.raises(ModelError, match="has no class 'Nothing'"):
-        model_class("tests.generate.toy:Nothing")
+        model_class("generate.models.toy:Nothing")
     with pytest.raises(ModelError, match="is not a subclass"):
         model_class("pathlib:Path")
 
 
 def test_unknown_and_mistyped_model_options_are_named(study_file: Path) -> None:
-    chosen = {"model": "tests.generate.toy:ToyMasked", "label": "toy"}
-    with pytest.raises(ModelError, match=r"option 'stesp' .* \(did you mean 'steps'\?\); allowed: temperature, steps"):
+    chosen = {"model": "generate.models.toy:ToyMasked", "label": "toy"}
+    with pytest.raises(ModelError, match=r"option 'stesp' .* \(did you mean 'steps'\?\); allowed: positions, codes"):
         identify(load(edited(study_file, models=[chosen | {"options": {"stesp": 3}}])))
     with pytest.raises(ModelError, match=r"option 'steps' .* is 'many'; it must be like 3"):
         identify(load(edited(study_file, models=[chosen | {"options": {"steps": "many"}}])))

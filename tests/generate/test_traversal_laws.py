@@ -18,7 +18,7 @@ from generate.traversal import autoregressive, diffusion, masked
 from generate.traversal.diffusion import Schedule
 from generate.traversal.draw import PhiloxNoise, TokenLaw
 from generate.traversal.trace import Trace
-from tests.generate.toy import N_CODES, N_POSITIONS, table_logits
+from tests.generate.table import N_CODES, N_POSITIONS, table_logits
 from tests.reference import traversal_laws
 
 N_SAMPLES = 10_000

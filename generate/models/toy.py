@@ -1,0 +1,178 @@
+"""Models so small that their whole law can be enumerated (see `toy_law`): for tests, and to try a study in seconds."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from generate.models.base import Family, Model
+from generate.probes import Probe
+from generate.traversal import autoregressive, diffusion, masked
+from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.trace import Trace
+from schemas.provenance import ModelIdentity
+
+
+@dataclass(frozen=True)
+class ToyOptions:
+    """Size of the model, which random model it is, and how it is sampled."""
+
+    positions: int = 4
+    codes: int = 3
+    seed: int = 0
+    sharpness: float = 1.5
+    temperature: float = 1.0
+
+
+class Toy(Model):
+    """What the toys share: logits are a fixed random function of the whole grid and the prompt."""
+
+    Options: ClassVar[type[Any]] = ToyOptions
+
+    def __init__(self, identity: ModelIdentity, options: Any) -> None:
+        super().__init__(identity)
+        self.settings = options
+        self.law = TokenLaw(temperature=options.temperature)
+        rng = np.random.default_rng(options.seed)
+        n, k = options.positions, options.codes
+        self.weight = torch.from_numpy(rng.normal(size=(n, k, n, k + 1)))
+        self.bias = torch.from_numpy(rng.uniform(0, 2 * np.pi, size=(n, k)))
+
+    @classmethod
+    def steps(cls, options: Any) -> int:
+        """Steps of the traversal."""
+        return int(getattr(options, "steps", options.positions))
+
+    @classmethod
+    def identify(cls, name: str, options: Any) -> ModelIdentity:
+        """The options are the whole model."""
+        n = options.positions
+        grid = (2, n // 2) if n % 2 == 0 else (1, n)
+        return ModelIdentity(
+            model=name,
+            family=cls.family,
+            revision=f"seed-{options.seed}",
+            weights=[],
+            codebook_size=options.codes,
+            grid=grid,
+            image_size=(2 * grid[0], 2 * grid[1]),
+            steps=cls.steps(options),
+            options=vars(options),
+        )
+
+    @classmethod
+    def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
+        """The tables are drawn from the seed; they stay on the CPU."""
+        return cls(identity, options)
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """A phase per text."""
+        return torch.tensor([zlib.crc32(text.encode()) % 1000 / 500 for text in texts], dtype=torch.float64)
+
+    def logits(self, phase: Tensor, tokens: Tensor) -> Tensor:
+        """Logits (sample, position, code) of grids (sample, position) with id `codes` where open."""
+        grid = torch.nn.functional.one_hot(tokens, self.settings.codes + 1).double()
+        context = torch.einsum("iajb,sjb->sia", self.weight, grid)
+        return self.settings.sharpness * torch.sin(context + self.bias + phase[:, None, None])
+
+    def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
+        """One grey level a code, 2x2 pixels a position."""
+        grey = (tokens.view(-1, *self.identity.grid) * 255 // max(self.settings.codes - 1, 1)).to(torch.uint8)
+        image: NDArray[np.uint8] = grey.unsqueeze(-1).numpy().repeat(2, 1).repeat(2, 2).repeat(3, 3)
+        return image
+
+
+class ToyAutoregressive(Toy):
+    """An enumerable model in raster order."""
+
+    family: ClassVar[Family] = "autoregressive"
+
+    def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
+        """Sample in raster order, later positions open."""
+        n, open_id = self.settings.positions, self.settings.codes
+        grid = torch.full((len(conditioning), n), open_id)
+
+        def next_logits(previous: Tensor | None, position: int) -> Tensor:
+            if previous is not None:
+                grid[:, position - 1] = previous
+            return self.logits(conditioning, grid)[:, position]
+
+        return autoregressive.traverse(next_logits, n, law=self.law, probe=probe, noise=noise)
+
+
+@dataclass(frozen=True)
+class ToyMaskedOptions(ToyOptions):
+    """The same path temperature at every step."""
+
+    steps: int = 3
+    path_temperature: float = 1.0
+    path_surprisal: masked.PathSurprisal = "exact"
+
+
+class ToyMasked(Toy):
+    """An enumerable model, most confident candidates first."""
+
+    family: ClassVar[Family] = "masked"
+    Options = ToyMaskedOptions
+
+    @property
+    def masked_after(self) -> list[int]:
+        """Positions still masked after each step."""
+        return masked.cosine_schedule(self.settings.positions, self.settings.steps)
+
+    def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
+        """Unmask by confidence on the cosine schedule."""
+        return masked.traverse(
+            lambda tokens, step: self.logits(conditioning, tokens),
+            len(conditioning),
+            self.settings.positions,
+            self.settings.codes,
+            masked_after=self.masked_after,
+            path_temperature=[self.settings.path_temperature] * self.settings.steps,
+            law=self.law,
+            probe=probe,
+            noise=noise,
+            path_surprisal=self.settings.path_surprisal,
+        )
+
+
+@dataclass(frozen=True)
+class ToyDiffusionOptions(ToyOptions):
+    """At each step of the forward process an open share is masked and `replaced` of the rest becomes another code."""
+
+    steps: int = 3
+    replaced: float = 0.0
+
+
+class ToyDiffusion(Toy):
+    """An enumerable mask-and-replace diffusion."""
+
+    family: ClassVar[Family] = "diffusion"
+    Options = ToyDiffusionOptions
+
+    @property
+    def schedule(self) -> diffusion.Schedule:
+        """Masked at a constant rate, replaced at a constant rate per step."""
+        gamma = np.linspace(0.0, 1.0, self.settings.steps + 1)
+        kept = (1.0 - self.settings.replaced) ** np.arange(self.settings.steps + 1)
+        return diffusion.Schedule((1 - gamma) * kept, (1 - gamma) * (1 - kept) / self.settings.codes, gamma)
+
+    def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
+        """Denoise from an all-MASK grid."""
+        return diffusion.traverse(
+            lambda tokens, t: self.logits(conditioning, tokens),
+            len(conditioning),
+            self.settings.positions,
+            self.settings.codes,
+            schedule=self.schedule,
+            law=self.law,
+            probe=probe,
+            noise=noise,
+        )

@@ -1,0 +1,136 @@
+"""q(S | s), q(S, z_S | s) and q(S | c, s) against every order of commitment, and where arithmetic is at its limits."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+
+import numpy as np
+import pytest
+import torch
+
+from generate.models.toy_law import best_sets
+from generate.traversal import path_probability
+from generate.traversal.path_probability import exact_surprisals, set_surprisal_given_candidates
+
+
+def random_laws(seed: int, n: int, k: int) -> np.ndarray:
+    """Laws from flat to sharp; some share their probabilities, some codes are impossible."""
+    rng = np.random.default_rng(seed)
+    laws = rng.dirichlet(np.full(k, (0.2, 1.0)[seed % 2]), size=n)
+    laws = np.maximum(laws, 1e-9)
+    if seed % 3 == 0:
+        laws[1] = laws[0]
+    if seed % 3 == 1:
+        laws[0, 0] = 0.0
+    return laws / laws.sum(axis=1, keepdims=True)
+
+
+def brute_force(laws: np.ndarray, n_commit: int, temperature: float) -> tuple[dict, dict]:
+    """Probability of every set, and of every set with its tokens, by every candidate vector."""
+    n, k = laws.shape
+    sets, pairs = defaultdict(float), defaultdict(float)
+    for candidates in itertools.product(range(k), repeat=n):
+        p = laws[np.arange(n), candidates]
+        if p.min() > 0:
+            for chosen, q in best_sets(np.log(p), n_commit, temperature).items():
+                sets[chosen] += q * p.prod()
+                pairs[chosen, tuple(candidates[i] for i in chosen)] += q * p.prod()
+    return sets, pairs
+
+
+def masks(n: int, chosen: tuple[int, ...], n_samples: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+    commit = torch.zeros(n_samples, n, dtype=torch.bool)
+    commit[:, list(chosen)] = True
+    return torch.ones_like(commit), commit
+
+
+CASES = [(t, False) for t in (0.0, 0.05, 0.2, 1.0, 4.0)] + [(t, True) for t in (0.2, 4.0)]
+
+
+@pytest.mark.parametrize(("temperature", "binned"), CASES)
+@pytest.mark.parametrize("seed", range(3))
+def test_set_and_joint_probabilities_equal_brute_force(
+    seed: int, temperature: float, binned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if binned:
+        monkeypatch.setattr(path_probability, "DIRECT", 0)
+    n, k, n_commit = 4, 3, 1 + seed
+    laws = random_laws(seed, n, k)
+    sets, pairs = brute_force(laws, n_commit, temperature)
+    total = 0.0
+    for chosen in itertools.combinations(range(n), n_commit):
+        drawn = list(itertools.product(range(k), repeat=n_commit))
+        tokens = torch.zeros(len(drawn), n, dtype=torch.int64)
+        tokens[:, list(chosen)] = torch.tensor(drawn)
+        probabilities = torch.from_numpy(laws).expand(len(drawn), n, k)
+        set_bits, pair_bits = exact_surprisals(probabilities, tokens, *masks(n, chosen, len(drawn)), temperature)
+        tolerance = {"rel": 1e-5, "abs": 1e-15} if binned else {"rel": 1e-7, "abs": 1e-280}
+        assert set_bits[0].exp2().reciprocal().item() == pytest.approx(sets[chosen], **tolerance)
+        expected = [pairs[chosen, codes] for codes in drawn]
+        assert pair_bits.exp2().reciprocal().tolist() == pytest.approx(expected, **tolerance)
+        total += float(torch.exp2(-set_bits[0]))
+    assert total == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.05, 0.5, 4.0])
+def test_sets_given_candidates_equal_the_sum_over_orders(temperature: float) -> None:
+    rng = np.random.default_rng(5)
+    for n_commit in (1, 2, 4):
+        log_p = np.log(rng.uniform(1e-4, 1, size=5))
+        for chosen, q in best_sets(log_p, n_commit, temperature).items():
+            bits = set_surprisal_given_candidates(torch.from_numpy(log_p)[None], *masks(5, chosen), temperature)
+            assert 2.0 ** -bits.item() == pytest.approx(q, rel=1e-6)
+
+
+def test_binned_laws_of_a_large_codebook_agree_with_the_sum_over_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = torch.Generator().manual_seed(0)
+    probabilities = torch.softmax(3 * torch.randn(2, 10, 300, generator=generator), dim=-1)
+    is_open, commit = masks(10, (0, 3, 7), 2)
+    tokens = probabilities.argmax(dim=-1)
+    for temperature in (0.3, 2.0):
+        binned = exact_surprisals(probabilities, tokens, is_open, commit, temperature)
+        with monkeypatch.context() as context:
+            context.setattr(path_probability, "DIRECT", 300)
+            summed = exact_surprisals(probabilities, tokens, is_open, commit, temperature)
+        for a, b in zip(binned, summed, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
+
+
+def test_one_commit_over_all_positions_adds_to_one_with_a_large_codebook() -> None:
+    generator = torch.Generator().manual_seed(1)
+    law = torch.softmax(4 * torch.randn(6, 512, generator=generator), dim=-1)
+    commit = torch.eye(6, dtype=torch.bool)
+    tokens = torch.zeros(6, 6, dtype=torch.int64)
+    bits, _ = exact_surprisals(law.expand(6, 6, 512), tokens, torch.ones_like(commit), commit, 0.5)
+    assert torch.exp2(-bits).sum().item() == pytest.approx(1.0, abs=1e-6)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.05, 1.0, 4.0])
+def test_extreme_laws_stay_finite(temperature: float) -> None:
+    k, n = 16384, 3
+    rare = torch.full((n, k), 1e-30)
+    rare[:, 0] = 1.0
+    uniform = torch.full((n, k), 1 / k)
+    one_code = torch.zeros(n, k)
+    one_code[:, 7] = 1.0
+    probabilities = torch.stack([rare, uniform, one_code])
+    tokens = torch.tensor([[5, 0, 0], [5, 5, 5], [7, 7, 7]])
+    is_open, commit = masks(n, (0,), 3)
+    bits = torch.stack(exact_surprisals(probabilities, tokens, is_open, commit, temperature))
+    if temperature > 0:
+        assert torch.isfinite(bits).all()
+        assert bits[1].tolist() == pytest.approx([bits[1, 0].item(), 14 + np.log2(3), np.log2(3)], rel=1e-5)
+    else:  # a tie goes to the earlier position, and a candidate of 1e-30 cannot win
+        assert bits[1].tolist() == pytest.approx([np.inf, 14, 0], abs=1e-4) or bits[1, 0] > 99
+    assert bits[0, 1:].tolist() == pytest.approx([np.log2(3)] * 2 if temperature else [0, 0], abs=1e-5)
+    given = set_surprisal_given_candidates(torch.full((3, n), -69.0), is_open, commit, temperature)
+    assert given.tolist() == pytest.approx([np.log2(3) if temperature else 0.0] * 3)
+
+
+def test_the_last_open_position_has_no_path_surprisal() -> None:
+    law = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.1, 0.8]]])
+    only = torch.tensor([[False, True]])
+    bits = exact_surprisals(law, torch.tensor([[0, 2]]), only, only, 1.0)
+    assert [b.item() for b in bits] == pytest.approx([0.0, -np.log2(0.8)])
+    assert set_surprisal_given_candidates(law[:, :, 0].log(), only, only, 1.0).item() == 0.0
