@@ -1,6 +1,6 @@
 """What recording the path costs: process time of `trio-mim` under each value of `path_surprisal`.
 
-    python -m benchmarks.path_surprisal [samples]
+python -m benchmarks.path_surprisal [samples]
 """
 
 from __future__ import annotations

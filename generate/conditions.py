@@ -39,6 +39,10 @@ class Condition:
         return f"{self.sampling}-{self.prompt_type}-{self.codebook}"
 
 
+REFERENCE = Condition("stochastic", "original", "full")
+"""The cell without intervention."""
+
+
 def factorial(plan: Factorial) -> list[Condition]:
     """The eight cells of the paper's design (section 3.4), each factor from its low to its high level."""
     samplings: tuple[Sampling, ...] = ("argmax", "stochastic")
@@ -61,4 +65,4 @@ def factorial(plan: Factorial) -> list[Condition]:
 
 def conditions(experiment: Experiment) -> list[Condition]:
     """The conditions of an experiment, in the order they are stored."""
-    return factorial(experiment)
+    return factorial(experiment) if isinstance(experiment, Factorial) else [REFERENCE]

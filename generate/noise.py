@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Role = Literal["path", "execution"]
+ROLES: tuple[Role, ...] = ("path", "execution")
 
 SCHEME = "philox4x64: key = first 8 bytes of blake2b(seed, prompt id, sample, role); counter word 1 = step"
 

@@ -170,7 +170,7 @@ def restore_marks(store: SampleStore, blocks: Iterable[Block]) -> None:
 
 def size(block: Block, plan: Plan) -> int:
     """Samples of a block."""
-    return (block.stop - block.start) * plan.study.samples
+    return (block.stop - block.start) * plan.n_samples(block.experiment)
 
 
 def make_block(plan: Plan, store: SampleStore, model: Model, block: Block, *, device: str) -> bool:
@@ -229,7 +229,7 @@ def generate_block(plan: Plan, store: SampleStore, model: Model, block: Block) -
         noise = PhiloxNoise(path[rows], execution[rows])
         trace = model.traverse(model.encode([str(text) for text in texts[rows]]), its_probe, noise)
         batches.append(_arrays(model, trace, images=plan.study.images))
-    shape = (block.stop - block.start, plan.study.samples)
+    shape = (block.stop - block.start, plan.n_samples(block.experiment))
     arrays = {}
     for name in batches[0]:
         values = np.concatenate([batch[name] for batch in batches])

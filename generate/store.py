@@ -267,8 +267,7 @@ def _write_template(path: Path, plan: Plan, run: RunRecord, calibration: Mapping
     )
     for model, identity in run.models.items():
         root.create_group(model, attributes=identity.model_dump(mode="json"))
-        for name, cells in plan.experiments.items():
-            shape = run.experiments[name]
+        for name, shape in run.experiments.items():
             group = root.create_group(
                 f"{model}/{name}",
                 attributes={
@@ -276,13 +275,13 @@ def _write_template(path: Path, plan: Plan, run: RunRecord, calibration: Mapping
                     "experiment": name,
                     "family": identity.family,
                     "noise": noise.SCHEME,
-                    "noise_shared_by": "all conditions and experiments of a prompt and sample",
+                    "noise_shared_by": "all conditions and experiments of a prompt, by number of the draw",
                     "prompts_sha256": run.prompts_sha256,
                     "block_prompts": shape.block_prompts,
                     "coordinates": " ".join(sorted(COORDINATES)),  # CF: which variables label the others
                 },
             )
-            fixed = _fixed_values(plan, cells, identity, calibration.get(model))
+            fixed = _fixed_values(plan, name, identity, calibration.get(model))
             sizes = _sizes(identity, shape, len(fixed["text"]))
             for variable, values in fixed.items():
                 array = _create_array(group, variable, sizes, shape.block_prompts, identity.codebook_size)
@@ -357,23 +356,22 @@ def _create_array(
 
 
 def _fixed_values(
-    plan: Plan, cells: Sequence[Condition], identity: ModelIdentity, calibration: CalibrationRecord | None
+    plan: Plan, experiment: str, identity: ModelIdentity, calibration: CalibrationRecord | None
 ) -> dict[str, Any]:
     """Values that follow from the plan: coordinates, texts, noise keys and codebook subsets."""
-    prompts, n_samples, seed = plan.prompts, plan.study.samples, plan.study.seed
+    cells, n_samples = plan.experiments[experiment], plan.n_samples(experiment)
+    prompts, seed = plan.prompts, plan.study.seed
     texts = [(text, index, kind) for index, prompt in enumerate(prompts) for text, kind in _texts(prompt)]
     rows = {(index, text): row for row, (text, index, _) in reversed(list(enumerate(texts)))}
     text_index = [
         [[rows[i, text] for text in texts_of_samples(prompt, cell, n_samples)] for i, prompt in enumerate(prompts)]
         for cell in cells
     ]
-    keys = {
-        f"{role}_key": np.broadcast_to(
-            noise.stream_keys(seed, [p.id for p in prompts], n_samples, role),
-            (len(cells), len(prompts), n_samples),
-        )
-        for role in ("path", "execution")
-    }
+    keys = {}
+    for role in noise.ROLES:
+        draw = plan.noise_draw(experiment, role)
+        streams = noise.stream_keys(seed, [p.id for p in prompts], int(draw.max()) + 1, role)
+        keys[f"{role}_key"] = np.broadcast_to(streams[:, draw], (len(cells), len(prompts), n_samples))
     counts = np.array(calibration.counts if calibration else [0] * identity.codebook_size, dtype=np.int64)
     return {
         "condition": _strings([cell.name for cell in cells]),

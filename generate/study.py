@@ -9,16 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from generate.conditions import Condition, conditions
 from generate.errors import StudyError
+from generate.noise import Role
 from generate.prompts import load_prompts, overlap, prompts_digest
 from schemas.store import ExperimentPlan, RunRecord, block_name
-from schemas.study import Prompt, Study
+from schemas.study import CrossedNoise, Prompt, Study
 
 BLOCK_IMAGES = 256
 BUILT_IN = {"trio": "generate.trio"}
@@ -66,10 +69,22 @@ class Plan:
         """Digest of the study prompts."""
         return prompts_digest(self.prompts)
 
-    @property
-    def block_prompts(self) -> int:
+    def n_samples(self, experiment: str) -> int:
+        """Images per prompt and condition."""
+        asked = self.study.experiments[experiment]
+        return asked.samples if isinstance(asked, CrossedNoise) else self.study.samples
+
+    def noise_draw(self, experiment: str, role: Role) -> NDArray[np.int64]:
+        """Which of a prompt's draws of a role each sample uses, (sample,): its own, unless noises are crossed."""
+        sample = np.arange(self.n_samples(experiment))
+        asked = self.study.experiments[experiment]
+        if not isinstance(asked, CrossedNoise):
+            return sample
+        return sample // asked.executions if role == "path" else sample % asked.executions
+
+    def block_prompts(self, experiment: str) -> int:
         """Prompts of one block."""
-        default = max(1, BLOCK_IMAGES // self.study.samples)
+        default = max(1, BLOCK_IMAGES // self.n_samples(experiment))
         return min(self.study.block_prompts or default, len(self.prompts))
 
     def experiment_plan(self, experiment: str) -> ExperimentPlan:
@@ -77,15 +92,16 @@ class Plan:
         return ExperimentPlan(
             conditions=[condition.name for condition in self.experiments[experiment]],
             n_prompts=len(self.prompts),
-            n_samples=self.study.samples,
-            block_prompts=self.block_prompts,
+            n_samples=self.n_samples(experiment),
+            block_prompts=self.block_prompts(experiment),
         )
 
     def blocks(self) -> Iterator[Block]:
         """All blocks: models in turn, and within one the conditions of the same prompts side by side."""
-        n_prompts, size = len(self.prompts), self.block_prompts
+        n_prompts = len(self.prompts)
         for model in self.models:
             for experiment, cells in self.experiments.items():
+                size = self.block_prompts(experiment)
                 for index, start in enumerate(range(0, n_prompts, size)):
                     for condition in range(len(cells)):
                         stop = min(start + size, n_prompts)
@@ -121,7 +137,8 @@ def load_study(source: str) -> tuple[Study, Path]:
 def describe(error: ValidationError, model: type[BaseModel], document: Any) -> str:
     """The first validation error in one line: the key, what is wrong with it, what is allowed."""
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    at_experiment = first["loc"][:1] == ("experiments",)
+    key = ".".join(str(part) for depth, part in enumerate(first["loc"]) if not (at_experiment and depth == KIND_DEPTH))
     if first["type"] == "extra_forbidden":
         allowed = list(_fields_at(model, first["loc"][:-1]))
         close = difflib.get_close_matches(str(first["loc"][-1]), allowed, n=1)
@@ -132,18 +149,28 @@ def describe(error: ValidationError, model: type[BaseModel], document: Any) -> s
     return f"'{key}' is {first['input']!r}: {first['msg']}."
 
 
+KIND_DEPTH = 2
+"""Where the location of an error inside an experiment holds the experiment's kind, which no key of the file spells."""
+
+
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """Field names of the nested model that a location of pydantic points at."""
     current: Any = model
     for part in location:
         if isinstance(current, type) and issubclass(current, BaseModel):
             current = current.model_fields[str(part)].annotation
-        else:
+        elif get_origin(current) in (dict, list):
             current = get_args(current)[-1]
-        nested = [a for a in (current, *get_args(current)) if isinstance(a, type) and issubclass(a, BaseModel)]
-        current = nested[-1] if nested and get_args(current) and not isinstance(part, str) else current
-    nested = [a for a in (current, *get_args(current)) if isinstance(a, type) and issubclass(a, BaseModel)]
-    return list(nested[-1].model_fields) if nested else []
+        else:  # experiments by kind
+            current = next(m for m in _models_in(current) if part in get_args(m.model_fields["kind"].annotation))
+    return [name for nested in _models_in(current)[-1:] for name in nested.model_fields]
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    """The models an annotation is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models_in(part)]
 
 
 def plan(study: Study, base: Path) -> Plan:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
 
 Version = Literal["1.0"]
 
@@ -73,7 +73,31 @@ class Factorial(Strict):
     paraphrase_length: ParaphraseLength = "mixed"
 
 
-Experiment = Factorial
+class CrossedNoise(Strict):
+    """Every path draw meets every execution draw, in the cell without intervention: whose randomness is diversity?
+
+    Sample s of a prompt has the path noise of sample s // executions and the execution noise of sample s % executions.
+    """
+
+    kind: Literal["crossed_noise"] = "crossed_noise"
+    paths: int = Field(default=4, ge=2, description="Path draws per prompt.")
+    executions: int = Field(default=4, ge=2, description="Execution draws per prompt; each meets every path draw.")
+
+    @property
+    def samples(self) -> int:
+        """Images per prompt."""
+        return self.paths * self.executions
+
+
+def _kind(experiment: Any) -> str:
+    """Kind of an experiment as written; one that names none is a factorial."""
+    given = experiment.get("kind", "factorial") if isinstance(experiment, dict) else getattr(experiment, "kind", "")
+    return str(given)
+
+
+Experiment = Annotated[
+    Annotated[Factorial, Tag("factorial")] | Annotated[CrossedNoise, Tag("crossed_noise")], Discriminator(_kind)
+]
 
 
 class Study(Strict):

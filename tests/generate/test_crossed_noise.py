@@ -1,0 +1,58 @@
+"""Path draws x execution draws: which samples share which noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from generate.errors import StudyError
+from generate.run import prepare, run
+from generate.study import load_study, plan, recorded_plan
+from tests.generate.conftest import edited
+from tests.generate.test_run import dataset
+
+PATHS, EXECUTIONS = 3, 4
+
+
+@pytest.fixture
+def crossed(study_file: Path) -> Path:
+    experiment = {"kind": "crossed_noise", "paths": PATHS, "executions": EXECUTIONS}
+    return edited(study_file, experiments={"factorial": {"keep_ratio": 1.0}, "crossed": experiment}, calibration=None)
+
+
+def test_every_path_draw_meets_every_execution_draw(crossed: Path, tmp_path: Path) -> None:
+    laid_out = plan(*load_study(str(edited(crossed, experiments={"factorial": {"kind": "crossed_noise",
+        "paths": PATHS, "executions": EXECUTIONS}}))))  # fmt: skip
+    store = prepare(laid_out, tmp_path / "run")
+    assert run(laid_out, store).failed == 0
+    assert list(recorded_plan(store.run).blocks()) == list(laid_out.blocks())
+    for model in laid_out.models:
+        ds = dataset(store, model)
+        assert ds.sizes["sample"] == PATHS * EXECUTIONS
+        assert list(ds.condition.values) == ["stochastic-original-full"]
+        path, execution = (ds[f"{role}_key"].values[0].reshape(-1, PATHS, EXECUTIONS) for role in ("path", "execution"))
+        assert (path == path[:, :, :1]).all()
+        assert (execution == execution[:, :1]).all()
+        assert len(np.unique(path)) == len(path) * PATHS
+        assert len(np.unique(execution)) == len(path) * EXECUTIONS
+    tokens = dataset(store, "toy-autoregressive").tokens.values.reshape(-1, PATHS, EXECUTIONS, 4)
+    assert (tokens == tokens[:, :1]).all()  # no path noise: the execution draw decides alone
+
+
+def test_experiments_have_their_own_numbers_of_samples(crossed: Path) -> None:
+    laid_out = plan(*load_study(str(crossed)))
+    assert laid_out.n_samples("factorial") == 6
+    assert laid_out.n_samples("crossed") == PATHS * EXECUTIONS
+    first = laid_out.noise_draw("crossed", "path")
+    assert list(first[:5]) == [0, 0, 0, 0, 1]
+    assert list(laid_out.noise_draw("factorial", "path")) == list(range(6))
+
+
+def test_a_misspelt_key_of_an_experiment_names_its_own_keys(study_file: Path) -> None:
+    for kind, wrong, allowed in (("crossed_noise", "path", "paths"), ("factorial", "keep_rati", "keep_ratio")):
+        broken = edited(study_file, experiments={"mine": {"kind": kind, wrong: 3}})
+        message = rf"unknown key 'experiments.mine.{wrong}' \(did you mean '{allowed}'\?\); allowed here: kind, "
+        with pytest.raises(StudyError, match=message):
+            load_study(str(broken))
