@@ -102,7 +102,7 @@ def write_run(
     run = RunRecord(
         run_id="test",
         created="2026-01-01T00:00:00Z",
-        study=Study(name="test", models=[ModelChoice(model=name) for name in models], samples=n_samples),
+        study=Study(name="test", models=[ModelChoice(model=name) for name in models], samples=max(2, n_samples)),
         prompts=prompts,
         prompts_sha256="0" * 64,
         models=models,
@@ -170,7 +170,7 @@ def write_dataset(group: Any, run: RunRecord, model: str, tokens: np.ndarray, im
         "complete": True,
     }
     for name, variable in (VARIABLES | COORDINATES).items():
-        if name == "image" and not images:
+        if variable.optional and (name not in values or (name == "image" and not images)):
             continue
         if identity.family == "autoregressive" and name in ("token_step", "path_surprisal"):
             continue
@@ -189,7 +189,7 @@ def write_dataset(group: Any, run: RunRecord, model: str, tokens: np.ndarray, im
             attributes={"units": variable.units, "long_name": variable.long_name},
             config={"write_empty_chunks": True},
         )
-        value = values[name]
+        value = values.get(name, variable.fill)
         array[...] = np.array(value, dtype=np.dtypes.StringDType()) if variable.dtype == "string" else value
 
 

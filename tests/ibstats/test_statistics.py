@@ -1,0 +1,228 @@
+"""Labelled statistics: effects, tests, information, strategy and power."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from numpy.testing import assert_allclose
+from scipy import stats
+
+from ibstats import effects, information, power, significance, strategy
+from ibstats.errors import IbstatsError, StoreContractError
+from ibstats.kernels import factorial
+from ibstats.kernels.variance import pair_variance
+from ibstats.uncertainty import Resampling
+from ibstats.variables import LEVELS
+
+HOW = Resampling(n_resamples=500)
+
+
+def design(values: np.ndarray) -> xr.DataArray:
+    """(prompt, 2, 2, 2) with labels."""
+    return xr.DataArray(values, dims=("prompt", *LEVELS), coords={f: list(levels) for f, levels in LEVELS.items()})
+
+
+def test_effects_carry_the_t_test_and_the_anova() -> None:
+    y = design(np.random.default_rng(0).normal(size=(12, 2, 2, 2)))
+    table = effects.effects(y, HOW)
+    contrast = factorial.contrasts(y.values)
+    theirs = stats.ttest_1samp(contrast, 0)
+    assert_allclose(table["t"], theirs.statistic)
+    assert_allclose(table["p"], theirs.pvalue)
+    assert_allclose(table["F"], [row.F for row in factorial.rm_anova(y.values).values()])
+    assert_allclose(table["estimate"], contrast.mean(axis=0))
+    assert_allclose(table["p_wilcoxon"], [stats.wilcoxon(c).pvalue for c in contrast.T])
+    assert bool((table["low"] < table["estimate"]).all() and (table["estimate"] < table["high"]).all())
+
+
+def test_argmax_at_zero_is_degenerate_but_its_effects_are_not() -> None:
+    values = np.random.default_rng(0).uniform(0.4, 0.6, size=(12, 2, 2, 2))
+    values[:, 0, 0] = 0.0
+    y = design(values)
+    from ibstats.uncertainty import mean_interval
+
+    cells = mean_interval(y, HOW)
+    zero = cells.sel(sampling="argmax", prompt_type="original")
+    assert bool(zero["degenerate"].all())
+    assert all((zero[name] == 0).all() for name in ("estimate", "low", "high"))
+    assert not bool(effects.effects(y, HOW)["degenerate"].any())
+    inside = effects.effects(effects.restrict(y, sampling="argmax", prompt_type="original"), HOW)
+    assert bool(inside["degenerate"].all())
+    assert inside["p"].isnull().all()
+    assert inside.attrs["n_tests"] == 0
+
+
+def test_waterfalls_add_up_and_two_factors_come_with_their_warning() -> None:
+    y = design(np.random.default_rng(0).normal(size=(12, 2, 2, 2)))
+    fall = effects.waterfall(y, HOW)
+    value = fall["estimate"]
+    steps = value.sel(step=["baseline", *LEVELS]).sum("step")
+    assert_allclose(steps, value.sel(step="predicted"))
+    assert_allclose(value.sel(step="predicted") + value.sel(step="gap"), value.sel(step="actual"))
+    assert_allclose(value.sel(attribution="shapley", step="gap"), 0, atol=1e-12)
+    assert value.sel(attribution="marginal", step="gap") == pytest.approx(
+        float(effects.effects(y, HOW)["estimate"][-1])
+    )
+    two = effects.waterfall(effects.restrict(y, sampling="stochastic"), HOW)
+    assert "zero by algebra" in two.attrs["note"]
+    assert bool(two["degenerate"].sel(attribution="marginal", step="gap"))
+    assert np.isnan(two["p"].sel(attribution="marginal"))
+    assert two["p"].sel(attribution="simple") < 1
+    assert fall.attrs["note"] == ""
+
+
+def test_t_effect_sizes_and_bayes_factor_equal_pingouin() -> None:
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pingouin
+
+        x = np.random.default_rng(0).normal(0.4, 1, size=(20, 2))
+        ours = significance.t_test(x)
+        bayes = significance.bayes_factor(ours.t, 20)
+        for column in range(2):
+            assert float(pingouin.bayesfactor_ttest(ours.t[column], 20)) == pytest.approx(bayes[column], rel=1e-4)
+            theirs = float(pingouin.tost(x[:, column], 0, bound=0.8)["pval"].iloc[0])
+            assert significance.equivalence(x[:, column], -0.8, 0.8).p == pytest.approx(theirs, abs=2e-5)
+        p = np.array([0.001, 0.04, np.nan, 0.02, 0.02])
+        for method, name in (("holm", "holm"), ("bh", "fdr_bh")):
+            assert_allclose(significance.adjust(p, method), pingouin.multicomp(p, method=name)[1])
+
+
+def test_effect_size_interval_covers_by_inverting_the_noncentral_t() -> None:
+    """d_z and its bounds: the observed t sits at the 97.5 and 2.5 % points of the bounding distributions."""
+    x = np.random.default_rng(1).normal(0.5, 1, size=16)
+    size = significance.effect_size(x)
+    t = float(size.d_z[0]) * 4
+    assert stats.nct.cdf(t, 15, size.low[0] * 4) == pytest.approx(0.975, abs=1e-6)
+    assert stats.nct.cdf(t, 15, size.high[0] * 4) == pytest.approx(0.025, abs=1e-6)
+    assert size.hedges_g[0] == pytest.approx(size.d_z[0] * (1 - 3 / (4 * 15 - 1)), rel=1e-3)
+
+
+def test_equivalence_is_only_claimed_inside_the_margin() -> None:
+    x = np.random.default_rng(0).normal(0, 1, 200)
+    assert significance.equivalence(x, -0.5, 0.5).verdict == "equivalent"
+    assert significance.equivalence(x + 0.5, -0.5, 0.5).verdict == "inconclusive"
+    assert significance.equivalence(np.zeros(9), -0.5, 0.5) == (pytest.approx(np.nan, nan_ok=True), "degenerate")
+    with pytest.raises(IbstatsError, match=r"margin is \(1, -1\)"):
+        significance.equivalence(x, 1, -1)
+
+
+def test_adjustment_is_named_or_refused() -> None:
+    with pytest.raises(IbstatsError, match="unknown adjustment 'bonferroni'; known: holm, bh"):
+        significance.adjust([0.1], "bonferroni")
+    assert significance.family_size([0.1, np.nan, 0.3]) == 2
+
+
+def tokens(values: np.ndarray) -> xr.DataArray:
+    return xr.DataArray(values, dims=("condition", "prompt", "sample", "row", "col")).assign_coords(
+        condition=[f"c{i}" for i in range(len(values))]
+    )
+
+
+def test_information_values_average_to_the_pooled_estimates() -> None:
+    from ibstats.kernels import entropy
+
+    drawn = tokens(np.random.default_rng(0).integers(0, 9, (2, 6, 4, 3, 3)) ** 2 // 8)
+    values = information.per_prompt(drawn, 16)
+    for condition in range(2):
+        pooled = np.bincount(drawn.values[condition].ravel(), minlength=16)
+        single = [np.bincount(p.ravel(), minlength=16) for p in drawn.values[condition]]
+        expected = float(entropy.estimate(pooled))
+        assert float(values["codebook_entropy"][condition].mean()) == pytest.approx(expected)
+        given = np.mean([entropy.estimate(c) for c in single])
+        assert float(values["conditional_entropy"][condition].mean()) == pytest.approx(given)
+        assert float(values["mutual_information"][condition].mean()) == pytest.approx(expected - given)
+        assert float(values["utilisation"][condition].mean()) == pytest.approx((pooled > 0).mean())
+
+
+def test_shuffling_finds_information_only_where_there_is_some() -> None:
+    rng = np.random.default_rng(0)
+    unrelated = rng.integers(0, 8, (8, 6, 3, 3))
+    related = (unrelated + 3 * np.arange(8)[:, None, None, None]) // 4
+    result = information.shuffle_test(tokens(np.stack([unrelated, related])), 16, n_shuffles=99, seed=0)
+    assert float(result["p"][0]) > 0.05
+    assert float(result["p"][1]) == pytest.approx(0.01)
+
+
+def test_position_maps_count_one_position_at_a_time() -> None:
+    drawn = np.zeros((1, 5, 4, 2, 2), dtype=int)
+    drawn[..., 1, 1] = np.arange(4)
+    maps = information.by_position(tokens(drawn), 4, "plugin")
+    assert_allclose(maps["codebook_entropy"][0], [[0, 0], [0, 2]])
+    assert_allclose(maps["conditional_entropy"][0], [[0, 0], [0, 2]])
+
+
+def test_codes_outside_the_codebook_are_refused() -> None:
+    with pytest.raises(StoreContractError, match=r"holds code 16, but codes run 0\.\.15"):
+        information.code_counts(tokens(np.full((1, 2, 2, 1, 1), 16)), 16)
+
+
+def test_rarefaction_takes_equal_budgets() -> None:
+    drawn = tokens(np.random.default_rng(0).integers(0, 9, (2, 3, 6, 1, 1)))
+    fewer = information.rarefy(drawn, 4, seed=0)
+    assert fewer.sizes["sample"] == 4
+    with pytest.raises(IbstatsError, match="7 images per prompt were asked for, but the store has 6"):
+        information.rarefy(drawn, 7, seed=0)
+
+
+def test_low_coverage_is_called_out() -> None:
+    drawn = tokens(np.arange(2 * 3 * 4).reshape(1, 2, 3, 2, 2))
+    lines = information.coverage_warnings(information.coverage(drawn, 64), "toy")
+    assert len(lines) == 2
+    assert "below 0.8" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("argmax", "subset", "paraphrase", "varies", "expected"),
+    [
+        (-0.3, -0.2, 0.2, True, "diversity-prioritized"),
+        (0.0, -0.001, 0.2, True, "mixed"),
+        (0.0, -0.2, 0.0, True, "decoupled"),
+        (None, -0.001, 0.2, False, "compression-prioritized"),
+        (-0.3, -0.2, 0.2, False, "mixed"),
+    ],
+)
+def test_strategies_follow_their_rules(
+    argmax: float | None, subset: float, paraphrase: float, varies: bool, expected: str
+) -> None:
+    """Shifts of the reference cell by each probe; None sends the argmax cell to exactly zero."""
+    rng = np.random.default_rng(0)
+    y = design(0.6 + rng.normal(0, 0.01, (30, 2, 2, 2)))
+    y.loc[{"sampling": "argmax"}] += argmax or 0.0
+    y.loc[{"codebook": "subset"}] += subset
+    y.loc[{"prompt_type": "paraphrase"}] += paraphrase
+    if argmax is None:
+        y.loc[{"sampling": "argmax", "prompt_type": "original"}] = 0.0
+    found = strategy.evidence(y, 0.02, varies, HOW)
+    assert str(found["strategy"].values) == expected
+
+
+def test_too_little_data_is_inconclusive_not_equivalent() -> None:
+    y = design(0.6 + np.random.default_rng(0).normal(0, 0.2, (6, 2, 2, 2)))
+    assert set(strategy.evidence(y, 0.01, True, HOW)["outcome"].values) == {"inconclusive"}
+
+
+def test_pair_variance_is_hoeffdings() -> None:
+    """Kernel (x - y)^2 / 2 of normals: the mean over pairs is the sample variance, Var = 2 sigma^4 / (n - 1)."""
+    x = np.random.default_rng(0).normal(size=(4000, 8))
+    parts = pair_variance((x[:, :, None] - x[:, None, :]) ** 2 / 2)
+    assert float(parts.zeta1.mean()) == pytest.approx(0.5, rel=0.1)
+    mean = type(parts)(parts.zeta1.mean(), parts.zeta2.mean())
+    for n in (4, 8, 20):
+        assert float(mean.at(n)) == pytest.approx(2 / (n - 1), rel=0.1)
+    assert np.isnan(pair_variance(np.ones((3, 3))).zeta1)
+
+
+def test_power_of_t_equals_statsmodels_and_equivalence_grows() -> None:
+    from statsmodels.stats.power import TTestPower
+
+    for n, effect in ((10, 0.5), (50, 0.3), (1000, 0.05)):
+        theirs = TTestPower().power(effect, n, 0.05)
+        assert power.power_of_t(effect, 1.0, n) == pytest.approx(theirs, abs=1e-3)
+    grown = [power.power_of_equivalence(0.3, 1.0, n, np.random.default_rng(0)) for n in (20, 100, 500)]
+    assert grown[0] < grown[1] < grown[2]
+    with pytest.raises(IbstatsError, match="either the smallest effect of interest or an equivalence margin"):
+        power.table(power.Components("sampling", 1.0, pair_variance(np.ones((4, 4)))))
