@@ -2,20 +2,24 @@
 
     python -m generate.trio.evaluate
 
-prints what the weights alone decide. `attribute_accuracy` scores the samples of any family.
+prints the figures of the model card, measured on the shipped weights.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from generate.models import model_class
+from generate.noise import stream_keys
+from generate.probes import Probe
+from generate.traversal import PhiloxNoise
 from generate.trio import scenes, weights
 from generate.trio.captions import Meaning
+from generate.trio.prompt_sets import prompt_set
 from generate.trio.reference import Reference, load_reference
 from generate.trio.stage_tokenizer import render_batch
 from generate.trio.stage_transformer import draw_samples, loss
@@ -23,6 +27,7 @@ from generate.trio.tokenizer import Tokenizer, load_tokenizer
 from generate.trio.transformer import GridTransformer, load_transformer
 
 BATCH = 64
+MEMBERS = ("trio-ar", "trio-mim", "trio-diffusion", "trio-raster")
 
 
 def peak_signal_to_noise(one: Tensor, other: Tensor) -> float:
@@ -76,18 +81,42 @@ def caption_use(transformer: GridTransformer, tokenizer: Tokenizer, *, count: in
     return losses
 
 
+def family_accuracy(
+    name: str, reference: Reference, *, prompts: int, samples: int, seed: int, **options: object
+) -> dict[str, float]:
+    """Accuracy of stochastic samples of one member, full codebook, original study prompts.
+
+    `options` are sampling settings of the member, such as `guidance=2.0`.
+    """
+    adapter = model_class(name)
+    chosen = adapter.options(options)
+    model = adapter.load(adapter.identify(name, chosen), chosen, "cpu")
+    records = prompt_set("study", prompts, seed)
+    texts = [record["text"] for record in records]
+    path, execution = (stream_keys(seed, texts, samples, role) for role in ("path", "execution"))
+    images = []
+    for sample in range(samples):
+        noise = PhiloxNoise(path[:, sample], execution[:, sample])
+        pixels = model.decode(model.traverse(model.encode(texts), Probe(), noise).tokens)
+        images.append(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255)
+    meanings = [record["attributes"] for record in records] * samples
+    return attribute_accuracy(reference, torch.cat(images), meanings)
+
+
 def main() -> None:
     """Print the figures as JSON."""
     parser = argparse.ArgumentParser(prog="python -m generate.trio.evaluate", description="Quality of the trio.")
-    parser.add_argument("--weights", type=Path, default=weights.SHIPPED, help="folder of the weight files")
-    parser.add_argument("--count", type=int, default=1024, help="fresh scenes to score")
+    parser.add_argument("--scenes", type=int, default=2048, help="fresh scenes for reconstruction and loss")
+    parser.add_argument("--prompts", type=int, default=100, help="study prompts for samples")
+    parser.add_argument("--samples", type=int, default=6, help="samples of each prompt")
     chosen = parser.parse_args()
-    tokenizer = load_tokenizer(chosen.weights / "tokenizer.safetensors")
-    reference = load_reference(chosen.weights / "reference.safetensors")
-    figures = {"reconstruction": reconstruction(tokenizer, reference, count=chosen.count, seed=11)}
+    tokenizer, reference = load_tokenizer(), load_reference()
+    figures = {"reconstruction": reconstruction(tokenizer, reference, count=chosen.scenes, seed=11)}
     for name in ("causal", "masked"):
-        transformer = load_transformer(chosen.weights / f"{name}.safetensors")
-        figures[name] = caption_use(transformer, tokenizer, count=chosen.count, seed=12)
+        transformer = load_transformer(weights.SHIPPED / f"{name}.safetensors")
+        figures[name] = caption_use(transformer, tokenizer, count=chosen.scenes, seed=12)
+    for name in MEMBERS:
+        figures[name] = family_accuracy(name, reference, prompts=chosen.prompts, samples=chosen.samples, seed=13)
     print(json.dumps(figures, indent=2))
 
 

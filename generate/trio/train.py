@@ -17,7 +17,7 @@ from generate.trio.stage_reference import fit_reference
 from generate.trio.stage_tokenizer import fit_tokenizer
 from generate.trio.stage_transformer import fit_transformer
 
-MINUTES = {"tokenizer": 18.0, "reference": 4.0, "causal": 20.0, "masked": 60.0}
+MINUTES = {"tokenizer": 18.0, "reference": 4.0, "causal": 30.0, "masked": 35.0}
 
 
 def run_stage(stage: str, *, out: Path, export: Path, minutes: float) -> None:

@@ -47,16 +47,22 @@ def lightness_spread(images: Floats) -> float:
     return float(images.mean((1, 2, 3)).std(ddof=1))
 
 
+def fully_named(meaning: Meaning, rng: np.random.Generator) -> dict[str, str]:
+    """`meaning` with a random value for every attribute it leaves open."""
+    drawn = zip(scenes.ATTRIBUTES.items(), scenes.draw_attributes(1, rng)[0], strict=True)
+    return {name: values[index] for (name, values), index in drawn} | dict(meaning)
+
+
 def control(*, prompts: int, samples: int, seed: int, all_named: bool = False) -> dict[str, dict[str, float]]:
-    """Both measures for each arm, averaged over prompts; `all_named` leaves no attribute free."""
+    """Both measures for each arm, averaged over study prompts; `all_named` leaves no attribute free."""
+    rng = np.random.default_rng(seed)
+    meanings: list[Meaning] = [record["attributes"] for record in prompt_set("study", prompts, seed)]
+    if all_named:
+        meanings = [fully_named(meaning, rng) for meaning in meanings]
     figures: dict[str, dict[str, float]] = {}
     for arm in ARMS:
-        rng = np.random.default_rng(seed)
-        sets = []
-        for record in prompt_set("study", prompts, seed):
-            drawn = scenes.draw_attributes(1, rng)[0] if all_named else ()
-            free = {n: v[i] for (n, v), i in zip(scenes.ATTRIBUTES.items(), drawn, strict=False)}
-            sets.append(render_prompt(free | record["attributes"], arm, samples, rng))
+        rng = np.random.default_rng(seed)  # the same scenes and jitter in every arm
+        sets = [render_prompt(meaning, arm, samples, rng) for meaning in meanings]
         figures[arm] = {
             "pixel_cosine_distance": float(np.mean([pixel_cosine_distance(images) for images in sets])),
             "lightness_spread": float(np.mean([lightness_spread(images) for images in sets])),
