@@ -72,10 +72,10 @@ def _device_name(device: str) -> str:
 
 
 @functools.cache
-def weight_file(path: Path) -> WeightFile:
-    """Size and sha256 of a weight file."""
+def weight_file(path: Path, folder: Path | None = None) -> WeightFile:
+    """Size and sha256 of a weight file, named relative to the folder of its checkpoint."""
     if not path.is_file():
         raise ModelError(f"weight file {path} does not exist; reinstall the package, or train it (see the model card).")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return WeightFile(name=path.name, bytes=path.stat().st_size, sha256=digest)
+    return WeightFile(name=str(path.relative_to(folder or path.parent)), bytes=path.stat().st_size, sha256=digest)

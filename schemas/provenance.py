@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from schemas.study import Strict
 
 VERSION = "1.0"
@@ -46,6 +48,16 @@ class ModelIdentity(Strict):
     image_size: tuple[int, int]
     steps: int
     options: dict[str, bool | int | float | str | None]
+    quantizer: str = ""
+    """How a code stands for a latent: vq (a learned vector), vq-l2 (a learned direction), lfq (the bits of the id are
+    the signs of the channels, most significant bit first); empty if the adapter does not say."""
+    licence: str = ""
+    """Licence of the weights, as far as it is known."""
+
+    @property
+    def capacity(self) -> float:
+        """Structural capacity of a position, log2 of the codebook size, in bits."""
+        return math.log2(self.codebook_size)
 
 
 class CalibrationRecord(Strict):

@@ -15,6 +15,11 @@ MODELS: dict[str, str] = {
     "toy-ar": "generate.models.toy:ToyAutoregressive",
     "toy-masked": "generate.models.toy:ToyMasked",
     "toy-diffusion": "generate.models.toy:ToyDiffusion",
+    "amused": "generate.models.amused:Amused",
+    "vq-diffusion": "generate.models.vq_diffusion:VQDiffusion",
+    "janus-pro": "generate.models.janus:Janus",
+    "llamagen": "generate.models.llamagen:LlamaGen",
+    "show-o": "generate.models.showo:Showo",
 }
 
 

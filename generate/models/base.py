@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
 import numpy as np
@@ -22,15 +23,41 @@ from schemas.provenance import ModelIdentity
 Family = Literal["autoregressive", "masked", "diffusion"]
 
 
+@dataclass(frozen=True)
+class Card:
+    """What is published of a model, for people: nothing is computed from it.
+
+    `parameters` counts all networks that sampling needs, in millions; `grids` are those of the known checkpoints.
+    """
+
+    grids: str = ""
+    codebook_size: int | None = None
+    quantizer: str = ""
+    licence: str = ""
+    parameters: float | None = None
+    paper: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a model sees of a text: the token ids that reach it, without padding, and whether the rest was cut off."""
+
+    tokens: tuple[int, ...]
+    cut: bool
+
+
 class Model(abc.ABC):
     """A text-to-image model with a discrete latent grid.
 
     An adapter supplies logits; the loop that samples is its family's shared traversal. A subclass declares
-    `family` and a frozen dataclass `Options` of its sampling settings, whose defaults are upstream's.
+    `family` and a frozen dataclass `Options` of its sampling settings, whose defaults are upstream's; `presets`
+    names sets of settings that were published together, and the option `preset` picks one.
     """
 
     family: ClassVar[Family]
     Options: ClassVar[type[Any]]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    card: ClassVar[Card] = Card()
 
     def __init__(self, identity: ModelIdentity) -> None:
         self.identity = identity
@@ -44,6 +71,11 @@ class Model(abc.ABC):
     @abc.abstractmethod
     def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
         """The model, ready to sample on a torch device."""
+
+    @classmethod
+    def read(cls, options: Any, texts: Sequence[str]) -> list[Reading] | None:
+        """What the model sees of each text, by its tokenizer alone; None if the adapter cannot tell."""
+        return None
 
     @abc.abstractmethod
     def encode(self, texts: Sequence[str]) -> Any:
@@ -59,7 +91,13 @@ class Model(abc.ABC):
 
     @classmethod
     def options(cls, given: Mapping[str, Any]) -> Any:
-        """Sampling settings with the given ones in place of the defaults; refuses unknown names and wrong types."""
+        """Sampling settings: the given ones before those of the preset, and the defaults for the rest.
+
+        Refuses unknown names and wrong types.
+        """
+        if "preset" in given:
+            chosen = cls._preset(given["preset"])
+            given = {**chosen, **{name: value for name, value in given.items() if name != "preset"}}
         fields = {field.name: field for field in dataclasses.fields(cls.Options)}
         for name, value in given.items():
             if name not in fields:
@@ -75,6 +113,14 @@ class Model(abc.ABC):
             if default is not None and not isinstance(value, _accepted(default)):
                 raise ModelError(f"option '{name}' of {cls.__name__} is {value!r}; it must be like {default!r}.")
         return cls.Options(**given)
+
+    @classmethod
+    def _preset(cls, name: object) -> Mapping[str, Any]:
+        if name not in cls.presets:
+            raise ModelError(
+                f"preset {name!r} of {cls.__name__} is unknown; allowed: {', '.join(cls.presets) or 'none'}."
+            )
+        return cls.presets[str(name)]
 
 
 def _accepted(default: object) -> tuple[type, ...]:

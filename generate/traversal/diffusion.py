@@ -55,6 +55,13 @@ def absorbing(n_steps: int) -> Schedule:
     return Schedule(alpha=1.0 - gamma, beta=np.zeros_like(gamma), gamma=gamma)
 
 
+def mask_and_replace(n_steps: int, n_codes: int, *, alpha: tuple[float, float], gamma: tuple[float, float]) -> Schedule:
+    """Cumulative alpha and gamma linear in t between the values at t = 1 and t = T; what is left replaces tokens."""
+    stay, mask = (np.array([0.0, *np.linspace(*ends, n_steps)]) for ends in (alpha, gamma))
+    stay[0] = 1.0
+    return Schedule(alpha=stay, beta=(1.0 - stay - mask) / n_codes, gamma=mask)
+
+
 @dataclass(frozen=True)
 class Transition:
     """q(x_{t-1} | x_t, x0) of one step: probabilities of the three kinds of outcome, by the state of a position.

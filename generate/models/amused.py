@@ -1,0 +1,167 @@
+"""aMUSEd (Patil et al. 2024, arXiv:2401.01808): masked tokens, unmasked in twelve steps by confidence."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from generate.models.base import Card, Family, Reading, guide, to_pixels
+from generate.models.checkpoint import Checkpoint, Source
+from generate.models.clip import ClipTokenizer
+from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.probes import Probe
+from generate.traversal import masked
+from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.trace import Trace
+from schemas.provenance import ModelIdentity
+
+
+@dataclass(frozen=True)
+class AmusedOptions(PublicOptions):
+    """Settings of `AmusedPipeline.__call__`; the path temperature falls linearly to 0 at the last step."""
+
+    checkpoint: str = "amused/amused-256"
+    steps: int = 12
+    guidance: float = 10.0
+    path_temperature: float = 2.0
+    aesthetic_score: float = 6.0
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Rows of all unconditional samples, then of all conditional ones; only the latter without guidance."""
+
+    pooled: Tensor  # (row, width)
+    hidden: Tensor  # (row, token, width)
+
+
+class Amused(PublicModel):
+    """aMUSEd 256 and 512: U-ViT over VQ-GAN tokens, CLIP text."""
+
+    family: ClassVar[Family] = "masked"
+    Options: ClassVar[type[Any]] = AmusedOptions
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "256": {"checkpoint": "amused/amused-256"},
+        "512": {"checkpoint": "amused/amused-512"},
+    }
+    card = Card(
+        grids="16x16, 32x32",
+        codebook_size=8192,
+        quantizer="vq",
+        licence="openrail++",
+        parameters=873,
+        paper="arXiv:2401.01808",
+    )
+    sources = (
+        Source(
+            "checkpoint",
+            (
+                "transformer/config.json",
+                "transformer/diffusion_pytorch_model.safetensors|transformer/diffusion_pytorch_model.bin",
+                "vqvae/config.json",
+                "vqvae/diffusion_pytorch_model.safetensors|vqvae/diffusion_pytorch_model.bin",
+                "text_encoder/config.json",
+                "text_encoder/model.safetensors|text_encoder/pytorch_model.bin",
+                "scheduler/scheduler_config.json",
+                "tokenizer/*",
+            ),
+        ),
+    )
+
+    @classmethod
+    def geometry(cls, found: Mapping[str, Checkpoint], options: AmusedOptions) -> Geometry:
+        """From the transformer and the number of levels of the decoder."""
+        transformer = found["checkpoint"].json("transformer/config.json")
+        side = transformer["sample_size"]
+        pixels = side * 2 ** (len(found["checkpoint"].json("vqvae/config.json")["block_out_channels"]) - 1)
+        return Geometry(transformer["codebook_size"], (side, side), (pixels, pixels), options.steps)
+
+    def __init__(self, identity: ModelIdentity, options: AmusedOptions, device: str) -> None:
+        from diffusers import UVit2DModel, VQModel
+        from transformers import CLIPTextModelWithProjection
+
+        super().__init__(identity, options, device)
+        self.text_encoder = self.component(CLIPTextModelWithProjection, "text_encoder")
+        self.transformer = self.compiled(self.component(UVit2DModel, "transformer"))
+        self.vqvae = self.component(VQModel, "vqvae", dtype=torch.float32)
+        self.mask_id = self.found["checkpoint"].json("scheduler/scheduler_config.json")["mask_token_id"]
+        self.encode_text = functools.lru_cache(maxsize=512)(self._encode_text)
+
+    @classmethod
+    @functools.cache
+    def tokenizer(cls, options: AmusedOptions) -> ClipTokenizer:
+        """The CLIP tokenizer of a checkpoint."""
+        return ClipTokenizer(cls.find(options)["checkpoint"].folder / "tokenizer")
+
+    @classmethod
+    def read(cls, options: AmusedOptions, texts: Sequence[str]) -> list[Reading]:
+        """CLIP tokens, special ones included."""
+        return cls.tokenizer(options).read(texts)
+
+    @property
+    def guided(self) -> bool:
+        """Whether an unconditional branch is needed; upstream has none up to a guidance of 1."""
+        return bool(self.settings.guidance > 1.0)
+
+    @torch.inference_mode()
+    def _encode_text(self, text: str) -> tuple[Tensor, Tensor]:
+        """Pooled (width,) and penultimate (token, width) CLIP states of a text; padding is attended to."""
+        ids = self.tokenizer(self.settings).ids(text).to(self.device)
+        states = self.text_encoder(ids, output_hidden_states=True)
+        return states.text_embeds[0], states.hidden_states[-2][0]
+
+    def encode(self, texts: Sequence[str]) -> Conditioning:
+        """Conditioning of the empty text, when guided, and of the texts."""
+        rows = [self.encode_text(text) for text in ([""] * len(texts) if self.guided else []) + list(texts)]
+        return Conditioning(*(torch.stack(part) for part in zip(*rows, strict=True)))
+
+    @torch.inference_mode()
+    def traverse(self, conditioning: Conditioning, probe: Probe, noise: Noise) -> Trace:
+        """Unmask by confidence on the cosine schedule."""
+        n_positions = math.prod(self.identity.grid)
+        n_rows = len(conditioning.pooled)
+        steps = self.settings.steps
+        height, width = self.identity.image_size
+        micro = torch.tensor([[width, height, 0, 0, self.settings.aesthetic_score]], device=self.device)
+        micro = micro.to(conditioning.hidden.dtype).expand(n_rows, -1)
+
+        def grid_logits(tokens: Tensor, step: int) -> Tensor:
+            grid = tokens.view(-1, *self.identity.grid)
+            logits = self.transformer(
+                torch.cat([grid, grid]) if self.guided else grid,
+                encoder_hidden_states=conditioning.hidden,
+                pooled_text_emb=conditioning.pooled,
+                micro_conds=micro,
+            )
+            logits = logits.float().flatten(2).mT
+            if self.guided:
+                unconditional, conditional = logits.chunk(2)
+                logits = guide(conditional, unconditional, self.settings.guidance)
+            return logits
+
+        return masked.traverse(
+            grid_logits,
+            n_rows // 2 if self.guided else n_rows,
+            n_positions,
+            self.mask_id,
+            masked_after=masked.cosine_schedule(n_positions, steps),
+            path_temperature=np.linspace(self.settings.path_temperature, 0.0, steps).tolist(),
+            law=TokenLaw(),
+            probe=probe,
+            noise=noise,
+            device=self.device,
+        )
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
+        """Images of grids; the decoder is in float32, since half precision overflows in it."""
+        shape = (len(tokens), *self.identity.grid, self.vqvae.config.latent_channels)
+        return to_pixels(self.vqvae.decode(tokens, force_not_quantize=True, shape=shape).sample)

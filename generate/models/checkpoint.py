@@ -1,0 +1,201 @@
+"""Checkpoints: the files of a published model, from the hub or a folder, loaded without a tensor missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from generate.errors import ModelError
+
+Network = TypeVar("Network", bound=torch.nn.Module)
+
+WEIGHTS = (".safetensors", ".bin", ".pt")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One repository of a model: the option that names it, and the files to take from it.
+
+    A file is a glob, or several in order of preference, joined by '|'; '{name}' stands for the option of that name.
+    """
+
+    option: str
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder that holds all the files of a source. `name` is what the user called it."""
+
+    name: str
+    folder: Path
+    revision: str
+    files: tuple[Path, ...]
+
+    @property
+    def weights(self) -> list[Path]:
+        """Weight files."""
+        return [path for path in self.files if path.suffix in WEIGHTS]
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A configuration file."""
+        path = self.folder / name
+        try:
+            read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ModelError(f"checkpoint '{self.name}' has no file {name}: fetch it whole, or name another.") from None
+        except json.JSONDecodeError as error:
+            raise ModelError(f"{name} of checkpoint '{self.name}' is not JSON ({error}): fetch it again.") from None
+        return read
+
+
+def find(name: str, files: Sequence[str], *, download: bool = True) -> Checkpoint:
+    """The checkpoint in a folder, or of a hub repository 'owner/name' or 'owner/name@revision'.
+
+    The hub is asked only for the files named, and not at all without `download`; HF_HOME, HF_HUB_OFFLINE and HF_TOKEN
+    mean what they mean to huggingface_hub.
+    """
+    if Path(name).is_dir():
+        return _in_folder(name, Path(name), "local", files)
+    repository, _, revision = name.partition("@")
+    folder: Path | None = None
+    for turn in range(1 + max(file.count("|") for file in files)):
+        lacking = [file for file in files if folder is None or not _matches(folder, file)]
+        wanted = [file.split("|")[turn] for file in lacking if file.count("|") >= turn]
+        if wanted or folder is None:
+            folder = _snapshot(repository, revision or None, wanted, download=download)
+    assert folder is not None
+    return _in_folder(name, folder, folder.name, files)
+
+
+def _in_folder(name: str, folder: Path, revision: str, files: Sequence[str]) -> Checkpoint:
+    found = []
+    for file in files:
+        matched = _matches(folder, file)
+        if not matched:
+            raise ModelError(
+                f"checkpoint '{name}' has no file {file.replace('|', ' or ')} in {folder}: fetch it whole, or name "
+                "another."
+            )
+        found += matched
+    return Checkpoint(name, folder, revision, tuple(dict.fromkeys(found)))
+
+
+def _matches(folder: Path, file: str) -> list[Path]:
+    """Files of the first alternative that is there."""
+    for choice in file.split("|"):
+        if found := sorted(folder.glob(choice)):
+            return found
+    return []
+
+
+def _snapshot(repository: str, revision: str | None, files: Sequence[str], *, download: bool) -> Path:
+    """Folder of a repository's snapshot in the local cache, with the files in it that the hub has."""
+    from huggingface_hub import errors, snapshot_download
+
+    what = f"checkpoint '{repository}'" + (f" at revision '{revision}'" if revision else "")
+    try:
+        return Path(
+            snapshot_download(repository, revision=revision, allow_patterns=list(files), local_files_only=not download)
+        )
+    except errors.HFValidationError:
+        raise ModelError(f"{what} is neither a folder here nor a hub name 'owner/name': correct it.") from None
+    except errors.GatedRepoError:
+        raise ModelError(f"{what} is gated: accept its licence on its hub page, then run `hf auth login`.") from None
+    except errors.RepositoryNotFoundError:
+        raise ModelError(f"{what} is not on the hub, or is private: correct the name, or `hf auth login`.") from None
+    except errors.RevisionNotFoundError:
+        raise ModelError(f"{what} does not exist: name a branch, tag or commit the repository has.") from None
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
+        reason = "; HF_HUB_OFFLINE is set" if isinstance(error, errors.OfflineModeIsEnabled) else ""
+        raise ModelError(
+            f"{what} is not in the local cache and the hub cannot be reached{reason}: connect once, point HF_HOME to a "
+            "cache that has it, or name a folder."
+        ) from None
+
+
+def load_component(
+    component: type[Any], checkpoint: Checkpoint, subfolder: str = "", *, dtype: Any, unused: tuple[str, ...] = ()
+) -> Any:
+    """A network of diffusers or transformers in evaluation mode, its state dict strict.
+
+    `component.from_pretrained` fills absent tensors with noise and only warns; here an absent, unknown or misshapen
+    tensor is an error. Keys that begin with one of `unused` may be there or not.
+    """
+    name = component.__name__
+    config = checkpoint.json(f"{subfolder}/config.json" if subfolder else "config.json")
+    precision: dict[str, Any]
+    if component.__module__.startswith("diffusers."):
+        saved, needed = config.get("_class_name"), name
+        precision = {"torch_dtype": dtype, "low_cpu_mem_usage": False}
+    else:
+        saved, needed = config.get("model_type"), component.config_class.model_type
+        precision = {"dtype": dtype}
+    if saved != needed:
+        raise ModelError(
+            f"checkpoint '{checkpoint.name}' holds a network of kind {saved}{' in ' + subfolder if subfolder else ''}, "
+            f"but the adapter needs {needed}: name another checkpoint, or another model."
+        )
+    try:
+        network, report = component.from_pretrained(
+            checkpoint.folder / subfolder, local_files_only=True, output_loading_info=True, **precision
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ModelError(
+            f"checkpoint '{checkpoint.name}' does not load as a {name}: {' '.join(str(error).split())[:300]}"
+        ) from None
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        names = sorted(map(str, report[kind]))
+        # older libraries saved the position numbers 0, 1, 2, ... as a tensor
+        wrong = [key for key in names if not (key.startswith(unused) or key.endswith(".position_ids"))]
+        refuse_keys(checkpoint, name, kind, wrong)
+    return network.eval().requires_grad_(False)
+
+
+def fill(checkpoint: Checkpoint, network: Network, tensors: Mapping[str, Tensor]) -> Network:
+    """A network made on the meta device with the tensors of a state dict, strictly, in evaluation mode."""
+    name = type(network).__name__
+    try:
+        report = network.load_state_dict(tensors, strict=False, assign=True)
+    except RuntimeError as error:
+        raise ModelError(f"checkpoint '{checkpoint.name}' is not a {name}: {' '.join(str(error).split())}") from None
+    refuse_keys(checkpoint, name, "missing_keys", report.missing_keys)
+    refuse_keys(checkpoint, name, "unexpected_keys", report.unexpected_keys)
+    return network.eval().requires_grad_(False)
+
+
+def refuse_keys(checkpoint: Checkpoint, network: str, kind: str, keys: Sequence[str]) -> None:
+    """Raise if a state dict and its network differ in `keys`; `kind` says how."""
+    if keys:
+        raise ModelError(
+            f"checkpoint '{checkpoint.name}' is not a whole {network}: {len(keys)} {kind.replace('_', ' ')}, first "
+            f"'{keys[0]}'; fetch it again, or name another."
+        )
+
+
+def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
+    """The state dict of a weight file; on the device "meta" only names and shapes, without reading the values.
+
+    A pickle is read without running code from it. Training scripts wrap theirs under "model", "module" or "state_dict".
+    """
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path, device=device)
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            content = torch.load(path, map_location=device, weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ModelError(f"{path} is not a file of weights ({str(error).splitlines()[0]}): fetch it again.") from None
+    for wrapper in ("model", "module", "state_dict"):
+        if isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    return dict(content)

@@ -1,0 +1,174 @@
+"""Janus-Pro (Chen et al. 2025, arXiv:2501.17811): a language model that writes image tokens with a head of its own."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from generate.models.base import Card, Family, Reading, guide, to_pixels
+from generate.models.checkpoint import Checkpoint, Source
+from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.probes import Probe
+from generate.traversal import autoregressive
+from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.trace import Trace
+from schemas.provenance import ModelIdentity
+
+PROMPT = "<|User|>: {text}\n\n<|Assistant|>:{begin_of_image}"
+"""The image prompt of upstream's `generation_inference.py`; the tokenizer puts BOS in front."""
+
+
+@dataclass(frozen=True)
+class JanusOptions(PublicOptions):
+    """Settings of upstream's `generation_inference.py`: the whole vocabulary, no top-k.
+
+    `JanusForConditionalGeneration.generate` cuts to the 50 best codes unless told not to; here `top_k` = 0 is no cut.
+    """
+
+    checkpoint: str = "deepseek-community/Janus-Pro-1B"
+    dtype: str = "bfloat16"
+    guidance: float = 5.0
+    temperature: float = 1.0
+    top_k: int = 0
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """Left-padded prompts: rows of the texts, then as many unconditional ones when guided."""
+
+    ids: Tensor  # (row, token)
+    mask: Tensor  # (row, token), 0 at padding
+
+
+class Janus(PublicModel):
+    """Janus-Pro 1B: Llama with image tokens of their own, LlamaGen's tokenizer."""
+
+    family: ClassVar[Family] = "autoregressive"
+    Options: ClassVar[type[Any]] = JanusOptions
+    card = Card(
+        grids="24x24",
+        codebook_size=16384,
+        quantizer="vq-l2",
+        licence="DeepSeek model licence",
+        parameters=1867,
+        paper="arXiv:2501.17811",
+    )
+    sources = (
+        Source(
+            "checkpoint",
+            (
+                "config.json",
+                "model.safetensors|model-*-of-*.safetensors|pytorch_model.bin",
+                "tokenizer.json",
+                "tokenizer_config.json",
+                "*.json",
+            ),
+        ),
+    )
+
+    def __init__(self, identity: ModelIdentity, options: JanusOptions, device: str) -> None:
+        from transformers import JanusForConditionalGeneration
+
+        super().__init__(identity, options, device)
+        network = self.component(JanusForConditionalGeneration, "", dtype="auto").model
+        self.language_model = self.compiled(network.language_model.to(self.dtype))
+        self.embed_prompt = network.language_model.get_input_embeddings()
+        self.embed_codes = torch.nn.Sequential(network.generation_embeddings, network.generation_aligner).to(self.dtype)
+        self.head = network.generation_head.to(self.dtype)
+        self.vqmodel = network.vqmodel.float()
+        self.law = TokenLaw(temperature=options.temperature, top_k=options.top_k or None)
+
+    @classmethod
+    def geometry(cls, found: Mapping[str, Checkpoint], options: JanusOptions) -> Geometry:
+        """From the vision and tokenizer configurations."""
+        config = found["checkpoint"].json("config.json")
+        vision, vq = config["vision_config"], config["vq_config"]
+        side = vision["image_size"] // vision["patch_size"]
+        pixels = side * 2 ** (len(vq["channel_multiplier"]) - 1)
+        return Geometry(vq["num_embeddings"], (side, side), (pixels, pixels), side * side)
+
+    @classmethod
+    @functools.cache
+    def tokenizer(cls, options: JanusOptions) -> Any:
+        """The tokenizer of a checkpoint; it names the begin-of-image token."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(cls.find(options)["checkpoint"].folder, local_files_only=True)
+
+    @classmethod
+    def ids(cls, options: JanusOptions, text: str) -> list[int]:
+        """Token ids of the image prompt of a text."""
+        tokenizer = cls.tokenizer(options)
+        found: list[int] = tokenizer(PROMPT.format(text=text, begin_of_image=tokenizer.boi_token)).input_ids
+        return found
+
+    @classmethod
+    def read(cls, options: JanusOptions, texts: Sequence[str]) -> list[Reading]:
+        """Tokens of the image prompt, which is never cut."""
+        return [Reading(tuple(cls.ids(options, text)), cut=False) for text in texts]
+
+    @property
+    def guided(self) -> bool:
+        """Whether an unconditional branch is needed."""
+        return bool(self.settings.guidance != 1.0)
+
+    def encode(self, texts: Sequence[str]) -> Conditioning:
+        """Padded prompts; unconditional ones keep BOS, BOI and their length, the rest is padding that is seen."""
+        tokenizer = self.tokenizer(self.settings)
+        prompts = [self.ids(self.settings, text) for text in texts]
+        longest = max(map(len, prompts))
+        pad = tokenizer.pad_token_id
+        ids = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in prompts], device=self.device)
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
+        mask = (torch.arange(longest, device=self.device) >= longest - lengths[:, None]).long()
+        if self.guided:
+            kept = (ids == tokenizer.bos_token_id) | (ids == tokenizer.convert_tokens_to_ids(tokenizer.boi_token))
+            ids, mask = torch.cat([ids, ids.masked_fill(~kept, pad)]), torch.cat([mask, mask])
+        return Conditioning(ids, mask)
+
+    @torch.inference_mode()
+    def traverse(self, conditioning: Conditioning, probe: Probe, noise: Noise) -> Trace:
+        """Sample in raster order with preallocated keys and values."""
+        from transformers import StaticCache
+
+        n_positions = math.prod(self.identity.grid)
+        n_prompt = conditioning.ids.shape[1]
+        n_rows = len(conditioning.ids)
+        cache = StaticCache(config=self.language_model.config, max_cache_len=n_prompt + n_positions)
+        mask = torch.cat([conditioning.mask, conditioning.mask.new_ones(n_rows, n_positions)], 1)
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+
+        def next_logits(previous: Tensor | None, position: int) -> Tensor:
+            if previous is None:
+                start, embedded = 0, self.embed_prompt(conditioning.ids)
+            else:
+                start = n_prompt + position - 1
+                embedded = self.embed_codes(torch.cat([previous, previous]) if self.guided else previous)[:, None]
+            stop = n_prompt + position
+            states = self.language_model(
+                inputs_embeds=embedded,
+                attention_mask=mask[:, :stop],
+                position_ids=places[:, start:stop],
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+            logits: Tensor = self.head(states[:, -1]).float()
+            if self.guided:
+                conditional, unconditional = logits.chunk(2)
+                logits = guide(conditional, unconditional, self.settings.guidance)
+            return logits
+
+        return autoregressive.traverse(next_logits, n_positions, law=self.law, probe=probe, noise=noise)
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
+        """Images of grids."""
+        return to_pixels(self.vqmodel.decode(tokens) / 2 + 0.5)

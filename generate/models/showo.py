@@ -1,0 +1,253 @@
+"""Show-o (Xie et al. 2024, arXiv:2408.12528): masked image tokens inside a language model."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from generate.errors import ModelError
+from generate.models.base import Card, Family, Reading, guide, to_pixels
+from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
+from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.networks.lfq import DecoderConfig, LFQDecoder
+from generate.probes import Probe
+from generate.traversal import masked
+from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.trace import Trace
+from schemas.provenance import ModelIdentity
+
+TEXT_LENGTH = 129
+"""Ids of the text part: the task token, BOS, the text and EOS, padded on the left."""
+DOWNSAMPLE = 16
+PAD, SOI, EOI, T2I = 0, 1, 2, 5
+"""Special ids, counted from the size of the language model's own vocabulary; the codes follow the last of them."""
+N_SPECIAL = 10
+
+
+@dataclass(frozen=True)
+class ShowoOptions(PublicOptions):
+    """Settings of upstream's 512-pixel text-to-image command; the preset 256 has those of its 256-pixel ones.
+
+    The guidance s means (1 + s) c - s u, so that 0 is none. The path temperature of step k is the product over
+    j <= k + 1 of (1 - j / steps) times `path_temperature`, as upstream's loop compounds it.
+    """
+
+    checkpoint: str = "showlab/show-o-512x512"
+    image_tokenizer: str = "showlab/magvitv2"
+    text_tokenizer: str = "microsoft/phi-1_5"
+    steps: int = 50
+    guidance: float = 5.0
+    path_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "show-o2" in self.checkpoint.lower():
+            raise ModelError(
+                f"checkpoint '{self.checkpoint}' is a Show-o2: its latents are continuous, so there is no codebook to "
+                "restrict and no token to take the mode of; use a Show-o, such as 'showlab/show-o-512x512'."
+            )
+
+
+class Showo(PublicModel):
+    """Show-o 256 and 512: Phi-1.5 with image tokens, lookup-free quantisation."""
+
+    family: ClassVar[Family] = "masked"
+    Options: ClassVar[type[Any]] = ShowoOptions
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "256": {"checkpoint": "showlab/show-o", "guidance": 1.75, "steps": 16},
+        "512": {"checkpoint": "showlab/show-o-512x512", "guidance": 5.0, "steps": 50},
+    }
+    card = Card(
+        grids="16x16, 32x32",
+        codebook_size=8192,
+        quantizer="lfq",
+        licence="Apache-2.0",
+        parameters=1488,
+        paper="arXiv:2408.12528",
+    )
+    sources = (
+        Source("checkpoint", ("config.json", "pytorch_model.safetensors|model.safetensors|pytorch_model.bin")),
+        Source("image_tokenizer", ("pytorch_model.safetensors|model.safetensors|pytorch_model.bin",)),
+        Source("text_tokenizer", ("tokenizer.json|vocab.json", "*.json")),
+    )
+
+    def __init__(self, identity: ModelIdentity, options: ShowoOptions, device: str) -> None:
+        super().__init__(identity, options, device)
+        checkpoint, images = self.found["checkpoint"], self.found["image_tokenizer"]
+        self.first_special = int(checkpoint.json("config.json")["llm_vocab_size"])
+        self.mask_id = self.first_special + N_SPECIAL + identity.codebook_size
+        self.network = load_language_model(checkpoint, load_tensors(checkpoint.weights[0])).to(device, self.dtype)
+        self.transformer = self.compiled(self.network.model)
+        self.decoder = load_decoder(images, load_tensors(images.weights[0])).to(device)
+
+    @classmethod
+    def geometry(cls, found: Mapping[str, Checkpoint], options: ShowoOptions) -> Geometry:
+        """From the number of image tokens."""
+        config = found["checkpoint"].json("config.json")
+        side = math.isqrt(config["num_vq_tokens"])
+        return Geometry(config["codebook_size"], (side, side), (side * DOWNSAMPLE,) * 2, options.steps)
+
+    @classmethod
+    @functools.cache
+    def tokenizer(cls, options: ShowoOptions) -> Any:
+        """The language model's tokenizer; the special ids are set here, not in it."""
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(cls.find(options)["text_tokenizer"].folder, local_files_only=True)
+
+    @classmethod
+    @functools.cache
+    def prompt(cls, options: ShowoOptions, text: str) -> tuple[list[int], bool]:
+        """Ids of the text part without padding, and whether the text was cut; a cut one still ends in EOS."""
+        tokenizer = cls.tokenizer(options)
+        first_special = cls.find(options)["checkpoint"].json("config.json")["llm_vocab_size"]
+        words = tokenizer(text, verbose=False).input_ids
+        if words[:1] != [tokenizer.bos_token_id]:
+            words = [tokenizer.bos_token_id, *words]
+        ids = [first_special + T2I, *words, tokenizer.eos_token_id]
+        if len(ids) <= TEXT_LENGTH:
+            return ids, False
+        return [*ids[: TEXT_LENGTH - 1], tokenizer.eos_token_id], True
+
+    @classmethod
+    def read(cls, options: ShowoOptions, texts: Sequence[str]) -> list[Reading]:
+        """Ids of the text part: task token, BOS, text, EOS."""
+        return [Reading(tuple(ids), cut) for ids, cut in (cls.prompt(options, text) for text in texts)]
+
+    @property
+    def guided(self) -> bool:
+        """Whether an unconditional branch is needed."""
+        return bool(self.settings.guidance > 0.0)
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Text parts (row, TEXT_LENGTH): those of the texts, then as many of the empty text when guided."""
+        rows = [self.prompt(self.settings, text)[0] for text in [*texts, *([""] * len(texts) if self.guided else [])]]
+        pad = self.first_special + PAD
+        return torch.tensor([[pad] * (TEXT_LENGTH - len(row)) + row for row in rows], device=self.device)
+
+    @torch.inference_mode()
+    def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
+        """Unmask by confidence on the cosine schedule.
+
+        The text never looks at the image, so its keys and values are computed once and serve all steps.
+        """
+        from transformers import DynamicCache
+
+        n_positions, n_rows, steps = math.prod(self.identity.grid), len(conditioning), self.settings.steps
+        is_text = conditioning != self.first_special + PAD
+        places = torch.arange(TEXT_LENGTH + n_positions + 2, device=self.device).expand(n_rows, -1)
+        cache = DynamicCache(config=self.network.config)
+        self.transformer(
+            input_ids=conditioning,
+            attention_mask=text_mask(is_text),
+            position_ids=places[:, :TEXT_LENGTH],
+            past_key_values=cache,
+            use_cache=True,
+        )
+        seen_by_image = F.pad(is_text, (0, n_positions + 2), value=True)[:, None, None]
+        seen_by_image = seen_by_image.expand(-1, -1, n_positions + 2, -1)
+        first_code = self.first_special + N_SPECIAL
+        head = self.network.lm_head
+        weight, bias = (part[first_code : self.mask_id] for part in (head.weight, head.bias))
+
+        def grid_logits(tokens: Tensor, step: int) -> Tensor:
+            ids = tokens.where(tokens == self.mask_id, tokens + first_code)
+            ids = F.pad(F.pad(ids, (1, 0), value=self.first_special + SOI), (0, 1), value=self.first_special + EOI)
+            states = self.transformer(
+                input_ids=torch.cat([ids, ids]) if self.guided else ids,
+                attention_mask=seen_by_image,
+                position_ids=places[:, TEXT_LENGTH:],
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+            cache.crop(-states.shape[1])
+            logits = F.linear(states[:, 1:-1], weight, bias).float()
+            if self.guided:
+                conditional, unconditional = logits.chunk(2)
+                logits = guide(conditional, unconditional, 1.0 + self.settings.guidance)
+            return logits
+
+        return masked.traverse(
+            grid_logits,
+            n_rows // 2 if self.guided else n_rows,
+            n_positions,
+            self.mask_id,
+            masked_after=masked.cosine_schedule(n_positions, steps),
+            path_temperature=compounding(self.settings.path_temperature, steps),
+            law=TokenLaw(),
+            probe=probe,
+            noise=noise,
+            device=self.device,
+        )
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
+        """Images of grids."""
+        return to_pixels(self.decoder(tokens.view(-1, *self.identity.grid)) / 2 + 0.5)
+
+
+def compounding(temperature: float, steps: int) -> list[float]:
+    """Path temperature of each step: upstream multiplies it by 1 - (k + 1) / T at every step k, in place."""
+    shares = 1.0 - np.arange(1, steps + 1) / steps
+    found: list[float] = (temperature * np.cumprod(shares)).tolist()
+    return found
+
+
+def text_mask(is_text: Tensor) -> Tensor:
+    """What each place of the text part sees, (row, 1, place, place): text the text before it, padding its like."""
+    length = is_text.shape[1]
+    causal = torch.ones(length, length, dtype=torch.bool, device=is_text.device).tril()
+    alike = is_text[:, :, None] == is_text[:, None, :]
+    return (causal & alike)[:, None]
+
+
+def load_language_model(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> Any:
+    """The language model of a state dict as a PhiForCausalLM, strictly; sizes are read off the tensors.
+
+    Show-o's Phi normalises queries and keys. The variants with a CLIP tower carry a projector that sampling leaves out.
+    """
+    from transformers import PhiConfig, PhiForCausalLM
+
+    tensors = {
+        key.removeprefix("showo."): tensor for key, tensor in tensors.items() if not key.startswith("mm_projector.")
+    }
+    layer = "model.layers.0"
+    needed = {f"{layer}.self_attn.q_layernorm.weight", f"{layer}.mlp.fc1.weight", "model.embed_tokens.weight"}
+    refuse_keys(checkpoint, "Show-o", "missing_keys", sorted(needed - set(tensors)))
+    vocabulary, width = tensors["model.embed_tokens.weight"].shape
+    config = PhiConfig(
+        vocab_size=vocabulary,
+        hidden_size=width,
+        intermediate_size=len(tensors[f"{layer}.mlp.fc1.weight"]),
+        num_hidden_layers=sum(key.endswith(".mlp.fc1.weight") for key in tensors),
+        num_attention_heads=width // len(tensors[f"{layer}.self_attn.q_layernorm.weight"]),
+        max_position_embeddings=2048,
+        qk_layernorm=True,
+        attn_implementation="sdpa",
+    )
+    with torch.device("meta"):
+        network = PhiForCausalLM(config)
+    network.model.rotary_emb = type(network.model.rotary_emb)(config)
+    return fill(checkpoint, network, tensors)
+
+
+def load_decoder(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> LFQDecoder:
+    """The decoder of an image tokenizer, strictly, in float32; the encoder and the derivable codebook are left out."""
+    decoder = {
+        key.removeprefix("decoder."): part.float() for key, part in tensors.items() if key.startswith("decoder.")
+    }
+    needed = {"conv_in.weight", "up.0.block.0.conv1.weight"}
+    refuse_keys(checkpoint, "LFQDecoder", "missing_keys", sorted(needed - set(decoder)))
+    config = DecoderConfig.read(decoder)
+    with torch.device("meta"):
+        network = LFQDecoder(config)
+    return fill(checkpoint, network, decoder)

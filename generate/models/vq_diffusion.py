@@ -1,0 +1,182 @@
+"""VQ-Diffusion (Gu et al. 2022, doi:10.1109/CVPR52688.2022.01043): mask-and-replace diffusion in a hundred steps."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from generate.models.base import Card, Family, Reading, guide, to_pixels
+from generate.models.checkpoint import Checkpoint, Source, load_tensors
+from generate.models.clip import ClipTokenizer
+from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.probes import Probe
+from generate.traversal import diffusion
+from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.trace import Trace
+from schemas.provenance import ModelIdentity
+
+LEARNED = "learned_classifier_free_sampling_embeddings"
+
+
+@dataclass(frozen=True)
+class VQDiffusionOptions(PublicOptions):
+    """Settings of `VQDiffusionPipeline.__call__`.
+
+    `truncation` keeps the fewest most probable codes whose mass reaches it. The number of steps is the checkpoint's:
+    fewer would start an all-MASK grid at a time when the schedule has only a part of it masked.
+    """
+
+    checkpoint: str = "microsoft/vq-diffusion-ithq"
+    guidance: float = 5.0
+    truncation: float = 1.0
+
+
+class VQDiffusion(PublicModel):
+    """VQ-Diffusion (ITHQ): transformer over VQ-VAE tokens, CLIP text.
+
+    Where upstream draws the next state from the posterior mixture at once, the traversal draws x0 and then the
+    transition: one law, two streams of noise. Upstream clamps log-probabilities at -70; nothing is clamped here.
+    """
+
+    family: ClassVar[Family] = "diffusion"
+    Options: ClassVar[type[Any]] = VQDiffusionOptions
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "guided": {"guidance": 5.0, "truncation": 1.0},
+        "truncated": {"guidance": 1.0, "truncation": 0.86},
+    }
+    card = Card(
+        grids="32x32",
+        codebook_size=4096,
+        quantizer="vq",
+        licence="MIT (code)",
+        parameters=1486,
+        paper="doi:10.1109/CVPR52688.2022.01043",
+    )
+    sources = (
+        Source(
+            "checkpoint",
+            (
+                "transformer/config.json",
+                "transformer/diffusion_pytorch_model.safetensors|transformer/diffusion_pytorch_model.bin",
+                "vqvae/config.json",
+                "vqvae/diffusion_pytorch_model.safetensors|vqvae/diffusion_pytorch_model.bin",
+                "text_encoder/config.json",
+                "text_encoder/model.safetensors|text_encoder/pytorch_model.bin",
+                "scheduler/scheduler_config.json",
+                "tokenizer/*",
+                f"{LEARNED}/config.json",
+                f"{LEARNED}/diffusion_pytorch_model.safetensors|{LEARNED}/diffusion_pytorch_model.bin",
+            ),
+        ),
+    )
+
+    def __init__(self, identity: ModelIdentity, options: VQDiffusionOptions, device: str) -> None:
+        from diffusers import Transformer2DModel, VQModel
+        from transformers import CLIPTextModel
+
+        super().__init__(identity, options, device)
+        checkpoint = self.found["checkpoint"]
+        self.text_encoder = self.component(CLIPTextModel, "text_encoder")
+        self.transformer = self.compiled(self.component(Transformer2DModel, "transformer"))
+        self.vqvae = self.component(VQModel, "vqvae", dtype=torch.float32)
+        self.schedule = self._schedule(checkpoint, identity.codebook_size)
+        self.learned: Tensor | None = None
+        if checkpoint.json(f"{LEARNED}/config.json")["learnable"]:
+            (path,) = (path for path in checkpoint.weights if path.parent.name == LEARNED)
+            self.learned = load_tensors(path)["embeddings"].to(self.device, self.dtype)
+        self.encode_text = functools.lru_cache(maxsize=512)(self._encode_text)
+
+    @classmethod
+    def geometry(cls, found: Mapping[str, Checkpoint], options: VQDiffusionOptions) -> Geometry:
+        """From the transformer, the number of levels of the decoder, and the schedule."""
+        checkpoint = found["checkpoint"]
+        transformer = checkpoint.json("transformer/config.json")
+        side = transformer["sample_size"]
+        pixels = side * 2 ** (len(checkpoint.json("vqvae/config.json")["block_out_channels"]) - 1)
+        steps = checkpoint.json("scheduler/scheduler_config.json")["num_train_timesteps"]
+        return Geometry(transformer["num_vector_embeds"] - 1, (side, side), (pixels, pixels), steps)
+
+    @classmethod
+    def _schedule(cls, checkpoint: Checkpoint, n_codes: int) -> diffusion.Schedule:
+        config = checkpoint.json("scheduler/scheduler_config.json")
+        return diffusion.mask_and_replace(
+            config["num_train_timesteps"],
+            n_codes,
+            alpha=(config["alpha_cum_start"], config["alpha_cum_end"]),
+            gamma=(config["gamma_cum_start"], config["gamma_cum_end"]),
+        )
+
+    @classmethod
+    @functools.cache
+    def tokenizer(cls, options: VQDiffusionOptions) -> ClipTokenizer:
+        """The CLIP tokenizer of a checkpoint; a text that is cut loses its EOS, as upstream."""
+        return ClipTokenizer(cls.find(options)["checkpoint"].folder / "tokenizer", keep_end=False)
+
+    @classmethod
+    def read(cls, options: VQDiffusionOptions, texts: Sequence[str]) -> list[Reading]:
+        """CLIP tokens, special ones included."""
+        return cls.tokenizer(options).read(texts)
+
+    @property
+    def guided(self) -> bool:
+        """Whether an unconditional branch is needed; upstream has none up to a guidance of 1."""
+        return bool(self.settings.guidance > 1.0)
+
+    @torch.inference_mode()
+    def _encode_text(self, text: str) -> Tensor:
+        """CLIP states (token, width) of a text, each of unit length; padding is attended to."""
+        ids = self.tokenizer(self.settings).ids(text).to(self.device)
+        states: Tensor = self.text_encoder(ids).last_hidden_state[0]
+        return states / states.norm(dim=-1, keepdim=True)
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """CLIP states (row, token, width): unconditional rows first, when guided, then those of the texts."""
+        rows = [self.encode_text(text) for text in texts]
+        if self.guided:
+            nothing = self.encode_text("") if self.learned is None else self.learned
+            rows = [nothing] * len(texts) + rows
+        return torch.stack(rows)
+
+    @torch.inference_mode()
+    def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
+        """Denoise from an all-MASK grid."""
+
+        def grid_logits(tokens: Tensor, t: int) -> Tensor:
+            log_p = self.transformer(
+                torch.cat([tokens, tokens]) if self.guided else tokens,
+                encoder_hidden_states=conditioning,
+                timestep=torch.tensor(t - 1, device=self.device),
+                return_dict=False,
+            )[0]
+            log_p = log_p.float().mT
+            if self.guided:
+                unconditional, conditional = log_p.chunk(2)
+                log_p = guide(conditional, unconditional, self.settings.guidance)
+            return log_p
+
+        return diffusion.traverse(
+            grid_logits,
+            len(conditioning) // 2 if self.guided else len(conditioning),
+            math.prod(self.identity.grid),
+            self.identity.codebook_size,
+            schedule=self.schedule,
+            law=TokenLaw(top_p=self.settings.truncation),
+            probe=probe,
+            noise=noise,
+            device=self.device,
+        )
+
+    @torch.inference_mode()
+    def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
+        """Images of grids."""
+        shape = (len(tokens), *self.identity.grid, self.vqvae.config.vq_embed_dim)
+        latents = self.vqvae.quantize.get_codebook_entry(tokens, shape=shape)
+        return to_pixels(self.vqvae.decode(latents, force_not_quantize=True).sample / 2 + 0.5)

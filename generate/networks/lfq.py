@@ -1,0 +1,132 @@
+"""The decoder of a lookup-free-quantised tokenizer, as Show-o's MAGVIT-v2 (Yu et al. 2024, arXiv:2310.05737).
+
+Parameter names are those of the published state dict. Upstream: showlab/Show-o, models/modeling_magvitv2.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def code_bits(codes: Tensor, n_bits: int) -> Tensor:
+    """The bits of each id, most significant first, (..., bit) of 0 and 1: such a code has no learned vector."""
+    return codes.unsqueeze(-1) >> torch.arange(n_bits - 1, -1, -1, device=codes.device) & 1
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Sizes, all read off the weights; `widths` has one tuple a level, finest first, of its blocks' (input, output)."""
+
+    n_bits: int
+    bottom: int
+    widths: tuple[tuple[tuple[int, int], ...], ...]
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, Tensor]) -> Self:
+        """The sizes of a state dict of `LFQDecoder`."""
+        found = (re.fullmatch(r"up\.(\d+)\.block\.(\d+)\.conv1\.weight", key) for key in tensors)
+        blocks = sorted((int(match[1]), int(match[2]), match[0]) for match in found if match)
+        levels = 1 + max(level for level, _, _ in blocks)
+        widths = tuple(
+            tuple((tensors[key].shape[1], tensors[key].shape[0]) for at, _, key in blocks if at == level)
+            for level in range(levels)
+        )
+        bottom, n_bits = tensors["conv_in.weight"].shape[:2]
+        return cls(n_bits, bottom, widths)
+
+
+def _norm(width: int) -> nn.GroupNorm:
+    return nn.GroupNorm(32, width, eps=1e-6)
+
+
+class ResidualBlock(nn.Module):
+    """Two normalised convolutions beside a shortcut, which projects where the width changes."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = _norm(n_in), nn.Conv2d(n_in, n_out, 3, padding=1)
+        self.norm2, self.conv2 = _norm(n_out), nn.Conv2d(n_out, n_out, 3, padding=1)
+        if n_in != n_out:
+            self.nin_shortcut = nn.Conv2d(n_in, n_out, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(sample, channel, y, x)."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        h = self.conv2(F.silu(self.norm2(h)))
+        out: Tensor = h + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+        return out
+
+
+class AttentionBlock(nn.Module):
+    """Single-head attention over all places."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = _norm(width)
+        self.q, self.k, self.v = (nn.Conv2d(width, width, 1) for _ in range(3))
+        self.proj_out = nn.Conv2d(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(sample, channel, y, x)."""
+        h = self.norm(x)
+        query, key, value = (part(h).flatten(2).mT for part in (self.q, self.k, self.v))
+        seen = F.scaled_dot_product_attention(query, key, value).mT.reshape(x.shape)
+        out: Tensor = x + self.proj_out(seen)
+        return out
+
+
+class Level(nn.Module):
+    """Residual blocks of one resolution, and the step to the next finer one but from the finest."""
+
+    def __init__(self, widths: tuple[tuple[int, int], ...], *, finest: bool) -> None:
+        super().__init__()
+        self.block = nn.ModuleList(ResidualBlock(*width) for width in widths)
+        if not finest:
+            width = widths[-1][1]
+            self.upsample = nn.ModuleDict({"conv": nn.Conv2d(width, width, 3, padding=1)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(sample, channel, y, x)."""
+        for block in self.block:
+            x = block(x)
+        if hasattr(self, "upsample"):
+            x = self.upsample["conv"](F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return x
+
+
+class LFQDecoder(nn.Module):
+    """Codes to images; the sign of channel j is bit j of the id, most significant first."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.n_bits = config.n_bits
+        self.post_quant_conv = nn.Conv2d(config.n_bits, config.n_bits, 1)
+        self.conv_in = nn.Conv2d(config.n_bits, config.bottom, 3, padding=1)
+        self.mid = nn.ModuleDict(
+            {
+                "block_1": ResidualBlock(config.bottom, config.bottom),
+                "attn_1": AttentionBlock(config.bottom),
+                "block_2": ResidualBlock(config.bottom, config.bottom),
+            }
+        )
+        self.up = nn.ModuleList(Level(widths, finest=level == 0) for level, widths in enumerate(config.widths))
+        width = config.widths[0][-1][1]
+        self.norm_out, self.conv_out = _norm(width), nn.Conv2d(width, 3, 3, padding=1)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Images (sample, channel, y, x) in [-1, 1], about, of codes (sample, row, col)."""
+        signs = 2.0 * code_bits(codes, self.n_bits).permute(0, 3, 1, 2) - 1.0
+        x = self.conv_in(self.post_quant_conv(signs))
+        for part in self.mid.values():
+            x = part(x)
+        for level in reversed(self.up):
+            x = level(x)
+        image: Tensor = self.conv_out(F.silu(self.norm_out(x)))
+        return image

@@ -1,0 +1,209 @@
+"""The LlamaGen text-to-image transformer (Sun et al. 2024, arXiv:2406.06525), inference only.
+
+Parameter names are those of the published state dict.
+Upstream: FoundationVision/LlamaGen, autoregressive/models/gpt.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ROPE_BASE = 10_000.0
+
+
+@dataclass(frozen=True)
+class LlamaGenConfig:
+    """Sizes; all but the number of heads and the grid can be read off the weights."""
+
+    width: int
+    layers: int
+    heads: int
+    hidden: int
+    codebook_size: int
+    caption_width: int
+    caption_length: int
+    side: int
+
+    @classmethod
+    def read(cls, tensors: Mapping[str, Tensor], *, heads: int, side: int) -> Self:
+        """The sizes of a state dict."""
+        codebook_size, width = tensors["tok_embeddings.weight"].shape
+        caption_length, caption_width = tensors["cls_embedding.uncond_embedding"].shape
+        layers = 1 + max(int(found[1]) for key in tensors if (found := re.match(r"layers\.(\d+)\.", key)))
+        hidden = len(tensors["layers.0.feed_forward.w1.weight"])
+        return cls(width, layers, heads, hidden, codebook_size, caption_width, caption_length, side)
+
+    @property
+    def length(self) -> int:
+        """Positions of a whole sequence: caption, then image."""
+        return self.caption_length + self.side**2
+
+
+@dataclass(frozen=True)
+class Cache:
+    """What one batch of sequences carries: keys and values, filled in place, and what stays the same."""
+
+    keys: Tensor  # (layer, row, head, position, head_dim)
+    values: Tensor
+    caption: Tensor  # (row, caption token) bool: may be seen
+    table: Tensor  # (position, head_dim / 2, 2) float32
+
+
+def rotation_table(config: LlamaGenConfig) -> Tensor:
+    """Cosines and sines (position, head_dim / 2, 2): grid rows in the first half of the pairs, columns after.
+
+    Caption positions hold zeros, not the identity: their queries and keys vanish, as they did in training, so that
+    every caption token gets the same attention.
+    """
+    n_each = config.width // config.heads // 4
+    frequencies = 1.0 / ROPE_BASE ** (torch.arange(n_each).float() / n_each)
+    angles = torch.outer(torch.arange(config.side).float(), frequencies)
+    rows = angles[:, None].expand(-1, config.side, -1)
+    columns = angles[None].expand(config.side, -1, -1)
+    grid = torch.cat([rows, columns], -1).flatten(0, 1)
+    table = torch.stack([grid.cos(), grid.sin()], -1)
+    return torch.cat([table.new_zeros(config.caption_length, *table.shape[1:]), table])
+
+
+def rotate(x: Tensor, table: Tensor) -> Tensor:
+    """Turn neighbouring pairs of (row, head, position, head_dim) by the angles of their positions, in float32."""
+    first, second = x.float().view(*x.shape[:-1], -1, 2).unbind(-1)
+    cos, sin = table.unbind(-1)
+    return torch.stack([first * cos - second * sin, second * cos + first * sin], -1).flatten(-2).type_as(x)
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm, in float32."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` with unit mean square in the last dimension, times the learned scale."""
+        wide = x.float()
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-5)).type_as(x) * self.weight
+
+
+class Attention(nn.Module):
+    """Attention over the cached positions."""
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.wqkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.wo = nn.Linear(config.width, config.width, bias=False)
+
+    def forward(self, x: Tensor, table: Tensor, places: Tensor, mask: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """(row, place, width); writes the keys and values of `places` and sees those that `mask` admits."""
+        query, key, value = self.wqkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        keys.index_copy_(2, places, rotate(key, table))
+        values.index_copy_(2, places, value)
+        seen = F.scaled_dot_product_attention(rotate(query, table), keys, values, attn_mask=mask)
+        attended: Tensor = self.wo(seen.transpose(1, 2).flatten(2))
+        return attended
+
+
+class FeedForward(nn.Module):
+    """SwiGLU."""
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        self.w1 = nn.Linear(config.width, config.hidden, bias=False)
+        self.w3 = nn.Linear(config.width, config.hidden, bias=False)
+        self.w2 = nn.Linear(config.hidden, config.width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., width)."""
+        gated: Tensor = self.w2(F.silu(self.w1(x)) * self.w3(x))
+        return gated
+
+
+class Layer(nn.Module):
+    """Pre-norm attention, then pre-norm feed-forward."""
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        self.attention = Attention(config)
+        self.feed_forward = FeedForward(config)
+        self.attention_norm = RMSNorm(config.width)
+        self.ffn_norm = RMSNorm(config.width)
+
+    def forward(self, x: Tensor, table: Tensor, places: Tensor, mask: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """(row, place, width)."""
+        x = x + self.attention(self.attention_norm(x), table, places, mask, keys, values)
+        out: Tensor = x + self.feed_forward(self.ffn_norm(x))
+        return out
+
+
+class CaptionEmbedding(nn.Module):
+    """Text states to the transformer's width, and the states that stand for no text."""
+
+    uncond_embedding: Tensor
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        self.register_buffer("uncond_embedding", torch.zeros(config.caption_length, config.caption_width))
+        self.cap_proj = nn.ModuleDict(
+            {
+                "fc1": nn.Linear(config.caption_width, config.width, bias=False),
+                "fc2": nn.Linear(config.width, config.width, bias=False),
+            }
+        )
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(row, caption token, width)."""
+        projected: Tensor = self.cap_proj["fc2"](F.gelu(self.cap_proj["fc1"](states), approximate="tanh"))
+        return projected
+
+
+class LlamaGen(nn.Module):
+    """Logits of the next code, from a caption and the codes before it."""
+
+    def __init__(self, config: LlamaGenConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.cls_embedding = CaptionEmbedding(config)
+        self.tok_embeddings = nn.Embedding(config.codebook_size, config.width)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.norm = RMSNorm(config.width)
+        self.output = nn.Linear(config.width, config.codebook_size, bias=False)
+
+    def empty_cache(self, caption: Tensor) -> Cache:
+        """Room for whole sequences whose caption tokens may be seen where `caption` (row, token) is true."""
+        config = self.config
+        shape = (config.layers, len(caption), config.heads, config.length, config.width // config.heads)
+        zeros = self.output.weight.new_zeros
+        return Cache(zeros(shape), zeros(shape), caption, rotation_table(config).to(caption.device))
+
+    def prefill(self, states: Tensor, cache: Cache) -> Tensor:
+        """Float32 logits (row, code) of the first code, from text states (row, caption token, caption width)."""
+        places = torch.arange(self.config.caption_length, device=states.device)
+        logits: Tensor = self(self.cls_embedding(states), places, cache)
+        return logits[:, -1]
+
+    def next_logits(self, tokens: Tensor, position: Tensor, cache: Cache) -> Tensor:
+        """Float32 logits (row, code) of the code after `tokens` (row,), which stand at `position` (1,) of the grid."""
+        logits: Tensor = self(self.tok_embeddings(tokens)[:, None], self.config.caption_length + position, cache)
+        return logits[:, -1]
+
+    def forward(self, x: Tensor, places: Tensor, cache: Cache) -> Tensor:
+        """Float32 logits (row, place, code) at the `places` that the embeddings `x` stand at, all before them cached.
+
+        A padded caption token sees itself alone besides; its states are seen by nobody.
+        """
+        table = cache.table[places]
+        position = torch.arange(self.config.length, device=x.device)
+        seen = F.pad(cache.caption, (0, self.config.side**2), value=True)[:, None]
+        mask = (seen & (position <= places[:, None]) | (position == places[:, None]))[:, None]
+        for layer, keys, values in zip(self.layers, cache.keys, cache.values, strict=True):
+            x = layer(x, table, places, mask, keys, values)
+        logits: Tensor = self.output(self.norm(x)).float()
+        return logits

@@ -1,0 +1,145 @@
+"""What every adapter of a published model keeps, shown on its tiny checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from generate.models import model_class
+from generate.models.base import Model
+from generate.probes import Probe
+from generate.traversal.draw import PhiloxNoise
+from tests.generate.models import tiny
+
+TEXTS = ["a red cat", "dog", "a red dog and a very red cat", "red", "a cat"]
+THIRDS = [(Fraction(0), Fraction(1, 3)), (Fraction(1, 3), Fraction(2, 3)), (Fraction(2, 3), Fraction(1))]
+
+CHECKPOINTS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "amused": lambda folder: {"checkpoint": str(tiny.amused(folder))},
+    "vq-diffusion": lambda folder: {"checkpoint": str(tiny.vq_diffusion(folder, steps=9))},
+    "janus-pro": lambda folder: {"checkpoint": str(tiny.janus(folder)), "dtype": "float32"},
+    "llamagen": tiny.llamagen,
+    "show-o": tiny.showo,
+}
+
+
+@pytest.fixture(scope="module", params=CHECKPOINTS)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    adapter = model_class(request.param)
+    options = adapter.options(CHECKPOINTS[request.param](tmp_path_factory.mktemp(request.param)))
+    return adapter.load(adapter.identify(request.param, options), options, "cpu")
+
+
+@dataclass
+class Recorder:
+    """Passes a noise on, and notes at which steps identities were drawn and which path noise was given."""
+
+    noise: PhiloxNoise
+
+    def __post_init__(self) -> None:
+        self.drawn: list[int] = []
+        self.paths: list[Tensor] = []
+
+    def identities(self, step: int, probabilities: Tensor) -> Tensor:
+        self.drawn.append(step)
+        return self.noise.identities(step, probabilities)
+
+    def path(self, step: int, n: int) -> Tensor:
+        self.paths.append(self.noise.path(step, n))
+        return self.paths[-1]
+
+
+def noise(n: int = 2, first: int = 0) -> Recorder:
+    keys = np.arange(first, first + n, dtype=np.uint64)
+    return Recorder(PhiloxNoise(keys, keys + np.uint64(100)))
+
+
+def tokens(model: Model, probe: Probe, given: Recorder, texts: list[str] | None = None) -> Tensor:
+    return model.traverse(model.encode(texts or TEXTS[:2]), probe, given).tokens
+
+
+def test_identity_says_what_was_loaded(model: Model) -> None:
+    identity = model.identity
+    assert identity.weights
+    assert all(len(file.sha256) == 64 and file.bytes > 0 for file in identity.weights)
+    assert identity.quantizer in ("vq", "vq-l2", "lfq")
+    assert identity.capacity == np.log2(identity.codebook_size)
+    assert identity.revision.startswith("sha256-")
+
+
+def test_trace_and_images_have_the_declared_shapes(model: Model) -> None:
+    trace = model.traverse(model.encode(TEXTS[:2]), Probe(), noise())
+    n_positions = model.identity.grid[0] * model.identity.grid[1]
+    assert trace.tokens.shape == trace.token_surprisal.shape == trace.token_entropy.shape == (2, n_positions)
+    assert trace.token_surprisal.isfinite().all()
+    assert 0 <= int(trace.tokens.min()) <= int(trace.tokens.max()) < model.identity.codebook_size
+    images = model.decode(trace.tokens)
+    assert images.shape == (2, *model.identity.image_size, 3)
+    assert images.dtype == np.uint8
+
+
+def test_a_sample_does_not_depend_on_its_batch(model: Model) -> None:
+    together = tokens(model, Probe(), noise(5), TEXTS)
+    pairs = torch.cat([tokens(model, Probe(), noise(2, first=i), TEXTS[i : i + 2]) for i in (0, 2)])
+    alone = tokens(model, Probe(), noise(1, first=4), TEXTS[4:])
+    assert torch.equal(together, torch.cat([pairs, alone]))
+
+
+def test_a_disabled_code_never_appears_and_a_whole_subset_changes_nothing(model: Model) -> None:
+    full = tokens(model, Probe(), noise())
+    whole = np.ones(model.identity.codebook_size, dtype=bool)
+    assert torch.equal(tokens(model, Probe(allowed=whole), noise()), full)
+    half = whole.copy()
+    half[full.unique()[::2]] = False
+    assert half[tokens(model, Probe(allowed=half), noise())].all()
+    argmax = tokens(model, Probe(half, Fraction(0), Fraction(1)), noise())
+    assert half[argmax].all()
+    one = np.zeros_like(whole)
+    one[3] = True
+    assert (tokens(model, Probe(allowed=one), noise()) == 3).all()
+
+
+def test_argmax_leaves_path_noise_alone_and_its_thirds_make_up_the_whole(model: Model) -> None:
+    stochastic, argmax = noise(), noise()
+    random = tokens(model, Probe(), stochastic)
+    modes = tokens(model, Probe(None, Fraction(0), Fraction(1)), argmax)
+    assert argmax.drawn == []
+    assert len(argmax.paths) == len(stochastic.paths)
+    assert all(map(torch.equal, argmax.paths, stochastic.paths))
+    assert not torch.equal(random, modes)
+    steps = set(stochastic.drawn)
+    assert steps == set(range(model.identity.steps))
+    skipped = []
+    for window in THIRDS:
+        given = noise()
+        tokens(model, Probe(None, *window), given)
+        skipped += sorted(steps - set(given.drawn))
+    assert skipped == sorted(steps)
+
+
+def test_samples_of_one_text_differ_by_their_path_alone_under_argmax(model: Model) -> None:
+    trace = model.traverse(model.encode(["dog", "dog"]), Probe(None, Fraction(0), Fraction(1)), noise())
+    if model.identity.family == "autoregressive":
+        assert torch.equal(trace.tokens[0], trace.tokens[1])
+    else:
+        assert trace.token_step is not None
+        assert not torch.equal(trace.token_step[0], trace.token_step[1])
+
+
+def test_reading_says_what_was_cut_and_which_texts_are_one(model: Model) -> None:
+    short, long, longer = "a red cat", "a red dog " * 60, "a red dog " * 61
+    readings = type(model).read(model.settings, [short, long, longer])  # type: ignore[attr-defined]
+    assert readings is not None
+    assert not readings[0].cut
+    if readings[1].cut:
+        assert readings[1].tokens == readings[2].tokens
+    else:
+        assert readings[1].tokens != readings[2].tokens

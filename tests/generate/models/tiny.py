@@ -1,0 +1,252 @@
+"""Tiny random checkpoints of the published models, in the layout of the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from tests.recordings.weights import named_state
+
+
+def clip_tokenizer(**special: str) -> CLIPTokenizer:
+    alphabet = sorted(ByteLevel.alphabet())
+    merges = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("r", "e"), ("re", "d</w>")]
+    pieces = [*alphabet, *(letter + "</w>" for letter in alphabet), *(a + b for a, b in merges)]
+    vocabulary = {piece: index for index, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77, **special)
+
+
+def clip_config(tokenizer: CLIPTokenizer, width: int) -> CLIPTextConfig:
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        projection_dim=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def amused(folder: Path) -> Path:
+    """8x8 grid of 48 codes, 16x16 pixels."""
+    from diffusers import AmusedPipeline, AmusedScheduler, UVit2DModel, VQModel
+
+    torch.manual_seed(0)
+    tokenizer = clip_tokenizer()
+    transformer = UVit2DModel(
+        hidden_size=32, cond_embed_dim=16, micro_cond_encode_dim=4, micro_cond_embed_dim=20, encoder_hidden_size=16,
+        vocab_size=64, codebook_size=48, in_channels=32, block_out_channels=32, num_res_blocks=1, downsample=True,
+        upsample=True, block_num_heads=2, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
+        sample_size=8,
+    )  # fmt: skip
+    vqvae = VQModel(
+        block_out_channels=[8, 16],
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        latent_channels=8,
+        layers_per_block=1,
+        norm_num_groups=8,
+        num_vq_embeddings=48,
+        mid_block_add_attention=False,
+        lookup_from_codebook=True,
+    )
+    text_encoder = CLIPTextModelWithProjection(clip_config(tokenizer, 16))
+    AmusedPipeline(
+        vqvae=vqvae,
+        tokenizer=tokenizer,
+        text_encoder=text_encoder,
+        transformer=transformer,
+        scheduler=AmusedScheduler(63),
+    ).save_pretrained(folder)
+    return folder
+
+
+def vq_diffusion(folder: Path, *, learnable: bool = True, steps: int = 100) -> Path:
+    """8x8 grid of 20 codes, 16x16 pixels."""
+    from diffusers import Transformer2DModel, VQDiffusionPipeline, VQDiffusionScheduler, VQModel
+    from diffusers.pipelines.deprecated.vq_diffusion.pipeline_vq_diffusion import (
+        LearnedClassifierFreeSamplingEmbeddings,
+    )
+
+    torch.manual_seed(0)
+    tokenizer = clip_tokenizer(pad_token="!")
+    transformer = Transformer2DModel(
+        attention_bias=True, cross_attention_dim=32, attention_head_dim=16, num_attention_heads=2, num_layers=2,
+        num_vector_embeds=21, num_embeds_ada_norm=steps, sample_size=8, activation_fn="geglu-approximate",
+        norm_type="ada_norm",
+    )  # fmt: skip
+    torch.nn.init.normal_(transformer.out.weight)  # sharp enough for argmax and draws to differ
+    vqvae = VQModel(
+        block_out_channels=[32, 64],
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        latent_channels=3,
+        num_vq_embeddings=20,
+        vq_embed_dim=3,
+    )
+    learned = LearnedClassifierFreeSamplingEmbeddings(learnable=learnable, hidden_size=32, length=77)
+    if learnable:
+        torch.nn.init.normal_(learned.embeddings)
+    VQDiffusionPipeline(
+        vqvae=vqvae,
+        text_encoder=CLIPTextModel(clip_config(tokenizer, 32)),
+        tokenizer=tokenizer,
+        transformer=transformer,
+        scheduler=VQDiffusionScheduler(21, num_train_timesteps=steps),
+        learned_classifier_free_sampling_embeddings=learned,
+    ).save_pretrained(folder)
+    return folder
+
+
+def janus(folder: Path) -> Path:
+    """4x4 grid of 50 codes, 32x32 pixels."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import (
+        JanusConfig,
+        JanusForConditionalGeneration,
+        JanusVisionConfig,
+        JanusVQVAEConfig,
+        LlamaConfig,
+        PreTrainedTokenizerFast,
+    )
+
+    torch.manual_seed(0)
+    letters = {letter: index for index, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    names = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
+    images = {"image_token": "<image_placeholder>", "boi_token": "<begin_of_image>", "eoi_token": "<end_of_image>"}
+    core = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    core.add_special_tokens([*names.values(), *images.values()])
+    core.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", core.token_to_id("<bos>"))]
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, **names, extra_special_tokens=images)
+    tokenizer.save_pretrained(folder)
+    network = JanusForConditionalGeneration(
+        JanusConfig(
+            text_config=LlamaConfig(
+                hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+                vocab_size=len(tokenizer), bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            ),
+            vision_config=JanusVisionConfig(
+                hidden_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8,
+                projection_dim=64, num_image_tokens=16,
+            ),
+            vq_config=JanusVQVAEConfig(
+                embed_dim=8, num_embeddings=50, latent_channels=32, base_channels=32, channel_multiplier=[1, 1, 1, 1],
+                num_res_blocks=1, projection_dim=64, image_token_embed_dim=64,
+            ),
+            image_token_id=tokenizer.convert_tokens_to_ids("<image_placeholder>"),
+        )
+    )  # fmt: skip
+    torch.nn.init.normal_(network.model.generation_head.vision_head.weight, std=0.5)
+    network.generation_config.pad_token_id = tokenizer.pad_token_id
+    network.generation_config.bos_token_id = tokenizer.bos_token_id
+    network.generation_config.guidance_scale = 5.0
+    network.save_pretrained(folder)
+    return folder
+
+
+def t5(folder: Path) -> None:
+    """A T5 encoder of width 24 whose tokenizer spells with letters."""
+    from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+    letters = [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz.,"]
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), ("▁a", -2.5), ("▁red", -2.5), *letters]
+    T5Tokenizer(vocab=pieces, extra_ids=0).save_pretrained(folder)
+    T5EncoderModel(
+        T5Config(
+            vocab_size=len(pieces), d_model=24, d_kv=8, d_ff=32, num_layers=2, num_heads=2,
+            feed_forward_proj="gated-gelu",
+        )
+    ).save_pretrained(folder)  # fmt: skip
+
+
+def llamagen(folder: Path) -> dict[str, object]:
+    """Options of a 4x4 grid of 97 codes, 64x64 pixels: pickles as a training script leaves them."""
+    import argparse
+
+    from transformers import JanusVQVAE, JanusVQVAEConfig
+
+    from generate.networks.llamagen import LlamaGen, LlamaGenConfig
+
+    network = LlamaGen(
+        LlamaGenConfig(
+            width=64, layers=3, heads=4, hidden=192, codebook_size=97, caption_width=24, caption_length=120, side=4
+        )
+    )
+    state = named_state(network.state_dict())
+    torch.save({"model": state, "steps": 1, "args": argparse.Namespace(lr=1e-4)}, folder / "t2i_XL_stage1_256.pt")
+    vqvae = JanusVQVAE(
+        JanusVQVAEConfig(
+            embed_dim=8, num_embeddings=97, latent_channels=32, base_channels=32, channel_multiplier=[1, 1, 1, 1, 1],
+            num_res_blocks=1, num_patches=4,
+        )
+    )  # fmt: skip
+    names = {_llamagen_name(key): tensor for key, tensor in vqvae.state_dict().items()}
+    torch.save({"model": {**named_state(names), "quantize.codebook_used": torch.zeros(9)}}, folder / "vq_ds16_t2i.pt")
+    t5(folder / "t5")
+    return {
+        "checkpoint": str(folder),
+        "text_encoder": str(folder / "t5"),
+        "heads": 4,
+        "image_size": 64,
+        "dtype": "float32",
+        "top_k": 20,
+        "top_p": 0.95,
+        "guidance": 3.0,
+    }
+
+
+def _llamagen_name(key: str) -> str:
+    """The name that a tensor of JanusVQVAE has upstream."""
+    for number, name in enumerate(("block_1", "attn_1", "block_2")):
+        key = key.replace(f".mid.{name}.", f".mid.{number}.")
+    return key.replace(".down.", ".conv_blocks.").replace(".up.", ".conv_blocks.").replace(".block.", ".res.")
+
+
+def bytes_tokenizer(folder: Path) -> None:
+    """Ids are bytes, <|endoftext|> is 256, as in tests/recordings/record_showo.py."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    spare = iter(range(256, 512))
+    printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    vocabulary = {chr(byte if byte in printable else next(spare)): byte for byte in range(256)}
+    core = Tokenizer(models.BPE(vocab={**vocabulary, "<|endoftext|>": 256}, merges=[]))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
+    ).save_pretrained(folder)
+
+
+def showo(folder: Path) -> dict[str, object]:
+    """Options of a 4x4 grid of 8192 codes, 64x64 pixels: three repositories."""
+    import json
+
+    from safetensors.torch import save_file
+    from transformers import PhiForCausalLM
+
+    from generate.networks.lfq import DecoderConfig, LFQDecoder
+    from tests.recordings.record_showo import CODEBOOK_SIZE, LLM_VOCABULARY, SIDE, VOCABULARY, phi_config
+
+    model, images, words = folder / "show-o", folder / "magvitv2", folder / "phi"
+    model.mkdir()
+    images.mkdir()
+    state = {f"showo.{name}": part for name, part in named_state(PhiForCausalLM(phi_config()).state_dict()).items()}
+    torch.save(state, model / "pytorch_model.bin")
+    sizes = {"vocab_size": VOCABULARY, "llm_vocab_size": LLM_VOCABULARY}
+    image_sizes = {"codebook_size": CODEBOOK_SIZE, "num_vq_tokens": SIDE**2}
+    (model / "config.json").write_text(json.dumps({"_class_name": "Showo", **sizes, **image_sizes}))
+    decoder = LFQDecoder(DecoderConfig(n_bits=13, bottom=32, widths=(((32, 32),),) * 5))
+    tensors = {f"decoder.{name}": part for name, part in named_state(decoder.state_dict()).items()}
+    save_file({**tensors, "quantize.power_vals": torch.zeros(13)}, images / "pytorch_model.safetensors")
+    bytes_tokenizer(words)
+    return {"checkpoint": str(model), "image_tokenizer": str(images), "text_tokenizer": str(words), "steps": 6}
