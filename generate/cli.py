@@ -183,15 +183,65 @@ def verify(
 
 
 @app.command()
-def models() -> None:
-    """List the models that are known by name."""
-    from generate.models import MODELS, model_class
+def models(markdown: Annotated[bool, typer.Option(help="Print the README's table instead.")] = False) -> None:
+    """List the models that are known by name, and whether their files are in the local cache."""
+    from generate.models import catalogue
 
-    table = Table("model", "family", "what it is")
-    for name in MODELS:
-        found = model_class(name)
-        table.add_row(name, found.family, (found.__doc__ or "").split("\n")[0])
+    if markdown:
+        print(catalogue.markdown(), end="")
+        return
+    table = Table("model", "family", "grid", "codebook", "quantizer", "weights", "licence", "here", "what it is")
+    for row in catalogue.rows():
+        table.add_row(*vars(row).values())
     out.print(table)
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A known name, or 'package.module:Class'.")],
+    option: Annotated[list[str] | None, typer.Option(help="A setting, name=value; may be repeated.")] = None,
+) -> None:
+    """Say what a model would load and sample with; fetches files that are not in the local cache."""
+    import yaml
+
+    from generate.models import catalogue, memory, model_class
+    from generate.models.public import PublicModel
+
+    adapter = model_class(model)
+    pairs = [pair.partition("=") for pair in option or []]
+    options = adapter.options({name: yaml.safe_load(value) for name, _, value in pairs})
+    identity = adapter.identify(model, options)
+    table = Table("what", "value", title=model)
+    table.add_row("family", identity.family)
+    table.add_row("revision", identity.revision)
+    table.add_row("licence", identity.licence)
+    table.add_row("grid", f"{identity.grid[0]} x {identity.grid[1]}, {identity.steps} steps")
+    table.add_row("image", f"{identity.image_size[0]} x {identity.image_size[1]} pixels")
+    table.add_row("codebook", f"{identity.codebook_size} codes, {identity.capacity:g} bit, {identity.quantizer}")
+    shares = catalogue.thirds(identity)
+    early = "decided by chance" if shares is None else " / ".join(map(str, shares))
+    table.add_row("tokens committed by early / middle / late third of the steps", early)
+    for file in identity.weights:
+        table.add_row(f"weights {file.name}", f"{memory.gigabytes(file.bytes)}, sha256 {file.sha256[:16]}")
+    if issubclass(adapter, PublicModel):
+        table.add_row("memory for the weights", memory.gigabytes(adapter.bytes_needed(options)))
+    for name, value in identity.options.items():
+        table.add_row(f"option {name}", str(value))
+    for name, settings in adapter.presets.items():
+        table.add_row(f"preset {name}", ", ".join(f"{key}={value}" for key, value in settings.items()))
+    out.print(table)
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A folder or hub name that holds pickles.")],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the safetensors.")],
+) -> None:
+    """Rewrite pickled weights (LlamaGen's .pt files) as safetensors, once; then name the new folder as checkpoint."""
+    from generate.models.checkpoint import convert as rewrite
+
+    for path in rewrite(checkpoint, out_dir):
+        out.print(f"{path}")
 
 
 if __name__ == "__main__":

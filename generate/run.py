@@ -20,6 +20,7 @@ from generate.models import model_class
 from generate.models.base import Model
 from generate.probes import probe
 from generate.provenance import hardware, now, software
+from generate.reading import readings
 from generate.store import SampleStore, content_digest, create
 from generate.study import Block, Plan, config_digest
 from generate.traversal.draw import PhiloxNoise
@@ -66,7 +67,7 @@ def prepare(plan: Plan, root: Path, *, device: str = "cpu", progress: Progress =
         software=software(),
         hardware=hardware(device),
     )
-    return create(root, plan, run, counts)
+    return create(root, plan, run, counts, readings(plan))
 
 
 def refuse_other_study(plan: Plan, run: RunRecord) -> None:

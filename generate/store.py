@@ -29,7 +29,9 @@ from generate import noise
 from generate.conditions import Condition
 from generate.errors import DiskFullError, StoreError
 from generate.ledger import Ledger, publish, sync_directory
-from generate.probes import keep_codes, paraphrases, texts_of_samples
+from generate.probes import keep_codes, texts_of_samples
+from generate.reading import Reading
+from generate.reading import texts as all_texts
 from generate.study import Block, Plan
 from schemas.provenance import CalibrationRecord, ModelIdentity
 from schemas.store import (
@@ -220,7 +222,13 @@ def bytes_needed(run: RunRecord) -> int:
     return total
 
 
-def create(root: Path, plan: Plan, run: RunRecord, calibration: Mapping[str, CalibrationRecord]) -> SampleStore:
+def create(
+    root: Path,
+    plan: Plan,
+    run: RunRecord,
+    calibration: Mapping[str, CalibrationRecord],
+    read: Mapping[str, Sequence[Reading]] | None = None,
+) -> SampleStore:
     """Lay out a run directory: template under a temporary name, renamed into place, `run.json` last.
 
     Refuses a directory that holds a run, and a disk without room for this one.
@@ -236,7 +244,7 @@ def create(root: Path, plan: Plan, run: RunRecord, calibration: Mapping[str, Cal
         )
     temporary = root / f".data.zarr.{uuid.uuid4().hex}"
     try:
-        _write_template(temporary, plan, run, calibration)
+        _write_template(temporary, plan, run, calibration, read or {})
         if (root / "data.zarr").exists():  # left by a `create` that died before run.json
             shutil.rmtree(root / "data.zarr")
         temporary.rename(root / "data.zarr")
@@ -252,7 +260,13 @@ def create(root: Path, plan: Plan, run: RunRecord, calibration: Mapping[str, Cal
     return SampleStore(root, run)
 
 
-def _write_template(path: Path, plan: Plan, run: RunRecord, calibration: Mapping[str, CalibrationRecord]) -> None:
+def _write_template(
+    path: Path,
+    plan: Plan,
+    run: RunRecord,
+    calibration: Mapping[str, CalibrationRecord],
+    read: Mapping[str, Sequence[Reading]],
+) -> None:
     root = zarr.open_group(LocalStore(path), mode="w-", zarr_format=3)
     root.attrs.update(
         {
@@ -281,7 +295,7 @@ def _write_template(path: Path, plan: Plan, run: RunRecord, calibration: Mapping
                     "coordinates": " ".join(sorted(COORDINATES)),  # CF: which variables label the others
                 },
             )
-            fixed = _fixed_values(plan, name, identity, calibration.get(model))
+            fixed = _fixed_values(plan, name, identity, calibration.get(model), read.get(model))
             sizes = _sizes(identity, shape, len(fixed["text"]))
             for variable, values in fixed.items():
                 array = _create_array(group, variable, sizes, shape.block_prompts, identity.codebook_size)
@@ -356,12 +370,16 @@ def _create_array(
 
 
 def _fixed_values(
-    plan: Plan, experiment: str, identity: ModelIdentity, calibration: CalibrationRecord | None
+    plan: Plan,
+    experiment: str,
+    identity: ModelIdentity,
+    calibration: CalibrationRecord | None,
+    read: Sequence[Reading] | None,
 ) -> dict[str, Any]:
-    """Values that follow from the plan: coordinates, texts, noise keys and codebook subsets."""
+    """Values that follow from the plan: coordinates, texts and what is read of them, noise keys, codebook subsets."""
     cells, n_samples = plan.experiments[experiment], plan.n_samples(experiment)
     prompts, seed = plan.prompts, plan.study.seed
-    texts = [(text, index, kind) for index, prompt in enumerate(prompts) for text, kind in _texts(prompt)]
+    texts = all_texts(prompts)
     rows = {(index, text): row for row, (text, index, _) in reversed(list(enumerate(texts)))}
     text_index = [
         [[rows[i, text] for text in texts_of_samples(prompt, cell, n_samples)] for i, prompt in enumerate(prompts)]
@@ -387,18 +405,13 @@ def _fixed_values(
         "text": _strings([text for text, _, _ in texts]),
         "text_prompt": np.array([index for _, index, _ in texts], dtype=np.int32),
         "text_kind": _strings([kind for _, _, kind in texts]),
+        "text_tokens": np.array([len(r.tokens) for r in read] if read else [-1] * len(texts), dtype=np.int32),
+        "text_cut": np.array([r.cut for r in read] if read else [False] * len(texts)),
         "text_index": np.array(text_index, dtype=np.int32),
         **keys,
         "codebook_keep": np.stack([_keep(cell, counts, seed) for cell in cells]),
         "calibration_count": counts,
     }
-
-
-def _texts(prompt: Any) -> Iterator[tuple[str, str]]:
-    yield prompt.text, "original"
-    for kind in ("short", "medium", "long"):
-        for text in paraphrases(prompt, kind):
-            yield text, kind
 
 
 def _keep(cell: Condition, counts: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:

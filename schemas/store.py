@@ -103,6 +103,8 @@ VARIABLES: dict[str, Variable] = {
         False,
         per_block=True,
     ),
+    "text_tokens": Variable(("text",), "int32", "1", "tokens of the text that reach the model, -1 if unknown", -1),
+    "text_cut": Variable(("text",), "bool", "1", "the model does not see the end of the text", False),
     "text_index": Variable(_SAMPLE, "int32", "1", "row of `text` given to the model", -1),
     "path_key": Variable(_SAMPLE, "uint64", "1", "Philox key of the path noise", 0),
     "execution_key": Variable(_SAMPLE, "uint64", "1", "Philox key of the execution noise", 0),

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generate.models.base import Card, Family, Reading, guide, to_pixels
+from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.clip import ClipTokenizer
 from generate.models.public import Geometry, PublicModel, PublicOptions
 from generate.probes import Probe
+from generate.reading import Reading
 from generate.traversal import masked
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
@@ -26,18 +27,22 @@ from schemas.provenance import ModelIdentity
 
 @dataclass(frozen=True)
 class AmusedOptions(PublicOptions):
-    """Settings of `AmusedPipeline.__call__`; the path temperature falls linearly to 0 at the last step."""
+    """Settings of `AmusedPipeline.__call__`; the path temperature falls linearly to 0 at the last step.
+
+    `path_surprisal` says what is recorded of the path: `exact`, `given_candidates` (cheap) or `none`.
+    """
 
     checkpoint: str = "amused/amused-256"
     steps: int = 12
     guidance: float = 10.0
     path_temperature: float = 2.0
     aesthetic_score: float = 6.0
+    path_surprisal: masked.PathSurprisal = "given_candidates"
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Rows of all unconditional samples, then of all conditional ones; only the latter without guidance."""
+    """Rows of the texts, then as many of the empty text when guided."""
 
     pooled: Tensor  # (row, width)
     hidden: Tensor  # (row, token, width)
@@ -106,11 +111,6 @@ class Amused(PublicModel):
         """CLIP tokens, special ones included."""
         return cls.tokenizer(options).read(texts)
 
-    @property
-    def guided(self) -> bool:
-        """Whether an unconditional branch is needed; upstream has none up to a guidance of 1."""
-        return bool(self.settings.guidance > 1.0)
-
     @torch.inference_mode()
     def _encode_text(self, text: str) -> tuple[Tensor, Tensor]:
         """Pooled (width,) and penultimate (token, width) CLIP states of a text; padding is attended to."""
@@ -119,8 +119,8 @@ class Amused(PublicModel):
         return states.text_embeds[0], states.hidden_states[-2][0]
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
-        """Conditioning of the empty text, when guided, and of the texts."""
-        rows = [self.encode_text(text) for text in ([""] * len(texts) if self.guided else []) + list(texts)]
+        """Conditioning of the texts and, when guided, of the empty text."""
+        rows = [self.encode_text(text) for text in [*texts, *([""] * len(texts) if self.guided else [])]]
         return Conditioning(*(torch.stack(part) for part in zip(*rows, strict=True)))
 
     @torch.inference_mode()
@@ -135,21 +135,17 @@ class Amused(PublicModel):
 
         def grid_logits(tokens: Tensor, step: int) -> Tensor:
             grid = tokens.view(-1, *self.identity.grid)
-            logits = self.transformer(
-                torch.cat([grid, grid]) if self.guided else grid,
+            logits: Tensor = self.transformer(
+                self.both(grid),
                 encoder_hidden_states=conditioning.hidden,
                 pooled_text_emb=conditioning.pooled,
                 micro_conds=micro,
             )
-            logits = logits.float().flatten(2).mT
-            if self.guided:
-                unconditional, conditional = logits.chunk(2)
-                logits = guide(conditional, unconditional, self.settings.guidance)
-            return logits
+            return self.guided_logits(logits.flatten(2).mT, self.settings.guidance)
 
         return masked.traverse(
             grid_logits,
-            n_rows // 2 if self.guided else n_rows,
+            self.n_samples(n_rows),
             n_positions,
             self.mask_id,
             masked_after=masked.cosine_schedule(n_positions, steps),
@@ -157,6 +153,7 @@ class Amused(PublicModel):
             law=TokenLaw(),
             probe=probe,
             noise=noise,
+            path_surprisal=self.settings.path_surprisal,
             device=self.device,
         )
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from generate.errors import ModelError
 from generate.probes import Probe
+from generate.reading import Reading
 from generate.traversal.draw import Noise
 from generate.traversal.trace import Trace
 from schemas.provenance import ModelIdentity
@@ -36,14 +37,6 @@ class Card:
     licence: str = ""
     parameters: float | None = None
     paper: str = ""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a model sees of a text: the token ids that reach it, without padding, and whether the rest was cut off."""
-
-    tokens: tuple[int, ...]
-    cut: bool
 
 
 class Model(abc.ABC):

@@ -25,10 +25,12 @@ class Source:
     """One repository of a model: the option that names it, and the files to take from it.
 
     A file is a glob, or several in order of preference, joined by '|'; '{name}' stands for the option of that name.
+    Tensors whose names begin with one of `unused` are not loaded.
     """
 
     option: str
     files: tuple[str, ...]
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -187,9 +189,13 @@ def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     A pickle is read without running code from it. Training scripts wrap theirs under "model", "module" or "state_dict".
     """
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+        from safetensors import safe_open
 
-        return load_file(path, device=device)
+        with safe_open(path, framework="pt") as file:
+            names = file.keys()
+            if device == "meta":
+                return {name: torch.empty(file.get_slice(name).get_shape(), device=device) for name in names}
+            return {name: file.get_tensor(name).to(device) for name in names}
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location=device, weights_only=True)
@@ -199,3 +205,16 @@ def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
         if isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     return dict(content)
+
+
+def convert(name: str, folder: Path) -> list[Path]:
+    """Write every pickle of a checkpoint (*.pt) as safetensors into a folder; the new files."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for path in find(name, ["*.pt"]).weights:
+        tensors = {key: tensor.contiguous() for key, tensor in load_tensors(path).items()}
+        written.append(folder / f"{path.stem}.safetensors")
+        save_file(tensors, written[-1], metadata={"source": path.name})
+    return written

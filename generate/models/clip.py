@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from generate.models.base import Reading
+from generate.reading import Reading
 
 
 class ClipTokenizer:

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generate.models.base import Card, Family, Reading, guide, to_pixels
+from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
-from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.models.public import Dtype, Geometry, PublicModel, PublicOptions
 from generate.probes import Probe
+from generate.reading import Reading
 from generate.traversal import autoregressive
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
@@ -34,7 +35,7 @@ class JanusOptions(PublicOptions):
     """
 
     checkpoint: str = "deepseek-community/Janus-Pro-1B"
-    dtype: str = "bfloat16"
+    dtype: Dtype = "bfloat16"
     guidance: float = 5.0
     temperature: float = 1.0
     top_k: int = 0
@@ -151,7 +152,7 @@ class Janus(PublicModel):
                 start, embedded = 0, self.embed_prompt(conditioning.ids)
             else:
                 start = n_prompt + position - 1
-                embedded = self.embed_codes(torch.cat([previous, previous]) if self.guided else previous)[:, None]
+                embedded = self.embed_codes(self.both(previous))[:, None]
             stop = n_prompt + position
             states = self.language_model(
                 inputs_embeds=embedded,
@@ -160,11 +161,7 @@ class Janus(PublicModel):
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
-            logits: Tensor = self.head(states[:, -1]).float()
-            if self.guided:
-                conditional, unconditional = logits.chunk(2)
-                logits = guide(conditional, unconditional, self.settings.guidance)
-            return logits
+            return self.guided_logits(self.head(states[:, -1]), self.settings.guidance)
 
         return autoregressive.traverse(next_logits, n_positions, law=self.law, probe=probe, noise=noise)
 

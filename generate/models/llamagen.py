@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generate.models.base import Card, Family, Reading, guide, to_pixels
+from generate.models.base import Card, Family, to_pixels
 from generate.models.captions import clean_caption
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
-from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.models.public import Dtype, Geometry, PublicModel, PublicOptions
 from generate.networks.llamagen import LlamaGen as Network
 from generate.networks.llamagen import LlamaGenConfig
 from generate.probes import Probe
+from generate.reading import Reading
 from generate.traversal import autoregressive
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
@@ -43,7 +44,7 @@ class LlamaGenOptions(PublicOptions):
     tokenizer: str = "vq_ds16_t2i"
     heads: int = 20
     image_size: int = 256
-    dtype: str = "bfloat16"
+    dtype: Dtype = "bfloat16"
     guidance: float = 7.5
     temperature: float = 1.0
     top_k: int = 1000
@@ -85,6 +86,7 @@ class LlamaGen(PublicModel):
                 "tokenizer.json|spiece.model",
                 "*.json",
             ),
+            unused=("decoder.", "lm_head."),
         ),
     )
 
@@ -97,7 +99,7 @@ class LlamaGen(PublicModel):
         self.network = load_network(checkpoint, load_tensors(weights), options).to(self.device, self.dtype)
         self.step = self.compiled(self.network.next_logits)
         self.vqvae = load_tokenizer(checkpoint, load_tensors(tokenizer), identity.grid[0]).to(self.device)
-        self.text_encoder = self.component(T5EncoderModel, "", source="text_encoder", unused=("decoder.", "lm_head."))
+        self.text_encoder = self.component(T5EncoderModel, "", source="text_encoder")
         self.law = TokenLaw(options.temperature, options.top_k or None, options.top_p)
         self.encode_text = functools.lru_cache(maxsize=512)(self._encode_text)
 
@@ -128,11 +130,6 @@ class LlamaGen(PublicModel):
         kept = [tokenizer(clean_caption(text), max_length=CAPTION_LENGTH, truncation=True).input_ids for text in texts]
         return [Reading(tuple(ids), cut=len(all_) > CAPTION_LENGTH) for ids, all_ in zip(kept, whole, strict=True)]
 
-    @property
-    def guided(self) -> bool:
-        """Whether an unconditional branch is needed; upstream has none up to a guidance of 1."""
-        return bool(self.settings.guidance > 1.0)
-
     @torch.inference_mode()
     def _encode_text(self, text: str) -> tuple[Tensor, Tensor]:
         """T5 states (caption token, width) of a cleaned caption, moved to the right, zeros before it; their mask."""
@@ -162,12 +159,8 @@ class LlamaGen(PublicModel):
             if previous is None:
                 logits = self.network.prefill(conditioning.states, cache)
             else:
-                tokens = torch.cat([previous, previous]) if self.guided else previous
-                logits = self.step(tokens, positions[position - 1 : position], cache)
-            if self.guided:
-                conditional, unconditional = logits.chunk(2)
-                logits = guide(conditional, unconditional, self.settings.guidance)
-            return logits
+                logits = self.step(self.both(previous), positions[position - 1 : position], cache)
+            return self.guided_logits(logits, self.settings.guidance)
 
         return autoregressive.traverse(next_logits, self.identity.steps, law=self.law, probe=probe, noise=noise)
 

@@ -7,16 +7,18 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import torch
+from torch import Tensor
 
-from generate.errors import ModelError
-from generate.models.base import Model
-from generate.models.checkpoint import Checkpoint, Source, find, load_component
+from generate.models import memory
+from generate.models.base import Model, guide
+from generate.models.checkpoint import Checkpoint, Source, find, load_component, load_tensors
 from generate.provenance import weight_file
 from schemas.provenance import ModelIdentity
 
+Dtype = Literal["float32", "bfloat16", "float16"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -28,12 +30,8 @@ class PublicOptions:
     """
 
     checkpoint: str
-    dtype: str = "float32"
+    dtype: Dtype = "float32"
     compile: bool = False
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise ModelError(f"option 'dtype' is '{self.dtype}'; allowed: {', '.join(DTYPES)}.")
 
 
 @dataclass(frozen=True)
@@ -104,8 +102,21 @@ class PublicModel(Model):
 
     @classmethod
     def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
-        """The model; its constructor reads the networks."""
+        """The model; its constructor reads the networks, for which there must be room."""
+        memory.require(identity.model, cls.bytes_needed(options), device)
         return cls(identity, options, device)
+
+    @classmethod
+    def bytes_needed(cls, options: Any) -> int:
+        """Memory that the weights take in the precision asked for; reads the names and shapes of the tensors only."""
+        found = cls.find(options)
+        return DTYPES[options.dtype].itemsize * sum(
+            tensor.numel()
+            for source in cls.sources
+            for path in found[source.option].weights
+            for name, tensor in load_tensors(path, device="meta").items()
+            if not name.startswith(source.unused)
+        )
 
     def component(
         self,
@@ -114,12 +125,30 @@ class PublicModel(Model):
         *,
         source: str = "checkpoint",
         dtype: torch.dtype | str = "",
-        unused: tuple[str, ...] = (),
     ) -> Any:
         """A network of the checkpoint on the model's device, in its precision or the one given ("auto": as stored)."""
+        (unused,) = (part.unused for part in self.sources if part.option == source)
         network = load_component(kind, self.found[source], subfolder, dtype=dtype or self.dtype, unused=unused)
         return network.to(self.device)
 
+    @property
+    def guided(self) -> bool:
+        """Whether an unconditional branch is needed; most upstream loops have none up to a guidance of 1."""
+        return bool(self.settings.guidance > 1.0)
+
+    def both(self, tokens: Tensor) -> Tensor:
+        """Rows of the samples for the conditional and, when guided, once more for the unconditional branch."""
+        return torch.cat([tokens, tokens]) if self.guided else tokens
+
+    def guided_logits(self, logits: Tensor, scale: float) -> Tensor:
+        """Float32 logits to sample from; `logits` has the rows of the conditional branch, then of the other."""
+        logits = logits.float()
+        return guide(*logits.chunk(2), scale) if self.guided else logits
+
+    def n_samples(self, rows: int) -> int:
+        """Samples of so many rows of conditioning."""
+        return rows // 2 if self.guided else rows
+
     def compiled(self, network: Any) -> Any:
         """The network, compiled where the option asks for it."""
-        return torch.compile(network, dynamic=False) if self.settings.compile else network
+        return torch.compile(network) if self.settings.compile else network

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.errors import ModelError
-from generate.models.base import Card, Family, Reading, guide, to_pixels
+from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
 from generate.models.public import Geometry, PublicModel, PublicOptions
 from generate.networks.lfq import DecoderConfig, LFQDecoder
 from generate.probes import Probe
+from generate.reading import Reading
 from generate.traversal import masked
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
@@ -38,7 +39,8 @@ class ShowoOptions(PublicOptions):
     """Settings of upstream's 512-pixel text-to-image command; the preset 256 has those of its 256-pixel ones.
 
     The guidance s means (1 + s) c - s u, so that 0 is none. The path temperature of step k is the product over
-    j <= k + 1 of (1 - j / steps) times `path_temperature`, as upstream's loop compounds it.
+    j <= k + 1 of (1 - j / steps) times `path_temperature`, as upstream's loop compounds it. `path_surprisal` says
+    what is recorded of the path: `exact`, `given_candidates` (cheap) or `none`.
     """
 
     checkpoint: str = "showlab/show-o-512x512"
@@ -47,9 +49,9 @@ class ShowoOptions(PublicOptions):
     steps: int = 50
     guidance: float = 5.0
     path_temperature: float = 1.0
+    path_surprisal: masked.PathSurprisal = "given_candidates"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if "show-o2" in self.checkpoint.lower():
             raise ModelError(
                 f"checkpoint '{self.checkpoint}' is a Show-o2: its latents are continuous, so there is no codebook to "
@@ -76,7 +78,9 @@ class Showo(PublicModel):
     )
     sources = (
         Source("checkpoint", ("config.json", "pytorch_model.safetensors|model.safetensors|pytorch_model.bin")),
-        Source("image_tokenizer", ("pytorch_model.safetensors|model.safetensors|pytorch_model.bin",)),
+        Source(
+            "image_tokenizer", ("pytorch_model.safetensors|model.safetensors|pytorch_model.bin",), unused=("encoder.",)
+        ),
         Source("text_tokenizer", ("tokenizer.json|vocab.json", "*.json")),
     )
 
@@ -163,22 +167,18 @@ class Showo(PublicModel):
             ids = tokens.where(tokens == self.mask_id, tokens + first_code)
             ids = F.pad(F.pad(ids, (1, 0), value=self.first_special + SOI), (0, 1), value=self.first_special + EOI)
             states = self.transformer(
-                input_ids=torch.cat([ids, ids]) if self.guided else ids,
+                input_ids=self.both(ids),
                 attention_mask=seen_by_image,
                 position_ids=places[:, TEXT_LENGTH:],
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
             cache.crop(-states.shape[1])
-            logits = F.linear(states[:, 1:-1], weight, bias).float()
-            if self.guided:
-                conditional, unconditional = logits.chunk(2)
-                logits = guide(conditional, unconditional, 1.0 + self.settings.guidance)
-            return logits
+            return self.guided_logits(F.linear(states[:, 1:-1], weight, bias), 1.0 + self.settings.guidance)
 
         return masked.traverse(
             grid_logits,
-            n_rows // 2 if self.guided else n_rows,
+            self.n_samples(n_rows),
             n_positions,
             self.mask_id,
             masked_after=masked.cosine_schedule(n_positions, steps),
@@ -186,6 +186,7 @@ class Showo(PublicModel):
             law=TokenLaw(),
             probe=probe,
             noise=noise,
+            path_surprisal=self.settings.path_surprisal,
             device=self.device,
         )
 
@@ -224,16 +225,15 @@ def load_language_model(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> A
     needed = {f"{layer}.self_attn.q_layernorm.weight", f"{layer}.mlp.fc1.weight", "model.embed_tokens.weight"}
     refuse_keys(checkpoint, "Show-o", "missing_keys", sorted(needed - set(tensors)))
     vocabulary, width = tensors["model.embed_tokens.weight"].shape
-    config = PhiConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        intermediate_size=len(tensors[f"{layer}.mlp.fc1.weight"]),
-        num_hidden_layers=sum(key.endswith(".mlp.fc1.weight") for key in tensors),
-        num_attention_heads=width // len(tensors[f"{layer}.self_attn.q_layernorm.weight"]),
-        max_position_embeddings=2048,
-        qk_layernorm=True,
-        attn_implementation="sdpa",
-    )
+    sizes: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": width,
+        "intermediate_size": len(tensors[f"{layer}.mlp.fc1.weight"]),
+        "num_hidden_layers": sum(key.endswith(".mlp.fc1.weight") for key in tensors),
+        "num_attention_heads": width // len(tensors[f"{layer}.self_attn.q_layernorm.weight"]),
+        "attn_implementation": "sdpa",  # the others misread a mask of booleans
+    }
+    config = PhiConfig(**sizes, max_position_embeddings=2048, qk_layernorm=True)
     with torch.device("meta"):
         network = PhiForCausalLM(config)
     network.model.rotary_emb = type(network.model.rotary_emb)(config)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.errors import ModelError
-from generate.models.base import Family, Model, guide, to_pixels
+from generate.models.base import Card, Family, Model, guide, to_pixels
 from generate.probes import Probe
 from generate.provenance import weight_file
 from generate.traversal import autoregressive, diffusion, masked
@@ -45,6 +45,7 @@ class Trio(Model):
     """What the members share: captions in, guided logits of one transformer, images out."""
 
     weights: ClassVar[str]
+    card = Card(grids="8x8", codebook_size=CODEBOOK_SIZE, quantizer="vq")
     Options: ClassVar[type[Any]] = TrioOptions
 
     def __init__(
@@ -81,6 +82,7 @@ class Trio(Model):
             image_size=IMAGE_SIZE,
             steps=cls.steps(options),
             options=vars(options),
+            quantizer=cls.card.quantizer,
         )
 
     @classmethod

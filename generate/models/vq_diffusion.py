@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generate.models.base import Card, Family, Reading, guide, to_pixels
+from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source, load_tensors
 from generate.models.clip import ClipTokenizer
 from generate.models.public import Geometry, PublicModel, PublicOptions
 from generate.probes import Probe
+from generate.reading import Reading
 from generate.traversal import diffusion
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
@@ -125,24 +126,19 @@ class VQDiffusion(PublicModel):
         """CLIP tokens, special ones included."""
         return cls.tokenizer(options).read(texts)
 
-    @property
-    def guided(self) -> bool:
-        """Whether an unconditional branch is needed; upstream has none up to a guidance of 1."""
-        return bool(self.settings.guidance > 1.0)
-
     @torch.inference_mode()
     def _encode_text(self, text: str) -> Tensor:
         """CLIP states (token, width) of a text, each of unit length; padding is attended to."""
         ids = self.tokenizer(self.settings).ids(text).to(self.device)
         states: Tensor = self.text_encoder(ids).last_hidden_state[0]
-        return states / states.norm(dim=-1, keepdim=True)
+        return torch.nn.functional.normalize(states, dim=-1)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """CLIP states (row, token, width): unconditional rows first, when guided, then those of the texts."""
+        """CLIP states (row, token, width) of the texts and, when guided, as many unconditional ones."""
         rows = [self.encode_text(text) for text in texts]
         if self.guided:
             nothing = self.encode_text("") if self.learned is None else self.learned
-            rows = [nothing] * len(texts) + rows
+            rows += [nothing] * len(texts)
         return torch.stack(rows)
 
     @torch.inference_mode()
@@ -150,21 +146,17 @@ class VQDiffusion(PublicModel):
         """Denoise from an all-MASK grid."""
 
         def grid_logits(tokens: Tensor, t: int) -> Tensor:
-            log_p = self.transformer(
-                torch.cat([tokens, tokens]) if self.guided else tokens,
+            log_p: Tensor = self.transformer(
+                self.both(tokens),
                 encoder_hidden_states=conditioning,
                 timestep=torch.tensor(t - 1, device=self.device),
                 return_dict=False,
             )[0]
-            log_p = log_p.float().mT
-            if self.guided:
-                unconditional, conditional = log_p.chunk(2)
-                log_p = guide(conditional, unconditional, self.settings.guidance)
-            return log_p
+            return self.guided_logits(log_p.mT, self.settings.guidance)
 
         return diffusion.traverse(
             grid_logits,
-            len(conditioning) // 2 if self.guided else len(conditioning),
+            self.n_samples(len(conditioning)),
             math.prod(self.identity.grid),
             self.identity.codebook_size,
             schedule=self.schedule,

@@ -146,5 +146,5 @@ def test_truncation_keeps_the_codes_that_upstream_keeps(model: VQDiffusion) -> N
 def test_a_checkpoint_without_learned_embeddings_encodes_the_empty_text(tmp_path: Path) -> None:
     options = VQDiffusion.options({"checkpoint": str(tiny.vq_diffusion(tmp_path, learnable=False))})
     model = VQDiffusion.load(VQDiffusion.identify("vq-diffusion", options), options, "cpu")
-    unconditional, _ = model.encode(["dog"])
+    _, unconditional = model.encode(["dog"])
     assert torch.equal(unconditional, model.encode_text(""))

@@ -1,0 +1,93 @@
+"""The known models as rows of a table, and what would be loaded for one of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from generate.errors import ModelError
+from generate.models import MODELS, model_class
+from generate.models.public import DTYPES, PublicModel
+from generate.traversal import masked
+from schemas.provenance import ModelIdentity
+
+
+@dataclass(frozen=True)
+class Row:
+    """One known model, as its adapter describes it."""
+
+    name: str
+    family: str
+    grids: str
+    codes: str
+    quantizer: str
+    weights: str
+    licence: str
+    here: str
+    what: str
+
+    @classmethod
+    def of(cls, name: str) -> Row:
+        """The row of a model; says whether its files are in the local cache, and fetches nothing."""
+        adapter = model_class(name)
+        card, options = adapter.card, adapter.options({})
+        weights = ""
+        if card.parameters is not None:
+            itemsize = DTYPES[getattr(options, "dtype", "float32")].itemsize
+            weights = f"{card.parameters * 1e6 * itemsize / 1e9:.1f} GB"
+        return cls(
+            name=name,
+            family=adapter.family,
+            grids=card.grids,
+            codes="" if card.codebook_size is None else f"{card.codebook_size} ({math.log2(card.codebook_size):g} bit)",
+            quantizer=card.quantizer,
+            weights=weights,
+            licence=card.licence,
+            here=_here(adapter, options),
+            what=(adapter.__doc__ or "").split("\n")[0],
+        )
+
+
+def _here(adapter: type[Any], options: Any) -> str:
+    if not issubclass(adapter, PublicModel):
+        return "shipped"
+    try:
+        adapter.find(options, download=False)
+    except ModelError:
+        return "no"
+    return "yes"
+
+
+def rows() -> list[Row]:
+    """All models known by name."""
+    return [Row.of(name) for name in MODELS]
+
+
+def markdown() -> str:
+    """The table of models for a README, as the adapters describe them."""
+    columns = {
+        "name": "model", "family": "family", "grids": "token grid", "codes": "codebook", "quantizer": "quantizer",
+        "weights": "weights", "licence": "licence", "what": "what it is",
+    }  # fmt: skip
+    lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
+    for row in rows():
+        cells = [str(getattr(row, column)) for column in columns]
+        lines.append("| " + " | ".join([f"`{cells[0]}`", *cells[1:]]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def thirds(identity: ModelIdentity) -> tuple[int, int, int] | None:
+    """Tokens that the early, middle and late third of the steps commit; None where chance decides (diffusion)."""
+    n_positions = identity.grid[0] * identity.grid[1]
+    if identity.family == "diffusion":
+        return None
+    steps = identity.steps
+    left = list(range(steps - 1, -1, -1))
+    if identity.family == "masked":
+        left = masked.cosine_schedule(n_positions, steps)
+    commits = [before - after for before, after in zip([n_positions, *left], left, strict=False)]
+    counts = [0, 0, 0]
+    for step, n in enumerate(commits):
+        counts[3 * step // steps] += n
+    return counts[0], counts[1], counts[2]

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from generate.cli import app
+from generate.models import MODELS, catalogue
+from generate.models.amused import Amused
+from generate.models.public import PublicModel
+from schemas.provenance import ModelIdentity
+
+
+def identity(family: str, grid: int, steps: int) -> ModelIdentity:
+    return ModelIdentity(
+        model="m", family=family, revision="", weights=[], codebook_size=8, grid=(grid, grid), image_size=(1, 1),
+        steps=steps, options={},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("grid", "steps", "expected"),
+    [
+        (16, 12, (35, 94, 127)),
+        (32, 12, (138, 375, 511)),
+        (16, 18, (35, 94, 127)),
+        (32, 50, (143, 388, 493)),
+        (16, 16, (44, 92, 120)),
+    ],
+)
+def test_thirds_of_the_cosine_schedule_commit_few_tokens_early(
+    grid: int, steps: int, expected: tuple[int, int, int]
+) -> None:
+    """Counts made by running upstream's schedulers (design note 1.4)."""
+    assert catalogue.thirds(identity("masked", grid, steps)) == expected
+
+
+def test_thirds_of_other_families() -> None:
+    assert catalogue.thirds(identity("autoregressive", 4, 16)) == (6, 5, 5)
+    assert catalogue.thirds(identity("diffusion", 4, 16)) is None
+
+
+def test_models_are_listed_with_their_cards_and_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nonexistent")
+    rows = {row.name: row for row in catalogue.rows()}
+    assert set(rows) == set(MODELS)
+    assert rows["amused"].codes == "8192 (13 bit)"
+    assert rows["show-o"].quantizer == "lfq"
+    assert rows["janus-pro"].here == "no"
+    assert rows["trio-ar"].here == "shipped"
+    table = catalogue.markdown()
+    assert table.count("\n") == 2 + len(MODELS)
+    assert "| `amused` | masked | 16x16, 32x32 | 8192 (13 bit) | vq | 3.5 GB |" in table
+
+
+def test_inspect_says_what_would_be_loaded(amused_folder: Path) -> None:
+    done = CliRunner().invoke(
+        app,
+        ["inspect", "amused", "--option", f"checkpoint={amused_folder}", "--option", "steps=3"],
+        env={"COLUMNS": "200"},
+    )
+    assert done.exit_code == 0, done.output
+    for part in (
+        "8 x 8, 3 steps",
+        "48 codes",
+        "transformer/diffusion_pytorch_model.safetensors",
+        "sha256",
+        "preset 512",
+    ):
+        assert part in done.output
+
+
+def test_every_published_model_declares_a_whole_card() -> None:
+    assert issubclass(Amused, PublicModel)
+    for name in ("amused", "vq-diffusion", "janus-pro", "llamagen", "show-o"):
+        card = catalogue.model_class(name).card
+        assert all(vars(card).values())

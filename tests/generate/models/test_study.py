@@ -1,0 +1,64 @@
+"""Every published model, on its tiny checkpoint, through `ibgenerate run` and `ibstats`."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+from typer.testing import CliRunner
+
+import ibstats
+from generate.cli import app
+from tests.generate.conftest import prompt_lines
+from tests.generate.models.test_contract import CHECKPOINTS
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("study")
+    models = []
+    for name, make in CHECKPOINTS.items():
+        (folder / name).mkdir()
+        models.append({"model": name, "options": make(folder / name)})
+    for tag, n in {"study": 2, "calibration": 2}.items():
+        (folder / f"{tag}.jsonl").write_text(prompt_lines(tag, n))
+    document = {
+        "name": "public",
+        "samples": 2,
+        "models": models,
+        "prompts": {"source": "study.jsonl"},
+        "calibration": {"source": "calibration.jsonl", "n": 2, "samples": 1},
+        "experiments": {"factorial": {"kind": "factorial", "paraphrases": 2, "keep_ratio": 0.6}},
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(document))
+    done = CliRunner().invoke(app, ["run", str(folder / "study.yaml"), "--out", str(folder / "run"), "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    return folder / "run"
+
+
+def test_every_model_fills_the_factorial_with_allowed_codes(run_directory: Path) -> None:
+    tree = xr.open_datatree(run_directory / "data.zarr", engine="zarr", consolidated=False)
+    for name in CHECKPOINTS:
+        ds = tree[f"{name}/factorial"].to_dataset().load()
+        assert ds.complete.all()
+        assert (ds.text_tokens > 0).all()
+        assert not ds.text_cut.any()
+        keep = ds.codebook_keep.values
+        for condition in range(ds.sizes["condition"]):
+            assert keep[condition][ds.tokens.values[condition]].all()
+        assert keep.sum(1).min() == round(0.6 * ds.sizes["code"])
+        assert np.isfinite(ds.token_surprisal).all()
+
+
+def test_ibstats_analyses_the_run(run_directory: Path) -> None:
+    store = ibstats.open_store(run_directory)
+    assert store.models() == list(CHECKPOINTS)
+    config = ibstats.Config(metrics=("pixel_cosine",), models=("show-o", "janus-pro"), n_shuffles=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two prompts are too few for honest intervals, and it says so
+        tree = ibstats.analyse(store, config)
+    assert tree.subtree
