@@ -10,6 +10,7 @@ out of the time, as they run once an image. LlamaGen and Show-o have no upstream
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import sys
 import tempfile
@@ -158,7 +159,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.device.startswith("cuda"):
         print("no GPU here: these are CPU figures, and say nothing of a GPU.", file=sys.stderr)
-    with arguments.out.open("w", newline="") if arguments.out else sys.stdout as file:
+    with arguments.out.open("w", newline="") if arguments.out else contextlib.nullcontext(sys.stdout) as file:
         writer: csv.DictWriter[str] | None = None
         for row in rows(arguments.models, arguments.batch, arguments):
             if writer is None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from generate import calibration
 from generate.audit import Summary, summary
+from generate.batching import batch_sizes
 from generate.errors import GenerateError, StoreError
 from generate.models import model_class
 from generate.models.base import Model
@@ -45,7 +46,8 @@ def prepare(plan: Plan, root: Path, *, device: str = "cpu", progress: Progress =
         refuse_other_study(plan, store.run)
         return store
     identities = identify(plan)
-    counts = calibrate(plan, root, device=device, progress=progress) if plan.needs_calibration else {}
+    sizes = batch_sizes(plan, lambda label: load(plan, label, device), device)
+    counts = calibrate(plan, root, sizes, device=device, progress=progress) if plan.needs_calibration else {}
     digests = {label: calibration.counts_digest(record) for label, record in counts.items()}
     run = RunRecord(
         run_id=uuid.uuid4().hex,
@@ -64,6 +66,7 @@ def prepare(plan: Plan, root: Path, *, device: str = "cpu", progress: Progress =
                 "calibration": digests,
             }
         ),
+        batch_sizes=sizes,
         software=software(),
         hardware=hardware(device),
     )
@@ -103,10 +106,19 @@ def load(plan: Plan, label: str, device: str) -> Model:
 
 
 def calibrate(
-    plan: Plan, root: Path, *, device: str = "cpu", progress: Progress = silent
+    plan: Plan,
+    root: Path,
+    sizes: dict[str, int] | None = None,
+    *,
+    device: str = "cpu",
+    progress: Progress = silent,
 ) -> dict[str, CalibrationRecord]:
-    """Code usage of every model of a plan, from the run directory where it was counted before."""
+    """Code usage of every model of a plan, from the run directory where it was counted before.
+
+    `sizes` are samples per forward by model; None means as the study says.
+    """
     study = plan.study
+    sizes = sizes or batch_sizes(plan, lambda label: load(plan, label, device), device)
     records = {}
     for label, identity in identify(plan).items():
         prompts, n_samples = plan.calibration_prompts, study.calibration.samples
@@ -123,7 +135,7 @@ def calibrate(
                 prompts,
                 n_samples,
                 seed=study.seed,
-                batch_size=study.batch_size,
+                batch_size=sizes[label],
                 advance=advance,
             )
             calibration.save(root, label, record)
@@ -225,8 +237,9 @@ def generate_block(plan: Plan, store: SampleStore, model: Model, block: Block) -
     execution = group["execution_key"][block.condition, prompts].ravel()
     its_probe = probe(plan.experiments[block.experiment][block.condition], keep)
     batches = []
-    for start in range(0, len(texts), plan.study.batch_size):
-        rows = slice(start, start + plan.study.batch_size)
+    batch_size = store.run.batch_sizes[block.model]
+    for start in range(0, len(texts), batch_size):
+        rows = slice(start, start + batch_size)
         noise = PhiloxNoise(path[rows], execution[rows])
         trace = model.traverse(model.encode([str(text) for text in texts[rows]]), its_probe, noise)
         batches.append(_arrays(model, trace, images=plan.study.images))

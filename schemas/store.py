@@ -15,6 +15,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import Field
+
 from schemas.provenance import Hardware, ModelIdentity, Software
 from schemas.study import Prompt, Strict, Study
 
@@ -211,6 +213,8 @@ class RunRecord(Strict):
     """Digest of the code counts per model."""
     config_sha256: str
     """Digest of study, prompts, models and calibration: two runs with the same one hold the same samples."""
+    batch_sizes: dict[str, int] = Field(default={}, description="Samples per forward of each model.")
+    """The study's, or what was found to fit; logits depend on it by rounding."""
     software: Software
     hardware: Hardware
 

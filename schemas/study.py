@@ -112,7 +112,9 @@ class Study(Strict):
     samples: int = Field(ge=2, description="Images per prompt and condition; pairs need at least two.")
     experiments: dict[Name, Experiment] = Field(default={"factorial": Factorial()}, min_length=1)
     images: bool = Field(default=True, description="Store images; tokens are always stored.")
-    batch_size: int = Field(default=64, ge=1, description="Samples per forward; fixed for the whole run.")
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=64, description="Samples per forward, fixed for the whole run; 'auto' is as many as fit the GPU."
+    )
     block_prompts: int | None = Field(default=None, ge=1, description="Prompts per block; default near 256 images.")
 
     @model_validator(mode="before")

@@ -143,7 +143,10 @@ class PublicModel(Model):
     def guided_logits(self, logits: Tensor, scale: float) -> Tensor:
         """Float32 logits to sample from; `logits` has the rows of the conditional branch, then of the other."""
         logits = logits.float()
-        return guide(*logits.chunk(2), scale) if self.guided else logits
+        if not self.guided:
+            return logits
+        conditional, unconditional = logits.chunk(2)
+        return guide(conditional, unconditional, scale)
 
     def n_samples(self, rows: int) -> int:
         """Samples of so many rows of conditioning."""

@@ -23,7 +23,7 @@ TEXTS = ["a red cat", "dog", "a red dog and a very red cat", "red", "a cat"]
 THIRDS = [(Fraction(0), Fraction(1, 3)), (Fraction(1, 3), Fraction(2, 3)), (Fraction(2, 3), Fraction(1))]
 
 CHECKPOINTS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "amused": lambda folder: {"checkpoint": str(tiny.amused(folder))},
+    "amused": lambda folder: {"checkpoint": str(tiny.amused(folder)), "steps": 6},
     "vq-diffusion": lambda folder: {"checkpoint": str(tiny.vq_diffusion(folder, steps=9))},
     "janus-pro": lambda folder: {"checkpoint": str(tiny.janus(folder)), "dtype": "float32"},
     "llamagen": tiny.llamagen,

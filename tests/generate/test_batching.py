@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from generate.batching import CPU_BATCH, MOST, batch_sizes, largest
+from generate.models.base import Model
+from generate.run import prepare
+from generate.study import Plan, load_study, plan
+
+
+def refuse(label: str) -> Model:
+    raise AssertionError(f"{label} need not be loaded")
+
+
+def automatic(laid_out: Plan) -> Plan:
+    return dataclasses.replace(laid_out, study=laid_out.study.model_copy(update={"batch_size": "auto"}))
+
+
+def test_the_studys_batch_is_taken_and_recorded(study_file: Path, tmp_path: Path) -> None:
+    laid_out = plan(*load_study(str(study_file)))
+    sizes = batch_sizes(laid_out, refuse, "cuda")
+    assert sizes == dict.fromkeys(laid_out.models, laid_out.study.batch_size)
+    assert prepare(laid_out, tmp_path / "run").run.batch_sizes == sizes
+
+
+def test_automatic_batches_on_a_cpu_are_fixed(study_file: Path, tmp_path: Path) -> None:
+    laid_out = automatic(plan(*load_study(str(study_file))))
+    assert set(prepare(laid_out, tmp_path / "run").run.batch_sizes.values()) == {CPU_BATCH}
+
+
+@pytest.mark.parametrize(
+    ("available", "expected"),
+    [(24_000, 128), (12_000, 64), (2_000, 4), (100, 1), (10**9, MOST)],
+)
+def test_as_many_samples_as_fit_in_powers_of_two(available: int, expected: int) -> None:
+    """Weights of 1,000 and 100 a sample: 0.8 x 24,000 leaves room for 182."""
+    assert largest(1_100, 1_500, available) == expected
