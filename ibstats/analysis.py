@@ -184,6 +184,14 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
     summary = _over_quantities(
         xr.Dataset({k: by_factor(v) for k, v in values.items()}), lambda y: mean_interval(y, how)
     )
+    for name, highest in {
+        "codebook_entropy": np.log2(n_codes),
+        "conditional_entropy": np.log2(n_codes),
+        "utilisation": 1.0,
+    }.items():
+        here = {"quantity": name}
+        for bound in ("low", "high"):
+            summary[bound].loc[here] = summary[bound].loc[here].clip(0.0, highest)
     extra = {
         "coverage": covered["coverage"],
         "coverage_per_prompt": covered["coverage_per_prompt"],

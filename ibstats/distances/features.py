@@ -33,7 +33,7 @@ def feature_pairs(
     distance, squared_norm = np.zeros((cells, n, n)), np.zeros((cells, n))
     for cell in range(cells):
         for layer, weight in zip(_features(images[cell], forward, device, batch_size), weights, strict=True):
-            phi = _embed(layer, weight, eps)
+            phi = embed(layer, weight, eps)
             squared_norm[cell] += _double_sum(phi, lambda part: (part**2).sum(dim=1))
             shifted = phi - phi[:1]
             distance[cell] += pairs.distances_from_gram(_double_sum(shifted, lambda part: part @ part.T))
@@ -52,14 +52,11 @@ def _features(images: Images, forward: Forward, device: str, batch_size: int) ->
         return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
 
-def _embed(layer: Tensor, weight: Tensor, eps: float) -> Tensor:
+def embed(layer: Tensor, weight: Tensor, eps: float) -> Tensor:
     """phi of one layer, (n, channel * y * x)."""
-    import torch
-
-    with torch.inference_mode():
-        norm = (layer**2).sum(dim=1, keepdim=True).sqrt() + eps
-        scale = (weight.to(layer).view(1, -1, 1, 1) / (layer.shape[2] * layer.shape[3])).sqrt()
-        return (layer / norm * scale).flatten(1)
+    norm = (layer**2).sum(dim=1, keepdim=True).sqrt() + eps
+    scale = (weight.to(layer).view(1, -1, 1, 1) / (layer.shape[2] * layer.shape[3])).sqrt()
+    return (layer / norm * scale).flatten(1)
 
 
 def _double_sum(phi: Tensor, term: Callable[[Tensor], Tensor]) -> Array:

@@ -53,13 +53,14 @@ class Lpips(AbstractDistance):
     @cached_property
     def _sha256(self) -> str:
         digest = hashlib.sha256()
-        for name, tensor in sorted(self._network.state_dict().items()):
+        for name, tensor in sorted(self.network.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
     @cached_property
-    def _network(self) -> Any:
+    def network(self) -> Any:
+        """The `lpips.LPIPS` on its device, frozen."""
         import torch
 
         network = self._given
@@ -71,11 +72,11 @@ class Lpips(AbstractDistance):
 
     def measure(self, images: Images) -> Pairs:
         """One forward pass per image, one Gram product per cell."""
-        heads = [head.model[-1].weight.flatten() for head in self._network.lins]
+        heads = [head.model[-1].weight.flatten() for head in self.network.lins]
         return feature_pairs(images, self._features, heads, device=self.device, batch_size=self.batch_size)
 
     def _features(self, images: Tensor) -> Sequence[Tensor]:
-        return list(self._network.net.forward(self._network.scaling_layer(2 * images - 1)))
+        return list(self.network.net.forward(self.network.scaling_layer(2 * images - 1)))
 
 
 class LpipsAlex(Lpips):

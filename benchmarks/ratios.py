@@ -1,0 +1,174 @@
+"""How much faster ibstats is than the usual tool for the same number, both timed in one run and compared.
+
+    python benchmarks/ratios.py [NAME ...]
+
+Each line: what, seconds of the peer, seconds of ibstats, their ratio, the ratio asked for, largest difference.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Result(NamedTuple):
+    peer: float
+    ours: float
+    asked: str
+    difference: float
+
+
+def timed(function: Callable[[], Any], repeats: int = 1) -> tuple[float, Any]:
+    """Shortest time of several runs, and the last value."""
+    best = float("inf")
+    value = None
+    for _ in range(repeats):
+        start = time.perf_counter()
+        value = function()
+        best = min(best, time.perf_counter() - start)
+    return best, value
+
+
+def images(n: int, size: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (1, n, size, size, 3), dtype=np.uint8)
+
+
+def lpips(n: int, asked: str) -> Result:
+    """All pairs of n images at 256 px against batched pair calls of the `lpips` package, AlexNet."""
+    import torch
+
+    from ibstats.distances.lpips import LpipsAlex, untrained
+
+    network = untrained("alex").eval().requires_grad_(False)
+    pixels = images(n, 256)
+    first, second = np.triu_indices(n, 1)
+    tensor = torch.from_numpy(pixels[0]).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    def peer() -> np.ndarray:
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(first), 32):
+                rows = slice(start, start + 32)
+                parts.append(network(tensor[first[rows]], tensor[second[rows]]).flatten())
+        return torch.cat(parts).numpy()
+
+    metric = LpipsAlex(network=network)
+    ours, made = timed(lambda: metric.measure(pixels).distance[0][first, second], 2)
+    theirs, expected = timed(peer)
+    return Result(theirs, ours, asked, float(np.abs(made / expected - 1).max()))
+
+
+def ssim() -> Result:
+    """All pairs of 10 images at 256 px against batched torchmetrics pairs (its mean includes a padded border)."""
+    import torch
+    from torchmetrics.functional.image import structural_similarity_index_measure as peer_ssim
+
+    from ibstats.distances.ssim import Ssim
+
+    pixels = images(10, 256)
+    pixels = (pixels * 0.3 + pixels[:, :1] * 0.7).astype(np.uint8)
+    first, second = np.triu_indices(10, 1)
+    tensor = torch.from_numpy(pixels[0]).permute(0, 3, 1, 2).float()
+
+    def peer() -> np.ndarray:
+        with torch.inference_mode():
+            scores = peer_ssim(
+                tensor[first], tensor[second], data_range=255.0, sigma=1.5, kernel_size=11, reduction="none"
+            )
+        return scores.numpy()
+
+    ours, made = timed(lambda: 1 - Ssim().measure(pixels).distance[0][first, second], 2)
+    theirs, expected = timed(peer)
+    return Result(theirs, ours, ">= 5", float(np.abs(made - expected).max()))
+
+
+def contrasts() -> Result:
+    """Seven contrasts with F and p of 300 prompts against statsmodels AnovaRM."""
+    import pandas as pd
+    from statsmodels.stats.anova import AnovaRM
+
+    from ibstats.kernels import factorial
+
+    y = np.random.default_rng(0).normal(size=(300, 2, 2, 2))
+    index = pd.MultiIndex.from_product([range(300), *[range(2)] * 3], names=["unit", "first", "second", "third"])
+    frame = pd.DataFrame({"y": y.ravel()}, index=index).reset_index()
+    within = ["first", "second", "third"]
+    ours, made = timed(lambda: factorial.rm_anova(y, ("first", "second", "third")), 5)
+    theirs, expected = timed(lambda: AnovaRM(frame, "y", "unit", within=within).fit().anova_table)
+    difference = max(abs(row.F / expected.loc[name, "F Value"] - 1) for name, row in made.items())
+    return Result(theirs, ours, ">= 1000", float(difference))
+
+
+def bootstrap() -> Result:
+    """BCa intervals of seven contrasts of 100 prompts, 10000 resamples, against scipy.stats.bootstrap."""
+    from scipy import stats
+
+    from ibstats.kernels import resampling
+
+    x = np.random.default_rng(0).exponential(size=(100, 7))
+
+    def peer() -> np.ndarray:
+        interval = stats.bootstrap(
+            (x,), np.mean, axis=0, n_resamples=10_000, batch=10_000, vectorized=True, rng=np.random.default_rng(1)
+        ).confidence_interval
+        return np.stack([interval.low, interval.high])
+
+    ours, made = timed(lambda: np.stack(resampling.bootstrap_mean(x, "bca", 10_000, 0.95, np.random.default_rng(1))), 3)
+    theirs, expected = timed(peer)
+    return Result(theirs, ours, ">= 3", float(np.abs(made - expected).max()))
+
+
+def entropies() -> Result:
+    """Count 1e7 tokens of a codebook of 16384 and estimate by CWJ, against one numpy.bincount pass."""
+    from ibstats.kernels import entropy
+
+    p = 1 / np.arange(1, 16385)
+    tokens = np.random.default_rng(0).choice(16384, size=10**7, p=p / p.sum())
+    theirs, counts = timed(lambda: np.bincount(tokens, minlength=16384), 3)
+    ours, _ = timed(lambda: entropy.estimate(np.bincount(tokens, minlength=16384)), 3)
+    every, _ = timed(lambda: [entropy.estimate(counts, name, 16384) for name in entropy.ESTIMATORS], 3)
+    print(f"  all eight estimators on the counts: {every:.4f} s")
+    return Result(theirs, ours, ">= 0.5", 0.0)
+
+
+def imports() -> Result:
+    """`import xarray` against `import ibstats`, fresh interpreters."""
+
+    def start(name: str) -> Callable[[], object]:
+        return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True)
+
+    ours, _ = timed(start("ibstats"), 5)
+    theirs, _ = timed(start("xarray"), 5)
+    return Result(theirs, ours, ">= 0.77", 0.0)
+
+
+ALL: dict[str, Callable[[], Result]] = {
+    "lpips-10": lambda: lpips(10, ">= 9"),
+    "lpips-50": lambda: lpips(50, ">= 40"),
+    "ssim": ssim,
+    "contrasts": contrasts,
+    "bootstrap": bootstrap,
+    "entropies": entropies,
+    "imports": imports,
+}
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")
+    for name in sys.argv[1:] or ALL:
+        r = ALL[name]()
+        print(
+            f"{name:10} peer {r.peer:9.4f} s   ibstats {r.ours:9.4f} s   ratio {r.peer / r.ours:9.2f} (asked {r.asked})"
+            f"   largest difference {r.difference:.1e}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

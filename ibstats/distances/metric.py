@@ -1,0 +1,58 @@
+"""Pairwise LPIPS diversity as a torchmetrics `Metric`, for training loops; this module alone imports torch at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from ibstats.distances.features import embed
+from ibstats.distances.lpips import LpipsAlex, LpipsSqueeze, LpipsVgg
+from ibstats.errors import IbstatsError, unknown
+
+NETS = {"alex": LpipsAlex, "vgg": LpipsVgg, "squeeze": LpipsSqueeze}
+
+
+class LpipsDiversity(Metric):
+    """Mean over prompts of the mean LPIPS distance over pairs of a prompt's images.
+
+    `update(images)` takes one prompt's images `(n, 3, y, x)`, or several prompts' `(prompt, n, 3, y, x)`, as floats in
+    [0, 1]. Takes O(n) time a prompt: the mean over pairs is twice the variance of the embedding.
+    """
+
+    is_differentiable = True
+    higher_is_better = True
+    full_state_update = False
+    total: Tensor
+    prompts: Tensor
+
+    def __init__(self, net: str = "alex", *, network: Any = None, weights: str | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        if net not in NETS:
+            raise unknown("LPIPS net", net, NETS)
+        self.network = NETS[net](weights, network=network).network
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("prompts", torch.zeros((), dtype=torch.long), dist_reduce_fx="sum")
+
+    def update(self, images: Tensor) -> None:
+        """Add one prompt or a batch of prompts."""
+        if images.ndim not in (4, 5) or images.shape[-3] != 3 or not images.is_floating_point():
+            raise IbstatsError(
+                f"images are {images.dtype} {tuple(images.shape)}, but must be floats in [0, 1], (n, 3, y, x) or "
+                "(prompt, n, 3, y, x)"
+            )
+        for one in images if images.ndim == 5 else images[None]:
+            if len(one) < 2:
+                raise IbstatsError("one image has no pair; give at least two images of a prompt")
+            layers = self.network.net.forward(self.network.scaling_layer(2 * one - 1))
+            for layer, head in zip(layers, self.network.lins, strict=True):
+                phi = embed(layer, head.model[-1].weight.flatten(), 1e-10)
+                centred = phi - phi.mean(dim=0)
+                self.total = self.total + 2 * (centred**2).sum().double() / (len(one) - 1)
+            self.prompts = self.prompts + 1
+
+    def compute(self) -> Tensor:
+        """Diversity; NaN before any update."""
+        return self.total / self.prompts
