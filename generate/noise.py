@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +41,7 @@ def uniforms(keys: NDArray[np.uint64], step: int, n: int) -> NDArray[np.float64]
     bits = np.random.Philox()
     generator = np.random.Generator(bits)
     counter, key_words = np.array([0, step, 0, 0], dtype=np.uint64), np.zeros(2, dtype=np.uint64)
-    state = {
+    state: Any = {
         "bit_generator": "Philox",
         "state": {"counter": counter, "key": key_words},
         "buffer": np.zeros(4, dtype=np.uint64),

@@ -10,6 +10,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ class Law:
         return {z: p for z, p in _marginal(self.joint, 1).items() if isinstance(z, tuple)}
 
 
-def entropy(law: Mapping[Hashable, float]) -> float:
+def entropy(law: Mapping[Any, float]) -> float:
     """Entropy in bits of a law."""
     p = np.array([value for value in law.values() if value > 0])
     return float(-(p * np.log2(p)).sum())
@@ -98,7 +99,8 @@ def _marginal(joint: Mapping[tuple[Path, Tokens], float], axis: int) -> dict[Has
 def _drawn_law(model: Toy, text: str, state: Tokens, step: int, probe: Probe) -> Array:
     """Probabilities (position, code) that identities are drawn from at a step; one-hot where argmax picks them."""
     p = _model_law(model, text, state, probe)
-    return np.eye(p.shape[1])[p.argmax(axis=1)] if probe.argmax(step, model.identity.steps) else p
+    modes: Array = np.eye(p.shape[1])[p.argmax(axis=1)]
+    return modes if probe.argmax(step, model.identity.steps) else p
 
 
 def _model_law(model: Toy, text: str, state: Tokens, probe: Probe) -> Array:
@@ -112,7 +114,7 @@ def _model_law(model: Toy, text: str, state: Tokens, probe: Probe) -> Array:
 def _raster(model: Toy, text: str, probe: Probe) -> Law:
     n, k = model.settings.positions, model.settings.codes
     reached: dict[Tokens, float] = {(k,) * n: 1.0}
-    path = tuple((position,) for position in range(n))
+    path: Path = tuple((position,) for position in range(n))
     execution = 0.0
     for position in range(n):
         following: dict[Tokens, float] = {}
