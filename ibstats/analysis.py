@@ -184,14 +184,16 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
     summary = _over_quantities(
         xr.Dataset({k: by_factor(v) for k, v in values.items()}), lambda y: mean_interval(y, how)
     )
-    for name, highest in {
-        "codebook_entropy": np.log2(n_codes),
-        "conditional_entropy": np.log2(n_codes),
-        "utilisation": 1.0,
-    }.items():
-        here = {"quantity": name}
+    plain = information.pooled(tokens, n_codes, config.estimator)
+    for name, highest in (
+        ("codebook_entropy", np.log2(n_codes)),
+        ("conditional_entropy", np.log2(n_codes)),
+        ("utilisation", 1.0),
+    ):
         for bound in ("low", "high"):
-            summary[bound].loc[here] = summary[bound].loc[here].clip(0.0, highest)
+            summary[bound].loc[{"quantity": name}] = summary[bound].sel(quantity=name).clip(0.0, highest)
+    for quantity, value in plain.items():
+        summary["estimate"].loc[{"quantity": quantity}] = _cells(value)
     extra = {
         "coverage": covered["coverage"],
         "coverage_per_prompt": covered["coverage_per_prompt"],

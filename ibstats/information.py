@@ -1,8 +1,9 @@
 """What saved tokens say about the codebook: H(Z), H(Z|X), I(X;Z), per position, with coverage (paper, eq. 2).
 
-All entropies are per token, in bits. The unit of resampling is the prompt, never the token. A pooled quantity such
-as H(Z) is given per-prompt values by the jackknife: they average to the estimate, and their spread is its standard
-error, so that intervals, contrasts and tests over prompts apply to it as to any other quantity.
+All entropies are per token, in bits. The unit of resampling is the prompt, never the token. H(Z) is the entropy of a
+cell's pooled codes; as a statement about prompts in general it is biased low, by about (spread between prompts) / n,
+because a few prompts show fewer codes than all would. Jackknife values per prompt remove that bias and carry its
+standard error: intervals, contrasts and tests over prompts are made from them, the estimate shown is the pooled one.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def code_counts(tokens: xr.DataArray, n_codes: int, over: tuple[str, ...] = _GRI
 
 
 def per_prompt(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT) -> xr.Dataset:
-    """Per-prompt values of H(Z), H(Z|X), I(X;Z) and utilisation, whose means over prompts are the estimates.
+    """Per-prompt values of H(Z), H(Z|X), I(X;Z) and utilisation, for intervals and tests over prompts.
 
     `tokens (condition, prompt, sample, row, col) -> each (condition, prompt)`. Every condition has the same token
     budget by the design of the store; see `rarefy` for stores where it has not.
@@ -53,12 +54,14 @@ def per_prompt(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFA
         dims=("condition", "prompt"),
         coords=_without_code(counts),
     )
-    pooled = conditional.copy(data=pooled_values(counts.values, lambda c: entropy.estimate(c, estimator, n_codes)))
+    marginal = conditional.copy(data=pooled_values(counts.values, lambda c: entropy.estimate(c, estimator, n_codes)))
     used = conditional.copy(data=pooled_values(counts.values, lambda c: (c > 0).mean(axis=-1)))
+    seen = (counts.values.sum(axis=1) > 0).mean(axis=-1)
+    used = used - used.mean("prompt") + seen[:, None]  # codes seen are a fact of this sample: nothing to correct
     values = {
-        "codebook_entropy": pooled,
+        "codebook_entropy": marginal,
         "conditional_entropy": conditional,
-        "mutual_information": pooled - conditional,
+        "mutual_information": marginal - conditional,
         "utilisation": used,
     }
     return xr.Dataset(
@@ -79,16 +82,34 @@ def pooled_values(
 ) -> NDArray[np.float64]:
     """Jackknife values of a statistic of pooled counts: `(condition, prompt, code) -> (condition, prompt)`.
 
-    `v_i = s + (n - 1) (mean of s without one prompt - s without prompt i)`, centred so that their mean is `s` itself.
-    Source: Efron & Tibshirani (1993), chapter 11.
+    `v_i = n s - (n - 1) s_without_i`. Their mean is s less its bias from the finite number of prompts, their
+    spread over root n its standard error. Source: Efron & Tibshirani (1993), chapter 11.
     """
     total = counts.sum(axis=1)
     n = counts.shape[1]
-    whole = statistic(total)[:, None]
+    whole = np.asarray(statistic(total), dtype=np.float64)[:, None]
     if n < 2:
-        return np.asarray(whole, dtype=np.float64)
+        return whole
     left_out = np.stack([statistic(total - counts[:, i]) for i in range(n)], axis=1)
-    return np.asarray(whole + (n - 1) * (left_out.mean(axis=1, keepdims=True) - left_out))
+    return np.asarray(n * whole - (n - 1) * left_out)
+
+
+def pooled(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT) -> xr.Dataset:
+    """H(Z), H(Z|X), I(X;Z) and utilisation of each condition, from the pooled codes of the prompts at hand."""
+    counts = code_counts(tokens, n_codes).transpose("condition", "prompt", "code")
+    total = counts.values.sum(axis=1)
+    marginal = entropy.estimate(total, estimator, n_codes)
+    conditional = entropy.estimate(counts.values, estimator, n_codes).mean(axis=1)
+    return xr.Dataset(
+        {
+            "codebook_entropy": ("condition", marginal),
+            "conditional_entropy": ("condition", conditional),
+            "mutual_information": ("condition", marginal - conditional),
+            "utilisation": ("condition", (total > 0).mean(axis=-1)),
+        },
+        coords={name: c for name, c in _without_code(counts).items() if "prompt" not in c.dims},
+        attrs={"estimator": estimator},
+    )
 
 
 def coverage(tokens: xr.DataArray, n_codes: int) -> xr.Dataset:

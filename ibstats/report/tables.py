@@ -127,7 +127,12 @@ def _entropy(rows: list[ResultRow]) -> list[Table]:
         "coverage_per_prompt": "per prompt",
     }
     return [
-        _grid(chosen, f"Codebook entropy per token ({estimator})", entropies, 3),
+        _grid(
+            chosen,
+            f"Codebook entropy per token ({estimator}; intervals allow for the finite number of prompts)",
+            entropies,
+            3,
+        ),
         _grid(chosen, "Codebook use", usage, 3),
     ]
 

@@ -122,20 +122,23 @@ def tokens(values: np.ndarray) -> xr.DataArray:
     )
 
 
-def test_information_values_average_to_the_pooled_estimates() -> None:
+def test_pooled_information_is_its_definition_and_the_values_are_its_jackknife() -> None:
     from ibstats.kernels import entropy
 
     drawn = tokens(np.random.default_rng(0).integers(0, 9, (2, 6, 4, 3, 3)) ** 2 // 8)
-    values = information.per_prompt(drawn, 16)
+    values, pooled = information.per_prompt(drawn, 16), information.pooled(drawn, 16)
     for condition in range(2):
-        pooled = np.bincount(drawn.values[condition].ravel(), minlength=16)
-        single = [np.bincount(p.ravel(), minlength=16) for p in drawn.values[condition]]
-        expected = float(entropy.estimate(pooled))
-        assert float(values["codebook_entropy"][condition].mean()) == pytest.approx(expected)
-        given = np.mean([entropy.estimate(c) for c in single])
+        single = np.array([np.bincount(p.ravel(), minlength=16) for p in drawn.values[condition]])
+        whole = float(entropy.estimate(single.sum(axis=0)))
+        given = float(np.mean([entropy.estimate(c) for c in single]))
+        assert float(pooled["codebook_entropy"][condition]) == pytest.approx(whole)
+        assert float(pooled["conditional_entropy"][condition]) == pytest.approx(given)
+        assert float(pooled["mutual_information"][condition]) == pytest.approx(whole - given)
+        assert float(pooled["utilisation"][condition]) == pytest.approx((single.sum(axis=0) > 0).mean())
+        left_out = [6 * whole - 5 * float(entropy.estimate(np.delete(single, i, axis=0).sum(axis=0))) for i in range(6)]
+        assert_allclose(values["codebook_entropy"][condition], left_out)
         assert float(values["conditional_entropy"][condition].mean()) == pytest.approx(given)
-        assert float(values["mutual_information"][condition].mean()) == pytest.approx(expected - given)
-        assert float(values["utilisation"][condition].mean()) == pytest.approx((pooled > 0).mean())
+        assert float(values["utilisation"][condition].mean()) == pytest.approx(float(pooled["utilisation"][condition]))
 
 
 def test_shuffling_finds_information_only_where_there_is_some() -> None:
