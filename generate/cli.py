@@ -20,7 +20,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 from generate.errors import GenerateError
 
@@ -190,9 +190,9 @@ def models(markdown: Annotated[bool, typer.Option(help="Print the README's table
     if markdown:
         print(catalogue.markdown(), end="")
         return
-    table = Table("model", "family", "grid", "codebook", "quantizer", "weights", "licence", "here", "what it is")
+    table = Table(Column("model", no_wrap=True), "family", "token grid", "codebook", "licence", "weights", "here")
     for row in catalogue.rows():
-        table.add_row(*vars(row).values())
+        table.add_row(row.name, row.family, row.grids, row.codes, row.licence, row.weights, row.here)
     out.print(table)
 
 
