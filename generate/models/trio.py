@@ -198,7 +198,7 @@ class TrioMasked(Trio):
 class DiffusionOptions(TrioOptions):
     """Settings of the absorbing diffusion."""
 
-    steps: int = 16
+    steps: int = 12
 
 
 class TrioDiffusion(Trio):
