@@ -296,6 +296,28 @@ def power(
 
 
 @app.command()
+@analysing
+def decompose(
+    run: Run,
+    crossed: Annotated[
+        bool, typer.Option("--crossed", help="Shares of path and execution from crossed noise.")
+    ] = False,
+    wording: Annotated[bool, typer.Option("--wording", help="Share of the wording in paraphrase cells.")] = False,
+    figures: Annotated[bool, typer.Option("--figures", help="Draw the ledger into RUN/results/figures.")] = False,
+    *,
+    options: Options,
+) -> None:
+    """The entropy ledger: bits of path and execution; on request, shares of the diversity from distances."""
+    from ibstats.report.ledger import decompose_run, draw_run
+
+    store, settings, machine = open_store(run), options.settings(), options.machine()
+    decompose_run(store, settings, machine, out, crossed=crossed, wording=wording)
+    if figures:
+        for file in draw_run(store, settings, machine):
+            _say(str(file))
+
+
+@app.command()
 def diff(
     before: Annotated[Path, typer.Argument(help="Run directory or results JSON.")],
     after: Annotated[Path, typer.Argument(help="Run directory or results JSON.")],

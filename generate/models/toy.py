@@ -80,11 +80,12 @@ class Toy(Model):
         """Logits (sample, position, code) of grids (sample, position) with id `codes` where open."""
         grid = torch.nn.functional.one_hot(tokens, self.settings.codes + 1).double()
         context = torch.einsum("iajb,sjb->sia", self.weight, grid)
-        return self.settings.sharpness * torch.sin(context + self.bias + phase[:, None, None])
+        logits: Tensor = self.settings.sharpness * torch.sin(context + self.bias + phase[:, None, None])
+        return logits
 
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
-        """One grey level a code, 2x2 pixels a position."""
-        grey = (tokens.view(-1, *self.identity.grid) * 255 // max(self.settings.codes - 1, 1)).to(torch.uint8)
+        """One grey level a code, none of them black, 2x2 pixels a position."""
+        grey = ((tokens.view(-1, *self.identity.grid) + 1) * 255 // self.settings.codes).to(torch.uint8)
         image: NDArray[np.uint8] = grey.unsqueeze(-1).numpy().repeat(2, 1).repeat(2, 2).repeat(3, 3)
         return image
 

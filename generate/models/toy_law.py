@@ -108,7 +108,8 @@ def _model_law(model: Toy, text: str, state: Tokens, probe: Probe) -> Array:
     allowed = None if probe.allowed is None else torch.from_numpy(probe.allowed)
     logits = model.logits(model.encode([text]), torch.tensor([state]))
     p: Array = model.law.probabilities(logits, allowed)[0].double().numpy()
-    return p / p.sum(axis=1, keepdims=True)
+    normalised: Array = p / p.sum(axis=1, keepdims=True)
+    return normalised
 
 
 def _raster(model: Toy, text: str, probe: Probe) -> Law:

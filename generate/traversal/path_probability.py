@@ -40,8 +40,9 @@ RARE = -16.0
 """log of w t below which 1 - exp(-w t) is w t."""
 LATE = 600.0
 """w t above which exp(-w t) is nothing at all."""
-RACE_STEP = 0.1
 TINY = 1e-300
+RACE_STEP = 0.1
+"""Step of the integral given candidates, in units of the sinh that spreads its nodes."""
 NODES = 128
 """Nodes of an integral worked on at once; a wide window takes several turns."""
 CHUNK = 1 << 21
@@ -56,21 +57,22 @@ def exact_surprisals(
     Laws (sample, position, code); tokens and the masks `is_open`, `commit` (sample, position), with the same number of
     positions in every sample.
     """
-    exact = probabilities.double()
-    logs = torch.log(exact / exact.sum(dim=-1, keepdim=True))
+    laws = probabilities.double()
+    logs = torch.log(laws / laws.sum(dim=-1, keepdim=True))
     drawn = logs.gather(-1, tokens.unsqueeze(-1))
     left = is_open & ~commit
     sets, pairs, others = _rows(logs, commit), _rows(drawn, commit), _rows(logs, left)
     if others.shape[1] == 0:
-        nats = [laws.logsumexp(dim=-1).sum(dim=-1) for laws in (sets, pairs)]
+        nats = [chosen.logsumexp(dim=-1).sum(dim=-1) for chosen in (sets, pairs)]
     elif temperature < COLD:
         at = torch.arange(commit.shape[1], device=commit.device).expand_as(commit)
         where = _rows(at, commit), _rows(at, left)
-        nats = [noiseless_order.log_probability(laws, others, *where) for laws in (sets, pairs)]
+        nats = [noiseless_order.log_probability(chosen, others, *where) for chosen in (sets, pairs)]
     else:
-        n_codes = logs.shape[2]
-        size = max(1, CHUNK // (logs.shape[1] * (n_codes * NODES if n_codes <= DIRECT else max(n_codes, 16 * NODES))))
-        parts = zip(sets.split(size), pairs.split(size), others.split(size), strict=True)
+        n_positions, n_codes = logs.shape[1:]
+        width = n_codes * NODES if n_codes <= DIRECT else max(n_codes, 16 * NODES)
+        size = max(1, CHUNK // (n_positions * width))
+        parts = zip(torch.split(sets, size), torch.split(pairs, size), torch.split(others, size), strict=True)
         chunks = [_log_integrals(rows, [first, second], temperature) for first, second, rows in parts]
         nats = [torch.cat(chunk) for chunk in zip(*chunks, strict=True)]
     first, second = (-value.clamp(max=0) / math.log(2.0) for value in nats)
@@ -89,7 +91,7 @@ def set_surprisal_given_candidates(
         return log_probability.new_zeros(len(log_probability), dtype=torch.float64)
     log_weight = log_probability.double() / temperature
     total = log_weight.masked_fill(~left, -torch.inf).logsumexp(dim=-1, keepdim=True)
-    return -_log_race(_rows(log_weight, commit) - total) / math.log(2.0)
+    return -_log_race(_rows(log_weight, commit) - total).clamp(max=0) / math.log(2.0)
 
 
 def _rows(values: Tensor, mask: Tensor) -> Tensor:
@@ -141,18 +143,16 @@ def _log_integrals(left: Tensor, committed: Sequence[Tensor], temperature: float
     windows = [_window(version, others) for version in versions]
     start = torch.stack([start for start, _ in windows]).amin(dim=0)
     stop = torch.stack([stop for _, stop in windows]).amax(dim=0)
-    step = min(
-        0.25, 0.7 / math.sqrt(left.shape[1] + committed[0].shape[1])
-    )  # an integrand is 1 / sqrt(2 n) wide or more
+    step = min(0.25, 0.7 / math.sqrt(left.shape[1] + committed[0].shape[1]))  # of 1 / sqrt(2 n), the least width
     n_nodes = math.ceil(float((stop - start).max()) / step) + 1
+    shift = step * torch.arange(n_nodes, dtype=torch.float64, device=left.device)
     parts: list[list[Tensor]] = [[] for _ in versions]
-    for first in range(0, n_nodes, NODES):
-        origin, n = start + first * step, min(NODES, n_nodes - first)
-        log_below, slope = _curves(others, origin, step, n, above=False)
-        density = log_below.sum(dim=1) + torch.log(slope.sum(dim=1)) + math.log(step)
+    for nodes in torch.split(shift, NODES):
+        origin, near = start + nodes[0], nodes - nodes[0]
+        log_missed, slope = _log_misses(others, origin, near)
+        density = log_missed.sum(dim=1) + torch.log(slope.sum(dim=1)) + math.log(step)
         for part, version in zip(parts, versions, strict=True):
-            log_above, _ = _curves(version, origin, step, n, above=True)
-            part.append((log_above.sum(dim=1) + density).logsumexp(dim=-1))
+            part.append((_log_hits(version, origin, near).sum(dim=1) + density).logsumexp(dim=-1))
     return [torch.stack(part).logsumexp(dim=0) for part in parts]
 
 
@@ -184,57 +184,73 @@ def _last(holds: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tenso
     return low
 
 
-def _curves(ranks: Ranks, start: Tensor, step: float, n_nodes: int, *, above: bool) -> tuple[Tensor, Tensor]:
-    """(log(1 - F), unused) if `above`, else (log F, -dF/dx / F), at `start + k step`, (sample, position, node)."""
-    shift = step * torch.arange(n_nodes, dtype=torch.float64, device=start.device)
+def _log_hits(ranks: Ranks, start: Tensor, shift: Tensor) -> Tensor:
+    """log (1 - F) at log t of `start + shift`, (sample, position, node)."""
     exponent = ranks.log_weight + start[:, None, None]
     if ranks.log_mass.shape[-1] <= DIRECT:
-        return _summed(ranks.log_mass, exponent, shift, above=above)
-    return _binned(ranks.log_mass, exponent, shift, above=above)
+        return (ranks.log_mass.unsqueeze(-1) + _log_hit(exponent.unsqueeze(-1) + shift)).logsumexp(dim=2)
+    bins = Bins.of(ranks, exponent, shift)
+    missed = torch.exp(-bins.y)
+    hit = bins.moments @ torch.cat([-torch.expm1(-bins.y), bins.y * missed, -(bins.y**2) * missed])
+    return torch.logaddexp(torch.log(hit.clamp(min=0)), bins.log_rare)
 
 
-def _summed(log_mass: Tensor, exponent: Tensor, shift: Tensor, *, above: bool) -> tuple[Tensor, Tensor]:
-    """Code by code, in log space."""
-    z = (exponent.unsqueeze(-1) + shift).clamp(max=LATE)
-    log_mass = log_mass.unsqueeze(-1)
-    if above:
-        log_hit = torch.where(z < 2 * RARE, z, torch.log(-torch.expm1(-torch.exp(z))))
-        curve = (log_mass + log_hit).logsumexp(dim=2)
-        return curve, curve
-    surviving = log_mass - torch.exp(z)
-    curve = surviving.logsumexp(dim=2)
-    return curve, torch.exp((surviving + z).logsumexp(dim=2) - curve)
+def _log_misses(ranks: Ranks, start: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+    """log F and its slope -dF/dx / F at log t of `start + shift`, (sample, position, node) each."""
+    exponent = ranks.log_weight + start[:, None, None]
+    if ranks.log_mass.shape[-1] <= DIRECT:
+        z = (exponent.unsqueeze(-1) + shift).clamp(max=LATE)
+        missing = ranks.log_mass.unsqueeze(-1) - torch.exp(z)
+        log_missed = missing.logsumexp(dim=2)
+        return log_missed, torch.exp((missing + z).logsumexp(dim=2) - log_missed)
+    bins = Bins.of(ranks, exponent, shift)
+    y, missed = bins.y, torch.exp(-bins.y)
+    value = bins.moments @ torch.cat([missed, -y * missed, y**2 * missed])
+    falling = bins.moments @ torch.cat([y * missed, (y - y**2) * missed, (y**3 - 2 * y**2) * missed])
+    value, falling = value.clamp(min=TINY) + bins.outside, falling.clamp(min=TINY) + torch.exp(bins.log_rare)
+    return torch.log(value), falling / value
 
 
-def _binned(log_mass: Tensor, exponent: Tensor, shift: Tensor, *, above: bool) -> tuple[Tensor, Tensor]:
-    """From three moments of w in each of a few hundred bins, one matrix product for all positions.
+def _log_hit(z: Tensor) -> Tensor:
+    """log (1 - exp(-exp(z)))."""
+    return torch.where(z < 2 * RARE, z, torch.log(-torch.expm1(-torch.exp(z))))
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Laws as moments of w in a few hundred bins, so that one matrix product serves all positions.
 
     With w = w_b (1 + d) in a bin around w_b and y = w_b t, exp(-w t) = exp(-y) (1 - y d + y^2 d^2 / 2) up to
-    (y d)^3 / 6; even orders keep it positive. Weights too small for the last node enter to first order, ones too large
-    for the first node are kept from overflowing.
+    (y d)^3 / 6; even orders keep it positive. `moments` (sample, position, 3 bin) are sums of mass times 1, d, d^2 / 2,
+    `y` is (bin, node). Weights so small that w t is tiny at every node enter by their sum alone, `log_rare` (sample,
+    position, node), and their mass `outside` (sample, position, 1); ones too large for any node are kept from
+    overflowing.
     """
-    bottom, top = RARE - float(shift[-1]), math.log(LATE)
-    n_bins = math.ceil((top - bottom) / BIN)
-    index = ((exponent.clamp(bottom, top) - bottom) / BIN).long().clamp(max=n_bins - 1)
-    deviation = torch.expm1(exponent.clamp(max=top) - bottom - (index + 0.5) * BIN)
-    inside = exponent >= bottom
-    mass = log_mass.exp() * inside
-    flat = (*mass.shape[:2], n_bins)
-    moments = torch.cat(
-        [mass.new_zeros(flat).scatter_add(-1, index, m) for m in (mass, mass * deviation, mass * deviation**2 / 2)], -1
-    )
-    below = (log_mass + exponent).masked_fill(inside, -torch.inf).logsumexp(dim=-1)
-    rare = torch.exp(below.unsqueeze(-1) + shift)
-    y = torch.exp(bottom + (torch.arange(n_bins, device=mass.device) + 0.5).double()[:, None] * BIN + shift)
-    missed = torch.exp(-y)
-    if above:
-        hit = torch.cat([-torch.expm1(-y), y * missed, -(y**2) * missed])
-        curve = torch.log((moments @ hit).clamp(min=0) + rare)
-        return curve, curve
-    outside = (log_mass.exp() * ~inside).sum(dim=-1, keepdim=True)
-    value = (moments @ torch.cat([missed, -y * missed, y**2 * missed])).clamp(min=TINY) + outside
-    slope = (moments @ torch.cat([y * missed, (y - y**2) * missed, (y**3 - 2 * y**2) * missed])).clamp(min=TINY) + rare
-    return torch.log(value), slope / value
+
+    moments: Tensor
+    y: Tensor
+    log_rare: Tensor
+    outside: Tensor
+
+    @classmethod
+    def of(cls, ranks: Ranks, exponent: Tensor, shift: Tensor) -> Bins:
+        """Bins of laws with log w t = `exponent` at the first node, for nodes at log t up by `shift`."""
+        bottom, top = RARE - float(shift[-1]), math.log(LATE)
+        n_bins = math.ceil((top - bottom) / BIN)
+        index = ((exponent.clamp(bottom, top) - bottom) / BIN).long().clamp(max=n_bins - 1)
+        deviation = torch.expm1(exponent.clamp(max=top) - bottom - (index + 0.5) * BIN)
+        inside = exponent >= bottom
+        mass = ranks.mass * inside
+        empty = mass.new_zeros((*mass.shape[:2], n_bins))
+        terms = (mass, mass * deviation, mass * deviation**2 / 2)
+        centre = bottom + (torch.arange(n_bins, dtype=torch.float64, device=mass.device) + 0.5) * BIN
+        rate = (ranks.log_mass + exponent).masked_fill(inside, -torch.inf).logsumexp(dim=-1, keepdim=True)
+        return cls(
+            moments=torch.cat([empty.scatter_add(-1, index, term) for term in terms], dim=-1),
+            y=torch.exp(centre[:, None] + shift),
+            log_rare=rate + shift,
+            outside=(ranks.mass * ~inside).sum(dim=-1, keepdim=True),
+        )
 
 
 def _log_race(log_ratio: Tensor) -> Tensor:
@@ -246,14 +262,13 @@ def _log_race(log_ratio: Tensor) -> Tensor:
     low, high = torch.zeros_like(log_ratio[:, 0]), torch.full_like(log_ratio[:, 0], math.log1p(n))
     for _ in range(30):
         mode = (low + high) / 2
-        scaled = torch.exp(log_ratio + mode[:, None])
-        rising = 1 - mode.exp() + (scaled / torch.expm1(scaled).clamp(min=1e-300)).clamp(max=1).sum(dim=-1) > 0
+        scaled = torch.exp((log_ratio + mode[:, None]).clamp(max=math.log(LATE)))
+        rising = 1 - mode.exp() + (scaled / torch.expm1(scaled).clamp(min=TINY)).clamp(max=1).sum(dim=-1) > 0
         low, high = torch.where(rising, mode, low), torch.where(rising, high, mode)
     width = 1 / math.sqrt(n + 1)
     left, right = math.asinh(1.5 * NEGLIGIBLE / width), math.asinh(4 / width)
     s = torch.arange(-left, right, RACE_STEP, dtype=torch.float64, device=log_ratio.device)
     x = mode[:, None] + width * torch.sinh(s)
-    z = log_ratio.unsqueeze(-1) + x.unsqueeze(1)
-    log_hit = torch.where(z < 2 * RARE, z, torch.log(-torch.expm1(-torch.exp(z))))
-    density = log_hit.sum(dim=1) - x.exp() + x + torch.log(width * torch.cosh(s))
+    log_hits = _log_hit(log_ratio.unsqueeze(-1) + x.unsqueeze(1)).sum(dim=1)
+    density = log_hits - x.exp() + x + torch.log(width * torch.cosh(s))
     return density.logsumexp(dim=-1) + math.log(RACE_STEP)

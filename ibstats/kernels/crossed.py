@@ -1,0 +1,89 @@
+"""Variance components from squared distances: two crossed factors, and groups.
+
+Distances are squared Euclidean ones of an embedding, up to a common factor, so half a mean distance is a variance and
+sums of squares need no embedding: those around a group's mean are the sum of its distances over pairs, by its size.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+class Crossed(NamedTuple):
+    """Unbiased variance components of path, execution and their interaction; an estimate can be negative."""
+
+    path: Array
+    execution: Array
+    interaction: Array
+
+
+class Grouped(NamedTuple):
+    """Mean distances inside a group and between two of them, and the unbiased variance component of the group."""
+
+    within: Array
+    between: Array
+    component: Array
+
+
+def crossed(distance: ArrayLike, n_paths: int, n_executions: int) -> Crossed:
+    """Components of `(..., a b, a b)` distances, sample s made by path s // b and execution s % b; `(...)` each.
+
+    Two-way mean squares without replicates (a sample is a function of its two draws): `interaction` is MS_PE, `path` is
+    (MS_P - MS_PE) / b, `execution` is (MS_E - MS_PE) / a. Twice their sum is the expected distance of two samples that
+    share no draw. Source: Searle, Casella & McCulloch (1992), Variance Components, section 4.3.
+    """
+    a, b = n_paths, n_executions
+    values = np.asarray(distance, dtype=np.float64)
+    table = values.reshape(*values.shape[:-2], a, b, a, b)
+    total = table.sum(axis=(-4, -3, -2, -1)) / (2 * a * b)
+    inside_paths = np.einsum("...ijik->...", table) / (2 * b)
+    inside_executions = np.einsum("...ijkj->...", table) / (2 * a)
+    square_p, square_e = _positive(total - inside_paths, total), _positive(total - inside_executions, total)
+    interaction = _positive(total - square_p - square_e, total) / ((a - 1) * (b - 1))
+    return Crossed(
+        np.asarray((square_p / (a - 1) - interaction) / b),
+        np.asarray((square_e / (b - 1) - interaction) / a),
+        np.asarray(interaction),
+    )
+
+
+def _positive(square: Array, total: Array) -> Array:
+    """A sum of squares without its rounding error: zero where it is nothing beside the total."""
+    return np.where(square < 1e-10 * total, 0.0, square)
+
+
+def grouped(distance: ArrayLike, group: ArrayLike) -> Grouped:
+    """Components of `(..., n, n)` distances of samples in groups `(..., n)`; `(...)` each, NaN without two groups.
+
+    The mean over all pairs is the mean of `within` and `between`, weighted by their numbers of pairs; `component` is
+    half of (between - within).
+    """
+    values, label = np.asarray(distance, dtype=np.float64), np.asarray(group)
+    pair = np.triu(np.ones(values.shape[-2:], dtype=bool), 1)
+    same = (label[..., :, None] == label[..., None, :]) & pair
+    other = (label[..., :, None] != label[..., None, :]) & pair
+
+    def mean(where: NDArray[np.bool_]) -> Array:
+        count = where.sum(axis=(-2, -1))
+        total = np.where(where, values, 0.0).sum(axis=(-2, -1))
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    within, between = mean(same), mean(other)
+    return Grouped(within, between, np.asarray((between - within) / 2))
+
+
+def ratio_values(numerator: ArrayLike, denominator: ArrayLike) -> Array:
+    """Per-unit values `(n, ...)` whose mean is the ratio of means, and whose spread gives its standard error.
+
+    The ratio, plus each unit's influence on it (linearisation). NaN where the denominator averages to zero.
+    """
+    x, y = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+    mean = y.mean(axis=0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(mean == 0, np.nan, x.mean(axis=0) / mean)
+        return np.asarray(ratio + (x - ratio * y) / np.where(mean == 0, np.nan, mean))

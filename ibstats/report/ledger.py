@@ -1,0 +1,214 @@
+"""The entropy ledger on the terminal: one table a model, and a sentence on what it shows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ibstats.analysis import DEFAULT_METRICS, Config, Machine
+from ibstats.decomposition import (
+    LEDGER,
+    crossed_components,
+    ledger,
+    ledger_intervals,
+    paraphrase_budget,
+    sobol_shares,
+)
+from ibstats.distances import distances
+from ibstats.distances import metric as metric_by_name
+from ibstats.diversity import mean_pairwise
+from ibstats.errors import IbstatsError
+from ibstats.report.tables import number
+from ibstats.store import Store
+
+if TYPE_CHECKING:
+    from schemas.study import CrossedNoise
+
+
+def decompose_run(
+    store: Store, settings: Config, machine: Machine, console: Console, *, crossed: bool = False, wording: bool = False
+) -> None:
+    """Print the ledger of each model, or the shares of its diversity that crossed noise or wordings account for."""
+    for model in settings.models or store.models():
+        if crossed:
+            for name, experiment in crossed_experiments(store).items():
+                for metric, measured in _embedded(store, model, name, settings, machine):
+                    variance = crossed_components(measured["distance"], experiment.paths, experiment.executions)
+                    show_shares(sobol_shares(variance, settings.resampling), model, metric, console)
+            continue
+        dataset = store.dataset(model, settings.experiment, allow_partial=settings.allow_partial)
+        if wording:
+            for metric, measured in _embedded(store, model, settings.experiment, settings, machine):
+                budget = paraphrase_budget(measured["distance"], dataset["text_index"], settings.resampling)
+                show_paraphrases(budget, model, metric, console)
+            continue
+        found = ledger_intervals(ledger(dataset, store.identity(model)), settings.resampling)
+        show_ledger(found, model, store.identity(model).family, console)
+        file = write_ledger(found, model, store.path / "results" / f"ledger-{model}-{settings.experiment}.csv")
+        console.print(f"all conditions: {file}", highlight=False, soft_wrap=True)
+
+
+def draw_run(store: Store, settings: Config, machine: Machine) -> list[Path]:
+    """Draw the figures of the ledger into RUN/results/figures; distances are of the first metric asked for."""
+    from ibstats.report.ledger_figures import REFERENCE_CELL, draw_ledger
+
+    settings = replace(settings, metrics=(settings.metrics or DEFAULT_METRICS)[:1])
+    datasets, ledgers, diversity, budgets = {}, {}, {}, {}
+    crossed = {n: e for n, e in store.run.study.experiments.items() if e.kind == "crossed_noise"}
+    for model in settings.models or store.models():
+        data = store.dataset(model, settings.experiment, allow_partial=settings.allow_partial)
+        datasets[model], ledgers[model] = data, ledger(data, store.identity(model))
+        if "image" not in data:
+            continue
+        for _, measured in _embedded(store, model, settings.experiment, settings, machine):
+            distance = measured["distance"].sel(condition=REFERENCE_CELL)
+            diversity[model] = mean_pairwise(distance).assign_attrs(long_name=f"mean {settings.metrics[0]} distance")
+            wording = paraphrase_budget(measured["distance"], data["text_index"], settings.resampling)["estimate"]
+        for name, experiment in crossed.items():
+            for _, measured in _embedded(store, model, name, settings, machine):
+                variance = crossed_components(measured["distance"], experiment.paths, experiment.executions)
+                parts = variance.mean(("condition", "prompt"))
+                budgets[model] = {str(part): float(parts.sel(component=part)) for part in parts["component"].values}
+            paraphrased = wording.sel(part="component", condition="stochastic-paraphrase-full")
+            budgets[model]["paraphrase"] = float(paraphrased)
+    folder = store.path / "results" / "figures"
+    return draw_ledger(datasets, ledgers, diversity, budgets, settings.resampling, folder)
+
+
+def crossed_experiments(store: Store) -> dict[str, CrossedNoise]:
+    """Crossed-noise experiments of a run; an error that says how to get one if there is none."""
+    from schemas.study import CrossedNoise
+
+    found = {name: e for name, e in store.run.study.experiments.items() if isinstance(e, CrossedNoise)}
+    if not found:
+        raise IbstatsError(
+            "this run has no crossed-noise experiment; add one to the study: "
+            "`crossed: {kind: crossed_noise, paths: 4, executions: 4}`"
+        )
+    return found
+
+
+def _embedded(
+    store: Store, model: str, experiment: str, settings: Config, machine: Machine
+) -> Iterator[tuple[str, xr.Dataset]]:
+    """Distances by metric, of those that are distances of an embedding and so have variance components."""
+    for name in settings.metrics or DEFAULT_METRICS[:1]:
+        measured = distances(
+            store,
+            model,
+            metric_by_name(name, **machine.options(name)),
+            experiment,
+            allow_partial=settings.allow_partial,
+            progress=machine.progress,
+        )
+        if bool(np.isnan(measured["squared_norm"]).all()):
+            raise IbstatsError(f"'{name}' is not the distance of an embedding, so it has no variance components")
+        yield name, measured
+
+
+def show_ledger(found: xr.Dataset, model: str, family: str, console: Console) -> None:
+    """Bits per image and per token with intervals; of a factorial, the cells that keep wording and codebook."""
+    n_tokens = int(found.attrs["n_tokens"])
+    shown = [str(c) for c in found["condition"].values if str(c).endswith("-original-full")]
+    table = Table("condition", "quantity", "bits per image", "bits per token", title=escape(f"{model}: entropy ledger"))
+    for condition in shown or found["condition"].values:
+        here = found.sel(condition=condition)
+        for row, name in enumerate(here["quantity"].values):
+            point = here.sel(quantity=name)
+            table.add_row(
+                "" if row else str(condition),
+                LEDGER[str(name)].long_name,
+                _bracket(point, digits=2),
+                number(float(point["estimate"]) / n_tokens, 3),
+            )
+        table.add_section()
+    console.print(table)
+    console.print(_caption(found), highlight=False)
+    if sentence := _reading(found, family):
+        console.print(f"{escape(model)}: {sentence}", highlight=False)
+
+
+def show_shares(shares: xr.Dataset, model: str, metric: str, console: Console) -> None:
+    """Sobol indices of crossed noise."""
+    _show_parts(shares, "share", f"{model}: shares of {metric}", console)
+
+
+def show_paraphrases(budget: xr.Dataset, model: str, metric: str, console: Console) -> None:
+    """Diversity within and between paraphrases."""
+    _show_parts(budget, "part", f"{model}: wording in {metric}", console)
+
+
+def _show_parts(found: xr.Dataset, dim: str, title: str, console: Console) -> None:
+    table = Table("condition", dim, "estimate", title=escape(title))
+    for condition in found["condition"].values:
+        for row, part in enumerate(found[dim].values):
+            point = found.sel({"condition": condition, dim: part})
+            table.add_row("" if row else str(condition), str(part), _bracket(point))
+        table.add_section()
+    console.print(table)
+    console.print(_caption(found), highlight=False)
+
+
+def write_ledger(found: xr.Dataset, model: str, file: Path) -> Path:
+    """Every quantity in every condition as CSV, one number a row with how it was made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    how = {name: found.attrs[name] for name in ("level", "method", "n_prompts", "n_resamples", "seed", "n_tokens")}
+    with file.open("w", newline="", encoding="utf-8") as target:
+        names = ["model", "condition", "quantity", "units", "estimate", "low", "high", "degenerate", *how]
+        writer = csv.DictWriter(target, names)
+        writer.writeheader()
+        for condition in found["condition"].values:
+            for quantity in found["quantity"].values:
+                point = found.sel(condition=condition, quantity=quantity)
+                numbers = {name: float(point[name]) for name in ("estimate", "low", "high")}
+                row = {"model": model, "condition": condition, "quantity": quantity, "units": "bit", **numbers, **how}
+                writer.writerow(row | {"degenerate": bool(point["degenerate"])})
+    return file
+
+
+def _reading(found: xr.Dataset, family: str) -> str:
+    """What the cell without intervention says, in a sentence."""
+    cell = "stochastic-original-full"
+    if cell not in found["condition"].values:
+        return ""
+    bits = {str(name): float(found["estimate"].sel(condition=cell, quantity=name)) for name in found["quantity"].values}
+    if "share_estimate" not in found and "path_given_candidates" in bits:
+        return (
+            f"given its candidates the order of an image takes {bits['path_given_candidates']:.1f} bits, its tokens at "
+            f"most {bits['execution_marginal']:.1f}; `path_surprisal: exact` splits path and execution without overlap."
+        )
+    if "share_estimate" not in found:
+        return ""
+    path, execution = (float(found["share_estimate"].sel(condition=cell, part=p)) for p in found["part"].values)
+    if family == "autoregressive":
+        return "the order is fixed, so the path has no entropy and all of it is execution."
+    return (
+        f"without intervention an image takes {bits['joint']:.1f} bits, {path:.0%} of them in the path and "
+        f"{execution:.0%} in its execution."
+    )
+
+
+def _bracket(point: xr.Dataset, digits: int = 3) -> str:
+    low, high, estimate = (float(point[name]) for name in ("low", "high", "estimate"))
+    if np.isnan(estimate):
+        return "–"
+    if bool(point["degenerate"]):
+        return f"{number(estimate, digits)} degenerate"
+    return f"{number(estimate, digits)} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def _caption(found: xr.Dataset) -> str:
+    attrs: dict[Any, Any] = found.attrs
+    return (
+        f"{attrs['level']:.0%} {attrs['method']} intervals over {attrs['n_prompts']} prompts, "
+        f"{attrs['n_resamples']} resamples, seed {attrs['seed']}"
+    )

@@ -1,0 +1,184 @@
+"""Toys sampled by `generate`, decomposed by `ibstats`, against their enumerated law."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+from typer.testing import CliRunner
+
+from generate.models import model_class
+from generate.models.toy import Toy
+from generate.models.toy_law import Law, enumerate_law
+from generate.run import prepare, run
+from generate.study import load_study, plan
+from ibstats import decomposition
+from ibstats.cli import app
+from ibstats.errors import IbstatsError
+from ibstats.report import ledger as report
+from ibstats.store import Store, open_store
+from ibstats.uncertainty import Resampling
+
+N_PROMPTS, N_SAMPLES = 6, 50
+OPTIONS = {"toy-ar": {}, "toy-masked": {"path_temperature": 0.5}, "toy-diffusion": {"positions": 3}}
+HOW = Resampling(n_resamples=200)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Six prompts, 60 samples: the cells with the full codebook and original wording are what is looked at."""
+    folder = tmp_path_factory.mktemp("ledger")
+    for name in ("study", "calibration"):
+        prompts = [
+            {
+                "id": f"{name}{i}",
+                "text": f"{name} {i}",
+                "paraphrases": {size: [f"{size} {name} {i} {j}" for j in "ab"] for size in ("short", "medium", "long")},
+            }
+            for i in range(N_PROMPTS)
+        ]
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, prompts)))
+    document = {
+        "name": "ledger",
+        "samples": N_SAMPLES,
+        "models": [{"model": name, "options": options} for name, options in OPTIONS.items()],
+        "prompts": {"source": "study.jsonl"},
+        "calibration": {"source": "calibration.jsonl", "n": N_PROMPTS},
+        "experiments": {
+            "factorial": {"keep_ratio": 0.67},
+            "crossed": {"kind": "crossed_noise", "paths": 5, "executions": 4},
+        },
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(document))
+    laid_out = plan(*load_study(str(folder / "study.yaml")))
+    run(laid_out, prepare(laid_out, folder / "run"))
+    return open_store(folder / "run")
+
+
+@functools.cache
+def laws(name: str) -> list[Law]:
+    adapter = model_class(name)
+    options = adapter.options(OPTIONS[name])
+    model = adapter.load(adapter.identify(name, options), options, "cpu")
+    assert isinstance(model, Toy)
+    return [enumerate_law(model, f"study {i}") for i in range(N_PROMPTS)]
+
+
+def free_cell(store: Store, name: str) -> xr.DataArray:
+    bits = decomposition.ledger(store.dataset(name), store.identity(name))
+    return bits.sel(condition="stochastic-original-full")
+
+
+def close(measured: xr.DataArray, expected: list[float]) -> bool:
+    """Mean over 360 samples, spread at most that of a few bits."""
+    return abs(float(measured.mean()) - np.mean(expected)) < 4 * 2.0 / np.sqrt(N_PROMPTS * N_SAMPLES)
+
+
+def test_masked_ledger_measures_the_enumerated_entropies(store: Store) -> None:
+    found, exact = free_cell(store, "toy-masked"), laws("toy-masked")
+    for quantity in ("path_causal", "execution_causal", "execution_marginal"):
+        assert close(found.sel(quantity=quantity), [getattr(law, quantity) for law in exact])
+    assert close(found.sel(quantity="joint"), [law.both for law in exact])
+
+
+def test_bounds_on_the_path_and_the_residual_hold(store: Store) -> None:
+    found, exact = free_cell(store, "toy-masked").mean("prompt"), laws("toy-masked")
+    path, residual = np.mean([law.path for law in exact]), np.mean([law.path_given_tokens for law in exact])
+    assert float(found.sel(quantity="path_upper_fitted")) > path - 0.2
+    assert float(found.sel(quantity="path_upper_schedule")) >= path
+    assert float(found.sel(quantity="residual_upper")) >= residual
+    assert float(found.sel(quantity="directed_upper")) >= 0
+
+
+def test_autoregressive_path_is_zero_and_both_estimates_of_the_tokens_agree(store: Store) -> None:
+    found, exact = free_cell(store, "toy-ar"), [law.tokens for law in laws("toy-ar")]
+    assert (found.sel(quantity="path_causal") == 0).all()
+    for quantity in ("tokens", "tokens_rao_blackwell", "joint"):
+        assert close(found.sel(quantity=quantity), exact)
+    spread = found.std("prompt")
+    assert spread.sel(quantity="tokens_rao_blackwell") <= spread.sel(quantity="tokens") + 0.5
+
+
+def test_diffusion_ledger_has_both_definitions_of_the_path(store: Store) -> None:
+    found, exact = free_cell(store, "toy-diffusion"), laws("toy-diffusion")
+    assert close(found.sel(quantity="path_causal"), [law.path for law in exact])
+    assert close(found.sel(quantity="joint"), [law.both for law in exact])
+    assert close(found.sel(quantity="trajectory_execution"), [law.final_step for law in exact])
+    assert (found.sel(quantity="residual_upper") == found.sel(quantity="path_causal")).all()
+
+
+def test_argmax_leaves_no_execution(store: Store) -> None:
+    for name in OPTIONS:
+        bits = decomposition.ledger(store.dataset(name), store.identity(name)).sel(condition="argmax-original-full")
+        assert np.abs(bits.sel(quantity="execution_causal")).max() < 1e-3
+
+
+def test_shares_of_the_joint_entropy_add_to_one(store: Store) -> None:
+    bits = decomposition.ledger(store.dataset("toy-masked"), store.identity("toy-masked"))
+    found = decomposition.ledger_intervals(bits, HOW)
+    assert np.allclose(found["share_estimate"].sum("part"), 1.0)
+    assert (found["share_low"] <= found["share_high"]).all()
+
+
+def test_only_execution_draws_matter_where_the_path_is_fixed(store: Store) -> None:
+    tokens = store.dataset("toy-ar", "crossed")["tokens"]
+    flat = tokens.values.reshape(*tokens.shape[:3], -1)
+    distance = xr.DataArray(
+        (flat[..., :, None, :] != flat[..., None, :, :]).sum(axis=-1).astype(float),
+        dims=("condition", "prompt", "sample", "sample_other"),
+        coords={name: tokens[name].values for name in ("condition", "prompt")},
+    )
+    variance = decomposition.crossed_components(distance, 5, 4)
+    assert (variance.sel(component=["path", "interaction"]) == 0).all()
+    shares = decomposition.sobol_shares(variance, HOW)["estimate"].isel(condition=0)
+    assert float(shares.sel(share="execution")) == 1.0
+    assert float(shares.sel(share="path_total")) == 0.0
+
+
+def output(*arguments: str) -> str:
+    """What a command prints, on one line."""
+    result = CliRunner().invoke(app, ["decompose", *arguments, "--resamples", "100"])
+    assert result.exit_code == 0, result.output
+    return " ".join(result.output.split())
+
+
+def test_the_command_prints_each_models_ledger_with_a_sentence(store: Store) -> None:
+    printed = output(str(store.path))
+    for model in OPTIONS:
+        assert f"{model}: entropy ledger" in printed
+    assert "toy-ar: the order is fixed, so the path has no entropy and all of it is execution." in printed
+    assert "toy-masked: without intervention an image takes" in printed
+    file = store.path / "results" / "ledger-toy-masked-factorial.csv"
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert {row["condition"] for row in rows} == set(store.run.experiments["factorial"].conditions)
+    assert all(row["units"] == "bit" and float(row["low"]) <= float(row["estimate"]) + 1e-9 for row in rows)
+    assert "95% studentized intervals over 6 prompts, 100 resamples, seed 0" in printed
+
+
+def test_the_command_prints_shares_of_crossed_noise_and_of_wording(store: Store) -> None:
+    assert "toy-masked: shares of pixel_cosine" in output(str(store.path), "--crossed", "--model", "toy-masked")
+    assert "toy-ar: wording in pixel_cosine" in output(str(store.path), "--wording", "--model", "toy-ar")
+
+
+def test_metrics_without_an_embedding_have_no_components(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "distances", lambda *args, **options: xr.Dataset({"squared_norm": ("x", [np.nan])}))
+    with pytest.raises(IbstatsError, match="'ssim' is not the distance of an embedding"):
+        app(["decompose", str(store.path), "--wording", "--metric", "ssim"], standalone_mode=False)
+
+
+def test_a_budget_of_the_wording_needs_two_wordings(store: Store) -> None:
+    text = store.dataset("toy-ar", "crossed")["text_index"]
+    with pytest.raises(IbstatsError, match="two or more paraphrases"):
+        decomposition.paraphrase_budget(xr.DataArray(), text, HOW)
+
+
+def test_figures_are_drawn_for_what_the_run_holds(store: Store) -> None:
+    printed = output(str(store.path), "--figures", "--model", "toy-masked")
+    for name in ("budget", "steps", "order", "surprisal"):
+        assert f"ledger-{name}.png" in printed.replace(" ", "")
+        assert (store.path / "results" / "figures" / f"ledger-{name}.png").stat().st_size > 1000
