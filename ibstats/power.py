@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from ibstats.errors import IbstatsError, unknown
 from ibstats.kernels import factorial, pairs
@@ -73,7 +73,7 @@ def power_of_t(effect: float, variance: float, n_prompts: int, alpha: float = 0.
         return 1.0 if effect else alpha
     df = n_prompts - 1
     shift = abs(effect) / np.sqrt(variance / n_prompts)
-    critical = float(stdtrit(df, 1 - alpha / 2))
+    critical = float(scipy.special.stdtrit(df, 1 - alpha / 2))
     if shift > critical + 20:
         return 1.0
     return 1 - noncentral_t_cdf(critical, df, shift) + noncentral_t_cdf(-critical, df, shift)
@@ -88,7 +88,7 @@ def power_of_equivalence(
     df = n_prompts - 1
     mean = rng.normal(0, np.sqrt(variance / n_prompts), DRAWS)
     error = np.sqrt(variance * rng.chisquare(df, DRAWS) / df / n_prompts)
-    return float((margin - np.abs(mean) > float(stdtrit(df, 1 - alpha)) * error).mean())
+    return float((margin - np.abs(mean) > float(scipy.special.stdtrit(df, 1 - alpha)) * error).mean())
 
 
 def table(

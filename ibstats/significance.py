@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import nctdtr, ndtr, stdtr, stdtrit
 
 from ibstats.errors import IbstatsError, unknown
 from ibstats.kernels.resampling import MAX_EXACT_UNITS, is_constant, sign_flip
@@ -60,7 +60,7 @@ def t_test(values: ArrayLike) -> TTest:
         return TTest(np.full(x.shape[1], np.nan), n - 1, np.full(x.shape[1], np.nan))
     with np.errstate(divide="ignore", invalid="ignore"):
         t = np.where(is_constant(x), np.nan, x.mean(axis=0) / (x.std(axis=0, ddof=1) / np.sqrt(n)))
-    return TTest(t, n - 1, 2 * stdtr(n - 1, -np.abs(t)))
+    return TTest(t, n - 1, 2 * scipy.special.stdtr(n - 1, -np.abs(t)))
 
 
 def wilcoxon(values: ArrayLike) -> Array:
@@ -120,7 +120,8 @@ def equivalence(values: ArrayLike, low: float, high: float, alpha: float = 0.05)
     if n < 2 or bool(is_constant(x)):
         return Equivalence(np.nan, "degenerate")
     error = x.std(ddof=1) / np.sqrt(n)
-    p = float(max(stdtr(n - 1, (low - x.mean()) / error), stdtr(n - 1, (x.mean() - high) / error)))
+    t = max((low - x.mean()) / error, (x.mean() - high) / error)
+    p = float(scipy.special.stdtr(n - 1, t))
     return Equivalence(p, "equivalent" if p < alpha else "inconclusive")
 
 
@@ -151,10 +152,10 @@ def noncentral_t_cdf(t: float, df: int, shift: float) -> float:
 
     Approximation: Abramowitz & Stegun (1972), 26.7.10.
     """
-    exact = float(nctdtr(df, shift, t))
+    exact = float(scipy.special.nctdtr(df, shift, t))
     if np.isfinite(exact):
         return exact
-    return float(ndtr((t * (1 - 1 / (4 * df)) - shift) / np.sqrt(1 + t**2 / (2 * df))))
+    return float(scipy.special.ndtr((t * (1 - 1 / (4 * df)) - shift) / np.sqrt(1 + t**2 / (2 * df))))
 
 
 def noncentrality_interval(t: float, df: int, level: float = 0.95) -> tuple[float, float]:
@@ -164,7 +165,7 @@ def noncentrality_interval(t: float, df: int, level: float = 0.95) -> tuple[floa
     if not np.isfinite(t):
         return np.nan, np.nan
     tail = (1 - level) / 2
-    reach = 10.0 + float(stdtrit(df, 1 - tail / 10)) * (1 + abs(t) / np.sqrt(df))
+    reach = 10.0 + float(scipy.special.stdtrit(df, 1 - tail / 10)) * (1 + abs(t) / np.sqrt(df))
 
     def bound(target: float) -> float:
         return float(

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Forward = Callable[["Tensor"], Sequence["Tensor"]]
 """Images (n, 3, y, x) in [0, 1] to activations (n, channel, y, x) of each layer."""
 
-CHUNK = 1 << 20
-"""Feature columns brought to double precision at once."""
+CHUNK = 1 << 16
+"""Feature columns per partial product."""
 
 
 def feature_pairs(
@@ -33,10 +33,9 @@ def feature_pairs(
     distance, squared_norm = np.zeros((cells, n, n)), np.zeros((cells, n))
     for cell in range(cells):
         for layer, weight in zip(_features(images[cell], forward, device, batch_size), weights, strict=True):
-            phi = embed(layer, weight, eps)
-            squared_norm[cell] += _double_sum(phi, lambda part: (part**2).sum(dim=1))
-            shifted = phi - phi[:1]
-            distance[cell] += pairs.distances_from_gram(_double_sum(shifted, lambda part: part @ part.T))
+            gram = _gram(embed(layer, weight, eps))
+            distance[cell] += pairs.distances_from_gram(gram[:n, :n])
+            squared_norm[cell] += np.diagonal(gram)[:n] + 2 * gram[:n, n] + gram[n, n]
     return Pairs(distance, squared_norm)
 
 
@@ -48,22 +47,32 @@ def _features(images: Images, forward: Forward, device: str, batch_size: int) ->
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
-            parts.append(list(forward(pixels.permute(0, 3, 1, 2).float() / 255)))
-        return [torch.cat(layer) for layer in zip(*parts, strict=True)]
+            parts.append(list(forward(pixels.permute(0, 3, 1, 2).contiguous().float() / 255)))
+        return parts[0] if len(parts) == 1 else [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
 
 def embed(layer: Tensor, weight: Tensor, eps: float) -> Tensor:
     """phi of one layer, (n, channel * y * x)."""
-    norm = (layer**2).sum(dim=1, keepdim=True).sqrt() + eps
+    unit = layer / (layer.square().sum(dim=1, keepdim=True).sqrt() + eps)
     scale = (weight.to(layer).view(1, -1, 1, 1) / (layer.shape[2] * layer.shape[3])).sqrt()
-    return (layer / norm * scale).flatten(1)
+    phi: Tensor = unit.mul_(scale).flatten(1)
+    return phi
 
 
-def _double_sum(phi: Tensor, term: Callable[[Tensor], Tensor]) -> Array:
-    """Sum of a term over chunks of columns, in double precision where the device has it."""
+def _gram(phi: Tensor) -> Array:
+    """Inner products, (n + 1, n + 1), of the rows relative to the first one, and of the first one itself.
+
+    Relative rows keep small distances exact in single precision; partial products are added in double precision.
+    """
     import torch
 
-    wide = torch.float32 if phi.device.type == "mps" else torch.float64
+    n = len(phi)
+    gram = np.zeros((n + 1, n + 1))
     with torch.inference_mode():
-        parts = [term(part.to(wide)) for part in torch.split(phi, CHUNK, dim=1)]
-        return np.asarray(torch.stack(parts).sum(dim=0).cpu().numpy(), dtype=np.float64)
+        first = phi[0].clone()
+        for rows, base in zip(phi.sub_(first).split(CHUNK, dim=1), first.split(CHUNK), strict=True):  # type: ignore[no-untyped-call]
+            gram[:n, :n] += (rows @ rows.T).cpu().numpy()
+            gram[:n, n] += (rows @ base).cpu().numpy()
+            gram[n, n] += float(base @ base)
+    gram[n, :n] = gram[:n, n]
+    return gram

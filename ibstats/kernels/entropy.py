@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaln, digamma, gammaln, polygamma
 
 from ibstats.errors import IbstatsError, unknown
 
@@ -74,7 +74,7 @@ def grassberger(m: Multiplicities) -> float:
     """Grassberger's second estimator, with G_n. Source: Grassberger (2003), arXiv:physics/0307138."""
     v = m.value
     sign = np.where(v % 2 == 0, 1.0, -1.0)
-    G = digamma(v) + sign * 0.5 * (digamma((v + 1) / 2) - digamma(v / 2))
+    G = scipy.special.digamma(v) + sign * 0.5 * (scipy.special.digamma((v + 1) / 2) - scipy.special.digamma(v / 2))
     return float(np.log(m.total) - (m.number * v * G).sum() / m.total)
 
 
@@ -98,7 +98,7 @@ def chao_shen(m: Multiplicities) -> float:
 def chao_wang_jost(m: Multiplicities) -> float:
     """Low-bias estimator from the accumulation curve. Source: Chao, Wang & Jost (2013), doi:10.1111/2041-210X.12108."""
     n, f1, f2 = m.total, m.seen_exactly(1), m.seen_exactly(2)
-    curve = (m.number * m.value / n * (digamma(n) - digamma(m.value))).sum()
+    curve = (m.number * m.value / n * (scipy.special.digamma(n) - scipy.special.digamma(m.value))).sum()
     if f1 == 0:
         return float(curve)
     A = 2 * f2 / ((n - 1) * f1 + 2 * f2) if f2 > 0 else 2 / ((n - 1) * (f1 - 1) + 2)
@@ -117,7 +117,7 @@ def unseen_tail(n: float, A: float) -> float:
     if (n - 1) * A > 1:
         return (1 - A) / n * _beta_fraction(n, 1 - A)
     smooth = (_WEIGHT * -np.expm1((n - 1) * np.log1p(-A * _NODE)) / _NODE).sum()
-    tail = -np.log(A) - digamma(n) - np.euler_gamma + smooth
+    tail = -np.log(A) - scipy.special.digamma(n) - np.euler_gamma + smooth
     return float(np.exp(-(n - 1) * np.log1p(-A)) * tail)
 
 
@@ -173,17 +173,20 @@ def nsb(m: Multiplicities) -> float:
     beta = np.exp(grid)[:, None]
     pseudo = m.value + beta
     # codes never seen carry beta each
-    inner = (m.number * pseudo * digamma(pseudo + 1)).sum(axis=1) + (K - m.seen) * beta[:, 0] * digamma(beta[:, 0] + 1)
+    seen = (m.number * pseudo * scipy.special.digamma(pseudo + 1)).sum(axis=1)
+    unseen = (K - m.seen) * beta[:, 0] * scipy.special.digamma(beta[:, 0] + 1)
     mass = m.total + K * beta[:, 0]
-    mean = digamma(mass + 1) - inner / mass
+    mean = scipy.special.digamma(mass + 1) - (seen + unseen) / mass
     return float((weight * mean).sum() / weight.sum())
 
 
 def _nsb_log_posterior(m: Multiplicities, K: int, log_beta: Array) -> Array:
     """Log of evidence x prior density in log concentration, up to a constant; stable for concentrations 1e-17..1e17."""
     beta = np.exp(log_beta)
-    evidence = (m.number * (gammaln(m.value) - betaln(beta[:, None], m.value))).sum(axis=1) + betaln(K * beta, m.total)
-    slope = K * polygamma(1, K * beta + 1) - polygamma(1, beta + 1)
+    betaln = scipy.special.betaln
+    seen = (m.number * (scipy.special.gammaln(m.value) - betaln(beta[:, None], m.value))).sum(axis=1)
+    evidence = seen + betaln(K * beta, m.total)
+    slope = K * scipy.special.polygamma(1, K * beta + 1) - scipy.special.polygamma(1, beta + 1)
     with np.errstate(divide="ignore"):
         return np.asarray(evidence + np.log(np.maximum(slope, 0.0)) + log_beta)
 

@@ -10,8 +10,8 @@ from itertools import combinations
 from typing import Literal, NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import fdtrc
 
 from ibstats.errors import IbstatsError, unknown
 from ibstats.kernels.resampling import is_constant
@@ -102,7 +102,7 @@ def rm_anova(y: ArrayLike, factors: tuple[str, ...] | None = None) -> dict[str, 
     for name, column in zip(names(k, factors), values.T, strict=True):
         undefined = n < 2 or bool(is_constant(column[:, None])[0])
         F = np.nan if undefined else float(n * column.mean() ** 2 / column.var(ddof=1))
-        table[name] = Anova(F, 1, n - 1, float(fdtrc(1, max(n - 1, 1), F)), F / (F + n - 1))
+        table[name] = Anova(F, 1, n - 1, float(scipy.special.fdtrc(1, max(n - 1, 1), F)), F / (F + n - 1))
     return table
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import ndtr, ndtri
 
 from ibstats.errors import IbstatsError, unknown
 
@@ -90,10 +90,10 @@ def _bounds(centred: Array, weights: Array, method: str, level: float) -> tuple[
         if method == "studentized":
             return _studentized(centred, weights, means, tails)
         below = 0.5 * ((means < 0).mean(axis=0) + (means <= 0).mean(axis=0))
-        bias = ndtri(below)
+        bias = scipy.special.ndtri(below)
         acceleration = (centred**3).sum(axis=0) / (6 * (centred**2).sum(axis=0) ** 1.5)
-        shifted = bias + ndtri(tails)[:, None]
-        share = ndtr(bias + shifted / (1 - acceleration * shifted))
+        shifted = bias + scipy.special.ndtri(tails)[:, None]
+        share = scipy.special.ndtr(bias + shifted / (1 - acceleration * shifted))
     bounds = np.full(share.shape, np.nan)
     for column in np.flatnonzero(np.isfinite(share).all(axis=0)):
         bounds[:, column] = np.quantile(means[:, column], share[:, column])

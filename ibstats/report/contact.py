@@ -41,7 +41,8 @@ def contact_sheets(
         wording = {prompt.id: prompt.text for prompt in store.run.prompts}
         texts = [wording[str(prompt)] for prompt in pixels["prompt"].values]
         with matplotlib.rc_context(STYLE):
-            figure = Figure(figsize=(6.8, 0.52 * pixels.sizes["condition"] + 0.5), layout="constrained")
+            square = 5.2 / (len(shown) * pixels.sizes["sample"])
+            figure = Figure(figsize=(6.8, square * pixels.sizes["condition"] + 0.6), layout="constrained")
             axes = figure.subplots(1, len(shown), squeeze=False)[0]
             for i, panel in enumerate(axes):
                 panel.imshow(_montage(pixels.isel(prompt=i).values), interpolation="nearest")

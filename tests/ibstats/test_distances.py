@@ -81,13 +81,13 @@ def test_ssim_equals_scikit_image_on_the_valid_region(size: tuple[int, int]) -> 
             data_range=255,
             channel_axis=-1,
         )
-        assert ours[i, j] == pytest.approx(theirs, abs=1e-10)
+        assert ours[i, j] == pytest.approx(theirs, abs=2e-6)
 
 
 def test_ssim_depends_on_its_data_range_and_not_on_other_images() -> None:
     images = noise(1, 4, 20, 20)
     few = Ssim().measure(images[:, :2]).distance[0, 0, 1]
-    assert Ssim().measure(images).distance[0, 0, 1] == few
+    assert Ssim().measure(images).distance[0, 0, 1] == pytest.approx(few, abs=1e-6)
     assert Ssim(data_range=1.0).measure(images).distance[0, 0, 1] != few
 
 
