@@ -76,3 +76,8 @@ def test_every_published_model_declares_a_whole_card() -> None:
     for name in ("amused", "vq-diffusion", "janus-pro", "llamagen", "show-o"):
         card = catalogue.model_class(name).card
         assert all(vars(card).values())
+
+
+def test_the_readmes_table_is_the_adapters_own() -> None:
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    assert catalogue.markdown() in readme, "paste the output of `ibgenerate models --markdown`"
