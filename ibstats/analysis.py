@@ -24,6 +24,9 @@ DEFAULT_METRICS = ("pixel_cosine", "ssim", "reference", "lpips_alex")
 
 PARTS = ("diversity", "information")
 
+EFFECTIVE_ORDERS = {"vendi": 1, "rke": 2}
+"""Effective numbers of distinct images, from the cosine kernel of a metric's embedding, and their orders."""
+
 
 @dataclass(frozen=True)
 class Config:
@@ -93,9 +96,9 @@ class Machine:
 def analyse(store: Store, config: Config | None = None, machine: Machine | None = None) -> xr.DataTree:
     """Every statistic of the factorial experiment, one group per model, with intervals and provenance.
 
-    Groups of a model: `per_prompt` (diversity of each prompt and cell), `diversity`, `effects`, `probes`, `waterfall`,
-    `waterfall_stochastic` (two factors at stochastic sampling), `strategy` (metrics with a declared margin),
-    `information`, `information_effects`, `positions`.
+    Groups of a model: `per_prompt` (diversity of each prompt and cell), `diversity`, `effective_number` (Vendi score
+    and RKE, metrics with an embedding), `effects`, `probes`, `waterfall`, `waterfall_stochastic` (two factors at
+    stochastic sampling), `strategy` (metrics with a declared margin), `information`, `information_effects`, `positions`.
     Attributes of the root: run, snapshot digest, settings, notes.
     """
     config, machine = config or Config(), machine or Machine()
@@ -131,7 +134,8 @@ def provenance(store: Store, config: Config) -> dict[str, Any]:
 
 def _diversity(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
     """Diversity of every metric, and all that follows from it."""
-    per_prompt = {}
+    per_prompt: dict[str, xr.DataArray] = {}
+    effective: dict[str, xr.DataArray] = {}
     n_images = 0
     for name in config.metrics or DEFAULT_METRICS:
         try:
@@ -147,6 +151,9 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
         )
         n_images = measured.sizes["sample"]
         per_prompt[chosen.name] = by_factor(diversity.mean_pairwise(measured["distance"]))
+        if bool(measured["squared_norm"].notnull().all()):
+            for kind, order in EFFECTIVE_ORDERS.items():
+                effective[f"{kind}_{chosen.name}"] = by_factor(diversity.effective_number(measured, order))
     values = xr.Dataset(per_prompt)
     stacked = {
         "diversity": _over_quantities(values, lambda y: mean_interval(y, config.resampling)),
@@ -158,6 +165,9 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
         ),
     }
     groups = {"per_prompt": values, **stacked}
+    if effective:
+        numbers = xr.Dataset(effective)
+        groups["effective_number"] = _over_quantities(numbers, lambda y: mean_interval(y, config.resampling))
     claimed = values[[name for name in per_prompt if name in config.margins]]
     if claimed.data_vars:
         varies = strategy.path_varies(store.dataset(model, config.experiment, allow_partial=config.allow_partial))
@@ -229,5 +239,5 @@ def _over_quantities(values: xr.Dataset, statistic: Any) -> xr.Dataset:
     results = [statistic(value) for value in values.data_vars.values()]
     names = [str(name) for name in values.data_vars]
     stacked: xr.Dataset = xr.concat(results, dim="quantity", combine_attrs="override").assign_coords(quantity=names)
-    meaning = DISTANCES | INFORMATION
-    return stacked.assign_coords(units=("quantity", np.array([meaning[name].units for name in names], dtype=object)))
+    units = {name: meaning.units for name, meaning in (DISTANCES | INFORMATION).items()}
+    return stacked.assign_coords(units=("quantity", np.array([units.get(name, "1") for name in names], dtype=object)))

@@ -12,7 +12,15 @@ SCHEMA: Literal["ibstats-results"] = "ibstats-results"
 VERSION = "1.0"
 
 Section = Literal[
-    "diversity", "effect", "probe", "waterfall", "information", "information_effect", "equivalence", "strategy"
+    "diversity",
+    "effective_number",
+    "effect",
+    "probe",
+    "waterfall",
+    "information",
+    "information_effect",
+    "equivalence",
+    "strategy",
 ]
 Number = float | None
 """None where the number is undefined."""

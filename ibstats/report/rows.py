@@ -67,6 +67,8 @@ def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
         groups: dict[str, xr.Dataset] = {name: child.to_dataset() for name, child in node.children.items()}
         if "diversity" in groups:
             yield from _cell_rows(groups["diversity"], base | {"section": "diversity"})
+            if "effective_number" in groups:
+                yield from _cell_rows(groups["effective_number"], base | {"section": "effective_number"})
             yield from _effect_rows(groups["effects"], base | {"section": "effect"})
             yield from _effect_rows(groups["probes"], base | {"section": "probe"})
             yield from _waterfall_rows(groups["waterfall"], base, "")
