@@ -98,7 +98,8 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
 
     Groups of a model: `per_prompt` (diversity of each prompt and cell), `diversity`, `effective_number` (Vendi score
     and RKE, metrics with an embedding), `effects`, `probes`, `waterfall`, `waterfall_stochastic` (two factors at
-    stochastic sampling), `strategy` (metrics with a declared margin), `information`, `information_effects`, `positions`.
+    stochastic sampling), `strategy` (metrics with a declared margin), `information`, `information_effects`,
+    `positions`.
     Attributes of the root: run, snapshot digest, settings, notes.
     """
     config, machine = config or Config(), machine or Machine()
