@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/demo
 
-.PHONY: demo test check schemas trio bench clean
+.PHONY: demo test check schemas trio
 
 demo: $(VENV)/installed
 	$(BIN)/ibgenerate run trio --out $(RUN)

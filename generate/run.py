@@ -22,7 +22,7 @@ from generate.models.base import Model
 from generate.probes import probe
 from generate.provenance import hardware, now, software
 from generate.reading import readings
-from generate.store import SampleStore, content_digest, create
+from generate.store import SampleStore, bytes_needed, content_digest, create, room_in
 from generate.study import Block, Plan, config_digest
 from generate.traversal.draw import PhiloxNoise
 from schemas.provenance import CalibrationRecord, ModelIdentity
@@ -189,42 +189,51 @@ def size(block: Block, plan: Plan) -> int:
 def make_block(plan: Plan, store: SampleStore, model: Model, block: Block, *, device: str) -> bool:
     """Generate one block and commit it; False if another process holds it or it failed."""
     attempt = uuid.uuid4().hex
-    if not store.ledger.claim(block, attempt):
-        return False
+    needed = bytes_needed(store.run)
+    with room_in(store.root, needed):
+        if not store.ledger.claim(block, attempt):
+            return False
     try:
-        started = now()
-        arrays = generate_block(plan, store, model, block)
-        objects = store.write(block, arrays)
-        record = BlockRecord(
-            run_id=store.run.run_id,
-            config_sha256=store.run.config_sha256,
-            model=block.model,
-            experiment=block.experiment,
-            condition=block.condition,
-            block=block.index,
-            prompt_start=block.start,
-            prompt_stop=block.stop,
-            objects=objects,
-            content_sha256=content_digest(arrays),
-            attempt=attempt,
-            started=started,
-            finished=now(),
-            software=software(),
-            hardware=hardware(device),
-        )
-        store.ledger.commit(block, record)
-        if problems := store.problems(block, record):
-            store.withdraw(block)
-            raise StoreError(f"block {block.name} changed while it was committed: {problems[0]}.")
-        store.mark_complete(block)
+        with room_in(store.root, needed):
+            _commit_block(plan, store, model, block, attempt, device)
     except GenerateError:
         raise
     except Exception as error:
-        store.ledger.fail(block, error, traceback.format_exc())
+        with room_in(store.root, needed):
+            store.ledger.fail(block, error, traceback.format_exc())
         return False
     finally:
         store.ledger.release(block)
     return True
+
+
+def _commit_block(plan: Plan, store: SampleStore, model: Model, block: Block, attempt: str, device: str) -> None:
+    """Generate a claimed block, write it, publish its record, and look once more at what is on disk."""
+    started = now()
+    arrays = generate_block(plan, store, model, block)
+    objects = store.write(block, arrays)
+    record = BlockRecord(
+        run_id=store.run.run_id,
+        config_sha256=store.run.config_sha256,
+        model=block.model,
+        experiment=block.experiment,
+        condition=block.condition,
+        block=block.index,
+        prompt_start=block.start,
+        prompt_stop=block.stop,
+        objects=objects,
+        content_sha256=content_digest(arrays),
+        attempt=attempt,
+        started=started,
+        finished=now(),
+        software=software(),
+        hardware=hardware(device),
+    )
+    store.ledger.commit(block, record)
+    if problems := store.problems(block, record):
+        store.withdraw(block)
+        raise StoreError(f"block {block.name} changed while it was committed: {problems[0]}.")
+    store.mark_complete(block)
 
 
 def generate_block(plan: Plan, store: SampleStore, model: Model, block: Block) -> dict[str, NDArray[Any]]:

@@ -13,6 +13,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -51,6 +52,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 PER_BLOCK = {name for name, variable in VARIABLES.items() if variable.per_block}
+DISK_BLOCK = 4096
 CODEC = ZstdCodec(level=3, checksum=True)
 
 
@@ -111,26 +113,15 @@ class SampleStore:
         objects = []
         stored = self.arrays(block)
         _check(block, arrays, stored, self.run)
-        try:
-            for name, values in sorted(arrays.items()):
-                for path in self.object_paths(block, name):  # of a killed or repaired attempt, maybe damaged
-                    path.unlink(missing_ok=True)
-                stored[name][block.condition : block.condition + 1, block.start : block.stop] = values[None]
-                for path in self.object_paths(block, name):
-                    with path.open("rb") as file:
-                        os.fsync(file.fileno())
-                    sync_directory(path.parent)
-                    objects.append(_describe(path, self.data))
-        except OSError as error:
-            if error.errno in FULL:
-                free = shutil.disk_usage(self.root).free
-                raise DiskFullError(
-                    f"no room for block {block.model}/{block.experiment}/{block.name} in {self.root} "
-                    f"({os.strerror(error.errno or 0).lower()}; {free / 1e6:.0f} MB free, the run needs about "
-                    f"{bytes_needed(self.run) / 1e6:.0f} MB in all): free some, then run the same command again; "
-                    "committed blocks are kept."
-                ) from None
-            raise
+        for name, values in sorted(arrays.items()):
+            for path in self.object_paths(block, name):  # of a killed or repaired attempt, maybe damaged
+                path.unlink(missing_ok=True)
+            stored[name][block.condition : block.condition + 1, block.start : block.stop] = values[None]
+            for path in self.object_paths(block, name):
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+                sync_directory(path.parent)
+                objects.append(_describe(path, self.data))
         return objects
 
     def mark_complete(self, block: Block) -> None:
@@ -175,6 +166,21 @@ class SampleStore:
         return found
 
 
+@contextmanager
+def room_in(root: Path, needed: int) -> Iterator[None]:
+    """Turn the system's refusal of a write for want of room into one line; `needed` are the bytes of the whole run."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        free = shutil.disk_usage(root).free
+        raise DiskFullError(
+            f"no room in {root} ({os.strerror(error.errno or 0).lower()}; {free / 1e6:.0f} MB free, the run needs "
+            f"{needed / 1e6:.0f} MB in all): free some, then run the same command again; committed blocks are kept."
+        ) from None
+
+
 def content_digest(arrays: Arrays) -> str:
     """sha256 of the decoded arrays of a block, in order of their names."""
     digest = hashlib.sha256()
@@ -212,12 +218,14 @@ def _check(block: Block, arrays: Arrays, stored: Mapping[str, zarr.Array[Any]], 
 
 
 def bytes_needed(run: RunRecord) -> int:
-    """Upper estimate of the bytes of a whole run, before compression."""
+    """Upper estimate of the bytes of a whole run, before compression; a file takes at least a block of the disk."""
     total = 0
     for model in run.models.values():
         for plan in run.experiments.values():
             samples = len(plan.conditions) * plan.n_prompts * plan.n_samples
             image = model.image_size[0] * model.image_size[1] * 3 if run.study.images else 0
+            blocks = len(plan.conditions) * -(-plan.n_prompts // plan.block_prompts)
+            total += DISK_BLOCK * len(PER_BLOCK) * blocks
             total += samples * (image + model.grid[0] * model.grid[1] * 12 + 8 * model.steps)
     return total
 
@@ -244,17 +252,12 @@ def create(
         )
     temporary = root / f".data.zarr.{uuid.uuid4().hex}"
     try:
-        _write_template(temporary, plan, run, calibration, read or {})
-        if (root / "data.zarr").exists():  # left by a `create` that died before run.json
-            shutil.rmtree(root / "data.zarr")
-        temporary.rename(root / "data.zarr")
-        publish(root / "run.json", run.model_dump_json(indent=1))
-    except OSError as error:
-        if error.errno in FULL:
-            raise DiskFullError(
-                f"no room to create a run in {root}: {os.strerror(error.errno or 0).lower()}."
-            ) from None
-        raise
+        with room_in(root, needed):
+            _write_template(temporary, plan, run, calibration, read or {})
+            if (root / "data.zarr").exists():  # left by a `create` that died before run.json
+                shutil.rmtree(root / "data.zarr")
+            temporary.rename(root / "data.zarr")
+            publish(root / "run.json", run.model_dump_json(indent=1))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return SampleStore(root, run)
