@@ -76,10 +76,12 @@ def test_the_report_prints_effects_entropy_and_both_synergy_gaps(reported: tuple
         "trio-diffusion",
         "H(Z)",
         "utilisation",
-        "sampling × prompt_type × codebook",
+        "sampling × prompt_type",
         "synergy gap",
     ):
         assert word in reported[1]
+    effects = rows(reported[0], section="effect", model="trio-diffusion", quantity="ssim_dissimilarity")
+    assert len({row["term"] for row in effects}) == 7
     gaps = rows(reported[0], section="waterfall", term="gap")
     assert {row["attribution"] for row in gaps} >= {"marginal", "simple"}
 
