@@ -20,6 +20,19 @@ Network = TypeVar("Network", bound=torch.nn.Module)
 WEIGHTS = (".safetensors", ".bin", ".pt")
 
 
+PIPELINE_FILES = (
+    "transformer/config.json",
+    "transformer/diffusion_pytorch_model.safetensors|transformer/diffusion_pytorch_model.bin",
+    "vqvae/config.json",
+    "vqvae/diffusion_pytorch_model.safetensors|vqvae/diffusion_pytorch_model.bin",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors|text_encoder/pytorch_model.bin",
+    "scheduler/scheduler_config.json",
+    "tokenizer/*",
+)
+"""What diffusers saves of a pipeline with a transformer over the tokens of a VQ model."""
+
+
 @dataclass(frozen=True)
 class Source:
     """One repository of a model: the option that names it, and the files to take from it.

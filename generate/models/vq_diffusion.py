@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.models.base import Card, Family, to_pixels
-from generate.models.checkpoint import Checkpoint, Source, load_tensors
+from generate.models.checkpoint import PIPELINE_FILES, Checkpoint, Source, load_tensors
 from generate.models.clip import ClipTokenizer
 from generate.models.public import Geometry, PublicModel, PublicOptions
 from generate.probes import Probe
@@ -65,14 +65,7 @@ class VQDiffusion(PublicModel):
         Source(
             "checkpoint",
             (
-                "transformer/config.json",
-                "transformer/diffusion_pytorch_model.safetensors|transformer/diffusion_pytorch_model.bin",
-                "vqvae/config.json",
-                "vqvae/diffusion_pytorch_model.safetensors|vqvae/diffusion_pytorch_model.bin",
-                "text_encoder/config.json",
-                "text_encoder/model.safetensors|text_encoder/pytorch_model.bin",
-                "scheduler/scheduler_config.json",
-                "tokenizer/*",
+                *PIPELINE_FILES,
                 f"{LEARNED}/config.json",
                 f"{LEARNED}/diffusion_pytorch_model.safetensors|{LEARNED}/diffusion_pytorch_model.bin",
             ),
