@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from generate.conditions import Condition
+from generate.conditions import WINDOWS, Condition
 from generate.errors import StudyError
 from schemas.study import Prompt, SubsetMethod
 
@@ -47,7 +47,10 @@ def parse_window(window: str) -> tuple[Fraction, Fraction]:
     except (ValueError, ZeroDivisionError):
         start, stop = Fraction(1), Fraction(0)
     if not 0 <= start < stop <= 1:
-        raise StudyError(f"argmax_window is '{window}'; write two shares of the steps, such as '0:1/3' or '2/3:1'.")
+        raise StudyError(
+            f"argmax_window is '{window}'; name one ({', '.join(WINDOWS)}) or write two shares of the steps between 0 "
+            "and 1, such as '0:1/3' or '2/3:1'."
+        )
     return start, stop
 
 

@@ -23,7 +23,7 @@ from generate.probes import probe
 from generate.provenance import hardware, now, software
 from generate.reading import readings
 from generate.store import SampleStore, bytes_needed, content_digest, create, room_in
-from generate.study import Block, Plan, config_digest
+from generate.study import Block, Plan, config_digest, refuse_idle_windows
 from generate.traversal.draw import PhiloxNoise
 from schemas.provenance import CalibrationRecord, ModelIdentity
 from schemas.store import BlockRecord, RunRecord
@@ -46,6 +46,7 @@ def prepare(plan: Plan, root: Path, *, device: str = "cpu", progress: Progress =
         refuse_other_study(plan, store.run)
         return store
     identities = identify(plan)
+    refuse_idle_windows(plan, {label: identity.steps for label, identity in identities.items()})
     sizes = batch_sizes(plan, lambda label: load(plan, label, device), device)
     counts = calibrate(plan, root, sizes, device=device, progress=progress) if plan.needs_calibration else {}
     digests = {label: calibration.counts_digest(record) for label, record in counts.items()}

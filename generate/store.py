@@ -298,7 +298,8 @@ def _write_template(
                     "coordinates": " ".join(sorted(COORDINATES)),  # CF: which variables label the others
                 },
             )
-            fixed = _fixed_values(plan, name, identity, calibration.get(model), read.get(model))
+            counted = run.calibration_sha256.get(model, "")
+            fixed = _fixed_values(plan, name, identity, calibration.get(model), counted, read.get(model))
             sizes = _sizes(identity, shape, len(fixed["text"]))
             for variable, values in fixed.items():
                 array = _create_array(group, variable, sizes, shape.block_prompts, identity.codebook_size)
@@ -377,6 +378,7 @@ def _fixed_values(
     experiment: str,
     identity: ModelIdentity,
     calibration: CalibrationRecord | None,
+    counts_sha256: str,
     read: Sequence[Reading] | None,
 ) -> dict[str, Any]:
     """Values that follow from the plan: coordinates, texts and what is read of them, noise keys, codebook subsets."""
@@ -403,6 +405,9 @@ def _fixed_values(
         "subset_method": _strings([cell.subset_method for cell in cells]),
         "argmax_window": _strings([cell.argmax_window for cell in cells]),
         "paraphrase_length": _strings([cell.paraphrase_length for cell in cells]),
+        "n_paraphrases": np.array([cell.n_paraphrases for cell in cells], dtype=np.int32),
+        "subset_draw": np.array([cell.subset_draw for cell in cells], dtype=np.int32),
+        "subset_counts": _strings([counts_sha256 if _by_counts(cell) else "" for cell in cells]),
         "prompt": _strings([prompt.id for prompt in prompts]),
         "prompt_attributes": _strings([json.dumps(prompt.attributes) for prompt in prompts]),
         "text": _strings([text for text, _, _ in texts]),
@@ -420,7 +425,12 @@ def _fixed_values(
 def _keep(cell: Condition, counts: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     if cell.subset_method == "":
         return np.ones(len(counts), dtype=bool)
-    return keep_codes(counts, cell.keep_ratio, cell.subset_method, rng=np.random.default_rng(seed))
+    return keep_codes(counts, cell.keep_ratio, cell.subset_method, rng=np.random.default_rng([seed, cell.subset_draw]))
+
+
+def _by_counts(cell: Condition) -> bool:
+    """Whether calibration counts decided which codes the condition keeps."""
+    return cell.subset_method not in ("", "drop_random")
 
 
 def _strings(values: Sequence[str]) -> NDArray[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from generate.conditions import Condition, conditions
 from generate.errors import StudyError
 from generate.noise import Role
+from generate.probes import parse_window, probe, texts_of_samples
 from generate.prompts import load_prompts, overlap, prompts_digest
 from schemas.store import ExperimentPlan, RunRecord, block_name
 from schemas.study import CrossedNoise, Prompt, Study
@@ -179,6 +180,7 @@ def plan(study: Study, base: Path) -> Plan:
     experiments = {name: conditions(experiment) for name, experiment in study.experiments.items()}
     laid_out = Plan(study, prompts, [], experiments)
     _check_labels(laid_out.models)
+    _check_conditions(laid_out)
     if not laid_out.needs_calibration:
         return laid_out
     calibration = load_prompts(study.calibration, "calibration", base)
@@ -189,6 +191,31 @@ def plan(study: Study, base: Path) -> Plan:
             "prompts they are tested on biases the subset probe: give `calibration.source` prompts of its own."
         )
     return Plan(study, prompts, calibration, experiments)
+
+
+def _check_conditions(laid_out: Plan) -> None:
+    """Refuse windows that are none and paraphrases that are not there, before anything is made."""
+    for experiment, cells in laid_out.experiments.items():
+        for cell in cells:
+            try:
+                parse_window(cell.argmax_window)
+                for prompt in laid_out.prompts:
+                    texts_of_samples(prompt, cell, laid_out.n_samples(experiment))
+            except StudyError as error:
+                raise StudyError(f"experiment '{experiment}': {error}") from None
+
+
+def refuse_idle_windows(laid_out: Plan, steps: Mapping[str, int]) -> None:
+    """Refuse an argmax window that holds no step of a model, by its steps: the condition would be the reference."""
+    for experiment, cells in laid_out.experiments.items():
+        for cell in cells:
+            its_probe = probe(cell, np.ones(1, dtype=bool))
+            for label, n_steps in steps.items():
+                if cell.argmax_window and not any(its_probe.argmax(step, n_steps) for step in range(n_steps)):
+                    raise StudyError(
+                        f"experiment '{experiment}': argmax_window '{cell.argmax_window}' holds none of the {n_steps} "
+                        f"steps of '{label}'; widen it."
+                    )
 
 
 def recorded_plan(run: RunRecord) -> Plan:

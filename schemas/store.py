@@ -124,6 +124,13 @@ COORDINATES: dict[str, Variable] = {
     "subset_method": Variable(("condition",), "string", "1", "how kept codes were chosen, empty for full", ""),
     "argmax_window": Variable(("condition",), "string", "1", "share of the steps under argmax, 'from:to'", ""),
     "paraphrase_length": Variable(("condition",), "string", "1", "length class of the paraphrases", ""),
+    "n_paraphrases": Variable(
+        ("condition",), "int32", "1", "paraphrases the samples are spread over, 0 for the original", 0, optional=True
+    ),
+    "subset_draw": Variable(("condition",), "int32", "1", "number of the random subset, from 0", 0, optional=True),
+    "subset_counts": Variable(
+        ("condition",), "string", "1", "sha256 of the calibration counts that chose the codes kept", "", optional=True
+    ),
     "prompt": Variable(("prompt",), "string", "1", "prompt id", ""),
     "prompt_attributes": Variable(("prompt",), "string", "1", "asserted attributes as JSON, '{}' if unknown", "{}"),
     "text": Variable(("text",), "string", "1", "prompt or paraphrase", ""),

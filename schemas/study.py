@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 Version = Literal["1.0"]
 
@@ -14,6 +23,17 @@ Ratio = Annotated[float, Field(gt=0, le=1)]
 SubsetMethod = Literal["drop_least_frequent", "drop_most_frequent", "drop_random"]
 LengthClass = Literal["short", "medium", "long"]
 ParaphraseLength = Literal["short", "medium", "long", "mixed"]
+
+
+Entry = TypeVar("Entry")
+
+
+def _refuse_repeats(entries: list[Entry]) -> list[Entry]:
+    """A list of conditions names each once; twice would be two conditions of one name."""
+    for entry in entries:
+        if entries.count(entry) > 1:
+            raise ValueError(f"{entry!r} stands there twice; name each once")
+    return entries
 
 
 class Strict(BaseModel):
@@ -89,6 +109,80 @@ class CrossedNoise(Strict):
         return self.paths * self.executions
 
 
+BelowOne = Annotated[float, Field(gt=0, lt=1)]
+
+
+class SubsetRatio(Strict):
+    """Ever less of the codebook, original wording (paper section 4.4.1, Fig. 4); the full codebook is always there."""
+
+    kind: Literal["subset_ratio"] = "subset_ratio"
+    ratios: list[Ratio] = Field(
+        default=[0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], min_length=1, description="Shares kept."
+    )
+    subset_method: SubsetMethod = "drop_least_frequent"
+
+    _distinct = field_validator("ratios")(_refuse_repeats)
+
+
+class ArgmaxWindow(Strict):
+    """Argmax in a part of the steps, all else untouched (section 4.4.2, Fig. 5a); no argmax is always there."""
+
+    kind: Literal["argmax_window"] = "argmax_window"
+    windows: list[Text] = Field(
+        default=["early", "middle", "late", "all"],
+        min_length=1,
+        description="early, middle or late (thirds of the steps), all, or two shares of the steps such as '1/4:1/2'.",
+    )
+
+    _distinct = field_validator("windows")(_refuse_repeats)
+
+
+class ParaphraseLengths(Strict):
+    """Paraphrases of one length class (section 4.4.3, Fig. 5b); the original wording is always there."""
+
+    kind: Literal["paraphrase_length"] = "paraphrase_length"
+    lengths: list[Literal["original"] | ParaphraseLength] = Field(
+        default=["short", "medium", "long", "mixed"], min_length=1
+    )
+    paraphrases: int = Field(default=5, ge=2, description="Paraphrases a prompt's samples are spread over.")
+
+    _distinct = field_validator("lengths")(_refuse_repeats)
+
+
+class SubsetMethods(Strict):
+    """Which codes go, at one size of the subset (section 4.4.4, Fig. 5c); the full codebook is always there."""
+
+    kind: Literal["subset_method"] = "subset_method"
+    keep_ratio: BelowOne = Field(default=0.5, description="Share of the codebook kept by every method.")
+    methods: list[SubsetMethod] = Field(
+        default=["drop_least_frequent", "drop_most_frequent", "drop_random"], min_length=1
+    )
+    random_draws: int = Field(default=3, ge=1, description="Random subsets, each a condition of its own.")
+
+    _distinct = field_validator("methods")(_refuse_repeats)
+
+
+class Enhancement(Strict):
+    """The proposed way to more diversity (section 4.5, Fig. 6-7) beside its two halves and the baseline.
+
+    Proposed: mixed-length paraphrases while the most frequent codes are disabled; and each half alone.
+    """
+
+    kind: Literal["enhancement"] = "enhancement"
+    ratios: list[BelowOne] = Field(
+        default=[0.5, 0.6, 0.7, 0.8, 0.9], min_length=1, description="Shares of the codebook kept; Fig. 7 has 0.8."
+    )
+    subset_method: SubsetMethod = "drop_most_frequent"
+    paraphrases: int = Field(default=5, ge=2, description="Paraphrases a prompt's samples are spread over.")
+    paraphrase_length: ParaphraseLength = "mixed"
+
+    _distinct = field_validator("ratios")(_refuse_repeats)
+
+
+Ablation = SubsetRatio | ArgmaxWindow | ParaphraseLengths | SubsetMethods | Enhancement
+"""Experiments that vary one probe, or the two of the enhancement, against the cell without intervention."""
+
+
 def _kind(experiment: Any) -> str:
     """Kind of an experiment as written; one that names none is a factorial."""
     given = experiment.get("kind", "factorial") if isinstance(experiment, dict) else getattr(experiment, "kind", "")
@@ -96,7 +190,14 @@ def _kind(experiment: Any) -> str:
 
 
 Experiment = Annotated[
-    Annotated[Factorial, Tag("factorial")] | Annotated[CrossedNoise, Tag("crossed_noise")], Discriminator(_kind)
+    Annotated[Factorial, Tag("factorial")]
+    | Annotated[CrossedNoise, Tag("crossed_noise")]
+    | Annotated[SubsetRatio, Tag("subset_ratio")]
+    | Annotated[ArgmaxWindow, Tag("argmax_window")]
+    | Annotated[ParaphraseLengths, Tag("paraphrase_length")]
+    | Annotated[SubsetMethods, Tag("subset_method")]
+    | Annotated[Enhancement, Tag("enhancement")],
+    Discriminator(_kind),
 ]
 
 

@@ -19,7 +19,11 @@ PATHS, EXECUTIONS = 3, 4
 @pytest.fixture
 def crossed(study_file: Path) -> Path:
     experiment = {"kind": "crossed_noise", "paths": PATHS, "executions": EXECUTIONS}
-    return edited(study_file, experiments={"factorial": {"keep_ratio": 1.0}, "crossed": experiment}, calibration=None)
+    return edited(
+        study_file,
+        experiments={"factorial": {"keep_ratio": 1.0, "paraphrases": 3}, "crossed": experiment},
+        calibration=None,
+    )
 
 
 def test_every_path_draw_meets_every_execution_draw(crossed: Path, tmp_path: Path) -> None:
