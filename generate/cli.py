@@ -23,8 +23,10 @@ from rich.progress import (
 from rich.table import Column, Table
 
 from generate.errors import GenerateError
+from generate.prompts.cli import app as prompts
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app.add_typer(prompts, name="prompts")
 out = Console(highlight=False, soft_wrap=True)
 log = Console(stderr=True, highlight=False)
 

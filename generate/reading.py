@@ -51,20 +51,27 @@ def readings(plan: Plan) -> dict[str, list[Reading]]:
     return found
 
 
+def twins(all_texts: Sequence[Text], read: Sequence[Reading]) -> list[tuple[int, str, str]]:
+    """Pairs of different wordings of one prompt that reach a model as the same tokens: its index and the two texts."""
+    alike: dict[tuple[int, tuple[int, ...]], list[str]] = {}
+    for (text, index, _), reading in zip(all_texts, read, strict=True):
+        alike.setdefault((index, reading.tokens), []).append(text)
+    return [
+        (index, one, other)
+        for (index, _), group in alike.items()
+        for one, other in itertools.combinations(group, 2)
+        if one != other
+    ]
+
+
 def _warn_of_twins(label: str, prompts: Sequence[Prompt], all_texts: Sequence[Text], read: Sequence[Reading]) -> None:
     """Warn if wordings of one prompt reach the model as the same tokens, so that they are not paraphrases to it."""
-    twins = [
-        (index, one)
-        for ((one, index, _), reading), ((other, its_index, _), its_reading) in itertools.combinations(
-            zip(all_texts, read, strict=True), 2
-        )
-        if index == its_index and one != other and reading.tokens == its_reading.tokens
-    ]
-    if twins:
-        index, text = twins[0]
+    found = twins(all_texts, read)
+    if found:
+        index, text, _ = found[0]
         n_cut = sum(reading.cut for reading in read)
         warnings.warn(
-            f"{len(twins)} pairs of wordings are the same to model '{label}' ({n_cut} texts are cut); the first is of "
+            f"{len(found)} pairs of wordings are the same to model '{label}' ({n_cut} texts are cut); the first is of "
             f"prompt '{prompts[index].id}': '{text[:60]}'. Shorten or replace one of each, or read the paraphrase "
             "probe with that in mind.",
             stacklevel=2,

@@ -56,6 +56,7 @@ def prepare(plan: Plan, root: Path, *, device: str = "cpu", progress: Progress =
         study=plan.study,
         prompts=plan.prompts,
         prompts_sha256=plan.prompts_sha256,
+        prompt_files=plan.prompt_files,
         models=identities,
         experiments={name: plan.experiment_plan(name) for name in plan.experiments},
         calibration_sha256=digests,

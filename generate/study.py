@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -20,7 +20,7 @@ from generate.conditions import Condition, conditions
 from generate.errors import StudyError
 from generate.noise import Role
 from generate.probes import parse_window, probe, texts_of_samples
-from generate.prompts import load_prompts, overlap, prompts_digest
+from generate.prompts import load_prompts, overlap, prompts_digest, source_digest
 from schemas.store import ExperimentPlan, RunRecord, block_name
 from schemas.study import CrossedNoise, Prompt, Study
 
@@ -54,6 +54,8 @@ class Plan:
     prompts: list[Prompt]
     calibration_prompts: list[Prompt]
     experiments: dict[str, list[Condition]]
+    prompt_files: dict[str, str] = field(default_factory=dict)
+    """sha256 of the files prompts were read from, by the name of the source."""
 
     @property
     def models(self) -> list[str]:
@@ -178,7 +180,7 @@ def plan(study: Study, base: Path) -> Plan:
     """Read the prompts of a study and lay out its experiments; refuse what cannot run."""
     prompts = load_prompts(study.prompts, "study", base)
     experiments = {name: conditions(experiment) for name, experiment in study.experiments.items()}
-    laid_out = Plan(study, prompts, [], experiments)
+    laid_out = Plan(study, prompts, [], experiments, source_digest(study.prompts, "study", base))
     _check_labels(laid_out.models)
     _check_conditions(laid_out)
     if not laid_out.needs_calibration:
@@ -190,7 +192,8 @@ def plan(study: Study, base: Path) -> Plan:
             f"{len(shared)} calibration prompts are study prompts too (first: '{shared[0]}'); counting codes on the "
             "prompts they are tested on biases the subset probe: give `calibration.source` prompts of its own."
         )
-    return Plan(study, prompts, calibration, experiments)
+    files = laid_out.prompt_files | source_digest(study.calibration, "calibration", base)
+    return replace(laid_out, calibration_prompts=calibration, prompt_files=files)
 
 
 def _check_conditions(laid_out: Plan) -> None:

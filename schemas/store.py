@@ -214,6 +214,7 @@ class RunRecord(Strict):
     study: Study
     prompts: list[Prompt]
     prompts_sha256: str
+    prompt_files: dict[str, str] = Field(default={}, description="sha256 of the files prompts were read from.")
     models: dict[str, ModelIdentity]
     experiments: dict[str, ExperimentPlan]
     calibration_sha256: dict[str, str]

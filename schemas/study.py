@@ -22,6 +22,8 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 SubsetMethod = Literal["drop_least_frequent", "drop_most_frequent", "drop_random"]
 LengthClass = Literal["short", "medium", "long"]
+LENGTH_WORDS: dict[LengthClass, tuple[int, int]] = {"short": (1, 12), "medium": (13, 22), "long": (23, 50)}
+"""Fewest and most words of a paraphrase in each length class; 50 English words stay within CLIP's 77 tokens."""
 ParaphraseLength = Literal["short", "medium", "long", "mixed"]
 
 
@@ -43,11 +45,11 @@ class Strict(BaseModel):
 
 
 class Paraphrases(Strict):
-    """Texts of one meaning, by length class."""
+    """Texts of one meaning, by length class: every fact the base prompt asserts, none that it does not."""
 
-    short: list[Text] = []
-    medium: list[Text] = []
-    long: list[Text] = []
+    short: list[Text] = Field(default=[], description="The facts in the fewest words: at most 12.")
+    medium: list[Text] = Field(default=[], description="A plain sentence or two: 13 to 22 words.")
+    long: list[Text] = Field(default=[], description="The same facts at greater length: 23 to 50 words.")
 
 
 class Prompt(Strict):
@@ -70,9 +72,9 @@ class ModelChoice(Strict):
 
 
 class PromptSource(Strict):
-    """Where prompts come from: the trio's grammar, or a JSONL file of prompt records."""
+    """Where prompts come from: the trio's grammar, the shipped general set, or a file of prompt records."""
 
-    source: str = Field(default="trio", description="'trio', or the path of a .jsonl file.")
+    source: str = Field(default="trio", description="'trio', 'general', or the path of a .jsonl or .csv file.")
     n: int | None = Field(default=None, ge=1, description="How many of them; default all (100 of the trio's).")
 
 
@@ -224,4 +226,14 @@ class Study(Strict):
         if isinstance(data, dict) and isinstance(data.get("models"), list):
             models = [{"model": m} if isinstance(m, str) else m for m in data["models"]]
             return {**data, "models": models}
+        return data
+
+    @model_validator(mode="before")
+    @classmethod
+    def _calibrate_in_the_kind_of_the_prompts(cls, data: Any) -> Any:
+        """Code usage on the trio's captions says nothing of the general set: it has calibration prompts of its own."""
+        if isinstance(data, dict) and isinstance(prompts := data.get("prompts"), dict):
+            calibration = data.get("calibration", {})
+            if prompts.get("source") == "general" and isinstance(calibration, dict) and "source" not in calibration:
+                return {**data, "calibration": {**calibration, "source": "general"}}
         return data

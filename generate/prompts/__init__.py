@@ -1,5 +1,5 @@
 """Prompt sets: base prompts with paraphrases of equal meaning."""
 
-from generate.prompts.sources import load_prompts, overlap, prompts_digest
+from generate.prompts.sources import load_prompts, overlap, prompts_digest, source_digest
 
-__all__ = ["load_prompts", "overlap", "prompts_digest"]
+__all__ = ["load_prompts", "overlap", "prompts_digest", "source_digest"]

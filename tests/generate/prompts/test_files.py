@@ -1,0 +1,90 @@
+"""Prompt files are read whole or refused in one line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from generate.errors import StudyError
+from generate.prompts.files import read_prompts, write_prompts
+from generate.run import prepare
+from generate.study import load_study, plan
+from schemas.study import Prompt
+from tests.generate.conftest import edited
+
+
+def test_a_csv_file_and_a_jsonl_file_of_the_same_prompts_are_read_alike(tmp_path: Path) -> None:
+    prompt = Prompt.model_validate(
+        {"id": "fox", "text": "a fox, asleep", "paraphrases": {"short": ["one", "two"], "long": ['a "long" one']}}
+    )
+    write_prompts([prompt], tmp_path / "set.jsonl")
+    (tmp_path / "set.csv").write_text(
+        'id,text,short_1,short_2,short_3,long_1\r\nfox,"a fox, asleep",one,,two,"a ""long"" one"\r\n', encoding="utf-8"
+    )
+    assert read_prompts(tmp_path / "set.csv") == read_prompts(tmp_path / "set.jsonl") == [prompt]
+
+
+def test_rows_without_an_id_are_numbered(tmp_path: Path) -> None:
+    (tmp_path / "set.csv").write_text("text\na fox\nan owl\n")
+    assert [prompt.id for prompt in read_prompts(tmp_path / "set.csv")] == ["prompt-00001", "prompt-00002"]
+
+
+def test_a_line_separator_inside_a_text_does_not_end_the_record(tmp_path: Path) -> None:
+    (tmp_path / "set.jsonl").write_text('{"id": "a", "text": "one\u2028two"}\n', encoding="utf-8")
+    assert read_prompts(tmp_path / "set.jsonl")[0].text == "one\u2028two"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", '{"id": "a", "text": " "}', r"a.jsonl, line 1: text is empty; write a text"),
+        ("a.jsonl", '{"id": "a", "text": "x", "paraphrases": {"short": [""]}}', r"paraphrases.short.0 is empty"),
+        ("a.jsonl", '{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}', r"uses prompt id 'a' more than once"),
+        ("a.jsonl", '{"id": "a", "text": "x", "txet": "y"}', r"txet: Extra inputs are not permitted; fields are id"),
+        ("a.jsonl", '{"id": "a"', r"line 1: record: Invalid JSON"),
+        ("a.jsonl", "\n", r"is empty; it needs one JSON object"),
+        ("a.csv", "id,caption\n1,x\n", r"has no column 'text'; its columns are id, caption"),
+        ("a.csv", "text,shrot_1\nx,y\n", r"has a column 'shrot_1' that is unknown; allowed: id \(optional\), text"),
+        ("a.csv", "id,text\na,\n", r"row 1: text is empty"),
+        ("a.csv", "id,text\na,x\na,y\n", r"uses prompt id 'a' more than once"),
+        ("a.csv", "text\na fox, asleep\n", r"row 1 has more cells than the header has columns: quote texts"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(StudyError, match=message) as error:
+        read_prompts(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_in_another_encoding_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("text\ncafé\n".encode("latin-1"))
+    with pytest.raises(StudyError, match=r"is not UTF-8 \(byte 8\): save it as UTF-8"):
+        read_prompts(tmp_path / "a.csv")
+
+
+def test_the_store_records_the_checksum_of_every_prompt_file(study_file: Path) -> None:
+    store = prepare(plan(*load_study(str(study_file))), study_file.parent / "run")
+    expected = {
+        name: hashlib.sha256((study_file.parent / name).read_bytes()).hexdigest()
+        for name in ("study.jsonl", "calibration.jsonl")
+    }
+    assert store.run.prompt_files == expected
+    assert json.loads((store.root / "run.json").read_text())["prompt_files"] == expected
+
+
+def test_the_general_set_is_calibrated_on_its_own_calibration_prompts(study_file: Path) -> None:
+    study = edited(study_file, prompts={"source": "general", "n": 3}, calibration={"n": 4})
+    laid_out = plan(*load_study(str(study)))
+    assert laid_out.study.calibration.source == "general"
+    assert len(laid_out.calibration_prompts) == 4
+    assert set(laid_out.prompt_files) == {"general (study)", "general (calibration)"}
+
+
+def test_calibration_prompts_that_differ_from_study_prompts_in_punctuation_alone_are_refused(study_file: Path) -> None:
+    (study_file.parent / "calibration.jsonl").write_text('{"id": "other", "text": "S prompt, XX!"}\n')
+    with pytest.raises(StudyError, match=r"1 calibration prompts are study prompts too \(first: 'other'\)"):
+        plan(*load_study(str(edited(study_file, calibration={"source": "calibration.jsonl", "n": 1}))))
