@@ -8,9 +8,11 @@ standard error: intervals, contrasts and tests over prompts are made from them, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import scipy
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -21,106 +23,112 @@ from ibstats.variables import INFORMATION
 LOW_COVERAGE = 0.8
 """Good-Turing coverage below which an entropy leans on its estimator's guess about unseen codes."""
 
-_GRID = ("sample", "row", "col")
+QUANTITIES = ("codebook_entropy", "conditional_entropy", "mutual_information", "utilisation")
+
+AT_ONCE = 1 << 22
+"""Tokens or counts handled at a time. Memory is a few times this, plus one condition's tokens as they are stored."""
+
+Tokens = NDArray[np.integer[Any]]
+Counts = NDArray[np.int64]
 
 
-def code_counts(tokens: xr.DataArray, n_codes: int, over: tuple[str, ...] = _GRID) -> xr.DataArray:
-    """How often each code occurs, counted over the dims named: `(..., code)`."""
-    moved = tokens.transpose(..., *over)
-    values = moved.values.reshape(*moved.shape[: moved.ndim - len(over)], -1).astype(np.int64)
-    if values.size == 0 or values.max() >= n_codes:
-        seen = "none" if values.size == 0 else str(values.max())
-        raise StoreContractError(
-            f"`tokens` holds code {seen}, but codes run 0..{n_codes - 1}; were the special-token offsets removed "
-            "before writing?"
-        )
-    rows = values.reshape(-1, values.shape[-1])
-    offset = n_codes * np.arange(len(rows))[:, None]
-    counts = np.bincount((rows + offset).ravel(), minlength=len(rows) * n_codes)
-    dims = moved.dims[: moved.ndim - len(over)]
+def _grids(tokens: xr.DataArray, n_codes: int) -> Iterator[Tokens]:
+    """Tokens of one condition after another, `(prompt, sample, position)`, read when they are needed."""
+    ordered = tokens.transpose("condition", "prompt", "sample", "row", "col")
+    for condition in range(ordered.sizes["condition"]):
+        values = ordered.isel(condition=condition).values
+        if values.size == 0 or values.max() >= n_codes:
+            seen = "none" if values.size == 0 else str(values.max())
+            raise StoreContractError(
+                f"`tokens` holds code {seen}, but codes run 0..{n_codes - 1}; were the special-token offsets removed "
+                "before writing?"
+            )
+        yield values.reshape(*values.shape[:2], -1)
+
+
+def _count(rows: Tokens, n_codes: int) -> Counts:
+    """How often each code occurs in each row: `(row, n) -> (row, code)`."""
+    offset = n_codes * np.arange(len(rows), dtype=np.int64)[:, None]
+    return np.bincount((rows + offset).ravel(), minlength=len(rows) * n_codes).reshape(len(rows), n_codes)
+
+
+def _count_rows(rows: Tokens, n_codes: int) -> Iterator[Counts]:
+    """Counts of each row, as many rows at a time as memory allows."""
+    step = max(1, AT_ONCE // max(n_codes, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        yield _count(rows[start : start + step], n_codes)
+
+
+def _pooled_counts(grids: Tokens, n_codes: int) -> Counts:
+    """Counts over everything, `(code,)`."""
+    total = np.zeros(n_codes, dtype=np.int64)
+    for prompt in grids:
+        total += np.bincount(prompt.ravel(), minlength=n_codes)
+    return total
+
+
+def _labelled(tokens: xr.DataArray, columns: dict[str, list[Any]], dims: tuple[str, ...], **attrs: Any) -> xr.Dataset:
+    """Columns of values as variables, with the coordinates of the tokens that fit their dims."""
     coords = {name: c for name, c in tokens.coords.items() if set(c.dims) <= set(dims)}
-    return xr.DataArray(counts.reshape(*values.shape[:-1], n_codes), dims=(*dims, "code"), coords=coords)
+    variables = {}
+    for name, column in columns.items():
+        meaning = INFORMATION.get(name)
+        described = {"units": meaning.units, "long_name": meaning.long_name} if meaning else {}
+        variables[name] = (dims, np.stack(column), described)
+    return xr.Dataset(variables, coords, attrs)
 
 
 def per_prompt(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT) -> xr.Dataset:
     """Per-prompt values of H(Z), H(Z|X), I(X;Z) and utilisation, for intervals and tests over prompts.
 
     `tokens (condition, prompt, sample, row, col) -> each (condition, prompt)`. Every condition has the same token
-    budget by the design of the store; see `rarefy` for stores where it has not.
+    budget by the design of the store; see `rarefy` for stores where it has not. H(Z) and utilisation are jackknife
+    values `v_i = n s - (n - 1) s_without_i` of the pooled statistic s: their mean is s less its bias from the finite
+    number of prompts, their spread over root n its standard error. Source: Efron & Tibshirani (1993), chapter 11.
     """
-    counts = code_counts(tokens, n_codes).transpose("condition", "prompt", "code")
-    conditional = xr.DataArray(
-        entropy.estimate(counts.values, estimator, n_codes),
-        dims=("condition", "prompt"),
-        coords=_without_code(counts),
-    )
-    marginal = conditional.copy(data=pooled_values(counts.values, lambda c: entropy.estimate(c, estimator, n_codes)))
-    used = conditional.copy(data=pooled_values(counts.values, lambda c: (c > 0).mean(axis=-1)))
-    seen = (counts.values.sum(axis=1) > 0).mean(axis=-1)
-    used = used - used.mean("prompt") + seen[:, None]  # codes seen are a fact of this sample: nothing to correct
-    values = {
-        "codebook_entropy": marginal,
-        "conditional_entropy": conditional,
-        "mutual_information": marginal - conditional,
-        "utilisation": used,
-    }
-    return xr.Dataset(
-        {
-            name: value.assign_attrs(units=INFORMATION[name].units, long_name=INFORMATION[name].long_name)
-            for name, value in values.items()
-        },
-        attrs={"estimator": estimator},
-    )
-
-
-def _without_code(counts: xr.DataArray) -> dict[str, xr.DataArray]:
-    return {str(name): c for name, c in counts.coords.items() if "code" not in c.dims}
-
-
-def pooled_values(
-    counts: NDArray[np.int64], statistic: Callable[[NDArray[np.int64]], NDArray[np.float64]]
-) -> NDArray[np.float64]:
-    """Jackknife values of a statistic of pooled counts: `(condition, prompt, code) -> (condition, prompt)`.
-
-    `v_i = n s - (n - 1) s_without_i`. Their mean is s less its bias from the finite number of prompts, their
-    spread over root n its standard error. Source: Efron & Tibshirani (1993), chapter 11.
-    """
-    total = counts.sum(axis=1)
-    n = counts.shape[1]
-    whole = np.asarray(statistic(total), dtype=np.float64)[:, None]
-    if n < 2:
-        return whole
-    left_out = np.stack([statistic(total - counts[:, i]) for i in range(n)], axis=1)
-    return np.asarray(n * whole - (n - 1) * left_out)
+    columns: dict[str, list[Any]] = {name: [] for name in QUANTITIES}
+    for grids in _grids(tokens, n_codes):
+        n = len(grids)
+        total = _pooled_counts(grids, n_codes)
+        conditional, without, unused = [], [], []
+        for counts in _count_rows(grids.reshape(n, -1), n_codes):
+            conditional.append(entropy.estimate(counts, estimator, n_codes))
+            if n > 1:
+                without.append(entropy.estimate(total - counts, estimator, n_codes))
+                unused.append((total == counts).mean(axis=-1))
+        given = np.concatenate(conditional)
+        marginal = np.full(n, entropy.estimate(total, estimator, n_codes))
+        used = np.full(n, (total > 0).mean())
+        if n > 1:
+            marginal = n * marginal - (n - 1) * np.concatenate(without)
+            used = n * used - (n - 1) * (1 - np.concatenate(unused))
+            used += (total > 0).mean() - used.mean()  # codes seen are a fact of this sample: nothing to correct
+        for name, column in zip(QUANTITIES, (marginal, given, marginal - given, used), strict=True):
+            columns[name].append(column)
+    return _labelled(tokens, columns, ("condition", "prompt"), estimator=estimator)
 
 
 def pooled(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT) -> xr.Dataset:
     """H(Z), H(Z|X), I(X;Z) and utilisation of each condition, from the pooled codes of the prompts at hand."""
-    counts = code_counts(tokens, n_codes).transpose("condition", "prompt", "code")
-    total = counts.values.sum(axis=1)
-    marginal = entropy.estimate(total, estimator, n_codes)
-    conditional = entropy.estimate(counts.values, estimator, n_codes).mean(axis=1)
-    return xr.Dataset(
-        {
-            "codebook_entropy": ("condition", marginal),
-            "conditional_entropy": ("condition", conditional),
-            "mutual_information": ("condition", marginal - conditional),
-            "utilisation": ("condition", (total > 0).mean(axis=-1)),
-        },
-        coords={name: c for name, c in _without_code(counts).items() if "prompt" not in c.dims},
-        attrs={"estimator": estimator},
-    )
+    columns: dict[str, list[Any]] = {name: [] for name in QUANTITIES}
+    for grids in _grids(tokens, n_codes):
+        total = _pooled_counts(grids, n_codes)
+        marginal = float(entropy.estimate(total, estimator, n_codes))
+        single = [entropy.estimate(c, estimator, n_codes) for c in _count_rows(grids.reshape(len(grids), -1), n_codes)]
+        given = float(np.concatenate(single).mean())
+        for name, value in zip(QUANTITIES, (marginal, given, marginal - given, (total > 0).mean()), strict=True):
+            columns[name].append(value)
+    return _labelled(tokens, columns, ("condition",), estimator=estimator)
 
 
 def coverage(tokens: xr.DataArray, n_codes: int) -> xr.Dataset:
     """Good-Turing coverage of each condition's pooled codes, and the mean of that of its prompts."""
-    counts = code_counts(tokens, n_codes).transpose("condition", "prompt", "code")
-    single = entropy.coverage(counts.values).mean(axis=-1)
-    pooled = entropy.coverage(counts.values.sum(axis=1))
-    return xr.Dataset(
-        {"coverage": ("condition", pooled), "coverage_per_prompt": ("condition", single)},
-        coords={k: c for k, c in _without_code(counts).items() if "prompt" not in c.dims},
-    )
+    columns: dict[str, list[Any]] = {"coverage": [], "coverage_per_prompt": []}
+    for grids in _grids(tokens, n_codes):
+        single = [entropy.coverage(counts) for counts in _count_rows(grids.reshape(len(grids), -1), n_codes)]
+        columns["coverage"].append(entropy.coverage(_pooled_counts(grids, n_codes)))
+        columns["coverage_per_prompt"].append(np.concatenate(single).mean())
+    return _labelled(tokens, columns, ("condition",))
 
 
 def by_position(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT) -> xr.Dataset:
@@ -128,21 +136,24 @@ def by_position(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEF
 
     H(Z|X) at one position rests on the few images of a prompt; look at the coverage before reading it.
     """
-    pooled = code_counts(tokens, n_codes, over=("prompt", "sample"))
-    single = code_counts(tokens, n_codes, over=("sample",)).transpose("prompt", ...)
-    dims = pooled.dims[:-1]
-    marginal = entropy.estimate(pooled.values, estimator, n_codes)
-    conditional = entropy.estimate(single.values, estimator, n_codes).mean(axis=0)
-    return xr.Dataset(
-        {
-            "codebook_entropy": (dims, marginal),
-            "conditional_entropy": (dims, conditional),
-            "mutual_information": (dims, marginal - conditional),
-            "coverage": (dims, entropy.coverage(pooled.values)),
-        },
-        coords=_without_code(pooled),
-        attrs={"estimator": estimator, "units": "bit"},
-    )
+    shape = (tokens.sizes["row"], tokens.sizes["col"])
+    columns: dict[str, list[Any]] = {name: [] for name in (*QUANTITIES[:3], "coverage")}
+    for grids in _grids(tokens, n_codes):
+        marginal, covered = [], []
+        for counts in _count_rows(np.moveaxis(grids, 2, 0).reshape(grids.shape[2], -1), n_codes):
+            marginal.append(entropy.estimate(counts, estimator, n_codes))
+            covered.append(entropy.coverage(counts))
+        given = np.zeros(grids.shape[2])
+        step = max(1, AT_ONCE // grids[0].size)
+        for start in range(0, len(grids), step):
+            groups = entropy.group_counts(np.moveaxis(grids[start : start + step], 1, 2))
+            given += entropy.estimate(groups, estimator, n_codes).sum(axis=0)
+        given /= len(grids)
+        total = np.concatenate(marginal)
+        values = (total, given, total - given, np.concatenate(covered))
+        for column, value in zip(columns.values(), values, strict=True):
+            column.append(value.reshape(shape))
+    return _labelled(tokens, columns, ("condition", "row", "col"), estimator=estimator, units="bit")
 
 
 def shuffle_test(tokens: xr.DataArray, n_codes: int, *, n_shuffles: int, seed: int) -> xr.Dataset:
@@ -152,36 +163,33 @@ def shuffle_test(tokens: xr.DataArray, n_codes: int, *, n_shuffles: int, seed: i
     when I = 0; subtracting it from an estimate over-corrects when I > 0, so nothing here does.
     """
     rng = np.random.default_rng(seed)
-    values = tokens.transpose("condition", "prompt", "sample", ...).values
-    n_conditions, n_prompts, n_samples = values.shape[:3]
-    images = values.reshape(n_conditions, n_prompts * n_samples, -1).astype(np.int64)
-    labels = np.repeat(np.arange(n_prompts), n_samples)
-    p, mean = np.empty(n_conditions), np.empty(n_conditions)
-    for condition, codes in enumerate(images):
-        observed = _mean_plugin_conditional(codes, labels, n_prompts, n_codes)
+    columns: dict[str, list[Any]] = {"p": [], "null_mean": []}
+    for grids in _grids(tokens, n_codes):
+        images = grids.reshape(-1, grids.shape[2])
+        in_place = np.arange(len(images))
+        observed = _mean_plugin_conditional(images, in_place, len(grids))
         null = np.array(
-            [_mean_plugin_conditional(codes, rng.permutation(labels), n_prompts, n_codes) for _ in range(n_shuffles)]
+            [_mean_plugin_conditional(images, rng.permutation(in_place), len(grids)) for _ in range(n_shuffles)]
         )
-        pooled = float(entropy.estimate(np.bincount(codes.ravel(), minlength=n_codes), "plugin"))
+        total = float(entropy.estimate(_pooled_counts(grids, n_codes), "plugin"))
         # H(Z) is the same in every shuffle, so a large I is a small H(Z|X)
-        p[condition] = (1 + (null <= observed + 1e-12).sum()) / (1 + n_shuffles)
-        mean[condition] = pooled - null.mean()
-    coords = {name: c for name, c in tokens.coords.items() if set(c.dims) <= {"condition"}}
-    return xr.Dataset(
-        {"p": ("condition", p), "null_mean": ("condition", mean)},
-        coords=coords,
-        attrs={"n_shuffles": n_shuffles, "seed": seed},
-    )
+        columns["p"].append((1 + (null <= observed + 1e-12).sum()) / (1 + n_shuffles))
+        columns["null_mean"].append(total - null.mean())
+    return _labelled(tokens, columns, ("condition",), n_shuffles=n_shuffles, seed=seed)
 
 
-def _mean_plugin_conditional(
-    codes: NDArray[np.int64], labels: NDArray[np.int64], n_prompts: int, n_codes: int
-) -> float:
-    """Plug-in H(Z|X) in bits of codes (image, position) under a labelling of the images; prompts weigh alike."""
-    counts = np.bincount((codes + n_codes * labels[:, None]).ravel(), minlength=n_prompts * n_codes)
-    seen = counts[counts > 0].astype(float)
-    per_prompt = codes.size / n_prompts
-    return float(np.log2(per_prompt) - (seen * np.log2(seen)).sum() / codes.size)
+def _mean_plugin_conditional(images: Tokens, order: NDArray[np.int64], n_prompts: int) -> float:
+    """Plug-in H(Z|X) in bits when the images (image, position), in that order, are dealt to the prompts in turn."""
+    dealt = order.reshape(n_prompts, -1)
+    per_prompt = images.size // n_prompts
+    count = np.arange(per_prompt + 1)
+    count_log_count = scipy.special.xlogy(count, count) / np.log(2)
+    total = 0.0
+    step = max(1, AT_ONCE // per_prompt)
+    for start in range(0, n_prompts, step):
+        labels = dealt[start : start + step]
+        total += float(count_log_count[entropy.group_counts(images[labels].reshape(len(labels), -1))].sum())
+    return float(np.log2(per_prompt) - total / images.size)
 
 
 def rarefy(tokens: xr.DataArray, n_samples: int, seed: int) -> xr.DataArray:

@@ -213,6 +213,9 @@ ESTIMATORS: dict[str, Callable[[Multiplicities], float]] = {
 
 DEFAULT = "chao_wang_jost"
 
+SHORT = 64
+"""Rows up to this long are estimated once per multiset of counts."""
+
 
 def estimate(counts: ArrayLike, estimator: str = DEFAULT, n_codes: int | None = None) -> Array:
     """Entropy in bits of counts `(..., code) -> (...)`; NaN where nothing was counted.
@@ -230,15 +233,32 @@ def coverage(counts: ArrayLike) -> Array:
     return _by_row(counts, None, good_turing_coverage)
 
 
+def group_counts(codes: ArrayLike) -> NDArray[np.int64]:
+    """Counts of the codes in each short group, without a column per code: `(..., n) -> (..., n)`, zeros filled in.
+
+    Which code a count belongs to is lost, which entropies do not need; the cost does not depend on the codebook.
+    """
+    ordered = np.sort(np.asarray(codes), axis=-1, kind="stable")  # radix sort: codes are 16-bit
+    first = np.ones(ordered.shape, dtype=bool)
+    first[..., 1:] = ordered[..., 1:] != ordered[..., :-1]
+    start = np.flatnonzero(first)
+    counts = np.zeros(ordered.size, dtype=np.int64)
+    counts[start] = np.diff(start, append=ordered.size)
+    return counts.reshape(ordered.shape)
+
+
 def _by_row(counts: ArrayLike, n_codes: int | None, function: Callable[[Multiplicities], float]) -> Array:
     """Apply a function of multiplicities to each row of counts."""
     table = np.asarray(counts)
     if table.ndim == 0 or not np.all(table >= 0):
         raise IbstatsError("counts must be an array of numbers >= 0 with the codes on the last axis")
     rows = table.reshape(-1, table.shape[-1])
+    back: slice | NDArray[np.intp] = slice(None)
+    if rows.shape[1] <= SHORT < len(rows):  # many short rows hold few different multisets
+        rows, back = np.unique(np.sort(rows, axis=1), axis=0, return_inverse=True)
     out = np.full(len(rows), np.nan)
     for i, row in enumerate(rows):
         m = multiplicities(row, n_codes)
         if m.total > 0:
             out[i] = function(m)
-    return out.reshape(table.shape[:-1])[()]
+    return out[back].reshape(table.shape[:-1])[()]

@@ -110,3 +110,17 @@ def test_estimators_of_a_closed_codebook_ask_for_its_size(estimator: str) -> Non
 def test_unknown_estimator_lists_the_known() -> None:
     with pytest.raises(IbstatsError, match="unknown entropy estimator 'shannon'; known: plugin, miller_madow"):
         entropy.estimate([1, 2], "shannon")
+
+
+@given(st.integers(1, 5), st.integers(1, 12), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_counts_of_short_groups_are_those_of_bincount(groups: int, n: int, K: int, seed: int) -> None:
+    codes = np.random.default_rng(seed).integers(0, K, (groups, n))
+    for row, made in zip(codes, entropy.group_counts(codes), strict=True):
+        assert sorted(made[made > 0]) == sorted(c for c in np.bincount(row) if c)
+
+
+def test_many_short_rows_are_estimated_like_one() -> None:
+    table = np.random.default_rng(0).integers(0, 4, (500, 7))
+    for estimator in entropy.ESTIMATORS:
+        together = entropy.estimate(table, estimator, n_codes=9)
+        assert together == pytest.approx([float(entropy.estimate(row, estimator, n_codes=9)) for row in table])

@@ -31,7 +31,7 @@ def test_anova_equals_aov_with_an_error_stratum_per_effect(y: np.ndarray, in_r: 
     assert len(table) == 7
     for effect, row in table.items():
         assert (row.df1, row.df2) == (1, 11)
-        assert row.F == pytest.approx(in_r[f"aov {effect} F"], rel=1e-9)
+        assert pytest.approx(in_r[f"aov {effect} F"], rel=1e-9) == row.F
         assert row.p == pytest.approx(in_r[f"aov {effect} p"], rel=1e-9)
         assert row.partial_eta_squared == pytest.approx(in_r[f"aov {effect} eta"], rel=1e-9)
 

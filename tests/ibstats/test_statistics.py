@@ -158,9 +158,22 @@ def test_position_maps_count_one_position_at_a_time() -> None:
     assert_allclose(maps["conditional_entropy"][0], [[0, 0], [0, 2]])
 
 
+def test_counting_in_small_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = tokens(np.random.default_rng(0).integers(0, 9, (2, 6, 4, 3, 3)).astype(np.uint16))
+
+    def everything() -> list[xr.Dataset]:
+        measured = [f(drawn, 16) for f in (information.per_prompt, information.pooled, information.by_position)]
+        return [*measured, information.shuffle_test(drawn, 16, n_shuffles=9, seed=0), information.coverage(drawn, 16)]
+
+    whole = everything()
+    monkeypatch.setattr(information, "AT_ONCE", 1)
+    for expected, made in zip(whole, everything(), strict=True):
+        xr.testing.assert_allclose(made, expected, rtol=1e-12)
+
+
 def test_codes_outside_the_codebook_are_refused() -> None:
     with pytest.raises(StoreContractError, match=r"holds code 16, but codes run 0\.\.15"):
-        information.code_counts(tokens(np.full((1, 2, 2, 1, 1), 16)), 16)
+        information.pooled(tokens(np.full((1, 2, 2, 1, 1), 16)), 16)
 
 
 def test_rarefaction_takes_equal_budgets() -> None:

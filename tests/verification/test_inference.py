@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from ibstats import information, significance
 from ibstats.kernels import entropy, factorial, resampling
@@ -72,8 +73,9 @@ def test_entropy_intervals_over_prompts_cover(n_prompts: int) -> None:
     covered = []
     for _ in range(400):
         p = rng.dirichlet(30 * base, size=n_prompts)
-        counts = rng.multinomial(640, p)[None]
-        values = information.pooled_values(counts, entropy.estimate)[0]
+        drawn = np.stack([np.repeat(np.arange(64), counts) for counts in rng.multinomial(640, p)])
+        tokens = xr.DataArray(drawn[None, :, :, None, None], dims=("condition", "prompt", "sample", "row", "col"))
+        values = information.per_prompt(tokens, 64)["codebook_entropy"][0].values
         low, high = resampling.bootstrap_mean(values, resampling.default_method(n_prompts), 1000, 0.95, rng)
         covered.append(low <= truth <= high)
     print(f"\nH(Z), {n_prompts} prompts: coverage {np.mean(covered):.3f}")
