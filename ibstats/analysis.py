@@ -44,6 +44,9 @@ class Config:
     margins: Mapping[str, float] = field(default_factory=dict)
     """Predeclared equivalence margins, +- in the units of the distance, by result name (`ssim_dissimilarity`)."""
     n_shuffles: int = 200
+    images_per_prompt: int | None = None
+    """Images of each prompt that entropies are made of (rarefaction, drawn by the seed); None: all of them. Entropies
+    and coverage depend on the token budget, so stores of different size are compared at the same one."""
     allow_partial: bool = False
 
     def __post_init__(self) -> None:
@@ -99,7 +102,7 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
     Groups of a model: `per_prompt` (diversity of each prompt and cell), `diversity`, `effective_number` (Vendi score
     and RKE, metrics with an embedding), `effects`, `probes`, `waterfall`, `waterfall_stochastic` (two factors at
     stochastic sampling), `strategy` (metrics with a declared margin), `information`, `information_effects`,
-    `positions`.
+    `positions`, `bits` (quantizers whose codes are bits: LFQ).
     Attributes of the root: run, snapshot digest, settings, notes.
     """
     config, machine = config or Config(), machine or Machine()
@@ -186,8 +189,10 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
     """Codebook entropies of every cell, from tokens only."""
     dataset = store.dataset(model, config.experiment, allow_partial=config.allow_partial)
     n_codes = store.identity(model).codebook_size
-    tokens = dataset["tokens"].load()
+    tokens = dataset["tokens"]
     how = config.resampling
+    if config.images_per_prompt is not None:
+        tokens = information.rarefy(tokens, config.images_per_prompt, how.seed)
     values = information.per_prompt(tokens, n_codes, config.estimator)
     covered = information.coverage(tokens, n_codes)
     notes += information.coverage_warnings(covered, model)
@@ -196,15 +201,10 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
         xr.Dataset({k: by_factor(v) for k, v in values.items()}), lambda y: mean_interval(y, how)
     )
     plain = information.pooled(tokens, n_codes, config.estimator)
-    for name, highest in (
-        ("codebook_entropy", np.log2(n_codes)),
-        ("conditional_entropy", np.log2(n_codes)),
-        ("utilisation", 1.0),
-    ):
-        for bound in ("low", "high"):
-            summary[bound].loc[{"quantity": name}] = summary[bound].sel(quantity=name).clip(0.0, highest)
     for quantity, value in plain.items():
         summary["estimate"].loc[{"quantity": quantity}] = _cells(value)
+    capacity = float(np.log2(n_codes))
+    _limit(summary, {"codebook_entropy": capacity, "conditional_entropy": capacity, "utilisation": 1.0})
     extra = {
         "coverage": covered["coverage"],
         "coverage_per_prompt": covered["coverage_per_prompt"],
@@ -218,11 +218,23 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
     )
     attrs = {"estimator": config.estimator, "n_codes": n_codes, "n_images": tokens.sizes["sample"]}
     positions = information.by_position(tokens, n_codes, config.estimator)
-    return {
+    groups = {
         "information": summary.assign_attrs(attrs),
         "information_effects": contrasts.assign_attrs(attrs),
         "positions": _plain(positions.drop_vars([c for c in positions.coords if c != "condition"])),
     }
+    if store.identity(model).quantizer == "lfq":
+        bits = {name: by_factor(value) for name, value in information.by_bit(tokens, n_codes, config.estimator).items()}
+        groups["bits"] = _over_quantities(xr.Dataset(bits), lambda y: mean_interval(y, how)).assign_attrs(attrs)
+        _limit(groups["bits"], {name: 1.0 for name in bits if name != "bit_redundancy"})
+    return groups
+
+
+def _limit(summary: xr.Dataset, highest: Mapping[Any, float]) -> None:
+    """Keep estimates and bounds between 0 and what is possible, which an estimator may step over; in place."""
+    for quantity, most in highest.items():
+        for name in ("estimate", "low", "high"):
+            summary[name].loc[{"quantity": quantity}] = summary[name].sel(quantity=quantity).clip(0.0, most)
 
 
 def _cells(values: xr.DataArray) -> xr.DataArray:
@@ -240,5 +252,6 @@ def _over_quantities(values: xr.Dataset, statistic: Any) -> xr.Dataset:
     results = [statistic(value) for value in values.data_vars.values()]
     names = [str(name) for name in values.data_vars]
     stacked: xr.Dataset = xr.concat(results, dim="quantity", combine_attrs="override").assign_coords(quantity=names)
-    units = {name: meaning.units for name, meaning in (DISTANCES | INFORMATION).items()}
-    return stacked.assign_coords(units=("quantity", np.array([units.get(name, "1") for name in names], dtype=object)))
+    known = {name: meaning.units for name, meaning in (DISTANCES | INFORMATION).items()}
+    units = [known.get(name, "bit" if name.startswith("bit_") else "1") for name in names]
+    return stacked.assign_coords(units=("quantity", np.array(units, dtype=object)))

@@ -38,6 +38,9 @@ class Options:
     model: Annotated[list[str] | None, typer.Option(help="Model of the store; repeat for more.")] = None
     experiment: Annotated[str | None, typer.Option(help="Experiment of the store.")] = None
     estimator: Annotated[str | None, typer.Option(help="Entropy estimator.")] = None
+    images_per_prompt: Annotated[
+        int | None, typer.Option(help="Images of each prompt that entropies are made of; default all.")
+    ] = None
     interval: Annotated[str | None, typer.Option(help="auto, bca, percentile or studentized.")] = None
     level: Annotated[float | None, typer.Option(help="Level of intervals.")] = None
     resamples: Annotated[int | None, typer.Option(help="Bootstrap resamples and permutations.")] = None
@@ -58,6 +61,7 @@ class Options:
             "models": self.model and tuple(self.model),
             "experiment": self.experiment,
             "estimator": self.estimator,
+            "images_per_prompt": self.images_per_prompt,
         }
         how: dict[str, Any] = {
             "method": self.interval,
@@ -65,7 +69,7 @@ class Options:
             "n_resamples": self.resamples,
             "seed": self.seed,
         }
-        changes: dict[str, Any] = {name: value for name, value in given.items() if value}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         return replace(
             base,
             parts=parts,

@@ -156,6 +156,25 @@ def by_position(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEF
     return _labelled(tokens, columns, ("condition", "row", "col"), estimator=estimator, units="bit")
 
 
+def by_bit(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT) -> xr.Dataset:
+    """H of each bit of the codes, and how far their sum exceeds H(Z): for quantizers whose bits are channels (LFQ).
+
+    Jackknife values per prompt, as `per_prompt` has them: `bit_0_entropy` (the most significant bit), ...,
+    `bit_redundancy`, each `(condition, prompt)` in bits. Redundancy is the total correlation of the bits (Watanabe
+    1960), 0 when they are independent; below 0 only by estimation error. Paper, section 3.3.
+    """
+    n_bits = (n_codes - 1).bit_length()
+    if n_codes != 1 << n_bits:
+        raise StoreContractError(f"a codebook of {n_codes} codes has no bits of its own: LFQ has a power of two")
+    marginal = per_prompt(tokens, n_codes, estimator)["codebook_entropy"]
+    bits = {
+        f"bit_{bit}_entropy": per_prompt(tokens >> (n_bits - 1 - bit) & 1, 2, estimator)["codebook_entropy"]
+        for bit in range(n_bits)
+    }
+    total = sum(bits.values(), xr.zeros_like(marginal))
+    return xr.Dataset(bits | {"bit_redundancy": total - marginal}, attrs={"estimator": estimator})
+
+
 def shuffle_test(tokens: xr.DataArray, n_codes: int, *, n_shuffles: int, seed: int) -> xr.Dataset:
     """Label-shuffle test of I(X;Z) = 0 per condition: images change prompts at random, all else stays.
 

@@ -78,6 +78,8 @@ def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
         if "information" in groups:
             yield from _cell_rows(groups["information"], base | {"section": "information"})
             yield from _information_extras(groups["information"], base)
+            if "bits" in groups:
+                yield from _cell_rows(groups["bits"], base | {"section": "information"})
             yield from _effect_rows(groups["information_effects"], base | {"section": "information_effect"})
 
 

@@ -176,6 +176,20 @@ def test_codes_outside_the_codebook_are_refused() -> None:
         information.pooled(tokens(np.full((1, 2, 2, 1, 1), 16)), 16)
 
 
+def test_bits_of_independent_channels_add_up_and_copies_do_not() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, 2, (2, 1, 5, 20, 10, 10)), rng.random((1, 5, 20, 10, 10)) < 0.1
+    independent = information.by_bit(tokens(first[0] * 4 + first[1] * 2 + second), 8, "plugin")
+    assert list(independent.data_vars) == ["bit_0_entropy", "bit_1_entropy", "bit_2_entropy", "bit_redundancy"]
+    expected = stats.entropy([0.1, 0.9], base=2)
+    assert float(independent["bit_2_entropy"].mean()) == pytest.approx(expected, abs=0.01)
+    assert float(independent["bit_redundancy"].mean()) == pytest.approx(0, abs=0.01)
+    copied = information.by_bit(tokens(first[0] * 3), 4, "plugin")
+    assert float(copied["bit_redundancy"].mean()) == pytest.approx(1, abs=0.01)
+    with pytest.raises(StoreContractError, match="6 codes has no bits"):
+        information.by_bit(tokens(first[0]), 6)
+
+
 def test_rarefaction_takes_equal_budgets() -> None:
     drawn = tokens(np.random.default_rng(0).integers(0, 9, (2, 3, 6, 1, 1)))
     fewer = information.rarefy(drawn, 4, seed=0)

@@ -57,8 +57,11 @@ def test_every_model_fills_the_factorial_with_allowed_codes(run_directory: Path)
 def test_ibstats_analyses_the_run(run_directory: Path) -> None:
     store = ibstats.open_store(run_directory)
     assert store.models() == list(CHECKPOINTS)
-    config = ibstats.Config(metrics=("pixel_cosine",), models=("show-o", "janus-pro"), n_shuffles=5)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # two prompts are too few for honest intervals, and it says so
-        tree = ibstats.analyse(store, config)
-    assert tree.subtree
+        tree = ibstats.analyse(store, ibstats.Config(metrics=("pixel_cosine",), n_shuffles=5))
+    for name in CHECKPOINTS:
+        measured = tree[f"{name}/information"].to_dataset()["estimate"].sel(quantity="codebook_entropy")
+        assert 0 <= float(measured.min()) <= float(measured.max()) <= store.identity(name).capacity
+        assert tree[f"{name}/diversity"].to_dataset()["estimate"].notnull().all()
+    assert [name for name in CHECKPOINTS if "bits" in tree[name].children] == ["show-o"]
