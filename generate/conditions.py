@@ -129,13 +129,19 @@ def enhancement(plan: Enhancement) -> list[Condition]:
     ]
 
 
+def crossed_noise(plan: CrossedNoise) -> list[Condition]:
+    """The cell without intervention, and the one that argmax alone makes of it, as far as asked for."""
+    cells = {"argmax": replace(REFERENCE, sampling="argmax", argmax_window=ALL_STEPS), "stochastic": REFERENCE}
+    return [cell for sampling, cell in cells.items() if sampling in plan.sampling]
+
+
 def conditions(experiment: Experiment) -> list[Condition]:
     """The conditions of an experiment, in the order they are stored."""
     match experiment:
         case Factorial():
             return factorial(experiment)
         case CrossedNoise():
-            return [REFERENCE]
+            return crossed_noise(experiment)
         case SubsetRatio():
             return subset_ratio(experiment)
         case ArgmaxWindow():

@@ -383,8 +383,9 @@ def _fixed_values(
 ) -> dict[str, Any]:
     """Values that follow from the plan: coordinates, texts and what is read of them, noise keys, codebook subsets."""
     cells, n_samples = plan.experiments[experiment], plan.n_samples(experiment)
-    prompts, seed = plan.prompts, plan.study.seed
+    prompts, seed = plan.prompts_of(experiment), plan.study.seed
     texts = all_texts(prompts)
+    read = read and read[: len(texts)]  # readings are of all prompts, in this order
     rows = {(index, text): row for row, (text, index, _) in reversed(list(enumerate(texts)))}
     text_index = [
         [[rows[i, text] for text in texts_of_samples(prompt, cell, n_samples)] for i, prompt in enumerate(prompts)]

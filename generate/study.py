@@ -77,6 +77,11 @@ class Plan:
         asked = self.study.experiments[experiment]
         return asked.samples if isinstance(asked, CrossedNoise) else self.study.samples
 
+    def prompts_of(self, experiment: str) -> list[Prompt]:
+        """Prompts of an experiment: all of them, or as many of the first as it asks for."""
+        asked = self.study.experiments[experiment]
+        return self.prompts[: asked.prompts] if isinstance(asked, CrossedNoise) else self.prompts
+
     def noise_draw(self, experiment: str, role: Role) -> NDArray[np.int64]:
         """Which of a prompt's draws of a role each sample uses, (sample,): its own, unless noises are crossed."""
         sample = np.arange(self.n_samples(experiment))
@@ -88,23 +93,22 @@ class Plan:
     def block_prompts(self, experiment: str) -> int:
         """Prompts of one block."""
         default = max(1, BLOCK_IMAGES // self.n_samples(experiment))
-        return min(self.study.block_prompts or default, len(self.prompts))
+        return min(self.study.block_prompts or default, len(self.prompts_of(experiment)))
 
     def experiment_plan(self, experiment: str) -> ExperimentPlan:
         """Shape of an experiment's Dataset."""
         return ExperimentPlan(
             conditions=[condition.name for condition in self.experiments[experiment]],
-            n_prompts=len(self.prompts),
+            n_prompts=len(self.prompts_of(experiment)),
             n_samples=self.n_samples(experiment),
             block_prompts=self.block_prompts(experiment),
         )
 
     def blocks(self) -> Iterator[Block]:
         """All blocks: models in turn, and within one the conditions of the same prompts side by side."""
-        n_prompts = len(self.prompts)
         for model in self.models:
             for experiment, cells in self.experiments.items():
-                size = self.block_prompts(experiment)
+                size, n_prompts = self.block_prompts(experiment), len(self.prompts_of(experiment))
                 for index, start in enumerate(range(0, n_prompts, size)):
                     for condition in range(len(cells)):
                         stop = min(start + size, n_prompts)
@@ -183,6 +187,7 @@ def plan(study: Study, base: Path) -> Plan:
     laid_out = Plan(study, prompts, [], experiments, source_digest(study.prompts, "study", base))
     _check_labels(laid_out.models)
     _check_conditions(laid_out)
+    _check_prompt_counts(laid_out)
     if not laid_out.needs_calibration:
         return laid_out
     calibration = load_prompts(study.calibration, "calibration", base)
@@ -233,6 +238,15 @@ def _check_labels(labels: list[str]) -> None:
             raise StudyError(f"two models are called '{label}' in the store: give one of them a `label`.")
         if "/" in label or ":" in label:
             raise StudyError(f"model '{label}' cannot name a group of the store: give it a `label`.")
+
+
+def _check_prompt_counts(laid_out: Plan) -> None:
+    for name, experiment in laid_out.study.experiments.items():
+        if isinstance(experiment, CrossedNoise) and (experiment.prompts or 0) > len(laid_out.prompts):
+            raise StudyError(
+                f"experiments.{name}.prompts is {experiment.prompts}, but the study has {len(laid_out.prompts)}: "
+                "ask for fewer, or leave it out for all."
+            )
 
 
 def config_digest(document: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ibstats import diversity, effects, information, strategy
+from ibstats import budget, diversity, effects, information, strategy
 from ibstats.distances import NETWORKS, distances, metric
 from ibstats.distances.cache import Progress, silent
 from ibstats.errors import IbstatsError, MissingWeights, unknown
@@ -22,7 +22,7 @@ DEFAULT_METRICS = ("pixel_cosine", "ssim", "reference", "lpips_alex")
 """Measured when nothing is asked for; LPIPS only where its weights are already on the machine."""
 
 
-PARTS = ("diversity", "information")
+PARTS = ("diversity", "information", "ledger")
 
 EFFECTIVE_ORDERS = {"vendi": 1, "rke": 2}
 """Effective numbers of distinct images, from the cosine kernel of a metric's embedding, and their orders."""
@@ -37,7 +37,10 @@ class Config:
     models: tuple[str, ...] = ()
     """Models of the store; empty means all."""
     parts: tuple[str, ...] = PARTS
-    """`diversity` reads images (or cached distances), `information` reads tokens only."""
+    """`diversity` reads images (or cached distances), `information` and `ledger` read saved arrays only.
+
+    Beside them, `ledger` takes the distances of crossed-noise experiments.
+    """
     experiment: str = "factorial"
     estimator: str = entropy.DEFAULT
     resampling: Resampling = field(default_factory=Resampling)
@@ -102,7 +105,7 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
     Groups of a model: `per_prompt` (diversity of each prompt and cell), `diversity`, `effective_number` (Vendi score
     and RKE, metrics with an embedding), `effects`, `probes`, `waterfall`, `waterfall_stochastic` (two factors at
     stochastic sampling), `strategy` (metrics with a declared margin), `information`, `information_effects`,
-    `positions`, `bits` (quantizers whose codes are bits: LFQ).
+    `positions`, `bits` (quantizers whose codes are bits: LFQ), `ledger` and `shares_EXPERIMENT` (of crossed noise).
     Attributes of the root: run, snapshot digest, settings, notes.
     """
     config, machine = config or Config(), machine or Machine()
@@ -118,9 +121,12 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
             made |= _diversity(store, model, config, machine, notes)
         if "information" in config.parts:
             made |= _information(store, model, config, notes)
+        if "ledger" in config.parts:
+            made |= budget.ledger_groups(store, model, config, machine, notes)
         groups |= {f"{model}/{name}": group for name, group in made.items()}
     tree = xr.DataTree.from_dict(groups)
-    tree.attrs |= provenance(store, config) | {"models": list(models), "notes": notes}
+    families = {model: store.identity(model).family for model in models}
+    tree.attrs |= provenance(store, config) | {"models": list(models), "families": families, "notes": notes}
     return tree
 
 
@@ -128,12 +134,14 @@ def provenance(store: Store, config: Config) -> dict[str, Any]:
     """What the numbers follow from: equal provenance means equal numbers."""
     from ibstats import __version__
 
-    return {
+    followed = {
         "run_id": store.run.run_id,
         "snapshot": store.snapshot(experiment=config.experiment),
         "settings": asdict(config),
         "ibstats_version": __version__,
     }
+    crossed = budget.crossed_experiments(store) if "ledger" in config.parts else ()
+    return followed | ({"crossed": {name: store.snapshot(experiment=name) for name in crossed}} if crossed else {})
 
 
 def _diversity(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
@@ -143,7 +151,7 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
     n_images = 0
     for name in config.metrics or DEFAULT_METRICS:
         try:
-            chosen = metric(name, **machine.options(name), **({} if config.metrics else _no_download(name)))
+            chosen = metric(name, **machine.options(name), **({} if config.metrics else no_download(name)))
         except MissingWeights as error:
             if config.metrics:
                 raise
@@ -181,7 +189,8 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
     return {name: group.assign_attrs(n_images=n_images) for name, group in groups.items()}
 
 
-def _no_download(name: str) -> dict[str, Any]:
+def no_download(name: str) -> dict[str, Any]:
+    """Option of a metric that nobody asked for: weights that are not on the machine are not fetched."""
     return {"download": False} if name.startswith("lpips") else {}
 
 

@@ -8,6 +8,8 @@ H(Z|P,X). Everything is per image, in bits, and conditional on the text a sample
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -34,6 +36,7 @@ LEDGER: dict[str, Quantity] = {
     "tokens_rao_blackwell": Quantity("H(Z|X) by the entropies of the laws drawn from", "bit"),
     "path_upper_fitted": Quantity("upper bound on H(P|X): held-out code length of a fitted path model", "bit"),
     "path_upper_schedule": Quantity("upper bound on H(P|X): log2 of the paths the schedule allows", "bit"),
+    "path_upper_trajectory": Quantity("upper bound on H(P|X): the whole trajectory, which fixes the path", "bit"),
     "residual_upper": Quantity("upper bound on the residual H(P|Z,X): the smaller bound on H(P|X)", "bit"),
     "directed_upper": Quantity("upper bound on the directed information H(P|X) - A", "bit"),
     "trajectory_path": Quantity("path entropy if the whole trajectory z_T..z_1 is the path", "bit"),
@@ -78,20 +81,51 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
         if identity.family == "diffusion" and "joint_surprisal" in dataset:
             last = dataset["joint_surprisal"].isel(step=-1).astype(np.float64)
             found |= {"trajectory_execution": last, "trajectory_path": found["joint"] - last}
-            if not _revises(dataset, found["execution_causal"]):  # then the path does not depend on the tokens
+            if _revises(dataset, found["execution_causal"]):
+                found["path_upper_trajectory"] = found["joint"]
+            else:  # the path does not depend on the tokens
                 found["path_upper_schedule"] = found["path_causal"]
-    bounds = [found[name] for name in ("path_upper_fitted", "path_upper_schedule") if name in found]
+    bounds = [found[name] for name in LEDGER if name.startswith("path_upper") and name in found]
     if bounds:
         found["residual_upper"] = _tightest(bounds)
         if "path_causal" in found:
             found["directed_upper"] = found["residual_upper"] - found["path_causal"]
     names = [name for name in LEDGER if name in found]
-    stacked = xr.concat([found[name].mean("sample") for name in names], dim="quantity", coords="minimal")
-    return (
-        stacked.assign_coords(quantity=names)
-        .transpose("quantity", "condition", "prompt")
-        .assign_attrs(units="bit", long_name="entropy per image", n_tokens=int(np.prod(identity.grid)))
+    bits = [found[name].mean("sample").transpose("condition", "prompt") for name in names]
+    by_cell = {name: c for name, c in dataset["text_index"].coords.items() if set(c.dims) <= {"condition", "prompt"}}
+    return xr.DataArray(
+        np.stack(bits) if bits else np.empty((0, dataset.sizes["condition"], dataset.sizes["prompt"])),
+        dims=("quantity", "condition", "prompt"),
+        coords=by_cell | {"quantity": names},
+        attrs={
+            "units": "bit",
+            "long_name": "entropy per image",
+            "n_tokens": int(np.prod(identity.grid)),
+            "remarks": json.dumps(remarks(dataset, identity, found)),
+        },
     )
+
+
+def remarks(dataset: xr.Dataset, identity: ModelIdentity, found: Collection[str]) -> dict[str, str]:
+    """By quantity, why it is undefined or means something else than its name says."""
+    said: dict[str, str] = {}
+    if identity.family != "autoregressive" and "joint" not in found:
+        recorded = "path_given_candidates" in found
+        of_masked = "sample with `path_surprisal: exact`, or use `ibgenerate rescore`"
+        reason = f"only the path given the candidates was recorded: {of_masked}" if recorded else (
+            f"no path surprisal was recorded: {of_masked}" if identity.family == "masked" else
+            "no path surprisal was recorded"
+        )  # fmt: skip
+        said |= dict.fromkeys(("path_causal", "execution_causal", "joint"), reason)
+    if "path_upper_trajectory" in found:
+        said["joint"] = (
+            "tokens are revised after their reveal, and A + B counts every revision: it is the entropy of the whole "
+            "trajectory and at least H(P,Z|X)"
+        )
+        said["path_upper_trajectory"] = said["residual_upper"] = (
+            "tokens are revised, so the path depends on them and no closed form of H(P|X) exists; the bound is loose"
+        )
+    return said
 
 
 def ledger_intervals(bits: xr.DataArray, how: Resampling) -> xr.Dataset:
@@ -112,7 +146,7 @@ def ledger_intervals(bits: xr.DataArray, how: Resampling) -> xr.Dataset:
         coords={"part": ["path_causal", "execution_causal"], "condition": bits["condition"]},
     )
     shares = mean_interval(values, how)
-    return result.assign({f"share_{name}": shares[name] for name in ("estimate", "low", "high")})
+    return result.assign({f"share_{name}": shares[name] for name in ("estimate", "low", "high", "degenerate")})
 
 
 def crossed_components(distance: xr.DataArray, n_paths: int, n_executions: int) -> xr.DataArray:

@@ -9,7 +9,7 @@ from pydantic import Field
 from schemas.study import Strict
 
 SCHEMA: Literal["ibstats-results"] = "ibstats-results"
-VERSION = "1.0"
+VERSION = "1.1"
 
 Section = Literal[
     "diversity",
@@ -21,6 +21,8 @@ Section = Literal[
     "information_effect",
     "equivalence",
     "strategy",
+    "ledger",
+    "sobol",
 ]
 Number = float | None
 """None where the number is undefined."""
@@ -35,7 +37,9 @@ class ResultRow(Strict):
     quantity: str = Field(description="Name of the measured quantity, for instance ssim_dissimilarity.")
     units: str
     term: str = Field(description="Cell (sampling/prompt_type/codebook), effect, probe or waterfall step.")
-    attribution: str | None = Field(default=None, description="Waterfall only: marginal, simple or shapley.")
+    attribution: str | None = Field(
+        default=None, description="Waterfall: marginal, simple or shapley; sobol: whose share."
+    )
     estimator: str | None = Field(default=None, description="Entropy estimator, where one was used.")
 
     estimate: Number
@@ -85,5 +89,6 @@ class Results(Strict):
     analysis_sha256: str = Field(description="Digest of snapshot, settings and version.")
     ibstats_version: str
     settings: dict[str, Any]
+    families: dict[str, str] = Field(default={}, description="Family of each model.")
     notes: list[str] = Field(default=[])
     rows: list[ResultRow]

@@ -96,7 +96,7 @@ class Factorial(Strict):
 
 
 class CrossedNoise(Strict):
-    """Every path draw meets every execution draw, in the cell without intervention: whose randomness is diversity?
+    """Every path draw meets every execution draw, original wording and full codebook: whose randomness is diversity?
 
     Sample s of a prompt has the path noise of sample s // executions and the execution noise of sample s % executions.
     """
@@ -104,6 +104,12 @@ class CrossedNoise(Strict):
     kind: Literal["crossed_noise"] = "crossed_noise"
     paths: int = Field(default=4, ge=2, description="Path draws per prompt.")
     executions: int = Field(default=4, ge=2, description="Execution draws per prompt; each meets every path draw.")
+    sampling: list[Literal["stochastic", "argmax"]] = Field(
+        default=["stochastic"], min_length=1, max_length=2, description="Sampling of its conditions."
+    )
+    prompts: int | None = Field(
+        default=None, ge=2, description="The first so many of the study's prompts; default all of them."
+    )
 
     @property
     def samples(self) -> int:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import json
+from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 import xarray as xr
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
 from generate.models import model_class
@@ -18,8 +22,10 @@ from generate.models.toy_law import Law, enumerate_law
 from generate.run import prepare, run
 from generate.study import load_study, plan
 from ibstats import decomposition
+from ibstats.analysis import Config
 from ibstats.cli import app
 from ibstats.errors import IbstatsError
+from ibstats.report import files, tables
 from ibstats.report import ledger as report
 from ibstats.store import Store, open_store
 from ibstats.uncertainty import Resampling
@@ -51,7 +57,13 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         "calibration": {"source": "calibration.jsonl", "n": N_PROMPTS},
         "experiments": {
             "factorial": {"keep_ratio": 0.67},
-            "crossed": {"kind": "crossed_noise", "paths": 5, "executions": 4},
+            "crossed": {
+                "kind": "crossed_noise",
+                "paths": 5,
+                "executions": 4,
+                "sampling": ["stochastic", "argmax"],
+                "prompts": 4,
+            },
         },
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(document))
@@ -135,7 +147,9 @@ def test_only_execution_draws_matter_where_the_path_is_fixed(store: Store) -> No
     )
     variance = decomposition.crossed_components(distance, 5, 4)
     assert (variance.sel(component=["path", "interaction"]) == 0).all()
-    shares = decomposition.sobol_shares(variance, HOW)["estimate"].isel(condition=0)
+    assert variance.sizes["prompt"] == 4
+    assert (variance.sel(condition="argmax-original-full") == 0).all()
+    shares = decomposition.sobol_shares(variance, HOW)["estimate"].sel(condition="stochastic-original-full")
     assert float(shares.sel(share="execution")) == 1.0
     assert float(shares.sel(share="path_total")) == 0.0
 
@@ -163,6 +177,35 @@ def test_the_command_prints_each_models_ledger_with_a_sentence(store: Store) -> 
 def test_the_command_prints_shares_of_crossed_noise_and_of_wording(store: Store) -> None:
     assert "toy-masked: shares of pixel_cosine" in output(str(store.path), "--crossed", "--model", "toy-masked")
     assert "toy-ar: wording in pixel_cosine" in output(str(store.path), "--wording", "--model", "toy-ar")
+
+
+def test_a_report_and_its_exports_hold_the_ledger_and_the_shares(store: Store, tmp_path: Path) -> None:
+    config = Config(parts=("ledger",), metrics=("pixel_cosine", "ssim"), resampling=Resampling(n_resamples=100))
+    document = files.obtain(store, config)
+    jsonschema.validate(json.loads(document.model_dump_json()), rendered_schema())
+    assert document.families == {"toy-ar": "autoregressive", "toy-masked": "masked", "toy-diffusion": "diffusion"}
+    bits = {(r.model, r.quantity, r.term): r for r in document.rows if r.section == "ledger"}
+    assert bits["toy-ar", "path_causal", "stochastic/original/full"].estimate == 0
+    expected = free_cell(store, "toy-masked").sel(quantity="joint").mean()
+    assert bits["toy-masked", "joint", "stochastic/original/full"].estimate == pytest.approx(float(expected))
+    shares = {(r.model, r.term, r.attribution): r for r in document.rows if r.section == "sobol"}
+    assert {r.quantity for r in shares.values()} == {"pixel_cosine_distance"}  # SSIM has no embedding
+    assert shares["toy-ar", "stochastic/original/full", "path_total"].estimate == 0
+    assert shares["toy-ar", "argmax/original/full", "path"].estimate is None
+    assert shares["toy-diffusion", "argmax/original/full", "path"].estimate == pytest.approx(1.0)
+    console = Console(width=114, record=True, file=io.StringIO())
+    tables.show(document, console, ("ledger",))
+    printed = " ".join(console.export_text().split())
+    assert "toy-ar (autoregressive): the order is fixed: the path takes 0 of" in printed
+    assert "and 0% of the diversity; under argmax nothing is left to chance." in printed
+    for kind, name in (("csv", "ledger.csv"), ("csv", "sobol.csv"), ("latex", "ledger.tex")):
+        made = files.export(store, config, tmp_path, kind)
+        assert tmp_path / name in made
+    assert r"toy-masked & stochastic & original & full" in (tmp_path / "ledger.tex").read_text()
+
+
+def rendered_schema() -> object:
+    return json.loads((Path(__file__).parents[1] / "schemas/results.schema.json").read_text())
 
 
 def test_metrics_without_an_embedding_have_no_components(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ class AbstractDistance(abc.ABC):
 
     name: str
     """Name of the result variable, a key of `variables.DISTANCES`."""
+    embedded: ClassVar[bool] = True
+    """Whether it is a squared Euclidean distance of an embedding, so that diversity has variance components."""
 
     @abc.abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Ssim(AbstractDistance):
     """1 - SSIM of images with values 0..data_range."""
 
     name = "ssim_dissimilarity"
+    embedded = False
 
     def __init__(self, data_range: float = 255.0) -> None:
         self.data_range = data_range

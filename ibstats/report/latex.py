@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibstats.decomposition import LEDGER
 from ibstats.report.tables import stars
 from ibstats.variables import CELLS, DISTANCES, INFORMATION
 
@@ -40,6 +41,7 @@ def write_latex(document: Results, folder: Path) -> list[Path]:
     """One file per table, to be used with `\\input`; the preamble needs booktabs and siunitx."""
     folder.mkdir(parents=True, exist_ok=True)
     made = {"diversity": _diversity(document), "effects": _effects(document), "entropy": _entropy(document)}
+    made["ledger"] = _ledger(document)
     files = []
     for name, text in made.items():
         if text:
@@ -167,3 +169,20 @@ def _entropy(document: Results) -> str:
         f"({', '.join(INFORMATION[name].long_name.replace('|', '$|$') for name in names)}). {_how(rows, document)}"
     )
     return table(columns, body[:-1], caption, "tab:entropy")
+
+
+def _ledger(document: Results) -> str:
+    rows = [row for row in document.rows if row.section == "ledger" and row.quantity in LEDGER]
+    if not rows:
+        return ""
+    body: list[Sequence[str]] = []
+    for model in _models(rows):
+        for row in (row for row in rows if row.model == model):
+            name = escape(LEDGER[row.quantity].long_name).replace("|", "$|$")
+            levels = map(escape, row.term.split("/"))
+            body.append((escape(model), *levels, name, *map(_number, (row.estimate, row.low, row.high))))
+        body.append(())
+    columns = [("Model", "l"), ("Sampling", "l"), ("Prompt", "l"), ("Codebook", "l"), ("Entropy", "l")]
+    columns += [("Bits per image", NUMBER), ("Low", NUMBER), ("High", NUMBER)]
+    caption = f"Entropy ledger: bits of path and execution per image. {_how(rows, document)}"
+    return table(columns, body[:-1], caption, "tab:ledger")

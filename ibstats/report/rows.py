@@ -46,13 +46,14 @@ def results(tree: xr.DataTree) -> Results:
     from schemas.results import Results
 
     attrs = {str(name): value for name, value in tree.attrs.items()}
-    notes, _ = attrs.pop("notes", []), attrs.pop("models")
+    notes, families, _ = attrs.pop("notes", []), attrs.pop("families", {}), attrs.pop("models")
     return Results(
         run_id=attrs["run_id"],
         snapshot=attrs["snapshot"],
         analysis_sha256=analysis_digest(attrs),
         ibstats_version=attrs["ibstats_version"],
         settings=json.loads(json.dumps(attrs["settings"])),
+        families=dict(families),
         notes=list(notes),
         rows=list(rows(tree)),
     )
@@ -81,6 +82,7 @@ def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
             if "bits" in groups:
                 yield from _cell_rows(groups["bits"], base | {"section": "information"})
             yield from _effect_rows(groups["information_effects"], base | {"section": "information_effect"})
+        yield from ledger_rows(groups, base)
 
 
 def _row(**values: Any) -> ResultRow:
@@ -226,3 +228,51 @@ def _strategy_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRo
                 verdict=str(point["outcome"].values),
                 note="p is of the two one-sided tests, p_holm of the difference",
             )
+
+
+def ledger_rows(groups: dict[str, xr.Dataset], base: dict[str, Any]) -> Iterator[ResultRow]:
+    """Bits of the ledger, then shares of crossed noise, whose `attribution` says whose share it is."""
+    for name, group in groups.items():
+        if name == "ledger":
+            yield from _bit_rows(group, base | {"section": "ledger"})
+        elif name.startswith("shares_"):
+            yield from _share_rows(group, base | {"section": "sobol", "experiment": group.attrs["experiment"]})
+
+
+def _bit_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    """Every quantity of every condition; an undefined one with the reason as its note."""
+    remarks = json.loads(group.attrs["remarks"])
+    shared = base | _common(group)
+    for i in range(group.sizes["condition"]):
+        cell = group.isel(condition=i)
+        term = _term(cell)
+        for quantity in group["quantity"].values:
+            point = cell.sel(quantity=quantity)
+            of = {"quantity": str(quantity), "units": "bit", "term": term, "note": remarks.get(str(quantity))}
+            yield _row(**shared, **of, **_estimate(point))
+        for quantity in [name for name in remarks if name not in group["quantity"].values]:
+            yield _row(**shared, quantity=quantity, units="bit", term=term, estimate=None, note=remarks[quantity])
+        for part in group["part"].values if "part" in group.dims else ():
+            point = cell.sel(part=part)
+            numbers = {name: point[f"share_{name}"].values for name in ("estimate", "low", "high", "degenerate")}
+            yield _row(**shared, quantity=f"share_{part}", units="1", term=term, **numbers)
+
+
+def _share_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    for quantity in group["quantity"].values:
+        for i in range(group.sizes["condition"]):
+            for share in group["share"].values:
+                point = group.sel(quantity=quantity, share=share).isel(condition=i)
+                undefined = bool(np.isnan(point["estimate"]))
+                yield _row(
+                    **base | _common(group) | _estimate(point),
+                    quantity=str(quantity),
+                    units="1",
+                    term=str(point["condition"].values).replace("-", "/"),
+                    attribution=str(share),
+                    note="nothing varies, so there is no share" if undefined else None,
+                )
+
+
+def _term(cell: xr.Dataset) -> str:
+    return "/".join(str(cell[factor].values) for factor in FACTORS)

@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ibstats.report.budget import budget
 from ibstats.variables import CELLS, DISTANCES, PROBES
 
 if TYPE_CHECKING:
     from ibstats.report.compare import Comparison
     from schemas.results import ResultRow, Results
 
-SECTIONS = ("diversity", "entropy", "effects", "waterfall", "strategy")
+SECTIONS = ("diversity", "entropy", "effects", "waterfall", "ledger", "strategy")
 """Parts of a report, in order; `waterfall_two` (two factors, as in Fig. 10) is printed on request."""
 
 WIDTH = 114
@@ -58,7 +59,7 @@ def show(document: Results, console: Console, sections: Sequence[str] = SECTIONS
     models = list(dict.fromkeys(row.model for row in document.rows))
     for model in models:
         rows = [row for row in document.rows if row.model == model]
-        if set(sections) == {"strategy"}:
+        if set(sections) <= {"ledger", "strategy"}:
             break
         one = rows[0]
         level = next((r.level for r in rows if r.level), 0.95)
@@ -80,6 +81,9 @@ def show(document: Results, console: Console, sections: Sequence[str] = SECTIONS
             if section in sections:
                 for table in make(rows):
                     console.print(table)
+    if "ledger" in sections:
+        for part in budget(document):
+            console.print(part, highlight=False)
     if "strategy" in sections:
         for table in _strategy(document.rows):
             console.print(table)

@@ -1,0 +1,76 @@
+"""The entropy ledger of a run as groups of an analysis: bits of path and execution, and their shares of diversity."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from ibstats import decomposition
+from ibstats.distances import distances, metric
+from ibstats.errors import MissingWeights
+from ibstats.store import Store
+
+if TYPE_CHECKING:
+    from ibstats.analysis import Config, Machine
+    from schemas.study import CrossedNoise
+
+
+def crossed_experiments(store: Store) -> dict[str, CrossedNoise]:
+    """Crossed-noise experiments of a run by name."""
+    from schemas.study import CrossedNoise
+
+    return {name: e for name, e in store.run.study.experiments.items() if isinstance(e, CrossedNoise)}
+
+
+def ledger_groups(
+    store: Store, model: str, config: Config, machine: Machine, notes: list[str]
+) -> dict[str, xr.Dataset]:
+    """`ledger` (quantity, condition) of the analysed experiment, and `shares` (quantity, share, condition) by metric.
+
+    Shares are those of the crossed-noise experiments that hold images; a group of several of them has the name
+    `shares_EXPERIMENT`. Without recorded surprisals there is no ledger.
+    """
+    dataset = store.dataset(model, config.experiment, allow_partial=config.allow_partial)
+    bits = decomposition.ledger(dataset, store.identity(model))
+    made = {}
+    if bits.sizes["quantity"]:
+        made["ledger"] = decomposition.ledger_intervals(bits, config.resampling).assign_attrs(
+            n_images=dataset.sizes["sample"]
+        )
+    for name, experiment in crossed_experiments(store).items():
+        complete = store.complete(model, name).all("condition")
+        if not complete.all() and not (config.allow_partial and complete.sum() > 1):
+            notes.append(
+                f"{model}: {int(complete.sum())} of {complete.size} prompts of '{name}' are complete; left out"
+            )
+            continue
+        shares = _shares(store, model, name, experiment, config, machine)
+        if shares is not None:
+            made[f"shares_{name}"] = shares.assign_attrs(n_images=experiment.samples, experiment=name)
+    return made
+
+
+def _shares(
+    store: Store, model: str, name: str, experiment: CrossedNoise, config: Config, machine: Machine
+) -> xr.Dataset | None:
+    """Sobol indices of every metric that is the distance of an embedding and can be had."""
+    from ibstats.analysis import DEFAULT_METRICS, no_download
+
+    found = {}
+    for chosen in config.metrics or DEFAULT_METRICS:
+        if "image" not in store.dataset(model, name, allow_partial=config.allow_partial):
+            return None
+        try:
+            made = metric(chosen, **machine.options(chosen), **({} if config.metrics else no_download(chosen)))
+        except MissingWeights:  # told of where the diversity of the same metric is measured
+            continue
+        if not made.embedded:
+            continue
+        measured = distances(store, model, made, name, allow_partial=config.allow_partial, progress=machine.progress)
+        variance = decomposition.crossed_components(measured["distance"], experiment.paths, experiment.executions)
+        found[made.name] = decomposition.sobol_shares(variance, config.resampling)
+    if not found:
+        return None
+    stacked: xr.Dataset = xr.concat(found.values(), dim="quantity", combine_attrs="override")
+    return stacked.assign_coords(quantity=list(found))
