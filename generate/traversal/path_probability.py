@@ -43,6 +43,8 @@ LATE = 600.0
 TINY = 1e-300
 RACE_STEP = 0.1
 """Step of the integral given candidates, in units of the sinh that spreads its nodes."""
+COARSE = 64
+"""Levels of log w with which the bounds of an integral are looked for."""
 NODES = 128
 """Nodes of an integral worked on at once; a wide window takes several turns."""
 CHUNK = 1 << 21
@@ -106,6 +108,19 @@ class Ranks:
     log_mass: Tensor
     log_weight: Tensor
 
+    @classmethod
+    def coarse(cls, ranks: Ranks, low: Tensor, high: Tensor) -> Ranks:
+        """The laws with log w rounded to `COARSE` levels between two bounds (sample,): F moves by at most half a level
+        in log t.
+        """
+        if ranks.log_mass.shape[-1] <= COARSE:
+            return ranks
+        low, width = low[:, None, None], ((high - low) / COARSE).clamp(min=TINY)[:, None, None]
+        level = ((ranks.log_weight - low) / width).clamp(0, COARSE - 1).long()
+        mass = ranks.mass.new_zeros((*ranks.mass.shape[:2], COARSE)).scatter_add(-1, level, ranks.mass)
+        centre = low + (torch.arange(COARSE, dtype=torch.float64, device=mass.device) + 0.5) * width
+        return cls(torch.log(mass), centre.expand_as(mass))
+
     @cached_property
     def mass(self) -> Tensor:
         """Mass of the atoms."""
@@ -159,18 +174,23 @@ def _log_integrals(left: Tensor, committed: Sequence[Tensor], temperature: float
 def _window(committed: Ranks, left: Ranks) -> tuple[Tensor, Tensor]:
     """Bounds in x outside which the integral is negligible, (sample,) each.
 
-    A = prod (1 - F_i) rises and W falls, so the integral is at least A(x) W(x) for any x (here where A = W), what lies
-    right of `stop` at most A(inf) W(stop), and what lies left of `start` at most A(start) (1 - W(start)).
+    A = prod (1 - F_i) rises and W falls, so the integral is at least A(x) W(x) for any x (here where about A = W), what
+    lies right of `stop` at most A(inf) W(stop), and what lies left of `start` at most A(start) (1 - W(start)). Where
+    those are is looked for with coarse laws, and their error added.
     """
     possible = left.log_mass > -torch.inf
     lowest = torch.where(possible, left.log_weight, torch.inf).amin(dim=(1, 2))
     highest = torch.maximum(left.log_weight.amax(dim=(1, 2)), committed.log_weight.amax(dim=(1, 2)))
     low, high = -highest - 2 * NEGLIGIBLE, -lowest + 6.0
-    middle = _last(lambda x: committed.log_above(x) < left.log_below(x), low, high)
+    bounds = lowest, highest
+    error = (highest - lowest) / (2 * COARSE)
+    rough_committed, rough_left = Ranks.coarse(committed, *bounds), Ranks.coarse(left, *bounds)
+    middle = _last(lambda x: rough_committed.log_above(x) < rough_left.log_below(x), low, high)
     most = committed.log_mass.logsumexp(dim=-1).sum(dim=-1)
     cut = committed.log_above(middle) + left.log_below(middle) - NEGLIGIBLE
-    stop = _last(lambda x: most + left.log_below(x) > cut, middle, high) + 0.5
-    start = _last(lambda x: committed.log_above(x) + left.log_any_above(x) < cut, low, middle)
+    stop = _last(lambda x: most + rough_left.log_below(x) > cut, middle - error, high) + 0.5 + error
+    start = _last(lambda x: rough_committed.log_above(x) + rough_left.log_any_above(x) < cut, low, middle + error)
+    start = start - error
     return start, torch.maximum(stop, start + 1.0)
 
 
