@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from generate.errors import StoreError
 from generate.store import SampleStore
-from generate.study import Block, Plan
-from schemas.store import BlockRecord, snapshot_digest
+from generate.study import Plan
+from schemas.store import snapshot_digest
 
 
 @dataclass(frozen=True)
@@ -23,29 +22,23 @@ class Summary:
     digest: str
 
 
-def records(plan: Plan, store: SampleStore) -> Iterator[tuple[Block, BlockRecord]]:
-    """Committed blocks with their records."""
-    for block in plan.blocks():
-        if (record := store.ledger.read(block)) is not None:
-            yield block, record
-
-
 def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
     """Where a store stands; the digest is of the content of all committed blocks."""
-    done = [record for _, record in records(plan, store)]
-    pending = [block for block in plan.blocks() if not store.ledger.is_done(block)]
+    blocks = list(plan.blocks())
+    done = dict(store.ledger.read_all(blocks))
+    pending = [block for block in blocks if block not in done]
     return Summary(
         made=made,
         done=len(done),
-        failed=sum(store.ledger.failure_path(block).exists() for block in pending),
-        elsewhere=sum(store.ledger.claim_path(block).exists() for block in pending),
-        total=len(done) + len(pending),
-        digest=snapshot_digest(done),
+        failed=len(store.ledger.among("failed", pending)),
+        elsewhere=len(store.ledger.among("claims", pending)),
+        total=len(blocks),
+        digest=snapshot_digest(done.values()),
     )
 
 
 def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]:
-    """Compare every committed block with what lies on disk; one line a problem.
+    """Compare every committed block with what is stored; one line a problem.
 
     With `repair`, blocks with a problem are dropped from the ledger, so that the next run makes them again.
     """

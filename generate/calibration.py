@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
 from generate import noise
 from generate.errors import StoreError
-from generate.ledger import publish
 from generate.models.base import Model
 from generate.probes import Probe
 from generate.prompts import prompts_digest
 from generate.traversal.draw import PhiloxNoise
+from schemas.folder import Folder
 from schemas.provenance import CalibrationRecord, ModelIdentity
 from schemas.study import Prompt
 
@@ -53,34 +53,36 @@ def calibrate(
     )
 
 
-def record_path(root: Path, label: str) -> Path:
+def record_key(label: str) -> str:
     """Where a run keeps the counts of a model."""
-    return root / "calibration" / f"{label}.json"
+    return f"calibration/{label}.json"
 
 
 def stored(
-    root: Path, label: str, identity: ModelIdentity, prompts: Sequence[Prompt], n_samples: int, seed: int
+    where: Folder, label: str, identity: ModelIdentity, prompts: Sequence[Prompt], n_samples: int, seed: int
 ) -> CalibrationRecord | None:
     """Counts that were made before from the same model, prompts, samples and seed; None if there are none."""
-    path = record_path(root, label)
-    if not path.is_file():
-        return None
     try:
-        record = CalibrationRecord.model_validate_json(path.read_bytes())
+        record = CalibrationRecord.model_validate_json(where.read(record_key(label)))
+    except FileNotFoundError:
+        return None
     except ValidationError:
-        raise StoreError(f"{path} is broken: delete it, and the codes are counted again.") from None
+        raise StoreError(
+            f"{where}/{record_key(label)} is broken: delete it, and the codes are counted again."
+        ) from None
     wanted = (identity, prompts_digest(prompts), n_samples, seed)
     if (record.model, record.prompts_sha256, record.samples, record.seed) != wanted:
         raise StoreError(
-            f"{path} was counted with another model, prompts, samples or seed; delete it to count again, or choose "
-            "another directory."
+            f"{where}/{record_key(label)} was counted with another model, prompts, samples or seed; delete it to count "
+            "again, or choose another directory."
         )
     return record
 
 
-def save(root: Path, label: str, record: CalibrationRecord) -> None:
-    """Keep counts with their run."""
-    publish(record_path(root, label), record.model_dump_json(indent=1))
+def save(where: Folder, label: str, record: CalibrationRecord) -> None:
+    """Keep counts with their run; those of a process that was faster stay."""
+    with contextlib.suppress(FileExistsError):
+        where.create(record_key(label), record.model_dump_json(indent=1).encode())
 
 
 def counts_digest(record: CalibrationRecord) -> str:

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Column, Table
 
+from generate.display import Display, display
 from generate.errors import GenerateError
 from generate.prompts.cli import app as prompts
+from schemas.folder import FolderError
+
+if TYPE_CHECKING:
+    from generate.study import Plan
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 app.add_typer(prompts, name="prompts")
@@ -33,40 +29,29 @@ log = Console(stderr=True, highlight=False)
 StudyArgument = Annotated[
     str, typer.Argument(metavar="STUDY", help="A study file (YAML), or 'trio' for the shipped one.")
 ]
-Out = Annotated[Path, typer.Option("--out", help="Run directory.")]
+Out = Annotated[str, typer.Option("--out", help="Run directory, or a URL (s3://bucket/run).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run directory.")]
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run directory, or a URL (s3://bucket/run).")]
 
 
 def main() -> None:
     """Run a command; an error a user can repair ends in one line."""
     try:
         app()
-    except GenerateError as error:
+    except (GenerateError, FolderError) as error:
         log.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
 
 
 @contextmanager
-def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Progress by kind of work, on stderr; Ctrl-C ends with a line instead of a traceback."""
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"),
-        TimeElapsedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    tasks: dict[str, TaskID] = {}
-    with Progress(*columns, console=log) as bars:
-
-        def show(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done)
-
-        try:
-            yield show
-        except KeyboardInterrupt:
-            log.print("interrupted; committed blocks are kept: run the same command to go on.")
-            raise typer.Exit(130) from None
+def shown() -> Iterator[Display]:
+    """Progress on stderr; Ctrl-C ends with a line instead of a traceback."""
+    try:
+        with display(log) as bars:
+            yield bars
+    except KeyboardInterrupt:
+        log.print("interrupted; committed blocks are kept: run the same command to go on.")
+        raise typer.Exit(130) from None
 
 
 def pick_device(name: str) -> str:
@@ -81,21 +66,115 @@ def pick_device(name: str) -> str:
 
 
 @app.command()
-def run(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
+def run(
+    study: StudyArgument,
+    out_dir: Out,
+    device: Device = "auto",
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Dask cluster: local, cuda, slurm, kubernetes, or the address of a scheduler."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Workers of the cluster; without --cluster, of a local one. One GPU or core each."),
+    ] = None,
+    cluster_options: Annotated[
+        Path | None, typer.Option(help="YAML mapping of further settings of the cluster's Dask class.")
+    ] = None,
+    wait: Annotated[
+        float | None, typer.Option(help="Seconds without any worker after which the run ends; 60, queues: no end.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the study costs; make nothing.")] = False,
+) -> None:
     """Make the store of a study, or go on with one that was interrupted."""
     from generate import run as runner
     from generate.study import load_study, plan
 
     laid_out = plan(*load_study(study))
-    with progress_bars() as progress:
-        device = pick_device(device)
-        store = runner.prepare(laid_out, out_dir, device=device, progress=progress)
-        done = runner.run(laid_out, store, device=device, progress=progress)
+    if dry_run:
+        return _say_cost(laid_out, out_dir, pick_device(device), workers or 1)
+    if cluster is None and workers is None:
+        with shown() as bars:
+            device = pick_device(device)
+            store = runner.prepare(laid_out, out_dir, device=device, progress=bars.progress)
+            done = runner.run(laid_out, store, device=device, progress=bars.progress)
+    else:
+        from generate import dispatch
+        from generate.cluster import Cluster, connected
+
+        options = _mapping(cluster_options)
+        asked = Cluster(cluster or "local", workers, _device_of(cluster or "local", device), options, wait)
+        with shown() as bars, connected(asked) as client:
+            log.print(f"dashboard: {client.dashboard_link}")
+            store = dispatch.prepare(client, laid_out, out_dir, asked)
+            done = dispatch.run(client, laid_out, store, asked, progress=bars.progress, watch=bars.watch)
     out.print(f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now; digest {done.digest[:16]}")
     if done.elsewhere:
         log.print(f"{done.elsewhere} blocks are being made by another process.")
     if done.failed:
-        raise GenerateError(f"{done.failed} blocks failed; see {out_dir / 'failed'}, then run the same command again.")
+        raise GenerateError(f"{done.failed} blocks failed; see {out_dir}/failed, then run the same command again.")
+    return None
+
+
+def _device_of(cluster: str, device: str) -> str:
+    """Device of a cluster's workers: `auto` looks at this machine for local ones, and elsewhere means cpu."""
+    if cluster in ("local", "cuda"):
+        return pick_device("cuda" if cluster == "cuda" and device == "auto" else device).partition(":")[0]
+    return "cpu" if device == "auto" else device.partition(":")[0]
+
+
+def _mapping(path: Path | None) -> dict[str, Any]:
+    """Settings of a YAML file."""
+    import yaml
+
+    try:
+        document = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise GenerateError(f"--cluster-options {path} cannot be read: {' '.join(str(error).split())}") from None
+    if not isinstance(document, dict):
+        raise GenerateError(f"--cluster-options {path} holds a {type(document).__name__}, but must be a mapping.")
+    return document
+
+
+def _say_cost(laid_out: Plan, where: str, device: str, workers: int) -> None:
+    """The cost plan of a study, for so many workers."""
+    from generate import cost
+    from generate import run as runner
+    from schemas.folder import folder
+
+    store = runner.existing(laid_out, folder(where))
+    with shown():
+        found = cost.forecast(laid_out, store, device)
+    table = Table("model", "images", "left", "bytes", "operations", "images/s", "hours", "measured on")
+    hours = 0.0
+    for estimate in found:
+        each = estimate.each
+        if each is None or estimate.seconds_left is None:
+            continue
+        hours += estimate.seconds_left / 3600 / workers
+        bound = "" if each.bytes is not None else "<= "
+        operations = _scaled((each.operations or 0) * (estimate.left + estimate.calibration), "FLOP")
+        table.add_row(
+            estimate.model, str(estimate.images), str(estimate.left),
+            bound + _scaled(estimate.bytes_left, "B"), operations if each.operations else "none counted",
+            f"{1 / each.seconds:.3g}", f"{estimate.seconds_left / 3600 / workers:.3g}", each.source,
+        )  # fmt: skip
+    out.print(table)
+    extra = sum(estimate.calibration for estimate in found)
+    also = f", and {extra} images are sampled for code usage alone" if extra else ""
+    out.print(
+        f"{sum(e.left for e in found)} images left, {_scaled(sum(e.bytes_left for e in found), 'B')}, "
+        f"{hours:.3g} hours with {workers} worker{'s' * (workers > 1)} of that speed{also}; nothing was written."
+    )
+
+
+def _scaled(number: float, unit: str) -> str:
+    """A number with a decimal prefix."""
+    prefixes = ["", "k", "M", "G", "T", "P", "E"]
+    while number >= 1000 and len(prefixes) > 1:
+        number /= 1000
+        prefixes.pop(0)
+    return f"{number:.3g} {prefixes[0]}{unit}"
 
 
 @app.command()
@@ -106,8 +185,8 @@ def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
     from generate.study import load_study, plan
 
     laid_out = plan(*load_study(study))
-    with progress_bars() as progress:
-        store = runner.prepare(laid_out, out_dir, device=pick_device(device), progress=progress)
+    with shown() as bars:
+        store = runner.prepare(laid_out, out_dir, device=pick_device(device), progress=bars.progress)
     out.print(f"{out_dir}: {summary(laid_out, store).total} blocks to make with `ibgenerate run`.")
 
 
@@ -115,14 +194,14 @@ def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
 def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
     """Count how often each model uses each code on the calibration prompts."""
     from generate import run as runner
-    from generate.calibration import record_path
+    from generate.calibration import record_key
     from generate.study import load_study, plan
 
     laid_out = plan(*load_study(study))
     if not laid_out.needs_calibration:
         raise GenerateError("no condition of this study restricts the codebook, so there is nothing to count.")
-    with progress_bars() as progress:
-        records = runner.calibrate(laid_out, out_dir, device=pick_device(device), progress=progress)
+    with shown() as bars:
+        records = runner.calibrate(laid_out, out_dir, device=pick_device(device), progress=bars.progress)
     table = Table("model", "tokens", "codes used", "of", "file")
     for label, record in records.items():
         used = sum(count > 0 for count in record.counts)
@@ -131,32 +210,50 @@ def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> No
             str(sum(record.counts)),
             str(used),
             str(len(record.counts)),
-            str(record_path(out_dir, label)),
+            f"{out_dir}/{record_key(label)}",
         )
     out.print(table)
 
 
 @app.command()
 def status(run_dir: RunArgument) -> None:
-    """Say which blocks are done, running, failed or missing."""
-    from generate import audit
+    """Say which blocks are done, running, failed or missing, and what is left to store and to wait for."""
+    from generate import audit, cost
     from generate.store import SampleStore, bytes_needed
     from generate.study import recorded_plan
 
     store = SampleStore.open(run_dir)
     laid_out = recorded_plan(store.run)
+    blocks = list(laid_out.blocks())
+    done, running, failed = (store.ledger.among(part, blocks) for part in ("ledger", "claims", "failed"))
     table = Table("model", "experiment", "done", "running", "failed", "missing")
     for model in laid_out.models:
         for experiment in laid_out.experiments:
-            blocks = [b for b in laid_out.blocks() if (b.model, b.experiment) == (model, experiment)]
-            pending = [b for b in blocks if not store.ledger.is_done(b)]
-            running = sum(store.ledger.claim_path(b).exists() for b in pending)
-            failed = sum(store.ledger.failure_path(b).exists() for b in pending)
-            table.add_row(
-                model, experiment, str(len(blocks) - len(pending)), str(running), str(failed),
-                str(len(pending) - running - failed),
-            )  # fmt: skip
+            ours = {b for b in blocks if (b.model, b.experiment) == (model, experiment)}
+            pending = ours - done
+            counts = (ours & done, pending & running, pending & failed - running, pending - running - failed)
+            table.add_row(model, experiment, *[str(len(some)) for some in counts])
     out.print(table)
+    for block in sorted(running - done, key=lambda b: (b.model, b.experiment, b.name))[:10]:
+        who = store.ledger.owner(block)
+        out.print(f"running: {block.model}/{block.experiment}/{block.name} on {who.get('host')}, pid {who.get('pid')}")
+    found = cost.estimates(laid_out, store)
+    free = store.folder.free()
+    out.print(
+        f"left: {sum(e.left for e in found)} of {sum(e.images for e in found)} images, "
+        f"{_scaled(sum(e.bytes_left for e in found), 'B')} to store"
+        + ("" if free is None else f", {_scaled(free, 'B')} free")
+    )
+    unknown = [e.model for e in found if e.left and e.each is None]
+    if any(e.left and e.each for e in found):
+        processes = max(1, len(running - done))
+        seconds = sum(e.seconds_left or 0.0 for e in found) / processes
+        out.print(
+            f"time: about {seconds / 3600:.2g} h with {processes} process{'es' * (processes > 1)}, by committed blocks"
+            + (f" (not counting {', '.join(unknown)}, of which none is committed)" if unknown else "")
+        )
+    elif unknown:
+        out.print("time: unknown until a block is committed; `ibgenerate run --dry-run` measures a batch.")
     out.print(f"digest {audit.summary(laid_out, store).digest}; at most {bytes_needed(store.run) / 1e6:.0f} MB in all.")
 
 

@@ -1,8 +1,8 @@
-"""Which blocks are done, in progress or failed: one small file each, beside the data.
+"""Which blocks are done, in progress or failed: one small object each, beside the data.
 
-A record is the commit of a block and is written last, under its final name at once (hard link of a synced
-temporary file), so a reader sees all of it or nothing. A claim is an exclusively created file naming the
-process that works on a block; the claim of a dead process is taken over.
+A record is the commit of a block: written last, and created exclusively, so that it appears whole or not at all, and
+once. A claim names the process that works on a block, and is kept fresh while it lives; it saves work that would be
+done twice. What is committed does not rest on it: claims may be lost or taken over wrongly, and records stay right.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import contextlib
 import json
 import os
 import socket
+import threading
 import time
 import uuid
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psutil
 from pydantic import ValidationError
@@ -22,89 +25,124 @@ from pydantic import ValidationError
 from generate.errors import StoreError
 from generate.provenance import now
 from generate.study import Block
+from schemas.folder import Folder
 from schemas.store import BlockRecord, FailureRecord
 
-STALE_SECONDS = 6 * 3600.0
+LEASE_SECONDS = 300.0
 """Age after which a claim of another host, whose processes cannot be seen, counts as dead."""
+HEARTBEAT_SECONDS = 30.0
+"""How often a live process refreshes its claim."""
+
+Part = Literal["ledger", "claims", "failed"]
+
+
+CREATION = "create"
+"""What a process claims that lays out a run."""
+
+
+def key(part: Part, what: Block | str) -> str:
+    """Key of the record, claim or failure of a block, or of the claim of something else."""
+    name = what if isinstance(what, str) else f"{what.model}/{what.experiment}/{what.name}"
+    return f"{part}/{name}.json"
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """Records, claims and failures of a run directory."""
+    """Records, claims and failures of a run."""
 
-    root: Path
+    folder: Folder
 
-    def record_path(self, block: Block) -> Path:
-        """File of a block's record."""
-        return self.root / "ledger" / block.model / block.experiment / f"{block.name}.json"
-
-    def claim_path(self, block: Block) -> Path:
-        """File of a block's claim."""
-        return self.root / "claims" / block.model / block.experiment / f"{block.name}.json"
-
-    def failure_path(self, block: Block) -> Path:
-        """File of a block's failure."""
-        return self.root / "failed" / block.model / block.experiment / f"{block.name}.json"
+    def among(self, part: Part, blocks: Iterable[Block]) -> set[Block]:
+        """The blocks that have a record, a claim or a failure, by one listing."""
+        there = self.folder.sizes(part)
+        return {block for block in blocks if key(part, block) in there}
 
     def is_done(self, block: Block) -> bool:
         """Whether the block is committed."""
-        return self.record_path(block).exists()
+        return self.folder.exists(key("ledger", block))
 
     def read(self, block: Block) -> BlockRecord | None:
         """The record of a block, None if it is not committed."""
-        path = self.record_path(block)
         try:
-            return BlockRecord.model_validate_json(path.read_bytes())
+            return self._parsed(block, self.folder.read(key("ledger", block)))
         except FileNotFoundError:
             return None
+
+    def read_all(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, BlockRecord]]:
+        """Committed blocks with their records."""
+        done = self.among("ledger", blocks := list(blocks))
+        blocks = [block for block in blocks if block in done]
+        contents = self.folder.read_all(key("ledger", block) for block in blocks)
+        for block, content in zip(blocks, contents, strict=True):
+            yield block, self._parsed(block, content)
+
+    def _parsed(self, block: Block, content: bytes) -> BlockRecord:
+        try:
+            return BlockRecord.model_validate_json(content)
         except ValidationError as error:
             raise StoreError(
-                f"ledger record {path} is broken ({error.errors()[0]['msg']}); "
+                f"ledger record {self.folder}/{key('ledger', block)} is broken ({error.errors()[0]['msg']}); "
                 "`ibgenerate verify --repair` drops it, and the next run makes its block again."
             ) from None
 
     def commit(self, block: Block, record: BlockRecord) -> None:
-        """Publish a record; refuses to replace one."""
-        publish(self.record_path(block), record.model_dump_json(indent=1))
-        self.failure_path(block).unlink(missing_ok=True)
+        """Publish a record; FileExistsError if the block has one."""
+        self.folder.create(key("ledger", block), record.model_dump_json(indent=1).encode())
+        self.folder.remove(key("failed", block))
 
     def withdraw(self, block: Block) -> None:
         """Undo a commit, so that the block is made again."""
-        self.record_path(block).unlink(missing_ok=True)
+        self.folder.remove(key("ledger", block))
 
-    def claim(self, block: Block, attempt: str) -> bool:
+    @contextlib.contextmanager
+    def claimed(self, block: Block | str, session: str = "") -> Iterator[str | None]:
+        """Hold a block, or the making of the run, while it is made.
+
+        Gives the id of this attempt, or None while another live process holds it.
+
+        Whoever says the same `session` vouches that a former attempt of it is over (a scheduler that lost a worker).
+        """
+        attempt = uuid.uuid4().hex
+        if not self.claim(block, attempt, session):
+            yield None
+            return
+        over = threading.Event()
+        beat = threading.Thread(target=self._beat, args=(block, over), daemon=True)
+        beat.start()
+        try:
+            yield attempt
+        finally:
+            over.set()
+            beat.join()
+            self.release(block)
+
+    def claim(self, block: Block | str, attempt: str, session: str = "") -> bool:
         """Take a block for this process; False while another live process holds it."""
-        path = self.claim_path(block)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        owner = {
-            "attempt": attempt,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "process_started": psutil.Process().create_time(),
-            "time": now(),
-        }
         for _ in range(2):
             try:
-                publish(path, json.dumps(owner))
+                self.folder.create(key("claims", block), _owner(attempt, session))
                 return True
             except FileExistsError:
-                if _is_alive(path):
+                if self._is_alive(key("claims", block), session):
                     return False
-                with contextlib.suppress(FileNotFoundError):
-                    path.rename(path.with_name(f".{path.name}.dead-{uuid.uuid4().hex}"))
+                self.folder.remove(key("claims", block))
         return False
 
-    def release(self, block: Block) -> None:
+    def _beat(self, block: Block | str, over: threading.Event) -> None:
+        """Keep the claim of a block fresh until it is over."""
+        while not over.wait(HEARTBEAT_SECONDS):
+            with contextlib.suppress(OSError):
+                self.folder.replace(key("claims", block), self.folder.read(key("claims", block)))
+
+    def release(self, block: Block | str) -> None:
         """Give a claim back."""
-        self.claim_path(block).unlink(missing_ok=True)
+        self.folder.remove(key("claims", block))
 
     def fail(self, block: Block, error: BaseException, traceback: str) -> None:
         """Note why a block could not be made; the run goes on without it."""
-        path = self.failure_path(block)
         attempts = 1
         with contextlib.suppress(FileNotFoundError, ValidationError):
-            attempts += FailureRecord.model_validate_json(path.read_bytes()).attempts
-            path.unlink()
+            attempts += FailureRecord.model_validate_json(self.folder.read(key("failed", block))).attempts
         record = FailureRecord(
             model=block.model,
             experiment=block.experiment,
@@ -116,60 +154,60 @@ class Ledger:
             host=socket.gethostname(),
             time=now(),
         )
-        publish(path, record.model_dump_json(indent=1))
+        self.folder.replace(key("failed", block), record.model_dump_json(indent=1).encode())
 
     def sweep(self) -> int:
         """Remove what killed processes left: dead claims and temporary files. Returns how many."""
         removed = 0
-        for folder in ("ledger", "claims", "failed"):
-            for path in (self.root / folder).rglob(".*"):
-                if path.is_file() and time.time() - path.stat().st_mtime > 60:
-                    path.unlink(missing_ok=True)
-                    removed += 1
-        for path in (self.root / "claims").rglob("*.json"):
-            if not _is_alive(path):
-                path.unlink(missing_ok=True)
+        if isinstance(self.folder.root, Path):
+            for part in ("ledger", "claims", "failed"):
+                for path in (self.folder.root / part).rglob(".*"):
+                    with contextlib.suppress(FileNotFoundError):
+                        if path.is_file() and time.time() - path.stat().st_mtime > 60:
+                            path.unlink()
+                            removed += 1
+        for claim in self.folder.sizes("claims"):
+            if not self._is_alive(claim):
+                self.folder.remove(claim)
                 removed += 1
         return removed
 
+    def owner(self, block: Block | str) -> dict[str, str]:
+        """Who makes a block: attempt, host, pid, time and more; empty if nobody does."""
+        try:
+            found: dict[str, str] = json.loads(self.folder.read(key("claims", block)))
+            return found
+        except (FileNotFoundError, ValueError):
+            return {}
 
-def _is_alive(claim: Path) -> bool:
-    """Whether the process behind a claim can still be working."""
-    try:
-        owner = json.loads(claim.read_bytes())
-        age = time.time() - claim.stat().st_mtime
-    except FileNotFoundError:
-        return False
-    except ValueError:
-        return True
-    if owner["host"] != socket.gethostname():
-        return age < STALE_SECONDS
-    try:
-        started = psutil.Process(owner["pid"]).create_time()
-    except psutil.NoSuchProcess:
-        return False
-    return bool(abs(started - owner["process_started"]) < 1.0)
-
-
-def publish(path: Path, text: str) -> None:
-    """Write a file so that it appears whole or not at all; FileExistsError if the name is taken."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(temporary, path)
-        sync_directory(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    def _is_alive(self, claim: str, session: str = "") -> bool:
+        """Whether the process behind a claim can still be working."""
+        try:
+            age = self.folder.age(claim)
+            owner = json.loads(self.folder.read(claim))
+            host, pid, started = owner["host"], int(owner["pid"]), float(owner["process_started"])
+        except FileNotFoundError:
+            return False
+        except (ValueError, KeyError, TypeError):  # not one of ours
+            return age < LEASE_SECONDS
+        if session and owner.get("session") == session:
+            return False
+        if host != socket.gethostname():
+            return age < LEASE_SECONDS
+        try:
+            process = psutil.Process(pid)
+            return abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
 
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power loss."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _owner(attempt: str, session: str) -> bytes:
+    owner = {
+        "attempt": attempt,
+        "session": session,
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_started": psutil.Process().create_time(),
+        "time": now(),
+    }
+    return json.dumps(owner).encode()

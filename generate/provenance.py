@@ -19,8 +19,8 @@ LIBRARIES = ("ibstats", "numpy", "torch", "diffusers", "transformers", "zarr", "
 
 
 def now() -> str:
-    """UTC time, ISO 8601 to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    """UTC time, ISO 8601 to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @functools.cache

@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,17 @@ from numpy.typing import NDArray
 from generate import calibration
 from generate.audit import Summary, summary
 from generate.batching import batch_sizes
-from generate.errors import GenerateError, StoreError
+from generate.errors import DiskFullError, StoreError
+from generate.ledger import CREATION, Ledger
 from generate.models import model_class
 from generate.models.base import Model
 from generate.probes import probe
 from generate.provenance import hardware, now, software
 from generate.reading import readings
-from generate.store import SampleStore, bytes_needed, content_digest, create, room_in
+from generate.store import RUN, SampleStore, bytes_needed, content_digests, create, room_in
 from generate.study import Block, Plan, config_digest, refuse_idle_windows
 from generate.traversal.draw import PhiloxNoise
+from schemas.folder import Folder, FolderError, folder
 from schemas.provenance import CalibrationRecord, ModelIdentity
 from schemas.store import BlockRecord, RunRecord
 
@@ -36,19 +38,38 @@ def silent(what: str, done: int, total: int) -> None:
     """A progress that shows nothing."""
 
 
-def prepare(plan: Plan, root: Path, *, device: str = "cpu", progress: Progress = silent) -> SampleStore:
-    """The store of a plan in `root`: the one that is there, if it is of the same study, else a new one.
+def prepare(plan: Plan, root: Path | str, *, device: str = "cpu", progress: Progress = silent) -> SampleStore:
+    """The store of a plan in a folder or under a URL: the one there, if it is of the same study, else a new one.
 
     Making one counts code usage first, where the study restricts a codebook.
     """
-    if (root / "run.json").exists():
-        store = SampleStore.open(root)
-        refuse_other_study(plan, store.run)
+    where = folder(root)
+    if (store := existing(plan, where)) is not None:
         return store
+    with room_in(where, 0), Ledger(where).claimed(CREATION) as attempt:
+        if attempt is None:
+            owner = Ledger(where).owner(CREATION)
+            raise StoreError(
+                f"process {owner.get('pid')} on {owner.get('host')} is laying out {where}: wait until it has begun to "
+                "make blocks, then run the same command again."
+            )
+        return existing(plan, where) or _create(plan, where, device, progress)
+
+
+def existing(plan: Plan, where: Folder) -> SampleStore | None:
+    """The store in a place, None if there is none; refuses one of another study."""
+    if not where.exists(RUN):
+        return None
+    store = SampleStore.open(where)
+    refuse_other_study(plan, store.run)
+    return store
+
+
+def _create(plan: Plan, where: Folder, device: str, progress: Progress) -> SampleStore:
     identities = identify(plan)
     refuse_idle_windows(plan, {label: identity.steps for label, identity in identities.items()})
     sizes = batch_sizes(plan, lambda label: load(plan, label, device), device)
-    counts = calibrate(plan, root, sizes, device=device, progress=progress) if plan.needs_calibration else {}
+    counts = calibrate(plan, where, sizes, device=device, progress=progress) if plan.needs_calibration else {}
     digests = {label: calibration.counts_digest(record) for label, record in counts.items()}
     run = RunRecord(
         run_id=uuid.uuid4().hex,
@@ -72,7 +93,7 @@ def prepare(plan: Plan, root: Path, *, device: str = "cpu", progress: Progress =
         software=software(),
         hardware=hardware(device),
     )
-    return create(root, plan, run, counts, readings(plan))
+    return create(where, plan, run, counts, readings(plan))
 
 
 def refuse_other_study(plan: Plan, run: RunRecord) -> None:
@@ -109,22 +130,26 @@ def load(plan: Plan, label: str, device: str) -> Model:
 
 def calibrate(
     plan: Plan,
-    root: Path,
+    root: Path | str | Folder,
     sizes: dict[str, int] | None = None,
     *,
     device: str = "cpu",
     progress: Progress = silent,
+    only: str | None = None,
 ) -> dict[str, CalibrationRecord]:
-    """Code usage of every model of a plan, from the run directory where it was counted before.
+    """Code usage of every model of a plan, or of `only` one, from the run where it was counted before.
 
     `sizes` are samples per forward by model; None means as the study says.
     """
+    where = folder(root)
     study = plan.study
     sizes = sizes or batch_sizes(plan, lambda label: load(plan, label, device), device)
     records = {}
     for label, identity in identify(plan).items():
+        if only not in (None, label):
+            continue
         prompts, n_samples = plan.calibration_prompts, study.calibration.samples
-        record = calibration.stored(root, label, identity, prompts, n_samples, study.seed)
+        record = calibration.stored(where, label, identity, prompts, n_samples, study.seed)
         if record is None:
             done, total = Counter[str](), len(prompts) * n_samples
 
@@ -132,6 +157,7 @@ def calibrate(
                 done[label] += n
                 progress(f"{label} calibration", done[label], total)
 
+            advance(0)
             record = calibration.calibrate(
                 load(plan, label, device),
                 prompts,
@@ -140,7 +166,7 @@ def calibrate(
                 batch_size=sizes[label],
                 advance=advance,
             )
-            calibration.save(root, label, record)
+            calibration.save(where, label, record)
         records[label] = record
     return records
 
@@ -149,38 +175,45 @@ def run(plan: Plan, store: SampleStore, *, device: str = "cpu", progress: Progre
     """Make every pending block of a store; blocks that fail are recorded and the rest goes on.
 
     Interrupting it loses at most the block at hand. Errors that no later block could escape (a full disk, a model
-    that does not load) end the run.
+    that does not load, a service that does not answer) end the run.
     """
     store.ledger.sweep()
     made = 0
     blocks = list(plan.blocks())
-    restore_marks(store, blocks)
-    samples = {label: sum(size(b, plan) for b in blocks if b.model == label) for label in plan.models}
+    done = store.ledger.among("ledger", blocks)
+    restore_marks(store, done)
     for label in plan.models:
         ours = [block for block in blocks if block.model == label]
-        done = sum(size(block, plan) for block in ours if store.ledger.is_done(block))
-        if done == samples[label]:
+        n_done, n_samples = (sum(size(block, plan) for block in some) for some in (done & set(ours), ours))
+        if n_done == n_samples:
             continue
-        model = load(plan, label, device)
-        if model.identity != store.run.models[label]:
-            raise StoreError(
-                f"model '{label}' is not the one the store was made with (revision {model.identity.revision}, "
-                f"there {store.run.models[label].revision}, or other files): restore it, or give another --out."
-            )
+        model = load_recorded(plan, store, label, device)
+        progress(label, n_done, n_samples)
         for block in ours:
-            if store.ledger.is_done(block):
+            if block in done:
                 continue
-            made += make_block(plan, store, model, block, device=device)
-            done += size(block, plan)
-            progress(label, done, samples[label])
+            made += make_block(plan, store, model, block, device=device) == "made"
+            n_done += size(block, plan)
+            progress(label, n_done, n_samples)
     return summary(plan, store, made=made)
 
 
-def restore_marks(store: SampleStore, blocks: Iterable[Block]) -> None:
+def load_recorded(plan: Plan, store: SampleStore, label: str, device: str) -> Model:
+    """The model that a store calls `label`, if it is still the one that the store was made with."""
+    model = load(plan, label, device)
+    if model.identity != store.run.models[label]:
+        raise StoreError(
+            f"model '{label}' is not the one the store was made with (revision {model.identity.revision}, "
+            f"there {store.run.models[label].revision}, or other files): restore it, or give another --out."
+        )
+    return model
+
+
+def restore_marks(store: SampleStore, done: Iterable[Block]) -> None:
     """Mark committed blocks as complete where a kill came between commit and mark."""
-    for block in blocks:
-        if store.ledger.is_done(block) and not store.is_marked(block):
-            store.mark_complete(block)
+    done = set(done)
+    for block in done - store.marked(done):
+        store.mark_complete(block)
 
 
 def size(block: Block, plan: Plan) -> int:
@@ -188,29 +221,35 @@ def size(block: Block, plan: Plan) -> int:
     return (block.stop - block.start) * plan.n_samples(block.experiment)
 
 
-def make_block(plan: Plan, store: SampleStore, model: Model, block: Block, *, device: str) -> bool:
-    """Generate one block and commit it; False if another process holds it or it failed."""
-    attempt = uuid.uuid4().hex
+Outcome = Literal["made", "done", "held", "failed"]
+"""What became of a block: committed now, committed before, in the hands of another process, or failed and recorded."""
+
+
+def make_block(
+    plan: Plan, store: SampleStore, model: Model, block: Block, *, device: str, session: str = ""
+) -> Outcome:
+    """Generate one block and commit it; what goes wrong with it is recorded, but a full disk ends the run.
+
+    `session` names the cluster run it is made in; a former attempt of the same one is known to be over.
+    """
     needed = bytes_needed(store.run)
-    with room_in(store.root, needed):
-        if not store.ledger.claim(block, attempt):
-            return False
-    try:
-        with room_in(store.root, needed):
-            _commit_block(plan, store, model, block, attempt, device)
-    except GenerateError:
-        raise
-    except Exception as error:
-        with room_in(store.root, needed):
+    with room_in(store.folder, needed), store.ledger.claimed(block, session) as attempt:
+        if attempt is None:
+            return "held"
+        if store.ledger.is_done(block):
+            return "done"
+        try:
+            with room_in(store.folder, needed):
+                return _commit_block(plan, store, model, block, attempt, device)
+        except (DiskFullError, FolderError):
+            raise
+        except Exception as error:
             store.ledger.fail(block, error, traceback.format_exc())
-        return False
-    finally:
-        store.ledger.release(block)
-    return True
+            return "failed"
 
 
-def _commit_block(plan: Plan, store: SampleStore, model: Model, block: Block, attempt: str, device: str) -> None:
-    """Generate a claimed block, write it, publish its record, and look once more at what is on disk."""
+def _commit_block(plan: Plan, store: SampleStore, model: Model, block: Block, attempt: str, device: str) -> Outcome:
+    """Generate a claimed block, write it, publish its record, and look once more at what is stored."""
     started = now()
     arrays = generate_block(plan, store, model, block)
     objects = store.write(block, arrays)
@@ -224,18 +263,23 @@ def _commit_block(plan: Plan, store: SampleStore, model: Model, block: Block, at
         prompt_start=block.start,
         prompt_stop=block.stop,
         objects=objects,
-        content_sha256=content_digest(arrays),
+        content_sha256=content_digests(arrays),
         attempt=attempt,
         started=started,
         finished=now(),
         software=software(),
         hardware=hardware(device),
     )
-    store.ledger.commit(block, record)
+    outcome: Outcome = "made"
+    try:
+        store.ledger.commit(block, record)
+    except FileExistsError:  # another attempt was faster: its record stands, if what is stored is still as it says
+        record, outcome = store.ledger.read(block) or record, "done"
     if problems := store.problems(block, record):
         store.withdraw(block)
         raise StoreError(f"block {block.name} changed while it was committed: {problems[0]}.")
     store.mark_complete(block)
+    return outcome
 
 
 def generate_block(plan: Plan, store: SampleStore, model: Model, block: Block) -> dict[str, NDArray[Any]]:

@@ -1,7 +1,7 @@
 """The sample store: create it, write one block, commit it, verify it.
 
-A run directory holds plain Zarr v3 (`data.zarr`, readable by xarray alone) and beside it the ledger of finished
-blocks. Every stored object belongs to one block and is written once. See `schemas/store.py` for the layout.
+A run, in a folder or under a URL, holds plain Zarr v3 (`data.zarr`, readable by xarray alone) and beside it the ledger
+of finished blocks. Every stored object belongs to one block and is written once. See `schemas/store.py` for the layout.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,17 +23,18 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from zarr.abc.store import Store
 from zarr.codecs import ZstdCodec
-from zarr.storage import LocalStore
 
 from generate import noise
 from generate.conditions import Condition
 from generate.errors import DiskFullError, StoreError
-from generate.ledger import Ledger, publish, sync_directory
+from generate.ledger import Ledger
 from generate.probes import keep_codes, texts_of_samples
 from generate.reading import Reading
 from generate.reading import texts as all_texts
 from generate.study import Block, Plan
+from schemas.folder import Folder, LocalFolder, folder
 from schemas.provenance import CalibrationRecord, ModelIdentity
 from schemas.store import (
     COORDINATES,
@@ -53,38 +54,46 @@ Arrays = Mapping[str, NDArray[Any]]
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 PER_BLOCK = {name for name, variable in VARIABLES.items() if variable.per_block}
 DISK_BLOCK = 4096
+RUN, DATA = "run.json", "data.zarr"
 CODEC = ZstdCodec(level=3, checksum=True)
 
 
 @dataclass(frozen=True)
 class SampleStore:
-    """A run directory that exists: read its plan, write its blocks."""
+    """A run that exists: read its plan, write its blocks."""
 
-    root: Path
+    folder: Folder
     run: RunRecord
 
     @classmethod
-    def open(cls, root: Path) -> SampleStore:
+    def open(cls, root: Path | str | Folder) -> SampleStore:
         """The store of a finished `create`."""
-        path = root / "run.json"
-        if not path.is_file():
-            raise StoreError(
-                f"{root} holds no run (no run.json); make one with `ibgenerate create STUDY --out {root}`."
-            )
+        where = folder(root)
         try:
-            return cls(root, RunRecord.model_validate_json(path.read_bytes()))
+            content = where.read(RUN)
+        except (FileNotFoundError, NotADirectoryError):
+            raise StoreError(
+                f"{where} holds no run (no run.json); make one with `ibgenerate create STUDY --out {where}`."
+            ) from None
+        try:
+            return cls(where, RunRecord.model_validate_json(content))
         except ValidationError as error:
-            raise StoreError(f"{path} is not a run of version {VERSION}: {error.errors()[0]['msg']}.") from None
+            raise StoreError(f"{where}/{RUN} is not a run of version {VERSION}: {error.errors()[0]['msg']}.") from None
+
+    @property
+    def root(self) -> Path | str:
+        """Path or URL of the run."""
+        return self.folder.root
 
     @property
     def ledger(self) -> Ledger:
         """What is done, in progress and failed."""
-        return Ledger(self.root)
+        return Ledger(self.folder)
 
     @property
-    def data(self) -> Path:
-        """The Zarr hierarchy."""
-        return self.root / "data.zarr"
+    def data(self) -> Store:
+        """The Zarr hierarchy, to read."""
+        return self.folder.zarr(DATA, read_only=True)
 
     def arrays(self, block: Block) -> dict[str, zarr.Array[Any]]:
         """The per-block arrays of a block's Dataset."""
@@ -92,7 +101,7 @@ class SampleStore:
 
     @cached_property
     def _groups(self) -> dict[str, dict[str, zarr.Array[Any]]]:
-        root = zarr.open_group(LocalStore(self.data), mode="r+", use_consolidated=False)
+        root = zarr.open_group(self.folder.zarr(DATA, read_only=False), mode="r+", use_consolidated=False)
         return {
             f"{model}/{experiment}": {
                 name: array.with_config({"write_empty_chunks": True})
@@ -105,48 +114,54 @@ class SampleStore:
 
     def template(self, model: str, experiment: str) -> dict[str, NDArray[Any]]:
         """What `create` wrote once into a Dataset: coordinates, texts, noise keys and codebook subsets."""
-        group = zarr.open_group(LocalStore(self.data), path=f"{model}/{experiment}", mode="r", use_consolidated=False)
+        group = zarr.open_group(self.data, path=f"{model}/{experiment}", mode="r", use_consolidated=False)
         return {name: np.asarray(array[...]) for name, array in group.arrays() if name not in PER_BLOCK}
 
     def write(self, block: Block, arrays: Arrays) -> list[StoredObject]:
-        """Write the arrays of a block, (prompt, sample, ...) each, and return what lies on disk, read back."""
+        """Write the arrays of a block, (prompt, sample, ...) each, and return what is stored, read back."""
         objects = []
         stored = self.arrays(block)
         _check(block, arrays, stored, self.run)
         for name, values in sorted(arrays.items()):
-            for path in self.object_paths(block, name):  # of a killed or repaired attempt, maybe damaged
-                path.unlink(missing_ok=True)
+            keys = self.object_keys(block, name)
+            for key in keys:  # of a killed or repaired attempt, maybe damaged
+                self.folder.remove(f"{DATA}/{key}")
             stored[name][block.condition : block.condition + 1, block.start : block.stop] = values[None]
-            for path in self.object_paths(block, name):
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
-                sync_directory(path.parent)
-                objects.append(_describe(path, self.data))
+            for key in keys:
+                self.folder.sync(f"{DATA}/{key}")
+                objects.append(self._described(key))
         return objects
+
+    def _described(self, key: str) -> StoredObject:
+        content = self.folder.read(f"{DATA}/{key}")
+        return StoredObject(key=key, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
     def mark_complete(self, block: Block) -> None:
         """Copy the commit of a block into the variable that readers without our code look at."""
         self.arrays(block)["complete"][block.condition : block.condition + 1, block.start : block.stop] = True
 
-    def is_marked(self, block: Block) -> bool:
-        """Whether `mark_complete` was done for a block."""
-        return all(path.exists() for path in self.object_paths(block, "complete"))
+    def marked(self, blocks: Iterable[Block]) -> set[Block]:
+        """The blocks for which `mark_complete` was done."""
+        blocks = list(blocks)
+        groups = {(block.model, block.experiment) for block in blocks}
+        there = {key for m, e in groups for key in self.folder.sizes(f"{DATA}/{m}/{e}/complete")}
+        return {block for block in blocks if f"{DATA}/{self.object_keys(block, 'complete')[0]}" in there}
 
     def withdraw(self, block: Block) -> None:
         """Undo the commit of a block, so that it is made again."""
         self.ledger.withdraw(block)
-        for path in self.object_paths(block, "complete"):
-            path.unlink(missing_ok=True)
+        for key in self.object_keys(block, "complete"):
+            self.folder.remove(f"{DATA}/{key}")
 
-    def object_paths(self, block: Block, name: str) -> list[Path]:
-        """Files of one array of a block."""
+    def object_keys(self, block: Block, name: str) -> list[str]:
+        """Objects of one array of a block, relative to the Zarr hierarchy."""
         array = self.arrays(block)[name]
         stored = array.shards or array.chunks
         tail = [0] * (len(array.shape) - 2)
         grid = [-(-size // step) for size, step in zip(array.shape[2:], stored[2:], strict=True)]
-        folder = self.data / block.model / block.experiment / name
         return [
-            folder / ".".join(["c", str(block.condition), str(block.index), *map(str, index)])
+            f"{block.model}/{block.experiment}/{name}/"
+            + ".".join(["c", str(block.condition), str(block.index), *map(str, index)])
             for index in (np.ndindex(*grid) if tail else [()])
         ]
 
@@ -156,43 +171,41 @@ class SampleStore:
         if record.config_sha256 != self.run.config_sha256:
             found.append(f"{block.name}: made under another configuration")
         for expected in record.objects:
-            path = self.data / expected.key
-            if not path.is_file():
+            size = self.folder.size(f"{DATA}/{expected.key}")
+            if size is None:
                 found.append(f"{expected.key}: missing")
-            elif (size := path.stat().st_size) != expected.bytes:
+            elif size != expected.bytes:
                 found.append(f"{expected.key}: {size} bytes instead of {expected.bytes}")
-            elif _describe(path, self.data).sha256 != expected.sha256:
+            elif self._described(expected.key).sha256 != expected.sha256:
                 found.append(f"{expected.key}: altered (checksum differs)")
         return found
 
 
 @contextmanager
-def room_in(root: Path, needed: int) -> Iterator[None]:
+def room_in(where: Folder, needed: int) -> Iterator[None]:
     """Turn the system's refusal of a write for want of room into one line; `needed` are the bytes of the whole run."""
     try:
         yield
     except OSError as error:
         if error.errno not in FULL:
             raise
-        free = shutil.disk_usage(root).free
+        free = (where.free() or 0) / 1e6
         raise DiskFullError(
-            f"no room in {root} ({os.strerror(error.errno or 0).lower()}; {free / 1e6:.0f} MB free, the run needs "
+            f"no room in {where} ({os.strerror(error.errno or 0).lower()}; {free:.0f} MB free, the run needs "
             f"{needed / 1e6:.0f} MB in all): free some, then run the same command again; committed blocks are kept."
         ) from None
 
 
-def content_digest(arrays: Arrays) -> str:
-    """sha256 of the decoded arrays of a block, in order of their names."""
-    digest = hashlib.sha256()
-    for name, values in sorted(arrays.items()):
-        digest.update(f"{name} {values.dtype.str} {values.shape}\n".encode())
-        digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
-
-
-def _describe(path: Path, data: Path) -> StoredObject:
-    content = path.read_bytes()
-    return StoredObject(key=str(path.relative_to(data)), bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+def content_digests(arrays: Arrays) -> list[str]:
+    """sha256 of the decoded arrays of each prompt of a block, in order of their names."""
+    digests = []
+    for prompt in range(len(arrays["tokens"])):
+        digest = hashlib.sha256()
+        for name, values in sorted(arrays.items()):
+            digest.update(f"{name} {values.dtype.str} {values.shape[1:]}\n".encode())
+            digest.update(np.ascontiguousarray(values[prompt]).tobytes())
+        digests.append(digest.hexdigest())
+    return digests
 
 
 def _check(block: Block, arrays: Arrays, stored: Mapping[str, zarr.Array[Any]], run: RunRecord) -> None:
@@ -218,59 +231,72 @@ def _check(block: Block, arrays: Arrays, stored: Mapping[str, zarr.Array[Any]], 
 
 
 def bytes_needed(run: RunRecord) -> int:
-    """Upper estimate of the bytes of a whole run, before compression; a file takes at least a block of the disk."""
+    """Upper estimate of the bytes of a whole run."""
+    shapes = list(run.experiments.values())
+    return sum(bytes_of(model, shapes, images=run.study.images) for model in run.models.values())
+
+
+def bytes_of(model: ModelIdentity, experiments: Iterable[ExperimentPlan], *, images: bool) -> int:
+    """Upper estimate of the bytes of a model's blocks, before compression; a file takes at least a disk block."""
+    image = model.image_size[0] * model.image_size[1] * 3 if images else 0
+    each = image + model.grid[0] * model.grid[1] * 12 + 8 * model.steps
     total = 0
-    for model in run.models.values():
-        for plan in run.experiments.values():
-            samples = len(plan.conditions) * plan.n_prompts * plan.n_samples
-            image = model.image_size[0] * model.image_size[1] * 3 if run.study.images else 0
-            blocks = len(plan.conditions) * -(-plan.n_prompts // plan.block_prompts)
-            total += DISK_BLOCK * len(PER_BLOCK) * blocks
-            total += samples * (image + model.grid[0] * model.grid[1] * 12 + 8 * model.steps)
+    for plan in experiments:
+        blocks = len(plan.conditions) * -(-plan.n_prompts // plan.block_prompts)
+        total += DISK_BLOCK * len(PER_BLOCK) * blocks
+        total += len(plan.conditions) * plan.n_prompts * plan.n_samples * each
     return total
 
 
 def create(
-    root: Path,
+    root: Path | str | Folder,
     plan: Plan,
     run: RunRecord,
     calibration: Mapping[str, CalibrationRecord],
     read: Mapping[str, Sequence[Reading]] | None = None,
 ) -> SampleStore:
-    """Lay out a run directory: template under a temporary name, renamed into place, `run.json` last.
+    """Lay out a run: its template, in a folder under a temporary name and renamed into place, and `run.json` last.
 
-    Refuses a directory that holds a run, and a disk without room for this one.
+    Refuses a place that holds a run, and a disk without room for this one.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    if (root / "run.json").exists():
-        raise StoreError(f"{root} holds a run already; resume it with `ibgenerate run`, or choose another directory.")
-    free, needed = shutil.disk_usage(root).free, bytes_needed(run)
-    if needed > free:
+    where = folder(root)
+    if where.exists(RUN):
+        raise StoreError(f"{where} holds a run already; resume it with `ibgenerate run`, or choose another place.")
+    free, needed = where.free(), bytes_needed(run)
+    if free is not None and needed > free:
         raise DiskFullError(
-            f"{root} has {free / 1e6:.0f} MB free, but this study can need {needed / 1e6:.0f} MB: free some, choose "
+            f"{where} has {free / 1e6:.0f} MB free, but this study can need {needed / 1e6:.0f} MB: free some, choose "
             "another directory, or set `images: false` (images can be decoded from the tokens later)."
         )
-    temporary = root / f".data.zarr.{uuid.uuid4().hex}"
-    try:
-        with room_in(root, needed):
-            _write_template(temporary, plan, run, calibration, read or {})
-            if (root / "data.zarr").exists():  # left by a `create` that died before run.json
-                shutil.rmtree(root / "data.zarr")
-            temporary.rename(root / "data.zarr")
-            publish(root / "run.json", run.model_dump_json(indent=1))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return SampleStore(root, run)
+    with room_in(where, needed):
+        if isinstance(where, LocalFolder):
+            temporary = where.root / f".{DATA}.{uuid.uuid4().hex}"
+            try:
+                _write_template(where.zarr(temporary.name, read_only=False), plan, run, calibration, read or {})
+                if (where.root / DATA).exists():  # left by a `create` that died before run.json
+                    shutil.rmtree(where.root / DATA)
+                temporary.rename(where.root / DATA)
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            for key in where.sizes(DATA):  # likewise
+                where.remove(key)
+            _write_template(where.zarr(DATA, read_only=False), plan, run, calibration, read or {})
+        try:
+            where.create(RUN, run.model_dump_json(indent=1).encode())
+        except FileExistsError:
+            raise StoreError(f"another process has just made the run in {where}: run the same command again.") from None
+    return SampleStore(where, run)
 
 
 def _write_template(
-    path: Path,
+    store: Store,
     plan: Plan,
     run: RunRecord,
     calibration: Mapping[str, CalibrationRecord],
     read: Mapping[str, Sequence[Reading]],
 ) -> None:
-    root = zarr.open_group(LocalStore(path), mode="w-", zarr_format=3)
+    root = zarr.open_group(store, mode="w-", zarr_format=3)
     root.attrs.update(
         {
             "schema_name": SCHEMA,

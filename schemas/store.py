@@ -171,8 +171,8 @@ class BlockRecord(Strict):
     prompt_start: int
     prompt_stop: int
     objects: list[StoredObject]
-    content_sha256: str
-    """Digest of the decoded arrays: equal for equal samples, whoever made them and when."""
+    content_sha256: list[str]
+    """Digest of the decoded arrays of each prompt: equal for equal samples, whoever made them and in which blocks."""
     attempt: str
     started: str
     finished: str
@@ -228,6 +228,10 @@ class RunRecord(Strict):
 
 
 def snapshot_digest(records: Iterable[BlockRecord]) -> str:
-    """sha256 over the content of the given blocks, whatever their order: the version pin of an analysis."""
-    lines = sorted(f"{r.model}/{r.experiment}/{block_name(r.condition, r.block)} {r.content_sha256}\n" for r in records)
+    """sha256 over the content of the given blocks, whatever their size and order: the version pin of an analysis."""
+    lines = sorted(
+        f"{r.model}/{r.experiment}/{r.condition}/{r.prompt_start + number} {digest}\n"
+        for r in records
+        for number, digest in enumerate(r.content_sha256)
+    )
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -85,7 +85,9 @@ def test_published_schemas_equal_the_models(name: str) -> None:
 def test_every_package_of_the_test_extra_is_installed() -> None:
     """A missing package would turn tests into skips."""
     packages = """
-    torch safetensors diffusers transformers torchvision lpips torchmetrics pingouin matplotlib skimage datasets requests
+    torch safetensors diffusers transformers torchvision lpips torchmetrics pingouin matplotlib skimage
+    datasets requests
+    distributed bokeh dask_jobqueue obstore moto flask flask_cors
     """
     missing = [name for name in packages.split() if importlib.util.find_spec(name) is None]
     assert not missing

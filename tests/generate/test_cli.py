@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import socket
 from pathlib import Path
 
 import pytest
 
 from generate import cli
 from generate.store import SampleStore
+from generate.study import recorded_plan
 from tests.generate.conftest import edited
 
 
@@ -69,7 +73,7 @@ def test_status_verify_and_run_agree_on_a_finished_store(
 def test_verify_fails_on_damage_until_it_is_repaired(
     store: SampleStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    victim = next(store.data.glob("toy-masked/factorial/tokens/c.*"))
+    victim = next(store.root.glob("data.zarr/toy-masked/factorial/tokens/c.*"))
     victim.write_bytes(b"")
     assert call(monkeypatch, "verify", store.root) == 1
     assert "0 bytes instead of" in capsys.readouterr().out
@@ -93,3 +97,51 @@ def test_models_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert call(monkeypatch, "models") == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("trio-ar", "trio-mim", "trio-diffusion", "trio-raster"))
+
+
+def test_a_dry_run_says_what_a_study_costs_and_makes_nothing(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """3 models x 8 cells x 5 prompts x 6 samples, and 4 prompts x 4 samples each for code usage."""
+    out = study_file.parent / "run"
+    monkeypatch.setenv("COLUMNS", "200")
+    assert call(monkeypatch, "run", study_file, "--out", out, "--device", "cpu", "--dry-run", "--workers", "2") == 0
+    printed = capsys.readouterr().out
+    assert "720 images left" in printed
+    assert "with 2 workers of that speed, and 48 images are sampled for code usage alone" in printed
+    assert "a batch of 16 on cpu" in printed
+    assert not out.exists()
+
+
+def test_the_cost_of_what_is_left_is_measured_on_the_committed_blocks(
+    store: SampleStore, study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("generate.cli.out", cli.Console(width=200, highlight=False))
+    for record in store.root.glob("ledger/toy-masked/factorial/c0007-*.json"):
+        record.unlink()
+    shutil.rmtree(store.root / "ledger/toy-diffusion")
+    (block,) = (b for b in recorded_plan(store.run).blocks() if b.name == "c0007-b000001" and b.model == "toy-masked")
+    with store.ledger.claimed(block):
+        assert call(monkeypatch, "status", store.root) == 0
+    status = capsys.readouterr().out
+    assert "left: 270 of 720 images" in status
+    assert f"running: toy-masked/factorial/c0007-b000001 on {socket.gethostname()}, pid {os.getpid()}" in status
+    assert "h with 1 process, by committed blocks (not counting toy-diffusion, of which none is committed)" in status
+    assert call(monkeypatch, "run", study_file, "--out", store.root, "--device", "cpu", "--dry-run") == 0
+    planned = capsys.readouterr().out
+    assert "270 images left" in planned
+    assert "14 committed blocks" in planned
+    assert "a batch of 16 on cpu" in planned
+    assert len(list(store.root.glob("ledger/*/*/*.json"))) == 30
+
+
+def test_a_cluster_that_is_not_there_ends_in_one_line(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, options = study_file.parent / "run", study_file.with_name("options.yaml")
+    arguments = ("run", study_file, "--out", out, "--device", "cpu", "--cluster", "tcp://127.0.0.1:9", "--wait", "0.5")
+    assert call(monkeypatch, *arguments) == 1
+    assert "error: no Dask scheduler answers at 'tcp://127.0.0.1:9'" in capsys.readouterr().err
+    options.write_text("[memory]")
+    assert call(monkeypatch, *arguments, "--cluster-options", options) == 1
+    assert "holds a list, but must be a mapping" in capsys.readouterr().err

@@ -23,6 +23,7 @@ import xarray as xr
 from generate import run as runner
 from generate.audit import summary, verify
 from generate.errors import DiskFullError, StoreError
+from generate.ledger import key
 from generate.models import toy
 from generate.run import prepare, run
 from generate.store import SampleStore
@@ -121,7 +122,7 @@ def test_the_digest_depends_on_neither_batch_nor_order(store: SampleStore, study
     again = prepare(other, tmp_path / "other")
     model = runner.load(other, "toy-masked", "cpu")
     for block in reversed([block for block in other.blocks() if block.model == "toy-masked"]):
-        assert runner.make_block(other, again, model, block, device="cpu")
+        assert runner.make_block(other, again, model, block, device="cpu") == "made"
     xr.testing.assert_identical(
         dataset(again, "toy-masked").drop_attrs(deep=False), dataset(store, "toy-masked").drop_attrs(deep=False)
     )
@@ -187,7 +188,7 @@ def test_a_block_held_by_a_live_process_is_left_to_it_and_a_dead_ones_is_taken_o
     blocks = [next(b for b in toy_plan.blocks() if b.model == label) for label in toy_plan.models[:2]]
     assert store.ledger.claim(blocks[0], "me")  # this process lives
     assert store.ledger.claim(blocks[1], "me")
-    claim = store.ledger.claim_path(blocks[1])
+    claim = store.root / key("claims", blocks[1])
     claim.write_text(json.dumps(json.loads(claim.read_text()) | {"process_started": 1.0}))  # its pid went to another
     done = run(toy_plan, store)
     assert (done.done, done.elsewhere) == (N_BLOCKS - 1, 1)
@@ -209,7 +210,7 @@ def test_damage_to_any_object_is_found_and_repaired(store: SampleStore, toy_plan
     whole = summary(toy_plan, store).digest
     assert verify(toy_plan, store) == []
     block = [b for b in toy_plan.blocks() if b.model == "toy-masked"][5]
-    damaged(store.object_paths(block, name)[0], how)
+    damaged(store.root / "data.zarr" / store.object_keys(block, name)[0], how)
     (problem,) = verify(toy_plan, store, repair=True)
     assert name in problem
     assert not xr.open_zarr(store.data, group="toy-masked/factorial", consolidated=False).complete.all()
@@ -220,7 +221,7 @@ def test_damage_to_any_object_is_found_and_repaired(store: SampleStore, toy_plan
 
 def test_a_broken_ledger_record_is_found_and_repaired(store: SampleStore, toy_plan: Plan) -> None:
     block = next(toy_plan.blocks())
-    store.ledger.record_path(block).write_text("{")
+    (store.root / key("ledger", block)).write_text("{")
     with pytest.raises(StoreError, match=r"ledger record .* is broken"):
         summary(toy_plan, store)
     assert len(verify(toy_plan, store, repair=True)) == 1

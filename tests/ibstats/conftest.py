@@ -217,7 +217,7 @@ def commit(
         prompt_start=prompts[0],
         prompt_stop=prompts[1],
         objects=objects,
-        content_sha256=hashlib.sha256(tokens.tobytes()).hexdigest(),
+        content_sha256=[hashlib.sha256(prompt.tobytes()).hexdigest() for prompt in tokens],
         attempt="a",
         started="",
         finished="",
