@@ -1,4 +1,4 @@
-"""Write every model of the contract as JSON Schema beside this file."""
+"""Write every model of the contract as JSON Schema beside this file, and the reference pages of the documentation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from schemas.provenance import CalibrationRecord
+from schemas.reference import pages
 from schemas.results import Results
 from schemas.store import BlockRecord, FailureRecord, RunRecord
 from schemas.study import Prompt, Study
@@ -31,3 +32,5 @@ def rendered(model: type[BaseModel]) -> str:
 if __name__ == "__main__":
     for name, model in PUBLISHED.items():
         Path(__file__).with_name(f"{name}.schema.json").write_text(rendered(model), encoding="utf-8")
+    for name, text in pages().items():
+        (Path(__file__).parents[1] / "docs" / name).write_text(text, encoding="utf-8")

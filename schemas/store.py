@@ -13,12 +13,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from schemas.provenance import Hardware, ModelIdentity, Software
-from schemas.study import Prompt, Strict, Study
+from schemas.study import Name, Prompt, Strict, Study
 
 SCHEMA = "ibstats-samples"
 VERSION = "1.0"
@@ -150,10 +151,21 @@ def block_name(condition: int, block: int) -> str:
     return f"c{condition:04d}-b{block:06d}"
 
 
+def _inside(key: str) -> str:
+    path = PurePosixPath(key)
+    if path.is_absolute() or ".." in path.parts or "\\" in key:
+        raise ValueError(f"key {key!r} points outside the store")
+    return key
+
+
+Key = Annotated[str, AfterValidator(_inside)]
+"""Name of a stored object, which cannot lead out of the store."""
+
+
 class StoredObject(Strict):
     """One stored file of a block; `key` is relative to `data.zarr`."""
 
-    key: str
+    key: Key
     bytes: int
     sha256: str
 
@@ -164,16 +176,18 @@ class BlockRecord(Strict):
     schema_version: str = VERSION
     run_id: str
     config_sha256: str
-    model: str
-    experiment: str
+    model: Name
+    experiment: Name
     condition: int
     block: int
     prompt_start: int
     prompt_stop: int
     objects: list[StoredObject]
+    """Every file of the block, with its length and sha256."""
     content_sha256: list[str]
     """Digest of the decoded arrays of each prompt: equal for equal samples, whoever made them and in which blocks."""
     attempt: str
+    """Random name of the attempt that made the block."""
     started: str
     finished: str
     software: Software
@@ -212,11 +226,14 @@ class RunRecord(Strict):
     run_id: str
     created: str
     study: Study
+    """The study file, every default filled in."""
     prompts: list[Prompt]
+    """Every prompt with its paraphrases, so that the run does not depend on the file they came from."""
     prompts_sha256: str
     prompt_files: dict[str, str] = Field(default={}, description="sha256 of the files prompts were read from.")
-    models: dict[str, ModelIdentity]
-    experiments: dict[str, ExperimentPlan]
+    models: dict[Name, ModelIdentity]
+    """What fixes the law of each model's samples: weight digests, codebook, grid, sampling settings."""
+    experiments: dict[Name, ExperimentPlan]
     calibration_sha256: dict[str, str]
     """Digest of the code counts per model."""
     config_sha256: str

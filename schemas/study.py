@@ -41,7 +41,7 @@ def _refuse_repeats(entries: list[Entry]) -> list[Entry]:
 class Strict(BaseModel):
     """Refuses unknown keys, so that a misspelt setting is never silently ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class Paraphrases(Strict):

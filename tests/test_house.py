@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from schemas.__main__ import PUBLISHED, rendered
+from schemas.reference import pages
 
 ROOT = Path(__file__).parents[1]
 CODE = sorted(path for package in ("schemas", "generate", "ibstats") for path in (ROOT / package).rglob("*.py"))
@@ -82,12 +83,18 @@ def test_published_schemas_equal_the_models(name: str) -> None:
     assert published == rendered(PUBLISHED[name]), "run `make schemas`"
 
 
+@pytest.mark.parametrize("name", pages())
+def test_reference_pages_equal_the_contract(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == pages()[name], "run `make schemas`"
+
+
 def test_every_package_of_the_test_extra_is_installed() -> None:
     """A missing package would turn tests into skips."""
     packages = """
     torch safetensors diffusers transformers torchvision lpips torchmetrics pingouin matplotlib skimage
     datasets requests
     distributed bokeh dask_jobqueue obstore moto flask flask_cors
+    sphinx myst_parser furo
     """
     missing = [name for name in packages.split() if importlib.util.find_spec(name) is None]
     assert not missing

@@ -1,0 +1,108 @@
+"""Reference pages of the documentation, written from the contract itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+
+from schemas.results import ResultRow
+from schemas.store import COORDINATES, VARIABLES, BlockRecord, RunRecord, Variable
+
+STORE = """# Store format
+
+This page is written from `schemas/store.py` by `make schemas`; the JSON Schemas of all records lie in `schemas/`.
+
+    RUN/run.json                                           what the run is; written last by `create`, never changed
+    RUN/data.zarr/<model>/<experiment>/                    one labelled Dataset each, Zarr v3
+    RUN/ledger/<model>/<experiment>/c<cond>-b<block>.json  one record per finished block: the authority
+    RUN/claims/..., RUN/failed/...                         blocks in progress, blocks that failed
+    RUN/calibration/<model>.json                           code counts behind the codebook subsets
+    RUN/results/                                           written by `ibstats`, never by `ibgenerate`
+
+`data.zarr` opens with xarray alone. A block is one condition x some prompts x all samples; its arrays are written
+first, its ledger record last, so a reader that believes the ledger never sees half a block.
+
+## Variables
+
+{variables}
+
+Optional ones are absent where the family or the study has none. `tokens` is uint32, filled with 4294967295, where the
+codebook has more than 65535 codes.
+
+## Coordinates
+
+{coordinates}
+
+## `run.json`
+
+{run}
+
+## The ledger record of a block
+
+{block}
+"""
+
+RESULTS = """# Results format
+
+This page is written from `schemas/results.py` by `make schemas`. Every exported number, in CSV and JSON alike, is a row
+of these columns; empty means undefined or not applicable, never zero.
+
+{rows}
+"""
+
+
+def pages() -> dict[str, str]:
+    """Markdown by file name."""
+    return {
+        "store-format.md": STORE.format(
+            variables=_variables(VARIABLES),
+            coordinates=_variables(COORDINATES),
+            run=_fields(RunRecord),
+            block=_fields(BlockRecord),
+        ),
+        "results-format.md": RESULTS.format(rows=_fields(ResultRow)),
+    }
+
+
+def _variables(variables: Mapping[str, Variable]) -> str:
+    lines = ["| name | dims | dtype | unit | meaning |", "|---|---|---|---|---|"]
+    for name, variable in variables.items():
+        optional = " (optional)" if variable.optional else ""
+        dims = " ".join(variable.dims)
+        lines.append(
+            f"| `{name}`{optional} | {dims} | {variable.dtype} | {variable.units} | {_cell(variable.long_name)} |"
+        )
+    return "\n".join(lines)
+
+
+def _fields(model: type[BaseModel]) -> str:
+    schema = model.model_json_schema()
+    lines = ["| field | type | meaning |", "|---|---|---|"]
+    for name, field in schema["properties"].items():
+        meaning = field.get("description", "")
+        if "default" in field and field["default"] not in (None, "", [], {}):
+            meaning = f"{meaning} Default `{json.dumps(field['default'])}`.".strip()
+        lines.append(f"| `{name}` | {_type(field)} | {_cell(meaning)} |")
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Text inside a table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _type(field: Mapping[str, object]) -> str:
+    """A JSON Schema type in a few words."""
+    if "$ref" in field:
+        return str(field["$ref"]).rsplit("/", 1)[-1]
+    if "anyOf" in field:
+        return " or ".join(_type(option) for option in field["anyOf"])  # type: ignore[attr-defined]
+    if "const" in field:
+        return f"`{field['const']}`"
+    if "enum" in field:
+        return " or ".join(f"`{value}`" for value in field["enum"])  # type: ignore[attr-defined]
+    if field.get("type") == "array":
+        return f"list of {_type(field['items'])}" if "items" in field else "list"  # type: ignore[arg-type]
+    return str(field.get("type", "any")).replace("null", "none")

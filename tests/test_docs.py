@@ -1,0 +1,56 @@
+"""The documentation builds without a warning, and its examples run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+DOCS = Path(__file__).parents[1] / "docs"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXAMPLES = [page for page in sorted(DOCS.glob("*.md")) if "\n```console\n" in page.read_text(encoding="utf-8")]
+
+
+def test_documentation_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", str(DOCS), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "tutorial.html").exists()
+
+
+def test_pages_with_examples_are_found() -> None:
+    assert {"tutorial.md", "paper-tables.md"} <= {page.name for page in EXAMPLES}
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.stem)
+def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks in order: `yaml` whose first line names a file is written, `console` lines are run, `python` executed."""
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for kind, content in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if kind == "yaml" and (named := re.match(r"# (\S+\.yaml)\n", content)):
+            Path(named[1]).write_text(content)
+        elif kind == "console":
+            for line in content.splitlines():
+                run(line.removeprefix("$ "))
+        elif kind == "python":
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # examples are small, and the library says so
+                exec(compile(content, f"{page.name}", "exec"), names)
+
+
+def run(line: str) -> None:
+    from generate.cli import app as ibgenerate
+    from ibstats.cli import app as ibstats
+
+    program, *arguments = shlex.split(line)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        done = CliRunner().invoke({"ibgenerate": ibgenerate, "ibstats": ibstats}[program], arguments)
+    assert done.exit_code == 0, f"{line}: {done.output} {done.exception}"
