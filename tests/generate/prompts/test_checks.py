@@ -155,7 +155,7 @@ def test_the_shipped_set_is_as_its_schema_says(split: Any) -> None:
 def test_the_shipped_set_passes_its_own_check(command: Command) -> None:
     status, out, _ = command("check", "general", "--disjoint-from", "general")
     assert status == 0
-    assert "general: 75 prompts, no problem" in out
+    assert "general: 150 prompts, no problem" in out
     status, out, _ = command("check", "general", "--split", "calibration", "--per-length", 0)
     assert status == 0
     assert "general: 64 prompts, no problem" in out
@@ -165,7 +165,7 @@ def test_the_shipped_study_and_calibration_prompts_share_nothing() -> None:
     general = PromptSource(source="general")
     study, calibration = load_prompts(general, "study", Path()), load_prompts(general, "calibration", Path())
     assert overlap(study, calibration) == []
-    assert sum(len(getattr(p.paraphrases, length)) for p in study for length in LENGTH_WORDS) == 75 * 3 * WANTED
+    assert sum(len(getattr(p.paraphrases, length)) for p in study for length in LENGTH_WORDS) == 150 * 3 * WANTED
 
 
 # Drift, in tiny embeddings with random weights
