@@ -12,7 +12,7 @@ from typing import Protocol
 
 from generate.errors import StudyError
 from generate.prompts.checks import LENGTHS, of_the_trio, paraphrases
-from generate.prompts.wording import length_class, normalised
+from generate.prompts.wording import counts_and_colours, length_class, normalised
 from schemas.study import LENGTH_WORDS, LengthClass, Paraphrases, Prompt
 
 ROUNDS = 4
@@ -23,7 +23,7 @@ _STYLE = {
     "medium": "Write plain, natural sentences.",
     "long": "Say the same at greater length, in natural sentences, without a new object, colour, number or mood.",
 }
-_LIST_MARK = re.compile(r"^\s*(?:[-*•]|\(?\d{1,2}[.):])\s+")
+_NUMBERED = re.compile(r"\s*\**\(?\d{1,2}[.):]\**\s+(?P<text>.*)")
 
 
 class LanguageModel(Protocol):
@@ -72,8 +72,9 @@ def instruction(text: str, length: LengthClass, n: int, known: Sequence[str]) ->
     return (
         f"Rewrite a prompt for an image generator in {n} different ways. Every rewriting asserts exactly the same "
         "facts: the same objects, counts, colours, places, relations, style and mood. Nothing is added, nothing is "
-        f"left out. Each rewriting has {low} to {high} words. {_STYLE[length]} Answer with {n} lines, one rewriting a "
-        f"line, and nothing else.\n\nPrompt: {text}" + (f"\n\nDo not repeat any of these:{avoid}" if known else "")
+        f"left out. Each rewriting has {low} to {high} words. {_STYLE[length]} Answer with a numbered list of {n} "
+        f"lines, one rewriting a line, and nothing else.\n\nPrompt: {text}"
+        + (f"\n\nDo not repeat any of these:{avoid}" if known else "")
     )
 
 
@@ -88,8 +89,9 @@ def with_paraphrases(
 ) -> list[Prompt]:
     """The prompts with at least `per_length` paraphrases in each length class; those they have are kept.
 
-    Of an answer, a line counts if it is in the length class and no duplicate of any text of the set. What is missing
-    is asked for again, up to `ROUNDS` times; then the set cannot be completed and `StudyError` names the prompt.
+    Of an answer, a numbered line counts if it is in the length class, names the numbers and colours of the base
+    prompt and is no duplicate of any text of the set. What is missing is asked for again, up to `ROUNDS` times; then
+    the set cannot be completed and `StudyError` names the prompt.
     """
     taken = {normalised(text) for prompt in prompts for text in (prompt.text, *(t for _, t in paraphrases(prompt)))}
     completed = []
@@ -103,12 +105,14 @@ def with_paraphrases(
                     break
                 owed = per_length - len(found[length])
                 request = instruction(prompt.text, length, owed, found[length])
-                found[length] += _usable(answers.get(model, request, seed + turn), length, taken)[:owed]
+                answer = answers.get(model, request, seed + turn)
+                found[length] += _usable(answer, length, counts_and_colours(prompt.text), taken)[:owed]
             if len(found[length]) < per_length:
                 raise StudyError(
                     f"{model.name} gave {len(found[length])} usable {length} paraphrases of prompt '{prompt.id}' in "
-                    f"{ROUNDS} rounds, {per_length} are asked for; what counts has {LENGTH_WORDS[length][0]} to "
-                    f"{LENGTH_WORDS[length][1]} words and is no duplicate. Its answers are in {answers.path}; choose "
+                    f"{ROUNDS} rounds, {per_length} are asked for; what counts is a numbered line of "
+                    f"{LENGTH_WORDS[length][0]} to {LENGTH_WORDS[length][1]} words, with the numbers and colours of "
+                    f"the prompt, and no duplicate. Its answers are in {answers.path}; choose "
                     "another model or seed, or a lower --per-length."
                 )
         completed.append(prompt.model_copy(update={"paraphrases": Paraphrases.model_validate(found)}))
@@ -116,12 +120,15 @@ def with_paraphrases(
     return completed
 
 
-def _usable(answer: str, length: LengthClass, taken: set[str]) -> list[str]:
-    """Lines of an answer that are new paraphrases of a length; they are added to `taken`."""
+def _usable(answer: str, length: LengthClass, facts: frozenset[str], taken: set[str]) -> list[str]:
+    """Lines of an answer that are new paraphrases of a length; they are added to `taken`.
+
+    Lines without a number are a model talking about its task, or declining it.
+    """
     found = []
-    for line in answer.splitlines():
-        text = _LIST_MARK.sub("", line).strip().strip('"“”').strip()
-        if length_class(text) == length and normalised(text) not in taken:
+    for match in filter(None, map(_NUMBERED.fullmatch, answer.splitlines())):
+        text = match["text"].strip().strip('"“”').strip()
+        if length_class(text) == length and counts_and_colours(text) == facts and normalised(text) not in taken:
             taken.add(normalised(text))
             found.append(text)
     return found

@@ -218,7 +218,7 @@ def test_a_build_interrupted_by_a_dead_endpoint_resumes_without_asking_twice(
         "build", "--source", tmp_path / "base.csv", "--out", tmp_path / "set.jsonl", "--paraphrase", "endpoint",
         "--model", "some-model", "--url", server.url, "--key-from", "SOME_KEY", "--per-minute", 1e6,
     )  # fmt: skip
-    echo = well_answered("1 to 12\nPrompt: the fox", 1) + f"\nyour key is {KEY}"
+    echo = well_answered("1 to 12\nPrompt: the fox", 1) + f"\n6. your key is {KEY}"
     server.script = [(200, completion(echo), {}), (200, None, {}), (401, KEY, {})]
     status, out, err = command(*arguments)
     assert status == 1
@@ -241,12 +241,20 @@ def test_a_build_interrupted_by_a_dead_endpoint_resumes_without_asking_twice(
 
 
 def test_lines_that_do_not_count_are_asked_for_again(server: Server, tmp_path: Path) -> None:
-    """A duplicate, a text of another length and an empty line are no paraphrases."""
-    first = "\n".join(["The FOX!", "", " ".join(["word"] * 14), "- fox one", "* fox two", '"fox two"', "(3) fox three"])
-    server.script = [(200, completion(first), {}), (200, completion("fox one\nfox four\nfox five\nfox six"), {})]
+    """A preamble, a duplicate, a text of another length, an empty line, another colour, another number."""
+    lines = [
+        "Sure, here they are:",
+        "1. The FOX!",
+        "2. ",
+        "3. " + " ".join(["word"] * 14),
+        "4. red fox",
+        "5. foxes, three",
+    ]
+    first = "\n".join([*lines, "6. fox one", "7) fox two", '8. "fox two"', "**9.** fox is here", "A remark."])
+    server.script = [(200, completion(first), {}), (200, completion("1. fox one\n2. fox b\n3. fox c\n4. fox d"), {})]
     (found,) = with_paraphrases([FOX], of(server), Answers(tmp_path / "answers.jsonl"), per_length=5)
-    assert found.paraphrases.short == ["fox one", "fox two", "fox three", "fox four", "fox five"]
-    assert "Do not repeat any of these:\n- fox one\n- fox two" in server.requests[1]["messages"][0]["content"]
+    assert found.paraphrases.short == ["fox one", "fox is here", "fox b", "fox c", "fox d"]
+    assert "Do not repeat any of these:\n- fox one\n- fox is here" in server.requests[1]["messages"][0]["content"]
 
 
 def test_paraphrases_a_prompt_has_are_kept(server: Server, tmp_path: Path) -> None:
@@ -259,7 +267,7 @@ def test_paraphrases_a_prompt_has_are_kept(server: Server, tmp_path: Path) -> No
 
 def test_a_model_that_cannot_do_it_is_given_up_in_one_line(server: Server, tmp_path: Path) -> None:
     server.script = [(200, completion("I cannot help with that."), {})] * 4
-    with pytest.raises(StudyError, match="gave 1 usable short paraphrases of prompt 'fox' in 4 rounds, 5 are"):
+    with pytest.raises(StudyError, match="gave 0 usable short paraphrases of prompt 'fox' in 4 rounds, 5 are"):
         with_paraphrases([FOX], of(server), Answers(tmp_path / "answers.jsonl"), per_length=5)
 
 
@@ -289,7 +297,7 @@ def random_gpt2(tmp_path: Path) -> Path:
     from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
     torch.manual_seed(0)
-    words = [f"▁w{i}" for i in range(30)] + ["<unk>", "<end>", *["\n"]]
+    words = [f"▁w{i}" for i in range(30)] + ["<unk>", "<end>", "\n1."]
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
