@@ -129,7 +129,7 @@ def load_study(source: str) -> tuple[Study, Path]:
         )
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none
         raise StudyError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(document, dict):
         raise StudyError(
@@ -138,7 +138,7 @@ def load_study(source: str) -> tuple[Study, Path]:
     try:
         return Study.model_validate(document), folder
     except ValidationError as error:
-        raise StudyError(f"{path}: {describe(error, Study, document)}") from None
+        raise StudyError(f"{path}: {' '.join(describe(error, Study, document).split())}") from None
 
 
 def describe(error: ValidationError, model: type[BaseModel], document: Any) -> str:

@@ -94,9 +94,14 @@ class Store:
             )
         for record in self.records[model, experiment]:
             self._check_objects(record)
-        dataset: xr.Dataset = xr.open_zarr(
-            self.path / "data.zarr", group=f"{model}/{experiment}", consolidated=False, chunks=None
-        )
+        try:
+            dataset: xr.Dataset = xr.open_zarr(
+                self.path / "data.zarr", group=f"{model}/{experiment}", consolidated=False, chunks=None
+            )
+        except Exception as error:  # whatever a library makes of metadata that were damaged after the run
+            raise CorruptStore(
+                f"'{model}/{experiment}' cannot be opened ({' '.join(str(error).split())}); restore its zarr.json files"
+            ) from None
         from schemas.store import COORDINATES
 
         dataset = dataset.set_coords([name for name in COORDINATES if name in dataset])
@@ -209,9 +214,21 @@ def _read_run(root: Path) -> RunRecord:
             f"store schema {data['schema_version']} is newer than {VERSION}: unknown keys are ignored", stacklevel=3
         )
     try:
-        return RunRecord.model_validate(data, extra="ignore" if newer else None)
+        run = RunRecord.model_validate(data, extra="ignore" if newer else None)
     except ValidationError as error:
         raise CorruptStore(f"'{file}' does not follow its schema: {_first(error)}") from None
+    for name, plan in run.experiments.items():
+        if plan.n_prompts > len(run.prompts):
+            raise CorruptStore(f"'{file}' names {len(run.prompts)} prompts, but '{name}' has {plan.n_prompts}")
+    return run
+
+
+def _read_metadata(file: Path) -> dict[str, Any]:
+    """A zarr.json, which is a JSON object."""
+    data = _read_json(file)
+    if not isinstance(data, dict):
+        raise CorruptStore(f"'{file}' holds a {type(data).__name__}, but Zarr metadata are a JSON object; restore it")
+    return data
 
 
 def _version(text: object, file: Path) -> tuple[int, int]:
@@ -238,7 +255,7 @@ def _check_arrays(root: Path, run: RunRecord) -> None:
         raise StoreContractError(
             f"'{group}' {'is Zarr format 2' if old else 'has no zarr.json'}, but this program reads Zarr format 3"
         )
-    if _read_json(group / "zarr.json").get("zarr_format") != 3:
+    if _read_metadata(group / "zarr.json").get("zarr_format") != 3:
         raise StoreContractError(f"'{group}' is not Zarr format 3, the only one this program reads")
     for model, identity in run.models.items():
         dtype, _ = token_dtype(identity.codebook_size)
@@ -251,10 +268,10 @@ def _check_arrays(root: Path, run: RunRecord) -> None:
                     raise StoreContractError(
                         f"variable '{name}' of '{model}/{experiment}' is missing; run the study again"
                     )
-                meta = _read_json(file)
-                dims = tuple(meta.get("dimension_names") or ())
+                meta = _read_metadata(file)
+                dims = meta.get("dimension_names")
                 expected = dtype if name == "tokens" else variable.dtype
-                if dims != variable.dims or meta.get("data_type") != expected:
+                if dims != list(variable.dims) or meta.get("data_type") != expected:
                     raise StoreContractError(
                         f"'{name}' of '{model}/{experiment}' is {meta.get('data_type')} over {dims}, "
                         f"but the contract says {expected} over {variable.dims}"
@@ -280,6 +297,10 @@ def _read_ledger(root: Path, run: RunRecord) -> dict[tuple[str, str], tuple[Bloc
                         f"ledger record '{file}' belongs to config {record.config_sha256[:12]}, but the run is "
                         f"{run.config_sha256[:12]}; two runs were mixed in one directory"
                     )
+                plan = run.experiments[experiment]
+                inside = 0 <= record.prompt_start < record.prompt_stop <= plan.n_prompts
+                if not (inside and 0 <= record.condition < len(plan.conditions)):
+                    raise CorruptStore(f"ledger record '{file}' is of prompts or a condition that the run has not")
                 blocks.append(record)
             records[model, experiment] = tuple(blocks)
     return records

@@ -212,10 +212,10 @@ class FailureRecord(Strict):
 class ExperimentPlan(Strict):
     """Shape of one Dataset and of its blocks."""
 
-    conditions: list[str]
-    n_prompts: int
-    n_samples: int
-    block_prompts: int
+    conditions: list[str] = Field(min_length=1)
+    n_prompts: int = Field(ge=1)
+    n_samples: int = Field(ge=1)
+    block_prompts: int = Field(ge=1)
 
 
 class RunRecord(Strict):

@@ -76,8 +76,6 @@ def write_csv(document: Results, folder: Path) -> list[Path]:
 
 def read_results(path: Path) -> Results:
     """A document from a JSON file, or the report of a run directory."""
-    from pydantic import ValidationError
-
     from schemas.results import Results
 
     file = path / "results" / "results.json" if path.is_dir() else path
@@ -85,7 +83,7 @@ def read_results(path: Path) -> Results:
         raise IbstatsError(f"no results at '{file}'; make them with `ibstats report`")
     try:
         return Results.model_validate(json.loads(file.read_bytes()))
-    except (ValidationError, json.JSONDecodeError) as error:
+    except ValueError as error:  # not UTF-8, not JSON, not the schema
         first = str(error).splitlines()[0]
         raise IbstatsError(f"'{file}' is no results document ({first})") from None
 
