@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ibstats import budget, diversity, effects, information, strategy
+from ibstats import budget, diversity, effects, information, quality, strategy
 from ibstats.distances import NETWORKS, distances, metric
 from ibstats.distances.cache import Progress, silent
 from ibstats.errors import IbstatsError, MissingWeights, unknown
+from ibstats.fidelity import reference_set
+from ibstats.fidelity.clip import DEFAULT as DEFAULT_CLIP
+from ibstats.frontier import frontier
 from ibstats.kernels import entropy
-from ibstats.store import Store, by_factor
+from ibstats.store import Store, by_factor, is_factorial
 from ibstats.uncertainty import Resampling, mean_interval
 from ibstats.variables import DISTANCES, INFORMATION
 
@@ -22,7 +25,7 @@ DEFAULT_METRICS = ("pixel_cosine", "ssim", "reference", "lpips_alex")
 """Measured when nothing is asked for; LPIPS only where its weights are already on the machine."""
 
 
-PARTS = ("diversity", "information", "ledger")
+PARTS = ("diversity", "information", "quality", "ledger")
 
 EFFECTIVE_ORDERS = {"vendi": 1, "rke": 2}
 """Effective numbers of distinct images, from the cosine kernel of a metric's embedding, and their orders."""
@@ -37,7 +40,7 @@ class Config:
     models: tuple[str, ...] = ()
     """Models of the store; empty means all."""
     parts: tuple[str, ...] = PARTS
-    """`diversity` reads images (or cached distances), `information` and `ledger` read saved arrays only.
+    """`diversity` and `quality` read images (or what was computed from them), `information` and `ledger` saved arrays.
 
     Beside them, `ledger` takes the distances of crossed-noise experiments.
     """
@@ -50,6 +53,14 @@ class Config:
     images_per_prompt: int | None = None
     """Images of each prompt that entropies are made of (rarefaction, drawn by the seed); None: all of them. Entropies
     and coverage depend on the token budget, so stores of different size are compared at the same one."""
+    scores: tuple[str, ...] = ()
+    """Scores of quality; empty means those that can be had without a download."""
+    references: tuple[str, ...] = ()
+    """Files of reference sets for fid and kid."""
+    clip: str = DEFAULT_CLIP
+    """Hub name or folder of the CLIP behind clip_score and clip_iqa."""
+    long_texts: str = "cut"
+    """Prompts longer than CLIP reads: `cut` or `leave_out`."""
     allow_partial: bool = False
 
     def __post_init__(self) -> None:
@@ -58,6 +69,9 @@ class Config:
         for part in self.parts:
             if part not in PARTS:
                 raise unknown("part of an analysis", part, PARTS)
+        for score in self.scores:
+            if score not in quality.SCORES:
+                raise unknown("score", score, quality.SCORES)
         for name, margin in self.margins.items():
             if name not in DISTANCES:
                 raise unknown("distance in margins", name, DISTANCES)
@@ -98,6 +112,10 @@ class Machine:
             return {}
         return {"device": self.device, "batch_size": self.batch_size, "weights": self.weights.get(name)}
 
+    def networks(self, *, download: bool) -> quality.Networks:
+        """The same for the networks behind quality."""
+        return quality.Networks(self.device, self.batch_size, self.weights, download, self.progress)
+
 
 def analyse(store: Store, config: Config | None = None, machine: Machine | None = None) -> xr.DataTree:
     """Every statistic of the factorial experiment, one group per model, with intervals and provenance.
@@ -105,7 +123,9 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
     Groups of a model: `per_prompt` (diversity of each prompt and cell), `diversity`, `effective_number` (Vendi score
     and RKE, metrics with an embedding), `effects`, `probes`, `waterfall`, `waterfall_stochastic` (two factors at
     stochastic sampling), `strategy` (metrics with a declared margin), `information`, `information_effects`,
-    `positions`, `bits` (quantizers whose codes are bits: LFQ), `ledger` and `shares_EXPERIMENT` (of crossed noise).
+    `positions`, `bits` (quantizers whose codes are bits: LFQ), `ledger` and `shares_EXPERIMENT` (of crossed noise);
+    `quality_per_prompt`, `quality`, `quality_effects`, `quality_probes`, `frontier`: over `condition`, for every
+    experiment, the effects for a factorial.
     Attributes of the root: run, snapshot digest, settings, notes.
     """
     config, machine = config or Config(), machine or Machine()
@@ -121,6 +141,8 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
             made |= _diversity(store, model, config, machine, notes)
         if "information" in config.parts:
             made |= _information(store, model, config, notes)
+        if "quality" in config.parts:
+            made |= _quality(store, model, config, machine, notes)
         if "ledger" in config.parts:
             made |= budget.ledger_groups(store, model, config, machine, notes)
         groups |= {f"{model}/{name}": group for name, group in made.items()}
@@ -140,6 +162,8 @@ def provenance(store: Store, config: Config) -> dict[str, Any]:
         "settings": asdict(config),
         "ibstats_version": __version__,
     }
+    if config.references:
+        followed["references_sha256"] = [reference_set.read(file).sha256 for file in config.references]
     crossed = budget.crossed_experiments(store) if "ledger" in config.parts else ()
     return followed | ({"crossed": {name: store.snapshot(experiment=name) for name in crossed}} if crossed else {})
 
@@ -149,23 +173,12 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
     per_prompt: dict[str, xr.DataArray] = {}
     effective: dict[str, xr.DataArray] = {}
     n_images = 0
-    for name in config.metrics or DEFAULT_METRICS:
-        try:
-            chosen = metric(name, **machine.options(name), **({} if config.metrics else no_download(name)))
-        except MissingWeights as error:
-            if config.metrics:
-                raise
-            if str(error) not in notes:
-                notes.append(str(error))
-            continue
-        measured = distances(
-            store, model, chosen, config.experiment, allow_partial=config.allow_partial, progress=machine.progress
-        )
+    for name, measured in _measured(store, model, config, machine, notes):
         n_images = measured.sizes["sample"]
-        per_prompt[chosen.name] = by_factor(diversity.mean_pairwise(measured["distance"]))
+        per_prompt[name] = by_factor(diversity.mean_pairwise(measured["distance"]))
         if bool(measured["squared_norm"].notnull().all()):
             for kind, order in EFFECTIVE_ORDERS.items():
-                effective[f"{kind}_{chosen.name}"] = by_factor(diversity.effective_number(measured, order))
+                effective[f"{kind}_{name}"] = by_factor(diversity.effective_number(measured, order))
     values = xr.Dataset(per_prompt)
     stacked = {
         "diversity": _over_quantities(values, lambda y: mean_interval(y, config.resampling)),
@@ -187,6 +200,27 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
             claimed, lambda y: strategy.evidence(y, config.margins[str(y.name)], varies, config.resampling)
         )
     return {name: group.assign_attrs(n_images=n_images) for name, group in groups.items()}
+
+
+def _measured(
+    store: Store, model: str, config: Config, machine: Machine, notes: list[str]
+) -> Iterator[tuple[str, xr.Dataset]]:
+    """Distances by result name: of the metrics asked for, else of the default ones that can be had."""
+    for name in config.metrics or DEFAULT_METRICS:
+        try:
+            chosen = metric(name, **machine.options(name), **({} if config.metrics else no_download(name)))
+        except MissingWeights as error:
+            if config.metrics:
+                raise
+            if str(error) not in notes:
+                notes.append(str(error))
+            continue
+        yield (
+            chosen.name,
+            distances(
+                store, model, chosen, config.experiment, allow_partial=config.allow_partial, progress=machine.progress
+            ),
+        )
 
 
 def no_download(name: str) -> dict[str, Any]:
@@ -244,6 +278,39 @@ def _limit(summary: xr.Dataset, highest: Mapping[Any, float]) -> None:
     for quantity, most in highest.items():
         for name in ("estimate", "low", "high"):
             summary[name].loc[{"quantity": quantity}] = summary[name].sel(quantity=quantity).clip(0.0, most)
+
+
+def _quality(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
+    """Scores of every condition, their contrasts, and the frontier with every distance that can be had."""
+    networks = machine.networks(download=bool(config.scores))
+    scores = list(config.scores)
+    if not scores:
+        scores, missing = quality.available(store, model, config.experiment, config.references, config.clip, networks)
+        notes += [note for note in missing if note not in notes]
+    if not scores:
+        return {}
+    how = config.resampling
+    values = quality.quality(
+        store,
+        model,
+        config.experiment,
+        scores,
+        references=config.references,
+        clip=config.clip,
+        long_texts=config.long_texts,
+        networks=networks,
+        allow_partial=config.allow_partial,
+    )
+    groups = {"quality_per_prompt": values, "quality": quality.intervals(values, how)}
+    if is_factorial(values):
+        groups["quality_effects"] = quality.over_scores(values, lambda y: effects.effects(by_factor(y), how))
+        groups["quality_probes"] = quality.over_scores(values, lambda y: effects.probes(by_factor(y), how))
+    distance = {
+        name: diversity.mean_pairwise(d["distance"]) for name, d in _measured(store, model, config, machine, [])
+    }
+    if distance:
+        groups["frontier"] = frontier(xr.Dataset(distance), values, how)
+    return {name: _plain(group) if "condition" in group.dims else group for name, group in groups.items()}
 
 
 def _cells(values: xr.DataArray) -> xr.DataArray:

@@ -52,6 +52,10 @@ class Options:
     device: Annotated[str, typer.Option(help="Device of network distances.")] = "cpu"
     batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 64
     weights: Annotated[list[str] | None, typer.Option(help="Weight file of a metric, METRIC=PATH.")] = None
+    score: Annotated[list[str] | None, typer.Option(help="Score of quality to use; repeat for more.")] = None
+    reference: Annotated[list[str] | None, typer.Option(help="Reference set for fid and kid; repeat for sizes.")] = None
+    clip: Annotated[str | None, typer.Option(help="CLIP of the scores: hub name or folder.")] = None
+    long_texts: Annotated[str | None, typer.Option(help="Prompts beyond CLIP's reach: cut or leave_out.")] = None
 
     def settings(self, parts: tuple[str, ...] = PARTS) -> Config:
         """The configuration file, overruled by the options that were given."""
@@ -62,6 +66,10 @@ class Options:
             "experiment": self.experiment,
             "estimator": self.estimator,
             "images_per_prompt": self.images_per_prompt,
+            "scores": self.score and tuple(self.score),
+            "references": self.reference and tuple(self.reference),
+            "clip": self.clip,
+            "long_texts": self.long_texts,
         }
         how: dict[str, Any] = {
             "method": self.interval,
@@ -201,6 +209,53 @@ def entropy(run: Run, options: Options) -> None:
 def effects(run: Run, options: Options) -> None:
     """Seven contrasts with tests and effect sizes, waterfalls and synergy gaps."""
     _show(run, options, ("diversity",), "effects", "waterfall", "waterfall_two")
+
+
+@app.command()
+@analysing
+def quality(run: Run, options: Options) -> None:
+    """CLIP score, CLIP-IQA, FID, KID and the reference network's scores: cells, probes, effects, frontier."""
+    _show(run, options, ("quality",), "quality", "quality_effects")
+
+
+@app.command()
+def reference(
+    source: Annotated[str, typer.Argument(help="Folder of images, hf:NAME of a data set, or .npz with mu and sigma.")],
+    file: Annotated[Path, typer.Option("--out", help="The reference set to write.")],
+    size: Annotated[str | None, typer.Option(help="Size of the images compared: 256 or 256x384.")] = None,
+    resize: Annotated[str, typer.Option(help="centre-crop, stretch or none.")] = "centre-crop",
+    network: Annotated[str, typer.Option(help="inception (fid, kid) or reference (scenes of the trio).")] = "inception",
+    images: Annotated[int | None, typer.Option(help="Images to take, or that an imported .npz was made of.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
+    column: Annotated[str | None, typer.Option(help="Column of the data set that holds the images.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name in the results; default that of the source.")] = None,
+    device: Annotated[str, typer.Option(help="Device of the network.")] = "cpu",
+    batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 64,
+    weights: Annotated[str | None, typer.Option(help="Weight file of the network.")] = None,
+) -> None:
+    """Statistics of reference images for fid and kid: one file that says how its images were prepared."""
+    from ibstats.fidelity.reference_set import build
+
+    found = build(
+        source,
+        file,
+        network=network,
+        size=size,
+        resize=resize,
+        n_images=images,
+        split=split,
+        column=column,
+        name=name,
+        progress=_progress,
+        device=device,
+        batch_size=batch_size,
+        weights=weights,
+    )
+    height, width = found.size
+    _say(
+        f"{file}: {found.n_images} images of '{escape(found.name)}' at {height}x{width} ({found.resize}), "
+        f"{found.dimensions} features of '{found.network}', {found.n_features_kept} rows kept for kernel distances"
+    )
 
 
 @app.command()

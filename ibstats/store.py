@@ -150,6 +150,14 @@ class Store:
                 )
 
 
+def is_factorial(dataset: xr.Dataset) -> bool:
+    """Whether each cell of the 2x2x2 stands once among the conditions."""
+    if not all(factor in dataset.coords for factor in FACTORS):
+        return False
+    labels = list(zip(*(map(str, dataset[factor].values) for factor in FACTORS), strict=True))
+    return all(labels.count(tuple(cell)) == 1 for cell in CELLS)
+
+
 def by_factor(array: xr.DataArray) -> xr.DataArray:
     """(condition, prompt, ...) -> (prompt, sampling, prompt_type, codebook, ...) for the eight cells of the design."""
     labels = list(zip(*(np.asarray(array[f].values, dtype=object) for f in FACTORS), strict=True))

@@ -67,3 +67,32 @@ INFORMATION: dict[str, Quantity] = {
     "coverage_per_prompt": Quantity("Good-Turing coverage of one prompt's codes, mean", "1"),
 }
 """Codebook quantities by name."""
+
+
+class Score(NamedTuple):
+    """Meaning of a quality score, and which end is good."""
+
+    long_name: str
+    units: str
+    larger_is_better: bool
+    is_share: bool = False
+    """Between 0 and 1, so its interval is too."""
+
+
+QUALITY: dict[str, Score] = {
+    "clip_score": Score("CLIP score against the base prompt, 100 cos", "1", True),
+    "clip_iqa": Score("CLIP-IQA, probability of 'Good photo.'", "1", True, True),
+    "fid": Score("Frechet Inception distance at this number of images", "1", False),
+    "fid_infinity": Score("Frechet Inception distance without its bias in 1/n", "1", False),
+    "kid": Score("kernel Inception distance, unbiased", "1", False),
+    "reference_accuracy": Score("attributes right, by the reference network", "1", True, True),
+    "reference_accuracy_shape": Score("shape right, by the reference network", "1", True, True),
+    "reference_accuracy_colour": Score("colour right, by the reference network", "1", True, True),
+    "reference_accuracy_size": Score("size right, by the reference network", "1", True, True),
+    "reference_accuracy_position": Score("position right, by the reference network", "1", True, True),
+    "reference_accuracy_background": Score("background right, by the reference network", "1", True, True),
+    "reference_frechet": Score("reference-network Frechet distance at this number of images", "1", False),
+    "reference_frechet_infinity": Score("reference-network Frechet distance without its bias in 1/n", "1", False),
+    "reference_kernel": Score("reference-network kernel distance, unbiased", "1", False),
+}
+"""Quality scores by name."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from schemas.provenance import CalibrationRecord
 from schemas.reference import pages
+from schemas.reference_set import ReferenceSet
 from schemas.results import Results
 from schemas.store import BlockRecord, FailureRecord, RunRecord
 from schemas.study import Prompt, Study
@@ -21,6 +22,7 @@ PUBLISHED: dict[str, type[BaseModel]] = {
     "failure": FailureRecord,
     "calibration": CalibrationRecord,
     "results": Results,
+    "reference_set": ReferenceSet,
 }
 
 

@@ -23,6 +23,10 @@ Section = Literal[
     "strategy",
     "ledger",
     "sobol",
+    "quality",
+    "quality_effect",
+    "quality_probe",
+    "frontier",
 ]
 Number = float | None
 """None where the number is undefined."""
@@ -36,9 +40,10 @@ class ResultRow(Strict):
     experiment: str
     quantity: str = Field(description="Name of the measured quantity, for instance ssim_dissimilarity.")
     units: str
-    term: str = Field(description="Cell (sampling/prompt_type/codebook), effect, probe or waterfall step.")
+    term: str = Field(description="Cell (sampling/prompt_type/codebook) or condition, effect, probe or waterfall step.")
     attribution: str | None = Field(
-        default=None, description="Waterfall: marginal, simple or shapley; sobol: whose share."
+        default=None,
+        description="Waterfall: marginal, simple or shapley; sobol: whose share; frontier: the distance it is against.",
     )
     estimator: str | None = Field(default=None, description="Entropy estimator, where one was used.")
 
@@ -55,6 +60,7 @@ class ResultRow(Strict):
 
     n_prompts: int
     n_images: int = Field(description="Images per prompt and condition.")
+    n_units: int | None = Field(default=None, description="Blocks of prompts resampled, where they are not prompts.")
 
     statistic: Number = Field(default=None, description="t with df degrees of freedom; F(1, df) is its square.")
     df: int | None = None

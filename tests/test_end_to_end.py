@@ -54,6 +54,15 @@ def test_every_diversity_has_its_interval_n_and_seed(reported: tuple[Path, str])
         assert row["seed"] is not None
 
 
+def test_the_trio_is_scored_by_its_own_network_under_its_own_name(reported: tuple[Path, str]) -> None:
+    cells = rows(reported[0], section="quality", term="stochastic/original/full")
+    assert {row["quantity"] for row in cells} >= {"reference_accuracy", "reference_frechet", "reference_kernel"}
+    for row in cells:
+        if row["quantity"] == "reference_accuracy":
+            assert 0.7 < row["estimate"] <= 1.0  # type: ignore[operator]
+    assert "clip_score and clip_iqa are left out" in reported[1].replace("\n", " ")
+
+
 def test_autoregressive_argmax_is_exactly_zero_and_degenerate_and_paraphrases_revive_it(
     reported: tuple[Path, str],
 ) -> None:

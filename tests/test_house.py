@@ -92,7 +92,7 @@ def test_every_package_of_the_test_extra_is_installed() -> None:
     """A missing package would turn tests into skips."""
     packages = """
     torch safetensors diffusers transformers torchvision lpips torchmetrics pingouin matplotlib skimage
-    datasets requests
+    datasets requests torch_fidelity
     distributed bokeh dask_jobqueue obstore moto flask flask_cors
     sphinx myst_parser furo
     """

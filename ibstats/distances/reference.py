@@ -47,7 +47,7 @@ class Reference(AbstractDistance):
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     @cached_property
-    def _network(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def network(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors in single precision on the device, and the configuration."""
         from safetensors import SafetensorError, safe_open
 
@@ -63,15 +63,16 @@ class Reference(AbstractDistance):
         """One forward pass per image, one Gram product per cell."""
         import torch
 
-        tensors, config = self._network
+        tensors, config = self.network
         layers = len(config["strides"])
         weights = [torch.full((tensors[f"conv.{i}.bias"].shape[0],), 1.0 / layers) for i in range(layers)]
-        return feature_pairs(images, self._features, weights, device=self.device, batch_size=self.batch_size)
+        return feature_pairs(images, self.features, weights, device=self.device, batch_size=self.batch_size)
 
-    def _features(self, images: Tensor) -> Sequence[Tensor]:
+    def features(self, images: Tensor) -> Sequence[Tensor]:
+        """Activations of every layer for images `(n, 3, y, x)` in [0, 1]."""
         import torch.nn.functional as F
 
-        tensors, config = self._network
+        tensors, config = self.network
         x = config["input_scale"] * images + config["input_shift"]
         out = []
         for i, stride in enumerate(config["strides"]):

@@ -67,6 +67,8 @@ def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
 
 def figures(tree: xr.DataTree, *, interactions: bool = True) -> Iterator[tuple[str, Figure]]:
     """Name and figure, one by one; only one figure is in memory at a time."""
+    from ibstats.report import quality_figures
+
     models = {name: {g: c.to_dataset() for g, c in tree[name].children.items()} for name in tree.attrs["models"]}
     first = next(iter(models.values()))
     if "diversity" in first:
@@ -86,6 +88,7 @@ def figures(tree: xr.DataTree, *, interactions: bool = True) -> Iterator[tuple[s
                     f"interaction-{model}-{quantity}",
                     interaction(groups["diversity"], model, DISTANCES[quantity].long_name),
                 )
+    yield from quality_figures.figures(models)
     if "positions" in first:
         yield "positions", positions({name: groups["positions"] for name, groups in models.items()})
 
@@ -102,7 +105,7 @@ def _new(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tupl
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
-def _whiskers(point: xr.Dataset) -> np.ndarray:
+def whiskers(point: xr.Dataset) -> np.ndarray:
     """Lengths below and above the estimate, (2, ...)."""
     return np.asarray(
         np.nan_to_num(np.stack([point["estimate"] - point["low"], point["high"] - point["estimate"]]).clip(0))
@@ -123,7 +126,7 @@ def _dots(axes: Axes, series: dict[str, xr.Dataset], labels: list[str]) -> None:
         axes.errorbar(
             point["estimate"].values.ravel(),
             y,
-            xerr=_whiskers(point).reshape(2, -1),
+            xerr=whiskers(point).reshape(2, -1),
             fmt=MARKERS[i % len(MARKERS)],
             color=COLOURS[i % len(COLOURS)],
             ms=2.8,
@@ -168,7 +171,7 @@ def probe_bars(models: Groups, long_name: str) -> Figure:
     for i, (arm, change) in enumerate(arms.items()):
         point = [groups["diversity"].sel(REFERENCE | change) for groups in models.values()]
         height = np.array([float(p["estimate"]) for p in point])
-        error = np.stack([_whiskers(p) for p in point], axis=1)
+        error = np.stack([whiskers(p) for p in point], axis=1)
         x = np.arange(len(models)) + (i - (len(arms) - 1) / 2) * width
         axes[0, 0].bar(x, height, width * 0.92, color=COLOURS[i], label=arm)
         axes[0, 0].errorbar(x, height, yerr=error, fmt="none", color="0.15", lw=0.8)
@@ -195,7 +198,7 @@ def waterfalls(models: Groups, long_name: str) -> Figure:
 def _waterfall(axes: Axes, fall: xr.Dataset) -> None:
     steps = [str(step) for step in fall["step"].values]
     value = dict(zip(steps, fall["estimate"].values, strict=True))
-    whisker = dict(zip(steps, _whiskers(fall).T, strict=True))
+    whisker = dict(zip(steps, whiskers(fall).T, strict=True))
     level = 0.0
     top = max(value["actual"], value["predicted"], 1e-12)
     for x, step in enumerate(steps):
@@ -238,7 +241,7 @@ def interaction(diversity: xr.Dataset, model: str, long_name: str) -> Figure:
                 point = diversity.sel({facet: at, lines: level})
                 x = np.arange(2) + (i - 0.5) * 0.06
                 panel.errorbar(
-                    x, point["estimate"], yerr=_whiskers(point), marker=MARKERS[i], color=COLOURS[i], ms=3, label=level
+                    x, point["estimate"], yerr=whiskers(point), marker=MARKERS[i], color=COLOURS[i], ms=3, label=level
                 )
             panel.set_xticks([0, 1], LEVELS[along])
             panel.set_xlim(-0.35, 1.35)

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ibstats.kernels.factorial import FACTORS
+from ibstats.store import is_factorial
 from ibstats.variables import INFORMATION
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
             if "bits" in groups:
                 yield from _cell_rows(groups["bits"], base | {"section": "information"})
             yield from _effect_rows(groups["information_effects"], base | {"section": "information_effect"})
+        if "quality" in groups:
+            yield from _quality_rows(groups, base)
         yield from ledger_rows(groups, base)
 
 
@@ -204,6 +207,61 @@ def _waterfall_rows(group: xr.Dataset, base: dict[str, Any], prefix: str) -> Ite
                     attribution=str(attribution),
                     note=note if gap and attribution == "marginal" else None,
                 )
+
+
+def _quality_rows(groups: dict[str, xr.Dataset], base: dict[str, Any]) -> Iterator[ResultRow]:
+    """Scores of every condition, their effects and probes, and the verdicts of the frontier."""
+    terms = condition_terms(groups["quality"])
+    for one, more in _by_score(groups["quality"]):
+        for i, term in enumerate(terms):
+            point = one.isel(quantity=0, condition=i)
+            shared = {"section": "quality", "quantity": more["quantity"], "units": more["units"], "term": term}
+            yield _row(**base, **_common(one), **_estimate(point), **shared, note=more["note"], n_units=more["n_units"])
+    for name, section in (("quality_effects", "quality_effect"), ("quality_probes", "quality_probe")):
+        for one, more in _by_score(groups.get(name, xr.Dataset())):
+            for row in _effect_rows(one, base | {"section": section}):
+                yield row.model_copy(update={"n_units": more["n_units"]})
+    if "frontier" in groups:
+        verdicts = groups["frontier"]
+        named = dict(zip(verdicts["condition"].values, condition_terms(verdicts), strict=True))
+        for point in _points(verdicts, "distance", "quantity", "condition"):
+            score, condition, by = (str(point[key].values) for key in ("quantity", "condition", "by"))
+            estimate = groups["quality"].sel(quantity=score, condition=condition)
+            yield _row(
+                **base,
+                **_common(verdicts),
+                **_estimate(estimate),
+                section="frontier",
+                quantity=score,
+                units=str(estimate["units"].values),
+                term=named[condition],
+                attribution=str(point["distance"].values),
+                verdict=str(point["verdict"].values),
+                note=f"by {named[by]}" if by else None,
+            )
+
+
+def condition_terms(group: xr.Dataset) -> list[str]:
+    """Names of the conditions: cells as elsewhere in the results, other experiments by their own names."""
+    if is_factorial(group):
+        return ["/".join(levels) for levels in zip(*(map(str, group[f].values) for f in FACTORS), strict=True)]
+    return [str(name) for name in group["condition"].values]
+
+
+def _by_score(group: xr.Dataset) -> Iterator[tuple[xr.Dataset, dict[str, Any]]]:
+    """Each score with its own n, df and number of tests as attributes; and its name, units and note."""
+    for i, name in enumerate(group["quantity"].values if "quantity" in group else ()):
+        one = group.isel(quantity=[i])
+        own = {key: int(one[key].values[0]) for key in ("n_prompts", "n_units", "df", "n_tests") if key in one}
+        one = one.assign_coords(units=one["units"]).assign_attrs(own)
+        blocks = own["n_units"] if own["n_units"] != own["n_prompts"] else None
+        texts = {key: str(one[key].values[0]) or None for key in ("units", "note")}
+        yield one, {"quantity": str(name), "n_units": blocks, **texts}
+
+
+def _points(group: xr.Dataset, *dims: str) -> Iterator[xr.Dataset]:
+    for index in product(*(range(group.sizes[dim]) for dim in dims)):
+        yield group.isel(dict(zip(dims, index, strict=True)))
 
 
 def _strategy_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ibstats.report.compare import Comparison
     from schemas.results import ResultRow, Results
 
-SECTIONS = ("diversity", "entropy", "effects", "waterfall", "ledger", "strategy")
+SECTIONS = ("diversity", "entropy", "effects", "waterfall", "quality", "ledger", "strategy")
 """Parts of a report, in order; `waterfall_two` (two factors, as in Fig. 10) is printed on request."""
 
 WIDTH = 114
@@ -56,17 +56,21 @@ def stars(p: float | None) -> str:
 
 def show(document: Results, console: Console, sections: Sequence[str] = SECTIONS) -> None:
     """Print the chosen parts for every model."""
+    from ibstats.report import quality
+
     models = list(dict.fromkeys(row.model for row in document.rows))
     for model in models:
         rows = [row for row in document.rows if row.model == model]
         if set(sections) <= {"ledger", "strategy"}:
             break
         one = rows[0]
+        n_cells = len({row.term for row in rows if (row.section, row.quantity) == (one.section, one.quantity)})
+        cells = "8 cells" if n_cells == 8 else f"{n_cells} conditions"
         level = next((r.level for r in rows if r.level), 0.95)
         method = next((r.interval_method for r in rows if r.interval_method), "")
         console.rule(f"[bold]{escape(model)}[/]", align="left")
         console.print(
-            f"{one.n_prompts} prompts x 8 cells x {one.n_images} images; intervals {level:.0%}, {method} bootstrap "
+            f"{one.n_prompts} prompts x {cells} x {one.n_images} images; intervals {level:.0%}, {method} bootstrap "
             f"over prompts, seed {next((r.seed for r in rows if r.seed is not None), 0)}",
             highlight=False,
         )
@@ -76,11 +80,15 @@ def show(document: Results, console: Console, sections: Sequence[str] = SECTIONS
             "effects": _effects,
             "waterfall": _waterfall,
             "waterfall_two": _waterfall_two,
+            "quality": quality.quality,
+            "quality_effects": _quality_effects,
         }
         for section, make in makers.items():
             if section in sections:
                 for table in make(rows):
                     console.print(table)
+        for note in quality.notes(rows) if "quality" in sections else ():
+            console.print(escape(note), highlight=False)
     if "ledger" in sections:
         for part in budget(document):
             console.print(part, highlight=False)
@@ -91,7 +99,8 @@ def show(document: Results, console: Console, sections: Sequence[str] = SECTIONS
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
 
 
-def _table(title: str, *columns: str, caption: str | None = None) -> Table:
+def new_table(title: str, *columns: str, caption: str | None = None) -> Table:
+    """A table in the style of all, first column to the left."""
     table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
     table.add_column(columns[0], overflow="fold")
     for column in columns[1:]:
@@ -101,7 +110,7 @@ def _table(title: str, *columns: str, caption: str | None = None) -> Table:
 
 def _grid(rows: list[ResultRow], title: str, names: dict[str, str], digits: int) -> Table:
     """One line per cell, one column per quantity."""
-    table = _table(title, "cell", *names.values())
+    table = new_table(title, "cell", *names.values())
     by_key = {(row.quantity, row.term): row for row in rows}
     for cell in CELLS:
         term = "/".join(cell)
@@ -142,11 +151,20 @@ def _entropy(rows: list[ResultRow]) -> list[Table]:
 
 
 def _effects(rows: list[ResultRow]) -> list[Table]:
+    return _effect_tables([row for row in rows if row.section == "effect"])
+
+
+def _quality_effects(rows: list[ResultRow]) -> list[Table]:
+    from ibstats.report.quality import is_part
+
+    return _effect_tables([row for row in rows if row.section == "quality_effect" and not is_part(row.quantity)])
+
+
+def _effect_tables(chosen: list[ResultRow]) -> list[Table]:
     tables = []
-    chosen = [row for row in rows if row.section == "effect"]
     for quantity in dict.fromkeys(row.quantity for row in chosen):
         mine = [row for row in chosen if row.quantity == quantity]
-        table = _table(
+        table = new_table(
             f"Effects on {quantity} (high minus low; F(1, {mine[0].df}) = t², {mine[0].n_tests} tests)",
             "effect",
             "estimate",
@@ -189,7 +207,7 @@ def _waterfalls(rows: list[ResultRow], prefix: str) -> list[Table]:
         attributions = list(dict.fromkeys(attribution for attribution, _ in mine))
         note = next((row.note for row in mine.values() if row.note), None)
         title = f"Waterfall of {quantity}" + (f" ({prefix.removesuffix(': ')})" if prefix else "")
-        table = _table(title, "step", *(str(a) for a in attributions), caption=note)
+        table = new_table(title, "step", *(str(a) for a in attributions), caption=note)
         for term in dict.fromkeys(term for _, term in mine):
             cells = []
             for attribution in attributions:
@@ -212,7 +230,7 @@ def _strategy(rows: list[ResultRow]) -> list[Table]:
     for quantity in dict.fromkeys(row.quantity for row in verdicts):
         margin = next(row.margin for key, row in outcomes.items() if key[1] == quantity)
         title = f"Strategy by {quantity} (change from the reference cell; equivalence margin ±{margin:g})"
-        table = _table(title, "model", *PROBES, "path", "strategy")
+        table = new_table(title, "model", *PROBES, "path", "strategy")
         for row in verdicts:
             if row.quantity == quantity:
                 found = [outcomes[row.model, quantity, probe] for probe in PROBES]
@@ -227,7 +245,9 @@ def power(table: xr.Dataset, needed: np.ndarray, title: str, target: float) -> T
     """Power by prompts, one line per number of images, and the prompts needed."""
     goal = f"{table.attrs['goal']} {table.attrs['size']:g} of {table.attrs['effect']}"
     prompts = [str(n) for n in table["n_prompts"].values]
-    made = _table(f"{title}: power for {goal}, alpha {table.attrs['alpha']:g}", "images", *prompts, f"for {target:g}")
+    made = new_table(
+        f"{title}: power for {goal}, alpha {table.attrs['alpha']:g}", "images", *prompts, f"for {target:g}"
+    )
     for i, n_images in enumerate(table["n_images"].values):
         values = [f"{value:.2f}" for value in table["power"].values[i]]
         enough = "more" if np.isnan(needed[i]) else f"{needed[i]:.0f}"
@@ -241,7 +261,7 @@ def changes(comparison: Comparison, limit: int) -> Table:
     title = f"{len(comparison.changes)} of {comparison.n_rows} rows differ" + (
         f", largest {limit}" if len(shown) < len(comparison.changes) else ""
     )
-    made = _table(title, "number", "kind", "before", "after", "by")
+    made = new_table(title, "number", "kind", "before", "after", "by")
     for change in shown:
         name = " ".join(part for part in change.key if part)
         made.add_row(escape(name), change.kind, number(change.before), number(change.after), number(change.by))

@@ -1,0 +1,312 @@
+"""Reference sets: made from images, recorded with their rule, refused where unlike; quality on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ibstats import cli, quality
+from ibstats.analysis import Config
+from ibstats.errors import IbstatsError, MissingWeights
+from ibstats.fidelity import network, reference_set
+from ibstats.fidelity.base import AbstractNetwork
+from ibstats.fidelity.inception import Inception
+from ibstats.kernels import frechet
+from ibstats.report import figures, files
+from ibstats.store import open_store
+from ibstats.uncertainty import Resampling
+from tests.ibstats.conftest import write_run
+from tests.ibstats.test_cli import call
+
+ROOT = Path(__file__).parents[2]
+
+
+class Colours(AbstractNetwork):
+    """Mean colour and spread of the pixels: six features, in place of Inception."""
+
+    name = "inception"
+    device = "cpu"
+    batch_size = 4
+
+    def __init__(self, version: str = "1", **ignored: Any) -> None:
+        self.version = version
+
+    def asked(self) -> dict[str, Any]:
+        return {"input": "as they are"}
+
+    def settings(self) -> dict[str, Any]:
+        return self.asked() | {"weights_sha256": self.version}
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        x = images.reshape(len(images), -1, 3).astype(np.float32) / 255
+        return np.concatenate([x.mean(axis=1), x.std(axis=1)], axis=1)
+
+
+@pytest.fixture
+def colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("ibstats.fidelity").fidelity.NETWORKS, "inception", f"{__name__}:Colours")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Eleven pictures of several sizes and modes, and a file that is none."""
+    rng, where = np.random.default_rng(0), tmp_path / "pictures" / "deep"
+    where.mkdir(parents=True)
+    for i in range(10):
+        Image.fromarray(rng.integers(0, 256, (20 + i, 33 - i, 3), dtype=np.uint8)).save(where / f"{i}.png")
+    Image.fromarray(rng.integers(0, 256, (40, 20), dtype=np.uint8)).save(where.parent / "grey.jpg")
+    (where / "README.txt").write_text("not an image")
+    return where.parent
+
+
+@pytest.fixture
+def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cli, "out", cli.Console(width=120))
+    return lambda *arguments: call(capsys, monkeypatch, *map(str, arguments))
+
+
+def test_a_set_of_a_folder_holds_the_moments_of_its_prepared_images(ask, colours, folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "sets" / "set.npz"
+    status, printed, _ = ask("reference", folder, "--out", out, "--size", "16")
+    assert status == 0
+    assert "11 images of 'pictures' at 16x16 (centre-crop), 6 features of 'inception', 11 rows kept" in printed
+    found = reference_set.read(out)
+    prepared = [
+        reference_set.prepare(image, (16, 16), "centre-crop") for _, image in reference_set.images_of(str(folder))
+    ]
+    plain = frechet.moments(Colours().embed(np.stack(prepared)))
+    np.testing.assert_allclose(found.target.mean, plain.mean, rtol=1e-6)
+    np.testing.assert_allclose(found.target.covariance, plain.covariance, rtol=1e-5, atol=1e-9)
+    assert found.record.settings == Colours().settings()
+    import jsonschema
+
+    schema = json.loads((ROOT / "schemas/reference_set.schema.json").read_text())
+    jsonschema.validate(json.loads(found.record.model_dump_json()), schema)
+
+
+def test_centre_crop_keeps_the_shape_of_things_and_stretch_does_not() -> None:
+    wide = np.zeros((10, 30, 3), dtype=np.uint8)
+    wide[:, 10:20] = 255  # a white square in the middle
+    cropped = reference_set.prepare(Image.fromarray(wide), (10, 10), "centre-crop")
+    assert cropped.min() > 200
+    assert reference_set.prepare(Image.fromarray(wide), (10, 10), "stretch")[:, [0, -1]].max() < 50
+    with pytest.raises(IbstatsError, match="10x30, not 10x10; choose --resize"):
+        reference_set.prepare(Image.fromarray(wide), (10, 10), "none")
+
+
+def test_a_data_set_gives_what_its_folder_gives(colours, folder: Path, tmp_path: Path) -> None:
+    import datasets
+
+    pictures = [image.copy() for _, image in reference_set.images_of(str(folder))]
+    rows = datasets.Dataset.from_dict({"photo": pictures}, features=datasets.Features({"photo": datasets.Image()}))
+    rows.save_to_disk(tmp_path / "saved")
+    (tmp_path / "files").mkdir()
+    rows.to_parquet(tmp_path / "files" / "train.parquet")
+    expected = reference_set.build(str(folder), tmp_path / "a.npz", size="16")
+    for source in ("saved", "files"):
+        made = reference_set.build(f"hf:{tmp_path / source}", tmp_path / "b.npz", size="16", name="pictures")
+        assert made == expected
+    with pytest.raises(IbstatsError, match="unknown image column 'image'; known: photo"):
+        reference_set.build(f"hf:{tmp_path / 'saved'}", tmp_path / "c.npz", size="16", column="image")
+
+
+def test_a_broken_image_is_one_line_that_names_it_and_nothing_is_written(ask, colours, folder: Path, tmp_path) -> None:
+    whole = (folder / "deep" / "3.png").read_bytes()
+    (folder / "deep" / "5x.png").write_bytes(whole[: len(whole) // 2])
+    out = tmp_path / "set.npz"
+    status, printed, error = ask("reference", folder, "--out", out, "--size", "16")
+    assert (status, printed) == (1, "")
+    assert "deep/5x.png' is not a readable image" in error
+    assert len(error.strip().splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures"]
+
+
+def test_moments_of_another_program_are_taken_as_declared(ask, colours, tmp_path: Path) -> None:
+    np.savez(tmp_path / "fid.npz", mu=np.zeros(6), sigma=np.eye(6))
+    out = tmp_path / "set.npz"
+    assert "declare both: --size 256 --images" in ask("reference", tmp_path / "fid.npz", "--out", out)[2]
+    assert ask("reference", tmp_path / "fid.npz", "--out", out, "--size", "16", "--images", "50")[0] == 0
+    record = reference_set.read(out).record
+    assert (record.resize, record.n_images, record.n_features_kept) == ("declared", 50, 0)
+    with pytest.raises(IbstatsError, match=r"fid.npz' does not say how its images were prepared; import it"):
+        reference_set.read(tmp_path / "fid.npz")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("reference", "NONE", "--out", "OUT"), "give a folder of images, hf:NAME of a data set"),
+        (("reference", "EMPTY", "--out", "OUT"), "holds no image files"),
+        (("reference", "FOLDER", "--out", "OUT", "--size", "big"), "size is 'big', but must read 256 or 256x384"),
+        (("reference", "FOLDER", "--out", "OUT", "--size", "16", "--resize", "x"), "unknown resize rule 'x'"),
+        (("reference", "FOLDER", "--out", "OUT", "--network", "vgg"), "known: inception, reference"),
+        (("reference", "FOLDER", "--out", "OUT"), "it is 21x32, not 20x33; choose --resize"),
+        (("reference", "FOLDER", "--out", "OUT", "--images", "1"), "a distribution needs two or more"),
+        (("quality", "RUN", "--score", "fidd"), "unknown score 'fidd'; known: clip_score, clip_iqa, fid"),
+        (("quality", "RUN", "--score", "fid"), "fid and kid need a reference set; make one with `ibstats reference"),
+        (("quality", "RUN", "--score", "fid", "--reference", "NONE.npz"), "no reference set"),
+        (("quality", "RUN", "--score", "reference_accuracy"), "images are 16x16"),
+        (("quality", "RUN", "--score", "clip_score", "--long-texts", "shrink"), "known: cut, leave_out"),
+    ],
+)
+def test_a_known_error_is_one_line(ask, colours, run: Path, folder: Path, tmp_path: Path, arguments, message) -> None:
+    (tmp_path / "empty").mkdir()
+    places = {"RUN": run, "OUT": tmp_path / "out.npz", "FOLDER": folder, "EMPTY": tmp_path / "empty"}
+    status, printed, error = ask(*(places.get(a, a) for a in arguments))
+    assert (status, printed) == (1, "")
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out.npz").exists()
+
+
+def made_set(tmp_path: Path, **changes: Any) -> Path:
+    """A reference set at the size of the toy run."""
+    rng = np.random.default_rng(0)
+    images = [("x", Image.fromarray(rng.integers(20, 235, (16, 16, 3), dtype=np.uint8))) for _ in range(30)]
+    record, target = reference_set.make(images, Colours(), name="noise", size=(16, 16), resize="none")
+    reference_set.write(record.model_copy(update=changes), target, tmp_path / "set.npz")
+    return tmp_path / "set.npz"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": "reference"}, "holds features of 'reference', but the score needs those of 'inception'"),
+        ({"settings": {"weights_sha256": "2"}}, "made with weights_sha256 '2', but the images are measured with '1'"),
+        ({"settings": {"input": "bicubic"}}, "made with input 'bicubic', but the images are measured with 'as they"),
+        ({"size": (32, 32)}, "was prepared at 32x32 .none., but the images compared are 16x16"),
+    ],
+)
+def test_unlike_features_are_not_compared(colours, run: Path, tmp_path: Path, changes: dict, message: str) -> None:
+    file = made_set(tmp_path, **changes)
+    with pytest.raises(IbstatsError, match=message):
+        quality.quality(open_store(run), "toy-ar", scores=["fid"], references=[str(file)])
+
+
+def test_fid_of_a_run_is_that_of_its_features_and_kid_needs_the_features_of_the_set(
+    colours, run_copy: Path, tmp_path: Path
+) -> None:
+    store, file = open_store(run_copy), made_set(tmp_path)
+    made = quality.quality(store, "toy-mim", scores=["fid", "kid"], references=[str(file)])
+    images = store.dataset("toy-mim")["image"].values
+    target = reference_set.read(file).target
+    for condition in (0, 7):
+        features = Colours().embed(images[condition].reshape(-1, 16, 16, 3))
+        expected = frechet.frechet(features, target)
+        assert float(made["fid"][condition].mean()) == pytest.approx(expected, rel=1e-6)
+    moments_only = reference_set.read(file)
+    bare = frechet.Target(moments_only.target.mean, moments_only.target.covariance)
+    reference_set.write(moments_only.record, bare, tmp_path / "bare.npz")
+    with pytest.raises(IbstatsError, match=r"kid needs features, but reference set '.*bare.npz' holds moments only"):
+        quality.quality(store, "toy-mim", scores=["kid"], references=[str(tmp_path / "bare.npz")])
+
+
+def test_the_set_prepared_at_the_size_of_the_images_is_used(colours, run: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = made_set(tmp_path / "other", size=(32, 32))
+    found = quality._reference(Colours(), [str(other), str(made_set(tmp_path))], (16, 16))
+    assert found.record.size == (16, 16)
+
+
+def test_fid_of_two_prompts_is_undefined_and_says_so(colours, tmp_path: Path) -> None:
+    small = open_store(write_run(tmp_path / "small", n_prompts=2, block_prompts=2, families={"m": "masked"}))
+    with pytest.raises(IbstatsError, match=r"fid is undefined for 2 prompt.*three or more"):
+        quality.quality(small, "m", scores=["fid"], references=[str(made_set(tmp_path))])
+
+
+def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
+    ask, colours, run_copy: Path, tmp_path: Path
+) -> None:
+    asked = ("--score", "fid", "--score", "kid", "--reference", str(made_set(tmp_path)), "--metric", "pixel_cosine")
+    asked += ("--model", "toy-mim", "--resamples", "200")
+    status, printed, error = ask("quality", run_copy, *asked)
+    assert status == 0, error
+    for part in ("fid ↓", "kid ↓", "What each probe does", "Effects on fid", "frontier", "noise, 30 images"):
+        assert part in printed
+    assert ask("quality", run_copy, *asked)[1] == printed
+    config = Config(
+        ("pixel_cosine",), ("toy-mim",), ("quality",), "factorial", scores=("fid", "kid"), references=(asked[5],),
+        resampling=Resampling(n_resamples=200),
+    )  # fmt: skip
+    document = files.obtain(open_store(run_copy), config)
+    rows = [row for row in document.rows if row.section == "quality" and row.quantity == "fid"]
+    assert len(rows) == 8
+    for row in rows:
+        assert row.low <= row.estimate <= row.high
+        assert (row.n_prompts, row.n_images) == (6, 5)
+    assert {row.section for row in document.rows} >= {"quality_effect", "quality_probe", "frontier"}
+    verdicts = {row.verdict for row in document.rows if row.section == "frontier"}
+    assert verdicts <= {"frontier", "dominated", "clearly dominated"}
+    drawn = figures.draw(files.obtain_tree(open_store(run_copy), config), tmp_path / "figures", ("png",))
+    assert {file.name for file in drawn} >= {"quality-probes.png", "frontier-fid.png", "frontier-kid.png"}
+
+
+# Inception
+
+
+@pytest.fixture(scope="module")
+def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights in the form of torch-fidelity's file."""
+    import torch
+    from torch_fidelity import feature_extractor_inceptionv3 as upstream
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(upstream, "load_state_dict_from_url", lambda *a, **k: {})
+        patch.setattr(upstream.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        torch.manual_seed(0)
+        network = upstream.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    file = tmp_path_factory.mktemp("inception") / "weights.pth"
+    torch.save(network.state_dict(), file)
+    return file
+
+
+def test_inception_features_are_those_of_torchmetrics(inception_file: Path) -> None:
+    import torch
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), dtype=np.uint8)
+    metric = FrechetInceptionDistance(feature_extractor_weights_path=str(inception_file))
+    with torch.inference_mode():
+        theirs = metric.inception(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+    ours = Inception(inception_file, batch_size=2).embed(pixels)
+    assert ours.shape == (3, 2048)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_missing_inception_says_which_file_where_and_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(MissingWeights) as raised:
+        Inception(download=False).settings()
+    for part in ("weights-inception-2015-12-05-6726825d.pth", str(tmp_path), "torch_fidelity", "inception=PATH"):
+        assert part in str(raised.value)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(MissingWeights, match="no weight file 'nowhere'"):
+        Inception("nowhere")
+
+
+def test_a_file_that_is_no_inception_is_refused(tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"weight": torch.zeros(2)}, tmp_path / "w.pth")
+    with pytest.raises(IbstatsError, match="does not hold the weights of FID's Inception"):
+        Inception(tmp_path / "w.pth").embed(np.zeros((1, 8, 8, 3), np.uint8))
+
+
+# The trio's own
+
+
+def test_the_shipped_scenes_match_the_network_that_reads_them() -> None:
+    shipped = reference_set.read(reference_set.SHIPPED)
+    chosen = network("reference")
+    reference_set.check(shipped, "reference", chosen.settings(), (32, 32))
+    assert shipped.record.dimensions == 96
+    assert shipped.target.features is not None
+    ours = (ROOT / "ibstats/distances/weights/reference.safetensors").read_bytes()
+    assert ours == (ROOT / "generate/trio/weights/reference.safetensors").read_bytes()
+    features = chosen.embed(np.zeros((2, 32, 32, 3), np.uint8))
+    assert features.shape == (2, 96 + chosen.n_logits)
