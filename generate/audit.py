@@ -25,7 +25,7 @@ class Summary:
 def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
     """Where a store stands; the digest is of the content of all committed blocks."""
     blocks = list(plan.blocks())
-    done = dict(store.ledger.read_all(blocks))
+    done = store.ledger.read_all(blocks)
     pending = [block for block in blocks if block not in done]
     return Summary(
         made=made,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -57,9 +57,9 @@ class Estimate:
         return self.most_bytes * self.left / max(self.images, 1)
 
 
-def committed(plan: Plan, records: Sequence[tuple[Block, BlockRecord]], label: str) -> Measured | None:
+def committed(plan: Plan, records: Mapping[Block, BlockRecord], label: str) -> Measured | None:
     """Cost of an image by the committed blocks of a model, None if there are none."""
-    ours = [(block, record) for block, record in records if block.model == label]
+    ours = [(block, record) for block, record in records.items() if block.model == label]
     n_images = sum((block.stop - block.start) * plan.n_samples(block.experiment) for block, _ in ours)
     if not n_images:
         return None
@@ -74,11 +74,11 @@ def _seconds(record: BlockRecord) -> float:
 
 def estimates(plan: Plan, store: SampleStore) -> list[Estimate]:
     """What is left of a store, by its own committed blocks."""
-    records = list(store.ledger.read_all(plan.blocks()))
+    records = store.ledger.read_all(plan.blocks())
     found = []
     for label, identity in store.run.models.items():
         images = _images(plan, label, plan.blocks())
-        done = _images(plan, label, (block for block, _ in records))
+        done = _images(plan, label, records)
         most = bytes_of(identity, store.run.experiments.values(), images=plan.study.images)
         found.append(Estimate(label, images, images - done, 0, most, committed(plan, records, label)))
     return found

@@ -68,13 +68,13 @@ class Ledger:
         except FileNotFoundError:
             return None
 
-    def read_all(self, blocks: Iterable[Block]) -> Iterator[tuple[Block, BlockRecord]]:
-        """Committed blocks with their records."""
-        done = self.among("ledger", blocks := list(blocks))
-        blocks = [block for block in blocks if block in done]
-        contents = self.folder.read_all(key("ledger", block) for block in blocks)
-        for block, content in zip(blocks, contents, strict=True):
-            yield block, self._parsed(block, content)
+    def read_all(self, blocks: Iterable[Block]) -> dict[Block, BlockRecord]:
+        """The records of the blocks that are committed."""
+        blocks = list(blocks)
+        done = self.among("ledger", blocks)
+        keys = {key("ledger", block): block for block in blocks if block in done}
+        contents = self.folder.found(keys)
+        return {keys[name]: self._parsed(keys[name], content) for name, content in contents.items()}
 
     def _parsed(self, block: Block, content: bytes) -> BlockRecord:
         try:

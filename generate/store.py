@@ -114,8 +114,16 @@ class SampleStore:
 
     def template(self, model: str, experiment: str) -> dict[str, NDArray[Any]]:
         """What `create` wrote once into a Dataset: coordinates, texts, noise keys and codebook subsets."""
-        group = zarr.open_group(self.data, path=f"{model}/{experiment}", mode="r", use_consolidated=False)
-        return {name: np.asarray(array[...]) for name, array in group.arrays() if name not in PER_BLOCK}
+        path = f"{model}/{experiment}"
+        if path not in self._templates:
+            group = zarr.open_group(self.data, path=path, mode="r", use_consolidated=False)
+            fixed = {name: np.asarray(array[...]) for name, array in group.arrays() if name not in PER_BLOCK}
+            self._templates[path] = fixed
+        return self._templates[path]
+
+    @cached_property
+    def _templates(self) -> dict[str, dict[str, NDArray[Any]]]:
+        return {}
 
     def write(self, block: Block, arrays: Arrays) -> list[StoredObject]:
         """Write the arrays of a block, (prompt, sample, ...) each, and return what is stored, read back."""

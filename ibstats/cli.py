@@ -18,7 +18,8 @@ from rich.table import Table
 from ibstats.analysis import DEFAULT_METRICS, PARTS, Config, Machine, config_from
 from ibstats.errors import IbstatsError
 from ibstats.report import files, tables
-from ibstats.store import open_store
+from ibstats.store import Store, open_store
+from schemas.folder import FolderError
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Where the diversity of an image generator comes from."
@@ -26,7 +27,7 @@ app = typer.Typer(
 out = Console(width=max(Console().width, tables.WIDTH))
 log = Console(stderr=True)
 
-Run = Annotated[Path, typer.Argument(help="Run directory made by `ibgenerate run`.", show_default=False)]
+Run = Annotated[str, typer.Argument(help="Run made by `ibgenerate run`: its directory or URL.", show_default=False)]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class Options:
     reference: Annotated[list[str] | None, typer.Option(help="Reference set for fid and kid; repeat for sizes.")] = None
     clip: Annotated[str | None, typer.Option(help="CLIP of the scores: hub name or folder.")] = None
     long_texts: Annotated[str | None, typer.Option(help="Prompts beyond CLIP's reach: cut or leave_out.")] = None
+    results: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the results; default RUN, for a URL ibstats-results here.")
+    ] = None
 
     def settings(self, parts: tuple[str, ...] = PARTS) -> Config:
         """The configuration file, overruled by the options that were given."""
@@ -86,6 +90,13 @@ class Options:
             resampling=replace(base.resampling, **{name: value for name, value in how.items() if value is not None}),
             **changes,
         )
+
+    def open(self, run: str) -> Store:
+        """The run, and a line about where its results are kept if that is not the run itself."""
+        store = open_store(run, self.results)
+        if store.path != Path(run):
+            log.print(f"results of {escape(run)} are kept in {escape(str(store.path / 'results'))}", soft_wrap=True)
+        return store
 
     def machine(self) -> Machine:
         """How distances are computed."""
@@ -154,8 +165,8 @@ def _say(text: str) -> None:
     out.print(text, highlight=False, soft_wrap=True)
 
 
-def _show(run: Path, options: Options, parts: tuple[str, ...], *sections: str) -> None:
-    document = files.obtain(open_store(run), options.settings(parts), options.machine())
+def _show(run: str, options: Options, parts: tuple[str, ...], *sections: str) -> None:
+    document = files.obtain(options.open(run), options.settings(parts), options.machine())
     tables.show(document, out, sections)
 
 
@@ -274,7 +285,7 @@ def strategy(run: Run, options: Options) -> None:
 @analysing
 def report(run: Run, options: Options) -> None:
     """Everything: tables here; CSV, JSON, figures and contact sheets under RUN/results."""
-    store, settings = open_store(run), options.settings()
+    store, settings = options.open(run), options.settings()
     document = files.obtain(store, settings, options.machine())
     tables.show(document, out)
     out.print()
@@ -292,8 +303,9 @@ def export(
     options: Options,
 ) -> None:
     """Write every number with its units, estimator, interval kind, n, seed and snapshot."""
-    where = folder or run / "results" / "export"
-    for file in files.export(open_store(run), options.settings(), where, kind, options.machine()):
+    store = options.open(run)
+    where = folder or store.path / "results" / "export"
+    for file in files.export(store, options.settings(), where, kind, options.machine()):
         _say(str(file))
 
 
@@ -310,8 +322,8 @@ def figures(
     from ibstats.report.contact import contact_sheets
     from ibstats.report.figures import FORMATS, draw
 
-    store, settings, formats = open_store(run), options.settings(), tuple(kind or FORMATS)
-    where = folder or run / "results" / "figures"
+    store, settings, formats = options.open(run), options.settings(), tuple(kind or FORMATS)
+    where = folder or store.path / "results" / "figures"
     made = draw(files.obtain_tree(store, settings, options.machine()), where, formats)
     partial = settings.allow_partial
     made += contact_sheets(store, where, experiment=settings.experiment, formats=formats, allow_partial=partial)
@@ -333,7 +345,7 @@ def power(
     from ibstats import power as planning
     from ibstats.distances import distances, metric
 
-    store, settings, machine = open_store(run), options.settings(), options.machine()
+    store, settings, machine = options.open(run), options.settings(), options.machine()
     for model in settings.models or store.models():
         for name in settings.metrics or DEFAULT_METRICS[:1]:
             measured = distances(
@@ -369,7 +381,7 @@ def decompose(
     """The entropy ledger: bits of path and execution; on request, shares of the diversity from distances."""
     from ibstats.report.ledger import decompose_run, draw_run
 
-    store, settings, machine = open_store(run), options.settings(), options.machine()
+    store, settings, machine = options.open(run), options.settings(), options.machine()
     decompose_run(store, settings, machine, out, crossed=crossed, wording=wording)
     if figures:
         for file in draw_run(store, settings, machine):
@@ -401,7 +413,7 @@ def main() -> None:
     """Console script: known errors end in one line and status 1."""
     try:
         app()
-    except IbstatsError as error:
+    except (IbstatsError, FolderError) as error:
         log.print(f"[red]error[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 

@@ -1,4 +1,4 @@
-"""Open, validate and read a run directory. The ledger is the authority; `data.zarr` is read with xarray."""
+"""Open, validate and read a run, in a folder or under a URL. The ledger is the authority, xarray reads `data.zarr`."""
 
 from __future__ import annotations
 
@@ -29,8 +29,11 @@ from ibstats.kernels.factorial import FACTORS
 from ibstats.variables import CELLS, LEVELS
 
 if TYPE_CHECKING:
+    from schemas.folder import Folder
     from schemas.provenance import ModelIdentity
-    from schemas.store import BlockRecord, RunRecord
+    from schemas.store import BlockRecord, RunRecord, StoredObject
+
+DATA = "data.zarr"
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,12 @@ class Store:
     """A finished or growing run, read-only. Made by `open_store`."""
 
     path: Path
+    """Folder of this machine in which `results` are kept: that of the run, or one that stands for a URL."""
     run: RunRecord
     records: dict[tuple[str, str], tuple[BlockRecord, ...]]
     """Committed blocks per (model, experiment)."""
+    folder: Folder
+    """Where the run lies."""
 
     def models(self) -> list[str]:
         """Names of the models."""
@@ -92,11 +98,10 @@ class Store:
                 f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; finish the run with `ibgenerate run`"
                 + (", or pass allow_partial (--allow-partial) to use complete prompts only" if whole.any() else "")
             )
-        for record in self.records[model, experiment]:
-            self._check_objects(record)
+        self._check_objects(model, experiment)
         try:
             dataset: xr.Dataset = xr.open_zarr(
-                self.path / "data.zarr", group=f"{model}/{experiment}", consolidated=False, chunks=None
+                self.folder.zarr(DATA, read_only=True), group=f"{model}/{experiment}", consolidated=False, chunks=None
             )
         except Exception as error:  # whatever a library makes of metadata that were damaged after the run
             raise CorruptStore(
@@ -121,15 +126,16 @@ class Store:
         for records in self.records.values():
             for record in records:
                 for stored in record.objects:
-                    file = self.path / "data.zarr" / stored.key
-                    if not file.is_file():
-                        yield stored.key, "missing"
-                    elif file.stat().st_size != stored.bytes:
-                        yield stored.key, f"{file.stat().st_size} bytes, the ledger says {stored.bytes}"
-                    elif _sha256(file) != stored.sha256:
-                        yield stored.key, "content differs from the ledger"
-                    else:
-                        yield stored.key, None
+                    yield stored.key, self._problem(stored)
+
+    def _problem(self, stored: StoredObject) -> str | None:
+        try:
+            content = self.folder.read(f"{DATA}/{stored.key}")
+        except FileNotFoundError:
+            return "missing"
+        if len(content) != stored.bytes:
+            return f"{len(content)} bytes, the ledger says {stored.bytes}"
+        return None if hashlib.sha256(content).hexdigest() == stored.sha256 else "content differs from the ledger"
 
     def _plan(self, model: str, experiment: str) -> Any:
         self.identity(model)
@@ -137,17 +143,18 @@ class Store:
             raise unknown("experiment", experiment, self.run.experiments)
         return self.run.experiments[experiment]
 
-    def _check_objects(self, record: BlockRecord) -> None:
+    def _check_objects(self, model: str, experiment: str) -> None:
         """A missing or empty object would read as fill values without an error, so look before reading."""
-        for stored in record.objects:
-            file = self.path / "data.zarr" / stored.key
-            size = file.stat().st_size if file.is_file() else None
-            if size != stored.bytes:
-                seen = "missing" if size is None else f"{size} bytes long"
-                raise CorruptBlock(
-                    f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} bytes; "
-                    "run `ibgenerate verify --repair` and resume"
-                )
+        sizes = self.folder.sizes(f"{DATA}/{model}/{experiment}")
+        for record in self.records[model, experiment]:
+            for stored in record.objects:
+                size = sizes.get(f"{DATA}/{stored.key}")
+                if size != stored.bytes:
+                    seen = "missing" if size is None else f"{size} bytes long"
+                    raise CorruptBlock(
+                        f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} bytes; "
+                        "run `ibgenerate verify --repair` and resume"
+                    )
 
 
 def is_factorial(dataset: xr.Dataset) -> bool:
@@ -179,34 +186,46 @@ def by_factor(array: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(values, dims=dims, coords=coords, name=array.name, attrs=array.attrs)
 
 
-def open_store(path: str | Path) -> Store:
-    """Open a run directory written by `ibgenerate`; validates identity, versions, metadata and ledger."""
-    root = Path(path)
-    if not root.exists():
-        raise StoreNotFound(f"no such run: '{root}'; give the directory that `ibgenerate run --out` made")
-    run = _read_run(root)
-    _check_arrays(root, run)
-    return Store(root, run, _read_ledger(root, run))
+def open_store(path: str | Path, results: Path | None = None) -> Store:
+    """Open a run written by `ibgenerate`; validates identity, versions, metadata and ledger.
 
+    `path` is its folder or URL. `results` are kept in the folder, or, for a URL, in the folder given, by default
+    `ibstats-results/BUCKET/NAME` here.
+    """
+    from schemas.folder import FolderError, LocalFolder, folder
 
-def _read_json(file: Path) -> Any:
+    where = folder(path)
+    if isinstance(where, LocalFolder) and not where.root.exists():
+        raise StoreNotFound(f"no such run: '{where}'; give the directory that `ibgenerate run --out` made")
     try:
-        return json.loads(file.read_text())
+        run = _read_run(where)
+        _check_arrays(where, run)
+        records = _read_ledger(where, run)
+    except FolderError as error:
+        raise StoreNotFound(str(error)) from None
+    here = where.root if isinstance(where, LocalFolder) else Path("ibstats-results", str(path).partition("://")[2])
+    return Store(results or here, run, records, where)
+
+
+def _parsed(where: Folder, key: str, content: bytes) -> Any:
+    try:
+        return json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorruptStore(f"'{file}' is not valid JSON ({error}); restore it or run the study again") from None
+        raise CorruptStore(f"'{where}/{key}' is not valid JSON ({error}); restore it or run the study again") from None
 
 
-def _read_run(root: Path) -> RunRecord:
+def _read_run(where: Folder) -> RunRecord:
     from pydantic import ValidationError
 
     from schemas.store import SCHEMA, VERSION, RunRecord
 
-    file = root / "run.json"
-    if not file.is_file():
+    file = f"{where}/run.json"
+    try:
+        data = _parsed(where, "run.json", where.read("run.json"))
+    except (FileNotFoundError, NotADirectoryError):
         raise NotAStore(
-            f"'{root}' has no run.json: not a run, or its creation did not finish; run `ibgenerate run` again"
-        )
-    data = _read_json(file)
+            f"'{where}' has no run.json: not a run, or its creation did not finish; run `ibgenerate run` again"
+        ) from None
     if not isinstance(data, dict) or data.get("schema_name") != SCHEMA:
         seen = data.get("schema_name") if isinstance(data, dict) else type(data).__name__
         raise ForeignStore(f"'{file}' has schema_name {seen!r}, but this program reads {SCHEMA!r}")
@@ -231,15 +250,17 @@ def _read_run(root: Path) -> RunRecord:
     return run
 
 
-def _read_metadata(file: Path) -> dict[str, Any]:
+def _metadata(where: Folder, key: str, content: bytes) -> dict[str, Any]:
     """A zarr.json, which is a JSON object."""
-    data = _read_json(file)
+    data = _parsed(where, key, content)
     if not isinstance(data, dict):
-        raise CorruptStore(f"'{file}' holds a {type(data).__name__}, but Zarr metadata are a JSON object; restore it")
+        raise CorruptStore(
+            f"'{where}/{key}' holds a {type(data).__name__}, but Zarr metadata are a JSON object; restore it"
+        )
     return data
 
 
-def _version(text: object, file: Path) -> tuple[int, int]:
+def _version(text: object, file: str) -> tuple[int, int]:
     try:
         major, minor = (int(part) for part in str(text).split("."))
     except ValueError:
@@ -253,30 +274,34 @@ def _first(error: Any) -> str:
     return f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
 
 
-def _check_arrays(root: Path, run: RunRecord) -> None:
+def _check_arrays(where: Folder, run: RunRecord) -> None:
     """Every required variable exists with its dims and dtype; a vanished array would else be dropped in silence."""
     from schemas.store import COORDINATES, VARIABLES, token_dtype
 
-    group = root / "data.zarr"
-    if not (group / "zarr.json").is_file():
-        old = any((group / name).exists() for name in (".zgroup", ".zattrs"))
+    group = f"{where}/{DATA}"
+    try:
+        root = _metadata(where, f"{DATA}/zarr.json", where.read(f"{DATA}/zarr.json"))
+    except FileNotFoundError:
+        old = any(where.exists(f"{DATA}/{name}") for name in (".zgroup", ".zattrs"))
         raise StoreContractError(
             f"'{group}' {'is Zarr format 2' if old else 'has no zarr.json'}, but this program reads Zarr format 3"
-        )
-    if _read_metadata(group / "zarr.json").get("zarr_format") != 3:
+        ) from None
+    if root.get("zarr_format") != 3:
         raise StoreContractError(f"'{group}' is not Zarr format 3, the only one this program reads")
+    variables = VARIABLES | COORDINATES
     for model, identity in run.models.items():
         dtype, _ = token_dtype(identity.codebook_size)
         for experiment in run.experiments:
-            for name, variable in (VARIABLES | COORDINATES).items():
-                file = group / model / experiment / name / "zarr.json"
-                if not file.is_file():
+            keys = {name: f"{DATA}/{model}/{experiment}/{name}/zarr.json" for name in variables}
+            found = where.found(keys.values())
+            for name, variable in variables.items():
+                if keys[name] not in found:
                     if variable.optional:
                         continue
                     raise StoreContractError(
                         f"variable '{name}' of '{model}/{experiment}' is missing; run the study again"
                     )
-                meta = _read_metadata(file)
+                meta = _metadata(where, keys[name], found[keys[name]])
                 dims = meta.get("dimension_names")
                 expected = dtype if name == "tokens" else variable.dtype
                 if dims != list(variable.dims) or meta.get("data_type") != expected:
@@ -286,7 +311,7 @@ def _check_arrays(root: Path, run: RunRecord) -> None:
                     )
 
 
-def _read_ledger(root: Path, run: RunRecord) -> dict[tuple[str, str], tuple[BlockRecord, ...]]:
+def _read_ledger(where: Folder, run: RunRecord) -> dict[tuple[str, str], tuple[BlockRecord, ...]]:
     from pydantic import ValidationError
 
     from schemas.store import BlockRecord
@@ -294,10 +319,12 @@ def _read_ledger(root: Path, run: RunRecord) -> dict[tuple[str, str], tuple[Bloc
     records: dict[tuple[str, str], tuple[BlockRecord, ...]] = {}
     for model in run.models:
         for experiment in run.experiments:
+            keys = sorted(key for key in where.sizes(f"ledger/{model}/{experiment}") if key.endswith(".json"))
             blocks = []
-            for file in sorted((root / "ledger" / model / experiment).glob("*.json")):
+            for key, content in where.found(keys).items():
+                file = f"{where}/{key}"
                 try:
-                    record = BlockRecord.model_validate(_read_json(file))
+                    record = BlockRecord.model_validate(_parsed(where, key, content))
                 except ValidationError as error:
                     raise CorruptStore(f"ledger record '{file}' does not follow its schema: {_first(error)}") from None
                 if record.config_sha256 != run.config_sha256:
@@ -337,11 +364,6 @@ def read_tree(path: Path) -> xr.DataTree:
     """The tree of an analysis, loaded."""
     tree: xr.DataTree = xr.open_datatree(path, engine="zarr", consolidated=False, chunks=None).load()
     return tree
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_sample_count(n_samples: int, minimum: int = 2) -> None:

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
 
+RETRIES = 8
+"""Times that a request is sent again, ever later, before a service counts as unreachable: half a minute in all."""
 CONNECTIONS = 32
 """Objects of a URL that are fetched at once."""
 
@@ -78,9 +80,16 @@ class Folder(abc.ABC):
     def zarr(self, under: str, *, read_only: bool) -> ZarrStore:
         """The Zarr store at a key."""
 
-    def read_all(self, keys: Iterable[str]) -> Iterator[bytes]:
-        """The objects in the order of their keys."""
-        return map(self.read, keys)
+    def found(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The objects of those keys that there are, in their order."""
+        pairs = ((key, self._read_or_none(key)) for key in keys)
+        return {key: content for key, content in pairs if content is not None}
+
+    def _read_or_none(self, key: str) -> bytes | None:
+        try:
+            return self.read(key)
+        except FileNotFoundError:
+            return None
 
     def exists(self, key: str) -> bool:
         """Whether there is an object of that key."""
@@ -210,7 +219,7 @@ class RemoteFolder(Folder):
         try:
             return from_url(
                 f"{self.root}/{under}".rstrip("/"), client_options={"allow_http": True} if plain else {},
-                retry_config={"max_retries": 8},
+                retry_config={"max_retries": RETRIES},
             )  # fmt: skip
         except (BaseError, ValueError, OSError) as error:
             raise self._unusable(error) from None
@@ -243,12 +252,14 @@ class RemoteFolder(Folder):
         with self._said():
             return bytes(self._store.get(key).bytes())
 
-    def read_all(self, keys: Iterable[str]) -> Iterator[bytes]:
-        """The objects, many at a time."""
+    def found(self, keys: Iterable[str]) -> dict[str, bytes]:
+        """The objects that there are, fetched many at a time."""
         from concurrent.futures import ThreadPoolExecutor
 
+        keys = list(keys)
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            yield from pool.map(self.read, keys)
+            contents = zip(keys, pool.map(self._read_or_none, keys), strict=True)
+            return {key: content for key, content in contents if content is not None}
 
     def size(self, key: str) -> int | None:
         """Bytes of the object."""

@@ -1,0 +1,114 @@
+"""A folder and a bucket keep the same promises."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas import folder as folders
+from schemas.folder import Folder, FolderError, LocalFolder, folder
+from tests.generate.s3 import credentials, server
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with server() as address:
+        yield address
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Folder:
+    credentials(monkeypatch, address)
+    return folder(tmp_path if request.param == "folder" else f"s3://bucket/{uuid.uuid4().hex}")
+
+
+def test_an_object_is_made_once_and_read_as_it_was_written(place: Folder) -> None:
+    place.create("a/b.json", b"first")
+    with pytest.raises(FileExistsError):
+        place.create("a/b.json", b"second")
+    assert place.read("a/b.json") == b"first"
+    place.replace("a/b.json", b"third")
+    assert (place.read("a/b.json"), place.size("a/b.json"), place.exists("a/b.json")) == (b"third", 5, True)
+    assert -5 < place.age("a/b.json") < 60
+    place.remove("a/b.json")
+    place.remove("a/b.json")
+    assert (place.size("a/b.json"), place.exists("a/b.json")) == (None, False)
+    for look in (place.read, place.age):
+        with pytest.raises(FileNotFoundError):
+            look("a/b.json")
+
+
+def test_objects_are_listed_by_what_their_keys_begin_with(place: Folder) -> None:
+    for key in ("a/x.json", "a/deep/y.json", "ab/z.json"):
+        place.create(key, key.encode())
+    assert place.sizes("a") == {"a/x.json": 8, "a/deep/y.json": 13}
+    assert place.sizes("nothing") == {}
+    assert place.found(["a/x.json", "gone", "ab/z.json"]) == {"a/x.json": b"a/x.json", "ab/z.json": b"ab/z.json"}
+
+
+def test_of_many_that_create_one_key_at_once_one_succeeds(place: Folder) -> None:
+    """The promise that a block is committed once rests on this."""
+    for attempt in range(5):
+        made, start = [], threading.Barrier(8)
+
+        def create(
+            writer: int, key: str = f"race-{attempt}", made: list[int] = made, start: threading.Barrier = start
+        ) -> None:
+            start.wait()
+            try:
+                place.create(key, b"%d" % writer * 100)
+                made.append(writer)
+            except FileExistsError:
+                pass
+
+        threads = [threading.Thread(target=create, args=(writer,)) for writer in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(made) == 1
+        assert place.read(f"race-{attempt}") == b"%d" % made[0] * 100
+
+
+def test_the_same_content_sent_twice_is_no_conflict_in_a_bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The answer to a conditional put may be lost after the object was made; the client then sends it again."""
+    credentials(monkeypatch, address)
+    place = folder(f"s3://bucket/{uuid.uuid4().hex}")
+    place.create("record", b"attempt 1")
+    place.create("record", b"attempt 1")
+    with pytest.raises(FileExistsError):
+        place.create("record", b"attempt 2")
+
+
+@pytest.mark.parametrize("key", ["../secret", "a/../../secret", "/etc/passwd"])
+def test_a_key_that_leads_out_of_a_folder_names_nothing(tmp_path: Path, key: str) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "run").mkdir()
+    place = LocalFolder(tmp_path / "run")
+    assert not place.exists(key)
+    with pytest.raises(FileNotFoundError, match="leads out of"):
+        place.read(key)
+    with pytest.raises(FileNotFoundError, match="leads out of"):
+        place.create(key, b"")
+
+
+def test_what_is_wrong_with_a_url_is_said_in_one_line(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials(monkeypatch, address)
+    with pytest.raises(FolderError, match=r"'s3://nowhere/run' cannot be used .*NoSuchBucket") as error:
+        folder("s3://nowhere/run").create("a", b"")
+    assert "\n" not in str(error.value)
+    with pytest.raises(FolderError, match="'ftp://host/run' cannot be used"):
+        folder("ftp://host/run")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setattr(folders, "RETRIES", 1)
+    with pytest.raises(FolderError, match=r"'s3://bucket/run' cannot be used .*127\.0\.0\.1:9.*check the URL") as error:
+        folder("s3://bucket/run").read("a")
+    assert "\n" not in str(error.value)
+    monkeypatch.setitem(sys.modules, "obstore.exceptions", None)
+    with pytest.raises(FolderError, match=r"needs the package obstore.* pip install 'ibstats\[remote\]'"):
+        folder("s3://bucket/run")

@@ -1,0 +1,140 @@
+"""A study whose store lies in a bucket: the same store, made, checked, repaired and analysed by its URL."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ibstats
+from generate.audit import summary, verify
+from generate.ledger import key
+from generate.run import prepare, run
+from generate.store import SampleStore
+from generate.study import Plan, load_study, plan
+from tests.generate.conftest import edited
+from tests.generate.s3 import credentials, server
+from tests.generate.test_cli import call
+
+N_BLOCKS = 8
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with server() as address:
+        yield address
+
+
+@pytest.fixture
+def url(address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    credentials(monkeypatch, address)
+    return f"s3://bucket/{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def small(study_file: Path) -> Plan:
+    return plan(*load_study(str(edited(study_file, models=["toy-masked"], block_prompts=5))))
+
+
+@pytest.fixture
+def tiny(study_file: Path) -> Plan:
+    """Five blocks of one condition."""
+    experiments = {"noise": {"kind": "crossed_noise", "paths": 2, "executions": 2}}
+    changes = {"experiments": experiments, "calibration": None, "block_prompts": 1}
+    return plan(*load_study(str(edited(study_file, models=["toy-masked"], **changes))))
+
+
+def test_the_store_in_a_bucket_is_that_in_a_folder(
+    small: Plan, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = prepare(small, tmp_path / "run")
+    expected = run(small, here)
+    there = prepare(small, url)
+    assert run(small, there) == expected
+    assert (expected.made, expected.failed, expected.elsewhere) == (N_BLOCKS, 0, 0)
+    assert run(small, prepare(small, url)).made == 0
+    bytes_here = here.folder.found(here.folder.sizes("data.zarr/toy-masked"))
+    assert there.folder.found(there.folder.sizes("data.zarr/toy-masked")) == bytes_here
+
+    monkeypatch.chdir(tmp_path)
+    local, remote = ibstats.open_store(tmp_path / "run"), ibstats.open_store(url)
+    assert remote.snapshot() == local.snapshot()
+    for name in ("tokens", "image", "token_surprisal"):
+        np.testing.assert_array_equal(remote.factorial("toy-masked", name), local.factorial("toy-masked", name))
+    assert all(problem is None for _, problem in remote.verify())
+    assert remote.path == Path("ibstats-results", *url.removeprefix("s3://").split("/"))
+    assert ibstats.open_store(url, tmp_path / "mine").path == tmp_path / "mine"
+
+    assert call(monkeypatch, "verify", url) == 0
+    assert call(monkeypatch, "status", url) == 0
+    assert expected.digest in capsys.readouterr().out
+
+
+def test_damage_in_a_bucket_is_found_and_exactly_its_block_is_made_again(tiny: Plan, url: str) -> None:
+    store = prepare(tiny, url)
+    whole = run(tiny, store).digest
+    blocks = list(tiny.blocks())
+    victims = {"tokens": b"", "image": None, "token_step": b"x" * 40}
+    for block, (name, content) in zip(blocks, victims.items(), strict=False):
+        (victim,) = store.object_keys(block, name)
+        if content is None:
+            store.folder.remove(f"data.zarr/{victim}")
+        else:
+            store.folder.replace(f"data.zarr/{victim}", content)
+    before = store.ledger.read_all(blocks)
+    found = verify(tiny, store, repair=True)
+    assert [problem.split(":")[0].split("/")[2] for problem in found] == list(victims)
+    again = run(tiny, store)
+    assert (again.made, again.digest) == (3, whole)
+    after = store.ledger.read_all(blocks)
+    assert [block for block in blocks if after[block].attempt != before[block].attempt] == blocks[:3]
+
+
+def test_two_that_make_one_store_at_once_commit_each_block_once(tiny: Plan, url: str, tmp_path: Path) -> None:
+    prepare(tiny, url)
+    made: list[int] = []
+
+    def make() -> None:
+        made.append(run(tiny, SampleStore.open(url)).made)
+
+    threads = [threading.Thread(target=make) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    store = SampleStore.open(url)
+    assert sum(made) == 5
+    assert all(made), "one of them did everything, so this tested nothing"
+    assert verify(tiny, store) == []
+    assert summary(tiny, store).digest == run(tiny, prepare(tiny, tmp_path / "run")).digest
+
+
+def test_a_claim_of_a_host_that_is_silent_is_taken_over(tiny: Plan, url: str) -> None:
+    store = prepare(tiny, url)
+    block = next(tiny.blocks())
+    store.ledger.claim(block, "elsewhere")
+    owner = json.loads(store.folder.read(key("claims", block)))
+    store.folder.replace(key("claims", block), json.dumps(owner | {"host": "another"}).encode())
+    assert not store.ledger.claim(block, "here")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("generate.ledger.LEASE_SECONDS", -1.0)
+        assert store.ledger.claim(block, "here")
+
+
+def test_a_url_that_cannot_be_used_ends_in_one_line(
+    study_file: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(monkeypatch, "run", study_file, "--out", "s3://nowhere/run", "--device", "cpu") == 1
+    printed = capsys.readouterr().err.strip().splitlines()[-1]
+    assert printed.startswith("error: 's3://nowhere/run' cannot be used")
+    assert call(monkeypatch, "status", url) == 1
+    assert f"{url} holds no run" in capsys.readouterr().err
+    with pytest.raises(ibstats.IbstatsError, match=r"has no run\.json"):
+        ibstats.open_store(url)
+    with pytest.raises(ibstats.IbstatsError, match="NoSuchBucket"):
+        ibstats.open_store("s3://nowhere/run")
