@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/demo
 
-.PHONY: demo test check schemas trio
+.PHONY: bench demo test check schemas trio
 
 demo: $(VENV)/installed
 	$(BIN)/ibgenerate run trio --out $(RUN)
@@ -17,6 +17,10 @@ check: $(VENV)/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Ratios to the usual tools, written to benchmarks/RESULTS.md.
+bench: $(VENV)/installed
+	$(BIN)/python -m benchmarks --out benchmarks/RESULTS.md
 
 schemas: $(VENV)/installed
 	$(BIN)/python -m schemas
