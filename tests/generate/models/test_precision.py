@@ -1,0 +1,46 @@
+"""Half precision and compilation: the network changes its arithmetic, the logits and the contract stay."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from generate.models import model_class
+from generate.probes import Probe
+from generate.traversal.draw import PhiloxNoise
+from tests.generate.models.test_contract import CHECKPOINTS, TEXTS
+
+KEYS = np.arange(4, dtype=np.uint64).reshape(2, 2)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_network_in_half_precision_samples_by_float32_logits(name: str, dtype: str, tmp_path: Path) -> None:
+    adapter = model_class(name)
+    given = CHECKPOINTS[name](tmp_path) | {"dtype": dtype}
+    options = adapter.options(given)
+    model = adapter.load(adapter.identify(name, options), options, "cpu")
+    assert model.identity.options["dtype"] == dtype
+    keep = np.arange(model.identity.codebook_size) % 2 == 0
+    trace = model.traverse(model.encode(TEXTS[:2]), Probe(allowed=keep), PhiloxNoise(*KEYS))
+    assert keep[trace.tokens].all()
+    assert trace.token_surprisal.dtype == torch.float32
+    assert trace.token_surprisal.isfinite().all()
+    assert (trace.token_entropy <= np.log2(keep.sum()) + 1e-4).all()
+    assert model.decode(trace.tokens).std() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_compiled_network_samples_the_same_tokens(name: str, tmp_path: Path) -> None:
+    adapter = model_class(name)
+    plain = adapter.options(CHECKPOINTS[name](tmp_path))
+    tokens = []
+    for options in (plain, dataclasses.replace(plain, compile=True)):
+        model = adapter.load(adapter.identify(name, options), options, "cpu")
+        tokens.append(model.traverse(model.encode(TEXTS[:2]), Probe(), PhiloxNoise(*KEYS)).tokens)
+    assert torch.equal(*tokens)
