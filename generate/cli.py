@@ -282,6 +282,44 @@ def verify(
 
 
 @app.command()
+def rescore(
+    run_dir: RunArgument,
+    paths: Annotated[int, typer.Option(help="Proposed paths per image; bounds tighten with them.")] = 8,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model of the run; repeat for more. Default all with a path.")
+    ] = None,
+    experiment: Annotated[str, typer.Option(help="Experiment of the run.")] = "factorial",
+    condition: Annotated[
+        list[str] | None, typer.Option(help="Condition; repeat for more. Default the one without intervention.")
+    ] = None,
+    prompts: Annotated[int | None, typer.Option(help="The first so many prompts; default all.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the proposed paths.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Bound H(Z|X) and the residual H(P|Z,X): score the stored tokens along more paths, into RUN/rescored."""
+    from generate import rescore as scorer
+    from generate.store import SampleStore
+
+    store = SampleStore.open(run_dir)
+    chosen = model or [label for label, identity in store.run.models.items() if identity.family in scorer.PROPOSALS]
+    if not chosen:
+        raise GenerateError("every model of this run has a fixed order: nothing is to be rescored.")
+    with progress_bars() as progress:
+        device = pick_device(device)
+        plans = [
+            scorer.plan_rescoring(
+                store, label, experiment=experiment, n_paths=paths, seed=seed, conditions=condition or (),
+                n_prompts=prompts, device=device,
+            )
+            for label in chosen
+        ]  # fmt: skip
+        for work in plans:
+            log.print(escape(work.cost()), soft_wrap=True)
+        for work in plans:
+            out.print(f"{scorer.rescore(work, device=device, progress=progress)}")
+
+
+@app.command()
 def models(markdown: Annotated[bool, typer.Option(help="Print the README's table instead.")] = False) -> None:
     """List the models that are known by name, and whether their files are in the local cache."""
     from generate.models import catalogue

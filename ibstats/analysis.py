@@ -123,7 +123,8 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
     Groups of a model: `per_prompt` (diversity of each prompt and cell), `diversity`, `effective_number` (Vendi score
     and RKE, metrics with an embedding), `effects`, `probes`, `waterfall`, `waterfall_stochastic` (two factors at
     stochastic sampling), `strategy` (metrics with a declared margin), `information`, `information_effects`,
-    `positions`, `bits` (quantizers whose codes are bits: LFQ), `ledger` and `shares_EXPERIMENT` (of crossed noise);
+    `positions`, `bits` (quantizers whose codes are bits: LFQ), `ledger`, `rescored` and `shares_EXPERIMENT` (of
+    crossed noise);
     `quality_per_prompt`, `quality`, `quality_effects`, `quality_probes`, `frontier`: over `condition`, for every
     experiment, the effects for a factorial.
     Attributes of the root: run, snapshot digest, settings, notes.
@@ -164,8 +165,7 @@ def provenance(store: Store, config: Config) -> dict[str, Any]:
     }
     if config.references:
         followed["references_sha256"] = [reference_set.read(file).sha256 for file in config.references]
-    crossed = budget.crossed_experiments(store) if "ledger" in config.parts else ()
-    return followed | ({"crossed": {name: store.snapshot(experiment=name) for name in crossed}} if crossed else {})
+    return followed | (budget.sources(store, config) if "ledger" in config.parts else {})
 
 
 def _diversity(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from ibstats import decomposition
+from ibstats import decomposition, rescored
 from ibstats.distances import distances, metric
 from ibstats.errors import MissingWeights
 from ibstats.store import Store
@@ -23,10 +23,21 @@ def crossed_experiments(store: Store) -> dict[str, CrossedNoise]:
     return {name: e for name, e in store.run.study.experiments.items() if isinstance(e, CrossedNoise)}
 
 
+def sources(store: Store, config: Config) -> dict[str, dict[str, str]]:
+    """Digests of what the ledger takes besides the analysed experiment: crossed noise, and rescored paths by model."""
+    crossed = {name: store.snapshot(experiment=name) for name in crossed_experiments(store)}
+    scored = {
+        model: found.digest()
+        for model in config.models or store.models()
+        if (found := rescored.find(store, model, config.experiment)) is not None
+    }
+    return {name: digests for name, digests in (("crossed", crossed), ("rescored", scored)) if digests}
+
+
 def ledger_groups(
     store: Store, model: str, config: Config, machine: Machine, notes: list[str]
 ) -> dict[str, xr.Dataset]:
-    """`ledger` (quantity, condition) of the analysed experiment, and `shares` (quantity, share, condition) by metric.
+    """`ledger` (quantity, condition), `rescored` (quantity, paths, condition), `shares` (quantity, share, condition).
 
     Shares are those of the crossed-noise experiments that hold images; a group of several of them has the name
     `shares_EXPERIMENT`. Without recorded surprisals there is no ledger.
@@ -38,6 +49,15 @@ def ledger_groups(
         made["ledger"] = decomposition.ledger_intervals(bits, config.resampling).assign_attrs(
             n_images=dataset.sizes["sample"]
         )
+    if (scored := rescored.find(store, model, config.experiment)) is not None:
+        revised = "path_upper_trajectory" in bits["quantity"]
+        known = rescored.brackets(scored, revised=revised)
+        if known.dropna("prompt").sizes["prompt"] > 1:
+            made["rescored"] = rescored.bracket_intervals(known, config.resampling).assign_attrs(
+                n_images=scored.record.n_samples, proposal=scored.record.proposal
+            )
+        else:
+            notes.append(f"{model}: fewer than two prompts are rescored, so their bounds have no interval; left out")
     for name, experiment in crossed_experiments(store).items():
         complete = store.complete(model, name).all("condition")
         if not complete.all() and not (config.allow_partial and complete.sum() > 1):

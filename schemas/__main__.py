@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from schemas.provenance import CalibrationRecord
 from schemas.reference import pages
 from schemas.reference_set import ReferenceSet
+from schemas.rescored import RescoreRecord
 from schemas.results import Results
 from schemas.store import BlockRecord, FailureRecord, RunRecord
 from schemas.study import Prompt, Study
@@ -23,6 +24,7 @@ PUBLISHED: dict[str, type[BaseModel]] = {
     "calibration": CalibrationRecord,
     "results": Results,
     "reference_set": ReferenceSet,
+    "rescored": RescoreRecord,
 }
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from generate.probes import Probe
 from generate.traversal.draw import Noise, TokenLaw, entropy, identify, surprisal
+from generate.traversal.replay import Replay
 from generate.traversal.trace import Trace
 
 GridLogits = Callable[[Tensor, int], Tensor]
@@ -114,6 +115,8 @@ def traverse(
     surprisal of that jump. `path_surprisal` and `joint_surprisal` are exact: given the state, positions change
     independently.
     """
+    if isinstance(noise, Replay):
+        return _replay(grid_logits, n_codes, schedule, law, probe, noise, device)
     n_steps = schedule.n_steps
     shape = (n_samples, n_positions)
     state = torch.full(shape, n_codes, dtype=torch.int64, device=device)
@@ -140,6 +143,53 @@ def traverse(
         step_of = step_of.masked_fill(changed, step)
         state = new
     return Trace(state, surprisals, entropies, token_step=step_of, path_surprisal=path_bits, joint_surprisal=joint_bits)
+
+
+def _replay(
+    grid_logits: GridLogits,
+    n_codes: int,
+    schedule: Schedule,
+    law: TokenLaw,
+    probe: Probe,
+    replay: Replay,
+    device: torch.device | str,
+) -> Trace:
+    """Score given tokens. A proposed trajectory follows q(x_{t-1} | x_t, x0) with x0 the given tokens.
+
+    What that is without revisions is the law of the reveals. With revisions the steps of the last changes do not say
+    the trajectory, so the sampled one is made again from its noise: where rounding lets it end in other tokens, those
+    are the trace's.
+    """
+    given, n_steps = replay.tokens.to(device), schedule.n_steps
+    state = torch.full_like(given, n_codes)
+    step_of = torch.zeros_like(given)
+    surprisals, entropies = torch.zeros((2, *given.shape), device=device)
+    allowed = None if probe.allowed is None else torch.from_numpy(probe.allowed).to(device)
+    codes = torch.arange(n_codes, device=device) if allowed is None else allowed.nonzero()[:, 0]
+    certain = torch.nn.functional.one_hot(given, n_codes).float()
+    path, joint, proposed = torch.zeros((3, len(given), n_steps), dtype=torch.float64, device=device)
+    for step in range(n_steps):
+        t = n_steps - step
+        transition = Transition.at(schedule, t, len(codes))
+        argmax = probe.argmax(step, n_steps)
+        probabilities = law.probabilities(grid_logits(state, t), allowed)
+        belief = torch.nn.functional.one_hot(probabilities.argmax(dim=-1), n_codes).float() if argmax else probabilities
+        if replay.token_step is not None and not schedule.beta.any():
+            new = torch.where(replay.token_step.to(device) == step, given, state)
+        else:
+            own = replay.token_step is not None
+            x0 = identify(probabilities, step, argmax=argmax, noise=replay.noise) if own else given
+            uniform = replay.path(step, given.shape[1]).to(device)
+            new, _ = _move(state, x0, transition, codes, uniform, mask_id=n_codes)
+        changed = new != state
+        path[:, step] = _pattern_bits(state, changed, transition, belief, mask_id=n_codes)
+        joint[:, step] = _move_bits(state, new, transition, belief, len(codes), mask_id=n_codes)
+        proposed[:, step] = _move_bits(state, new, transition, certain, len(codes), mask_id=n_codes)
+        surprisals = torch.where(changed, surprisal(probabilities, new.clamp(max=n_codes - 1)), surprisals)
+        entropies = torch.where(changed, entropy(probabilities), entropies)
+        step_of = step_of.masked_fill(changed, step)
+        state = new
+    return Trace(state, surprisals, entropies, step_of, path, joint, proposed)
 
 
 def _move(

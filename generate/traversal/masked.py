@@ -16,6 +16,7 @@ from torch import Tensor
 from generate.probes import Probe
 from generate.traversal.draw import Noise, TokenLaw, entropy, identify, surprisal
 from generate.traversal.path_probability import exact_surprisals, set_surprisal_given_candidates
+from generate.traversal.replay import Replay
 from generate.traversal.trace import Trace
 
 GridLogits = Callable[[Tensor, int], Tensor]
@@ -23,6 +24,10 @@ GridLogits = Callable[[Tensor, int], Tensor]
 
 PathSurprisal = Literal["exact", "given_candidates", "none"]
 """What is recorded of the path: -log2 q(S | s) and -log2 q(S, z_S | s), or the cheap -log2 q(S | c, s), or nothing."""
+
+
+WARM = 0.5
+"""Least path temperature of proposals, so that they reach every path that other candidates allow."""
 
 
 def cosine_schedule(n_positions: int, n_steps: int) -> list[int]:
@@ -65,6 +70,8 @@ def traverse(
     A candidate's confidence is its log-probability (natural) plus `path_temperature[k]` times Gumbel noise. Ties,
     which only a temperature of 0 can make, go to the earlier position.
     """
+    if isinstance(noise, Replay):
+        return _replay(grid_logits, mask_id, masked_after, path_temperature, law, probe, noise, device)
     n_steps = len(masked_after)
     shape = (n_samples, n_positions)
     tokens = torch.full(shape, mask_id, dtype=torch.int64, device=device)
@@ -104,6 +111,54 @@ def traverse(
         path_surprisal=torch.stack(path_bits, 1).float() if path_bits else None,
         joint_surprisal=torch.stack(joint_bits, 1).float() if path_surprisal == "exact" else None,
     )
+
+
+def _replay(
+    grid_logits: GridLogits,
+    mask_id: int,
+    masked_after: Sequence[int],
+    path_temperature: Sequence[float],
+    law: TokenLaw,
+    probe: Probe,
+    replay: Replay,
+    device: torch.device | str,
+) -> Trace:
+    """Score given tokens. Proposed paths rank the given tokens by confidence; under argmax only modes take part."""
+    given = replay.tokens.to(device)
+    state = torch.full_like(given, mask_id)
+    masked = torch.ones_like(given, dtype=torch.bool)
+    step_of, surprisals, entropies = torch.zeros_like(given), torch.zeros(given.shape), torch.zeros(given.shape)
+    surprisals, entropies = surprisals.to(device), entropies.to(device)
+    allowed = None if probe.allowed is None else torch.from_numpy(probe.allowed).to(device)
+    by_step: list[tuple[Tensor, Tensor, Tensor]] = []
+    n_masked = given.shape[1]
+    for step, n_left in enumerate(masked_after):
+        probabilities = law.probabilities(grid_logits(state, step), allowed)
+        argmax, temperature = probe.argmax(step, len(masked_after)), path_temperature[step]
+        bits, modes = surprisal(probabilities, given), probabilities.argmax(dim=-1)
+        log_p = -math.log(2.0) * bits
+        possible = masked & ((given == modes) if argmax else bits.isfinite())
+        if replay.token_step is not None:
+            commit = replay.token_step.to(device) == step
+        else:
+            confidence = log_p + max(temperature, WARM) * gumbel(replay.path(step, given.shape[1]).to(device))
+            confidence = torch.where(possible, confidence, torch.finfo(confidence.dtype).min)
+            commit = _largest(confidence.masked_fill(~masked, -torch.inf), n_masked - n_left)
+        proposal = set_surprisal_given_candidates(log_p, possible, commit, max(temperature, WARM))
+        if argmax:
+            log_mode = torch.log(probabilities.amax(dim=-1))
+            set_bits = pair_bits = set_surprisal_given_candidates(log_mode, masked, commit, temperature)
+        else:
+            set_bits, pair_bits = exact_surprisals(probabilities, given, masked, commit, temperature)
+        works = (possible | ~commit).all(dim=-1)
+        by_step.append((set_bits, pair_bits.where(works, torch.inf), proposal.where(works, 0.0)))
+        state = torch.where(commit, given, state)
+        surprisals = torch.where(commit, bits, surprisals)
+        entropies = torch.where(commit, entropy(probabilities), entropies)
+        step_of = step_of.masked_fill(commit, step)
+        masked, n_masked = masked & ~commit, n_left
+    path, joint, proposed = (torch.stack(values, dim=1) for values in zip(*by_step, strict=True))
+    return Trace(given, surprisals, entropies, step_of, path, joint, proposed)
 
 
 def _largest(confidence: Tensor, n: int) -> Tensor:

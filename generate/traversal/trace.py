@@ -18,7 +18,8 @@ class Trace:
     `path_surprisal` is -log2 q(S_t | s_t) of the positions changed at a step, or -log2 q(S_t | c, s_t) given also the
     candidate tokens, as the model's option says; `joint_surprisal` is -log2 q(S_t, z_{S_t} | s_t) of the positions and
     their tokens, in the law that was drawn from, so under argmax the tokens add nothing. None where not asked for, and
-    where the order is fixed.
+    where the order is fixed. `proposal_surprisal`, (sample, step), belongs to a `Replay` alone: -log2 r(S_t | s_t, Z)
+    of the positions in the proposal of paths given all tokens.
     """
 
     tokens: Tensor
@@ -27,3 +28,4 @@ class Trace:
     token_step: Tensor | None = None
     path_surprisal: Tensor | None = None
     joint_surprisal: Tensor | None = None
+    proposal_surprisal: Tensor | None = None

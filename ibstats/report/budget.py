@@ -118,12 +118,23 @@ def _percent(row: ResultRow) -> str:
 
 
 def _bits(document: Results, model: str) -> dict[tuple[str, str], ResultRow]:
+    """Rows of the ledger, the tightest where there are several bounds."""
     terms = {term: sampling for sampling, term in SAMPLINGS.items()}
-    return {
-        (terms[row.term], row.quantity): row
-        for row in document.rows
-        if row.section == "ledger" and row.model == model and row.term in terms
-    }
+    found: dict[tuple[str, str], ResultRow] = {}
+    for row in document.rows:
+        if row.section != "ledger" or row.model != model or row.term not in terms:
+            continue
+        there = found.get((terms[row.term], row.quantity))
+        if row.attribution is None or there is None or there.estimate is None or _tighter(row, there):
+            found[terms[row.term], row.quantity] = row
+    return found
+
+
+def _tighter(row: ResultRow, there: ResultRow) -> bool:
+    """Whether a bound by rescored paths is the better one."""
+    if row.estimate is None or there.estimate is None or not row.quantity.endswith(("_upper", "_lower")):
+        return False
+    return row.estimate < there.estimate if row.quantity.endswith("_upper") else row.estimate > there.estimate
 
 
 def _shares(document: Results, model: str, metric: str | None) -> dict[tuple[str, str], ResultRow]:

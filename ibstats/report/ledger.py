@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ibstats import rescored
 from ibstats.analysis import DEFAULT_METRICS, Config, Machine
 from ibstats.decomposition import (
     LEDGER,
@@ -53,6 +54,12 @@ def decompose_run(
             continue
         found = ledger_intervals(ledger(dataset, store.identity(model)), settings.resampling)
         show_ledger(found, model, store.identity(model).family, console)
+        if (scored := rescored.find(store, model, settings.experiment)) is not None:
+            revised = "path_upper_trajectory" in found["quantity"]
+            show_brackets(
+                rescored.bracket_intervals(rescored.brackets(scored, revised=revised), settings.resampling),
+                model, scored.record.proposal, console,
+            )  # fmt: skip
         file = write_ledger(found, model, store.path / "results" / f"ledger-{model}-{settings.experiment}.csv")
         console.print(f"all conditions: {file}", highlight=False, soft_wrap=True)
 
@@ -135,6 +142,33 @@ def show_ledger(found: xr.Dataset, model: str, family: str, console: Console) ->
     console.print(_caption(found), highlight=False)
     if sentence := _reading(found, family):
         console.print(f"{escape(model)}: {sentence}", highlight=False)
+
+
+def show_brackets(found: xr.Dataset, model: str, proposal: str, console: Console) -> None:
+    """Bounds on H(Z|X) and the residual by number of rescored paths."""
+    names = {"tokens_lower": "H(Z|X) ≥", "tokens_upper": "H(Z|X) ≤", "residual_lower": "residual ≥",
+             "residual_upper": "residual ≤"}  # fmt: skip
+    table = Table("condition", "paths", *names.values(), title=escape(f"{model}: bounds by rescored paths, bits"))
+    for condition in found["condition"].values:
+        for paths in found["paths"].values:
+            here = found.sel(condition=condition, paths=paths)
+            cells = [
+                _bracket(here.sel(quantity=name), digits=1) if name in here["quantity"].values else "–"
+                for name in names
+            ]
+            table.add_row(str(condition) if paths == found["paths"][0] else "", str(paths), *cells)
+        table.add_section()
+    console.print(table)
+    unknown, images = found.attrs["unknown_images"], found.attrs["images"]
+    console.print(f"{_caption(found)}; proposal: {escape(proposal)}", highlight=False)
+    if "residual_lower" not in found["quantity"].values:
+        console.print(
+            "tokens are revised: the residual is of the whole trajectory, an upper bound alone", highlight=False
+        )
+    if unknown:
+        console.print(
+            f"{unknown} of {images} images did not come out again; they count in H(Z|X) ≤ only", highlight=False
+        )
 
 
 def show_shares(shares: xr.Dataset, model: str, metric: str, console: Console) -> None:

@@ -293,6 +293,8 @@ def ledger_rows(groups: dict[str, xr.Dataset], base: dict[str, Any]) -> Iterator
     for name, group in groups.items():
         if name == "ledger":
             yield from _bit_rows(group, base | {"section": "ledger"})
+        elif name == "rescored":
+            yield from _bracket_rows(group, base | {"section": "ledger"})
         elif name.startswith("shares_"):
             yield from _share_rows(group, base | {"section": "sobol", "experiment": group.attrs["experiment"]})
 
@@ -314,6 +316,24 @@ def _bit_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
             point = cell.sel(part=part)
             numbers = {name: point[f"share_{name}"].values for name in ("estimate", "low", "high", "degenerate")}
             yield _row(**shared, quantity=f"share_{part}", units="1", term=term, **numbers)
+
+
+def _bracket_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    """Bounds by rescored paths; `attribution` says how many."""
+    unknown = int(group.attrs["unknown_images"])
+    note = f"{unknown} of {group.attrs['images']} images did not come out again and count in tokens_upper only"
+    for i in range(group.sizes["condition"]):
+        for paths in group["paths"].values:
+            for quantity in group["quantity"].values:
+                point = group.isel(condition=i).sel(quantity=quantity, paths=paths)
+                yield _row(
+                    **base | _common(group) | _estimate(point),
+                    quantity=str(quantity),
+                    units="bit",
+                    term=str(point["condition"].values).replace("-", "/"),
+                    attribution=f"{paths} path{'s' if paths > 1 else ''}",
+                    note=note if unknown else None,
+                )
 
 
 def _share_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:

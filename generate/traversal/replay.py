@@ -1,0 +1,34 @@
+"""Given tokens in the place of noise: a traversal then scores them along a path instead of drawing new ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from generate.traversal.draw import PhiloxNoise
+
+
+@dataclass(frozen=True)
+class Replay:
+    """Tokens of finished grids, (sample, position), to be scored along one path each.
+
+    Without `token_step` a path is proposed by the path noise of `noise`: the traversal goes as always, with every
+    identity drawn forced to the given one. With it, (sample, position), the path is the one that made the tokens, and
+    `noise` the noise that did. The trace has exact `path_surprisal` and `joint_surprisal` of that path, and
+    `proposal_surprisal`, so that `proposal_surprisal - joint_surprisal`, summed over steps, is log2 of the importance
+    weight q(P, Z) / r(P | Z), whose mean over proposals is q(Z). A path that cannot have made the tokens has infinite
+    `joint_surprisal`.
+    """
+
+    tokens: Tensor
+    noise: PhiloxNoise
+    token_step: Tensor | None = None
+
+    def path(self, step: int, n: int) -> Tensor:
+        """Uniforms of the path stream, (sample, n)."""
+        return self.noise.path(step, n)
+
+    def identities(self, step: int, probabilities: Tensor) -> Tensor:
+        """The given tokens, whatever their probability."""
+        return self.tokens.to(probabilities.device)

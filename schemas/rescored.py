@@ -1,0 +1,76 @@
+"""Importance weights of paths given the stored tokens: what `ibgenerate rescore` adds beside a store.
+
+RUN/rescored/<model>/<experiment>/paths<K>-seed<seed>/rescored.json   what was scored, by which model; written first
+RUN/rescored/<model>/<experiment>/paths<K>-seed<seed>/data.zarr/      one Dataset, Zarr v3
+
+The store itself is never changed: this belongs to it by `snapshot`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.provenance import Hardware, ModelIdentity, Software
+from schemas.store import Variable
+from schemas.study import Strict
+
+SCHEMA: Literal["ibstats-rescored"] = "ibstats-rescored"
+VERSION = "1.0"
+
+_IMAGE = ("condition", "prompt", "sample")
+
+VARIABLES: dict[str, Variable] = {
+    "log_weight": Variable(
+        (*_IMAGE, "path"),
+        "float64",
+        "bit",
+        "log2 of q(P, Z | X) / r(P | Z, X); path 0 made the tokens, the others are drawn from the proposal r",
+        float("nan"),
+        per_block=True,
+    ),
+    "joint_bits": Variable(
+        _IMAGE,
+        "float64",
+        "bit",
+        "-log2 q(P, Z | X) of the path that made the tokens",
+        float("nan"),
+        per_block=True,
+    ),
+    "path_bits": Variable(
+        _IMAGE,
+        "float64",
+        "bit",
+        "sum over steps of -log2 q(S_t | s_t) along the path that made the tokens",
+        float("nan"),
+        per_block=True,
+    ),
+    "complete": Variable(
+        ("condition", "prompt"), "bool", "1", "scored; written last, once per piece", False, per_block=True
+    ),
+    "condition": Variable(("condition",), "string", "1", "name of the condition", ""),
+    "prompt": Variable(("prompt",), "string", "1", "prompt id", ""),
+}
+"""Variables by name. An impossible path has log_weight -inf; NaN is an image whose own path is not known."""
+
+
+class RescoreRecord(Strict):
+    """`rescored.json`: what was scored. Never changes."""
+
+    schema_name: Literal["ibstats-rescored"] = SCHEMA
+    schema_version: str = VERSION
+    run_id: str
+    snapshot: str = Field(description="Digest of the committed blocks of this model and experiment that were scored.")
+    model: str
+    identity: ModelIdentity
+    experiment: str
+    conditions: list[str]
+    prompts: list[str]
+    n_samples: int
+    n_paths: int = Field(ge=1, description="Proposed paths per image, K.")
+    seed: int
+    proposal: str
+    software: Software
+    hardware: Hardware
+    created: str

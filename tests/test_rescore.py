@@ -1,0 +1,195 @@
+"""`ibgenerate rescore` on toys, read by `ibstats`, against the enumerated entropies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from generate import rescore as scorer
+from generate.cli import app as generate_app
+from generate.errors import StoreError
+from generate.models import model_class
+from generate.models.toy import Toy
+from generate.models.toy_law import enumerate_law
+from generate.run import prepare, run
+from generate.store import SampleStore
+from generate.study import load_study, plan
+from ibstats import rescored
+from ibstats.analysis import Config
+from ibstats.cli import app
+from ibstats.errors import IbstatsError
+from ibstats.report import files
+from ibstats.store import open_store
+from ibstats.uncertainty import Resampling
+from schemas.provenance import WeightFile
+
+N_PROMPTS, N_SAMPLES, PATHS = 4, 60, 8
+MODELS = {
+    "ar": {"model": "toy-ar"},
+    "masked": {"model": "toy-masked", "options": {"path_surprisal": "given_candidates"}},
+    "reveals": {"model": "toy-diffusion", "options": {"positions": 3}},
+    "revises": {"model": "toy-diffusion", "options": {"positions": 3, "replaced": 0.2}},
+}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("rescore")
+    prompts = [{"id": f"p{i}", "text": f"prompt {i}", "paraphrases": {"short": ["a", "b"]}} for i in range(N_PROMPTS)]
+    (folder / "study.jsonl").write_text("\n".join(map(json.dumps, prompts)))
+    document = {
+        "name": "rescore",
+        "samples": N_SAMPLES,
+        "models": [{"label": label} | choice for label, choice in MODELS.items()],
+        "prompts": {"source": "study.jsonl"},
+        "experiments": {"factorial": {"keep_ratio": 1.0, "paraphrases": 2, "paraphrase_length": "short"}},
+    }
+    document["calibration"] = {"source": "calibration.jsonl", "n": 1}
+    (folder / "calibration.jsonl").write_text(json.dumps({"id": "c", "text": "another"}))
+    (folder / "study.yaml").write_text(yaml.safe_dump(document))
+    laid_out = plan(*load_study(str(folder / "study.yaml")))
+    run(laid_out, prepare(laid_out, folder / "run"))
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def scored(root: Path) -> Path:
+    before = digest(root / "data.zarr")
+    result = CliRunner().invoke(generate_app, ["rescore", str(root), "--paths", str(PATHS), "--device", "cpu"])
+    assert result.exit_code == 0, result.output
+    assert "masked: 240 images x 9 paths = 2160 traversals of 3 steps" in " ".join(result.output.split())
+    assert digest(root / "data.zarr") == before  # the data of a run never change
+    return root
+
+
+def digest(folder: Path) -> str:
+    content = hashlib.sha256()
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content.update(str(file.relative_to(folder)).encode() + file.read_bytes())
+    return content.hexdigest()
+
+
+def mean_entropy(label: str, quantity: str) -> float:
+    choice = MODELS[label]
+    adapter = model_class(str(choice["model"]))
+    options = adapter.options(choice.get("options", {}))  # type: ignore[arg-type]
+    model = adapter.load(adapter.identify(str(choice["model"]), options), options, "cpu")
+    assert isinstance(model, Toy)
+    return float(np.mean([getattr(enumerate_law(model, f"prompt {i}"), quantity) for i in range(N_PROMPTS)]))
+
+
+@pytest.mark.parametrize("label", ["masked", "reveals", "revises"])
+def test_the_bracket_holds_the_enumerated_entropy_and_tightens(scored: Path, label: str) -> None:
+    store = open_store(scored)
+    found = rescored.find(store, label, "factorial")
+    assert found is not None
+    bits = rescored.brackets(found, revised=label == "revises").mean("prompt").isel(condition=0)
+    slack = 4 * 2.0 / (N_PROMPTS * N_SAMPLES) ** 0.5
+    lower, upper = (bits.sel(quantity=name).values for name in ("tokens_lower", "tokens_upper"))
+    exact = mean_entropy(label, "tokens")
+    assert (lower < exact + slack).all()
+    assert (upper > exact - slack).all()
+    assert (np.diff(upper) <= 1e-9).all()  # the same paths in larger groups
+    assert (upper - lower)[-1] < 0.5 * (upper - lower)[0]
+    assert found.data["log_weight"].notnull().all()
+    if label == "revises":
+        assert "residual_lower" not in bits["quantity"]
+        assert float(bits.sel(quantity="residual_upper")[-1]) > mean_entropy(label, "path_given_tokens") - slack
+    else:
+        residual = mean_entropy(label, "path_given_tokens")
+        assert float(bits.sel(quantity="residual_lower")[-1]) < residual + slack
+        assert float(bits.sel(quantity="residual_upper")[-1]) > residual - slack
+        assert float(bits.sel(quantity="joint")[0]) == pytest.approx(mean_entropy(label, "both"), abs=slack)
+
+
+def test_a_rescoring_that_was_cut_short_goes_on_and_ends_the_same(scored: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(scored, copy)
+    work = scorer.plan_rescoring(SampleStore.open(copy), "masked", experiment="factorial", n_paths=PATHS)
+    whole = work.arrays["log_weight"][...]
+    work.arrays["complete"][0, 2] = False
+    work.arrays["log_weight"][0, 2] = np.nan
+    told = []
+    scorer.rescore(work, progress=lambda what, done, total: told.append((done, total)))
+    assert told == [(work.n_rows, work.n_rows)]
+    np.testing.assert_array_equal(work.arrays["log_weight"][...], whole)
+
+
+def test_what_was_scored_from_other_data_is_refused_by_name(scored: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(scored, copy)
+    file = copy / f"rescored/masked/factorial/paths{PATHS}-seed0/rescored.json"
+    record = json.loads(file.read_text())
+    file.write_text(json.dumps(record | {"snapshot": "0" * 64}))
+    with pytest.raises(IbstatsError, match=f"paths{PATHS}-seed0' was scored from another snapshot"):
+        rescored.find(open_store(copy), "masked", "factorial")
+    with pytest.raises(StoreError, match="made for another snapshot: delete it to score anew"):
+        scorer.rescore(scorer.plan_rescoring(SampleStore.open(copy), "masked", experiment="factorial", n_paths=PATHS))
+
+
+def test_other_weights_than_the_stores_are_refused(scored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = scorer.plan_rescoring(SampleStore.open(scored), "masked", experiment="factorial", n_paths=2)
+    theirs = work.record.identity.model_copy(update={"weights": [WeightFile(name="w", bytes=1, sha256="ab" * 32)]})
+    other = scorer.Rescoring(work.store, work.record.model_copy(update={"identity": theirs}))
+    with pytest.raises(StoreError, match=r"not the one .* \(weights seed-0 here, abababababab there"):
+        scorer.rescore(other)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "ar"}, "'ar' has a fixed order"),
+        ({"model": "none"}, "has no model 'none'; it has ar, masked"),
+        ({"experiment": "none"}, "has no experiment 'none'; it has factorial"),
+        ({"conditions": ["none"]}, "has no condition 'none'; it has argmax-original-subset"),
+        ({"n_paths": 0}, "--paths is 0"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_in_one_line(root: Path, changes: dict, message: str) -> None:
+    given = {"model": "masked", "experiment": "factorial", "n_paths": 2} | changes
+    with pytest.raises(StoreError, match=message):
+        scorer.plan_rescoring(SampleStore.open(root), given.pop("model"), **given)
+
+
+def test_bounds_stand_in_the_command_the_report_and_its_rows(scored: Path) -> None:
+    result = CliRunner().invoke(app, ["decompose", str(scored), "--model", "masked", "--resamples", "100"])
+    assert result.exit_code == 0, result.output
+    assert "masked: bounds by rescored paths" in result.output
+    config = Config(parts=("ledger",), resampling=Resampling(n_resamples=100))
+    document = files.obtain(open_store(scored), config)
+    rows = {(r.model, r.quantity, r.attribution): r for r in document.rows if r.section == "ledger"}
+    low, high = (rows["masked", f"tokens_{side}", f"{PATHS} paths"] for side in ("lower", "upper"))
+    assert low.estimate is not None
+    assert high.estimate is not None
+    assert low.low is not None
+    assert low.low <= low.estimate < high.estimate
+    assert rows["reveals", "residual_lower", "1 path"].n_images == N_SAMPLES
+    assert ("ar", "tokens_lower", f"{PATHS} paths") not in rows
+
+
+def test_under_argmax_the_joint_entropy_takes_the_place_of_an_infinite_bound(root: Path) -> None:
+    work = scorer.plan_rescoring(
+        SampleStore.open(root),
+        "reveals",
+        experiment="factorial",
+        n_paths=2,
+        conditions=["argmax-original-full"],
+        seed=9,
+    )
+    scorer.rescore(work)
+    data = rescored.find(open_store(root), "reveals", "factorial")
+    assert data is not None
+    own = rescored.Rescored(work.root, work.record, rescored._read(
+        open_store(root), work.root / "rescored.json", "reveals", "factorial").data)  # fmt: skip
+    bits = rescored.brackets(own)
+    assert np.isneginf(own.data["log_weight"].values).any()
+    assert np.isfinite(bits.values).all()
+    assert (bits.sel(quantity="tokens_upper") <= bits.sel(quantity="joint") + 1e-9).all()
+    shutil.rmtree(work.root)
