@@ -304,7 +304,7 @@ def rescore(
     chosen = model or [label for label, identity in store.run.models.items() if identity.family in scorer.PROPOSALS]
     if not chosen:
         raise GenerateError("every model of this run has a fixed order: nothing is to be rescored.")
-    with progress_bars() as progress:
+    with shown() as bars:
         device = pick_device(device)
         plans = [
             scorer.plan_rescoring(
@@ -316,7 +316,8 @@ def rescore(
         for work in plans:
             log.print(escape(work.cost()), soft_wrap=True)
         for work in plans:
-            out.print(f"{scorer.rescore(work, device=device, progress=progress)}")
+            scorer.rescore(work, device=device, progress=bars.progress)
+            out.print(f"{work}")
 
 
 @app.command()

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,16 +18,14 @@ import torch
 import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from zarr.storage import LocalStore
 
 from generate import noise
 from generate.errors import StoreError
-from generate.ledger import publish
 from generate.models.base import Model
 from generate.probes import probe
 from generate.provenance import hardware, now, software
 from generate.run import Progress, load, silent
-from generate.store import CODEC, SampleStore, room_in
+from generate.store import CODEC, DATA, SampleStore, room_in
 from generate.study import Block, Plan, recorded_plan
 from generate.traversal.draw import PhiloxNoise
 from generate.traversal.replay import Replay
@@ -37,6 +34,7 @@ from schemas.store import snapshot_digest
 
 Array = NDArray[np.float64]
 
+RECORD = "rescored.json"
 REFERENCE = "stochastic-original-full"
 PROPOSALS = {
     "masked": "confidence order of the given tokens, path temperature at least 0.5",
@@ -52,10 +50,13 @@ class Rescoring:
     record: RescoreRecord
 
     @property
-    def root(self) -> Path:
-        """Folder of the result."""
+    def key(self) -> str:
+        """Where the result lies in the run."""
         r = self.record
-        return self.store.root / "rescored" / r.model / r.experiment / f"paths{r.n_paths}-seed{r.seed}"
+        return f"rescored/{r.model}/{r.experiment}/paths{r.n_paths}-seed{r.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.store.root}/{self.key}"
 
     @property
     def n_images(self) -> int:
@@ -78,7 +79,8 @@ class Rescoring:
     @cached_property
     def arrays(self) -> dict[str, zarr.Array[Any]]:
         """The arrays of the result."""
-        group = zarr.open_group(LocalStore(self.root / "data.zarr"), mode="r+", use_consolidated=False)
+        data = self.store.folder.zarr(f"{self.key}/{DATA}", read_only=False)
+        group = zarr.open_group(data, mode="r+", use_consolidated=False)
         return {name: array.with_config({"write_empty_chunks": True}) for name, array in group.arrays()}
 
     def pieces(self) -> Iterator[tuple[int, int]]:
@@ -151,8 +153,8 @@ def plan_rescoring(
     )
 
 
-def rescore(work: Rescoring, *, device: str = "cpu", progress: Progress = silent) -> Path:
-    """Score what is not scored yet, piece by piece (a condition of a prompt); the folder of the result."""
+def rescore(work: Rescoring, *, device: str = "cpu", progress: Progress = silent) -> None:
+    """Score what is not scored yet, piece by piece (a condition of a prompt)."""
     store, record = work.store, work.record
     laid_out = recorded_plan(store.run)
     model = load(laid_out, record.model, device)
@@ -161,7 +163,7 @@ def rescore(work: Rescoring, *, device: str = "cpu", progress: Progress = silent
         what = f"weights {ours} here, {theirs} there" if ours != theirs else "revision or options differ"
         raise StoreError(f"model '{record.model}' is not the one the store was made with ({what}): restore it.")
     needed = 8 * work.n_rows + 65536 * len(record.conditions) * len(record.prompts)
-    with room_in(store.root, needed):
+    with room_in(store.folder, needed):
         _open_or_create(work)
         pending = list(work.pieces())
         done = work.n_rows - len(pending) * (per_piece := record.n_samples * (record.n_paths + 1))
@@ -172,7 +174,6 @@ def rescore(work: Rescoring, *, device: str = "cpu", progress: Progress = silent
             work.arrays["complete"][condition, prompt] = True
             done += per_piece
             progress(f"{record.model} paths", done, work.n_rows)
-    return work.root
 
 
 def _weights(identity: Any) -> str:
@@ -181,29 +182,26 @@ def _weights(identity: Any) -> str:
 
 def _open_or_create(work: Rescoring) -> None:
     """Begin the result, or go on with one that was begun for the same images by the same model."""
-    file = work.root / "rescored.json"
-    if file.is_file():
-        try:
-            there = RescoreRecord.model_validate_json(file.read_bytes())
-        except ValidationError as error:
-            raise StoreError(
-                f"{file} is not a rescoring of version {VERSION} ({error.errors()[0]['msg']}); delete {work.root}."
-            ) from None
-        for name in ("run_id", "snapshot", "identity", "conditions", "prompts", "n_samples"):
-            if getattr(there, name) != getattr(work.record, name):
-                raise StoreError(
-                    f"{work.root} was made for another {name}: delete it to score anew, or give another --seed."
-                )
+    folder, file = work.store.folder, f"{work.key}/{RECORD}"
+    if not folder.exists(file):
+        _write_template(work)
+        folder.create(file, work.record.model_dump_json(indent=1).encode())
         return
-    if (work.root / "data.zarr").exists():
-        raise StoreError(f"{work.root} has data but no rescored.json: delete it to score anew.")
-    _write_template(work)
-    publish(file, work.record.model_dump_json(indent=1))
+    try:
+        there = RescoreRecord.model_validate_json(folder.read(file))
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise StoreError(
+            f"{work} holds no rescoring of version {VERSION} ({reason}): delete it to score anew."
+        ) from None
+    for name in ("run_id", "snapshot", "identity", "conditions", "prompts", "n_samples"):
+        if getattr(there, name) != getattr(work.record, name):
+            raise StoreError(f"{work} was made for another {name}: delete it to score anew, or give another --seed.")
 
 
 def _write_template(work: Rescoring) -> None:
     record = work.record
-    group = zarr.open_group(LocalStore(work.root / "data.zarr"), mode="w", zarr_format=3)
+    group = zarr.open_group(work.store.folder.zarr(f"{work.key}/{DATA}", read_only=False), mode="w", zarr_format=3)
     group.attrs.update({"schema_name": record.schema_name, "schema_version": VERSION, "snapshot": record.snapshot})
     sizes = {
         "condition": len(record.conditions),

@@ -186,10 +186,10 @@ def test_under_argmax_the_joint_entropy_takes_the_place_of_an_infinite_bound(roo
     scorer.rescore(work)
     data = rescored.find(open_store(root), "reveals", "factorial")
     assert data is not None
-    own = rescored.Rescored(work.root, work.record, rescored._read(
-        open_store(root), work.root / "rescored.json", "reveals", "factorial").data)  # fmt: skip
+    own = rescored.Rescored(root / work.key, work.record, rescored._read(
+        open_store(root), root / work.key / "rescored.json", "reveals", "factorial").data)  # fmt: skip
     bits = rescored.brackets(own)
     assert np.isneginf(own.data["log_weight"].values).any()
     assert np.isfinite(bits.values).all()
     assert (bits.sel(quantity="tokens_upper") <= bits.sel(quantity="joint") + 1e-9).all()
-    shutil.rmtree(work.root)
+    shutil.rmtree(root / work.key)
