@@ -19,6 +19,7 @@ This page is written from `schemas/store.py` by `make schemas`; the JSON Schemas
     RUN/ledger/<model>/<experiment>/c<cond>-b<block>.json  one record per finished block: the authority
     RUN/claims/..., RUN/failed/...                         blocks in progress, blocks that failed
     RUN/calibration/<model>.json                           code counts behind the codebook subsets
+    RUN/rescored/<model>/<experiment>/...                  weights of further paths, by `ibgenerate rescore`
     RUN/results/                                           written by `ibstats`, never by `ibgenerate`
 
 `data.zarr` opens with xarray alone. A block is one condition x some prompts x all samples; its arrays are written

@@ -5,6 +5,7 @@ RUN/data.zarr/<model>/<experiment>/                    one labelled Dataset each
 RUN/ledger/<model>/<experiment>/c<cond>-b<block>.json  one record per finished block; the authority
 RUN/claims/..., RUN/failed/...                         blocks in progress, blocks that failed
 RUN/calibration/<model>.json                           code usage behind the codebook subsets
+RUN/rescored/...                                       weights of further paths, see `schemas/rescored.py`
 RUN/results/                                           written by `ibstats`, never by `generate`
 """
 
