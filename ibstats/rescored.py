@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,11 +18,15 @@ if TYPE_CHECKING:
     from schemas.rescored import RescoreRecord
 
 
+RECORD = "rescored.json"
+
+
 @dataclass(frozen=True)
 class Rescored:
     """One rescoring, and its images that are scored in every condition."""
 
-    folder: Path
+    key: str
+    """Where it lies in the run."""
     record: RescoreRecord
     data: xr.Dataset
 
@@ -39,26 +42,23 @@ def find(store: Store, model: str, experiment: str) -> Rescored | None:
 
     Raises if one was made from other data or by another model than the store's: its numbers would not belong to it.
     """
-    found = [_read(store, file, model, experiment) for file in sorted(_files(store, model, experiment))]
-    usable = [one for one in found if one.data.sizes["prompt"]]
+    there = store.folder.sizes(f"rescored/{model}/{experiment}")
+    keys = sorted(name.removesuffix(f"/{RECORD}") for name in there if name.endswith(f"/{RECORD}"))
+    usable = [one for key in keys if (one := read(store, key)).data.sizes["prompt"]]
     return max(usable, key=lambda one: (one.record.n_paths, one.data.sizes["prompt"]), default=None)
 
 
-def _files(store: Store, model: str, experiment: str) -> list[Path]:
-    return list((store.path / "rescored" / model / experiment).glob("*/rescored.json"))
-
-
-def _read(store: Store, file: Path, model: str, experiment: str) -> Rescored:
+def read(store: Store, key: str) -> Rescored:
+    """The rescoring at `rescored/<model>/<experiment>/<name>`; raises if it does not belong to what the store holds."""
     from pydantic import ValidationError
 
     from schemas.rescored import RescoreRecord
 
+    where, (model, experiment) = f"'{store.folder}/{key}'", key.split("/")[1:3]
     try:
-        record = RescoreRecord.model_validate_json(file.read_bytes())
+        record = RescoreRecord.model_validate_json(store.folder.read(f"{key}/{RECORD}"))
     except ValidationError as error:
-        raise IbstatsError(
-            f"'{file}' does not follow its schema ({error.errors()[0]['msg']}); delete its folder"
-        ) from None
+        raise IbstatsError(f"{where} does not follow its schema ({error.errors()[0]['msg']}); delete it") from None
     expected = {
         "run_id": store.run.run_id,
         "snapshot": store.snapshot(model, experiment),
@@ -69,12 +69,12 @@ def _read(store: Store, file: Path, model: str, experiment: str) -> Rescored:
     for name, value in expected.items():
         if getattr(record, name) != value:
             raise IbstatsError(
-                f"'{file.parent}' was scored from another {name} than the store's; delete it, then `ibgenerate rescore`"
+                f"{where} was scored from another {name} than the store's; delete it, then `ibgenerate rescore`"
             )
-    data: xr.Dataset = xr.open_zarr(file.parent / "data.zarr", consolidated=False, chunks=None).load()
-    data = data.set_coords(["condition", "prompt"])
+    stored = store.folder.zarr(f"{key}/data.zarr", read_only=True)
+    data: xr.Dataset = xr.open_zarr(stored, consolidated=False, chunks=None).load().set_coords(["condition", "prompt"])
     whole = data["complete"].all("condition").values
-    return Rescored(file.parent, record, data.isel(prompt=np.flatnonzero(whole)))
+    return Rescored(key, record, data.isel(prompt=np.flatnonzero(whole)))
 
 
 def numbers_of_paths(n_paths: int) -> list[int]:

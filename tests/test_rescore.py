@@ -184,10 +184,7 @@ def test_under_argmax_the_joint_entropy_takes_the_place_of_an_infinite_bound(roo
         seed=9,
     )
     scorer.rescore(work)
-    data = rescored.find(open_store(root), "reveals", "factorial")
-    assert data is not None
-    own = rescored.Rescored(root / work.key, work.record, rescored._read(
-        open_store(root), root / work.key / "rescored.json", "reveals", "factorial").data)  # fmt: skip
+    own = rescored.read(open_store(root), work.key)
     bits = rescored.brackets(own)
     assert np.isneginf(own.data["log_weight"].values).any()
     assert np.isfinite(bits.values).all()
