@@ -16,10 +16,11 @@ from generate.errors import ModelError
 from generate.models.base import Card, Family, Model, guide, to_pixels
 from generate.probes import Probe
 from generate.provenance import weight_file
+from generate.reading import Reading
 from generate.traversal import autoregressive, diffusion, masked
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
-from generate.trio.captions import tokenise
+from generate.trio.captions import PAD, tokenise
 from generate.trio.tokenizer import Tokenizer, load_tokenizer
 from generate.trio.transformer import GridTransformer, Prefix, load_transformer
 from generate.trio.weights import SHIPPED
@@ -39,6 +40,14 @@ class TrioOptions:
 
     guidance: float = 2.0
     temperature: float = 1.0
+
+
+def _tokens(texts: Sequence[str]) -> NDArray[np.int64]:
+    """Caption tokens (text, CAPTION_LENGTH); raises if a text is not of the grammar."""
+    try:
+        return tokenise(texts)
+    except ValueError as error:
+        raise ModelError(str(error)) from None
 
 
 class Trio(Model):
@@ -91,6 +100,11 @@ class Trio(Model):
         network = load_transformer(SHIPPED / f"{cls.weights}.safetensors").to(device)
         return cls(identity, options, network, load_tokenizer().to(device), device)
 
+    @classmethod
+    def read(cls, options: Any, texts: Sequence[str]) -> list[Reading]:
+        """Words of the captions, the start token included; a caption outside the grammar is refused, none is cut."""
+        return [Reading(tuple(row[row != PAD].tolist()), cut=False) for row in _tokens(texts)]
+
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> Prefix:
         """Keys and values of the captions, then as many of the empty caption when guided."""
@@ -99,10 +113,7 @@ class Trio(Model):
         if self.guided:
             rows += [len(distinct)] * len(texts)
             distinct.append("")
-        try:
-            ids = torch.from_numpy(tokenise(distinct)).to(self.device)
-        except ValueError as error:
-            raise ModelError(str(error)) from None
+        ids = torch.from_numpy(_tokens(distinct)).to(self.device)
         return self.network.encode_caption(ids).select(torch.tensor(rows, device=self.device))
 
     @property

@@ -19,6 +19,7 @@ from generate.prompts.sources import load_prompts, overlap, source_file
 from generate.prompts.wording import counts_and_colours, length_class, normalised
 from generate.reading import Reading
 from schemas.study import LENGTH_WORDS, Prompt, PromptSource
+from tests.generate.models import tiny
 from tests.generate.prompts.conftest import Command, wordings
 
 ROOT = Path(__file__).parents[3]
@@ -118,6 +119,30 @@ def test_a_model_that_does_not_say_what_it_reads_is_not_passed_over_in_silence(
     assert status == 0
     assert "model 'toy-masked' does not say what it reads of a text; it was not checked." in err
     assert "semantic drift was not scored: name a text model with --embedding." in err
+
+
+def test_wordings_are_read_by_the_tokenizer_of_a_published_model(tmp_path: Path, command: Command) -> None:
+    """A tiny aMUSEd whose CLIP reads bytes: of long texts it sees the same beginning."""
+    folder = tiny.amused(tmp_path)
+    beginning = " ".join(["scene"] * 24)
+    paraphrases = {"long": [f"{beginning} at dawn", f"{beginning} at dusk"], "short": ["cat", "dog"]}
+    prompt = Prompt.model_validate({"id": "cat", "text": "red cat", "paraphrases": paraphrases})
+    write_prompts([prompt], tmp_path / "set.jsonl")
+    status, out, _ = command(
+        "check", tmp_path / "set.jsonl", "--per-length", 0, "--model", "amused", "--option", f"checkpoint={folder}"
+    )
+    assert status == 1
+    assert "amused: at most 77 tokens, 2 texts are cut." in out
+    assert "at dusk' of prompt 'cat' are one to model 'amused'." in out
+
+
+def test_the_trio_reads_the_words_of_its_grammar_and_refuses_others(command: Command) -> None:
+    status, out, _ = command("check", "trio", "--model", "trio-mim")
+    assert status == 0
+    assert "trio-mim: at most 24 tokens, 0 texts are cut." in out
+    status, _, err = command("check", "general", "--model", "trio-mim")
+    assert status == 1
+    assert "Unknown word 'fox'" in err
 
 
 def test_only_the_first_problems_are_listed_unless_all_are_asked_for(
