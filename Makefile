@@ -3,12 +3,18 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/demo
+RUN_ABLATIONS ?= runs/ablations
 
-.PHONY: bench demo test check schemas trio
+.PHONY: ablations bench demo test check schemas trio
 
 demo: $(VENV)/installed
 	$(BIN)/ibgenerate run trio --out $(RUN)
 	$(BIN)/ibstats report $(RUN)
+
+# Sections 4.4 and 4.5 of the paper on the reference trio: the four ablations, the enhancement, their figures.
+ablations: $(VENV)/installed
+	$(BIN)/ibgenerate run trio-ablations --out $(RUN_ABLATIONS)
+	$(BIN)/ibstats ablations $(RUN_ABLATIONS)
 
 test: check
 	$(BIN)/python -m pytest

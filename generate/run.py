@@ -46,6 +46,8 @@ def prepare(plan: Plan, root: Path | str, *, device: str = "cpu", progress: Prog
     where = folder(root)
     if (store := existing(plan, where)) is not None:
         return store
+    identities = identify(plan)
+    refuse_idle_windows(plan, {label: identity.steps for label, identity in identities.items()})
     with room_in(where, 0), Ledger(where).claimed(CREATION) as attempt:
         if attempt is None:
             owner = Ledger(where).owner(CREATION)
@@ -53,7 +55,7 @@ def prepare(plan: Plan, root: Path | str, *, device: str = "cpu", progress: Prog
                 f"process {owner.get('pid')} on {owner.get('host')} is laying out {where}: wait until it has begun to "
                 "make blocks, then run the same command again."
             )
-        return existing(plan, where) or _create(plan, where, device, progress)
+        return existing(plan, where) or _create(plan, where, identities, device, progress)
 
 
 def existing(plan: Plan, where: Folder) -> SampleStore | None:
@@ -65,9 +67,9 @@ def existing(plan: Plan, where: Folder) -> SampleStore | None:
     return store
 
 
-def _create(plan: Plan, where: Folder, device: str, progress: Progress) -> SampleStore:
-    identities = identify(plan)
-    refuse_idle_windows(plan, {label: identity.steps for label, identity in identities.items()})
+def _create(
+    plan: Plan, where: Folder, identities: dict[str, ModelIdentity], device: str, progress: Progress
+) -> SampleStore:
     sizes = batch_sizes(plan, lambda label: load(plan, label, device), device)
     counts = calibrate(plan, where, sizes, device=device, progress=progress) if plan.needs_calibration else {}
     digests = {label: calibration.counts_digest(record) for label, record in counts.items()}

@@ -25,8 +25,8 @@ from schemas.store import ExperimentPlan, RunRecord, block_name
 from schemas.study import CrossedNoise, Prompt, Study
 
 BLOCK_IMAGES = 256
-BUILT_IN = {"trio": "generate.trio"}
-"""Studies that ship with the package, by name."""
+BUILT_IN = {"trio": "study.yaml", "trio-ablations": "ablations.yaml"}
+"""Studies that ship with the package, by name, and their files in `generate.trio`."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +118,8 @@ class Plan:
 def load_study(source: str) -> tuple[Study, Path]:
     """A study by the name of a shipped one or the path of a YAML file, and the folder its paths are relative to."""
     if source in BUILT_IN:
-        folder = Path(str(resources.files(BUILT_IN[source])))
-        path = folder / "study.yaml"
+        folder = Path(str(resources.files("generate.trio")))
+        path = folder / BUILT_IN[source]
     else:
         path = Path(source)
         folder = path.parent

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from ibstats import budget, diversity, effects, information, quality, strategy
+from ibstats import ablations, budget, diversity, effects, information, quality, strategy
 from ibstats.distances import NETWORKS, distances, metric
 from ibstats.distances.cache import Progress, silent
 from ibstats.errors import IbstatsError, MissingWeights, unknown
@@ -118,7 +119,7 @@ class Machine:
 
 
 def analyse(store: Store, config: Config | None = None, machine: Machine | None = None) -> xr.DataTree:
-    """Every statistic of the factorial experiment, one group per model, with intervals and provenance.
+    """Every statistic of an experiment, one group per model, with intervals and provenance.
 
     Groups of a model: `per_prompt` (diversity of each prompt and cell), `diversity`, `effective_number` (Vendi score
     and RKE, metrics with an embedding), `effects`, `probes`, `waterfall`, `waterfall_stochastic` (two factors at
@@ -126,7 +127,9 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
     `positions`, `bits` (quantizers whose codes are bits: LFQ), `ledger`, `rescored` and `shares_EXPERIMENT` (of
     crossed noise);
     `quality_per_prompt`, `quality`, `quality_effects`, `quality_probes`, `frontier`: over `condition`, for every
-    experiment, the effects for a factorial.
+    experiment, the effects for a factorial. Of an ablation: `per_prompt`, `arms`, `contrasts`, `comparisons`,
+    `codebook`, `codebook_contrasts`, `quality_contrasts`, and `inflection` or `window_tokens` by its kind (see
+    `ibstats.ablations`).
     Attributes of the root: run, snapshot digest, settings, notes.
     """
     config, machine = config or Config(), machine or Machine()
@@ -138,13 +141,14 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
         if not complete.all() and config.allow_partial:
             notes.append(f"{model}: {int(complete.sum())} of {complete.size} prompts are complete; only these are used")
         made: dict[str, xr.Dataset] = {}
+        arms = config.experiment in ablations.experiments(store)
         if "diversity" in config.parts:
-            made |= _diversity(store, model, config, machine, notes)
+            made |= (_arms if arms else _diversity)(store, model, config, machine, notes)
         if "information" in config.parts:
-            made |= _information(store, model, config, notes)
+            made |= (_arms_information if arms else _information)(store, model, config, notes)
         if "quality" in config.parts:
             made |= _quality(store, model, config, machine, notes)
-        if "ledger" in config.parts:
+        if "ledger" in config.parts and not arms:
             made |= budget.ledger_groups(store, model, config, machine, notes)
         groups |= {f"{model}/{name}": group for name, group in made.items()}
     tree = xr.DataTree.from_dict(groups)
@@ -305,12 +309,57 @@ def _quality(store: Store, model: str, config: Config, machine: Machine, notes: 
     if is_factorial(values):
         groups["quality_effects"] = quality.over_scores(values, lambda y: effects.effects(by_factor(y), how))
         groups["quality_probes"] = quality.over_scores(values, lambda y: effects.probes(by_factor(y), how))
+    elif config.experiment in ablations.experiments(store) and (family := ablations.against_reference(values)):
+        groups["quality_contrasts"] = quality.over_scores(values, lambda y: ablations.contrasts(y, family, how))
     distance = {
         name: diversity.mean_pairwise(d["distance"]) for name, d in _measured(store, model, config, machine, [])
     }
     if distance:
         groups["frontier"] = frontier(xr.Dataset(distance), values, how)
     return {name: _plain(group) if "condition" in group.dims else group for name, group in groups.items()}
+
+
+def _arms(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
+    """Diversity of the arms of an ablation, and what follows from it."""
+    kind, how = ablations.kind_of(store, config.experiment), config.resampling
+    per_prompt, n_images = {}, 0
+    for name, measured in _measured(store, model, config, machine, notes):
+        n_images = measured.sizes["sample"]
+        per_prompt[name] = diversity.mean_pairwise(measured["distance"])
+    values = xr.Dataset(per_prompt)
+    groups = {"per_prompt": values, "arms": _over_quantities(values, lambda y: mean_interval(y, how))}
+    families = {"contrasts": ablations.against_reference(values), "comparisons": ablations.planned(values, kind)}
+    for name, family in families.items():
+        if family:
+            groups[name] = _over_quantities(values, partial(ablations.contrasts, comparisons=family, how=how))
+    if kind == "subset_ratio":
+        groups["inflection"] = _over_quantities(values, lambda y: ablations.inflection(y, how))
+    if kind == "argmax_window":
+        dataset = store.dataset(model, config.experiment, allow_partial=config.allow_partial)
+        groups["window_tokens"] = ablations.window_tokens(dataset, store.identity(model)).to_dataset(name="tokens")
+    attrs = {"n_images": n_images, "n_prompts": values.sizes["prompt"], "kind": kind}
+    return {name: _plain(group).assign_attrs(attrs) for name, group in groups.items()}
+
+
+def _arms_information(store: Store, model: str, config: Config, notes: list[str]) -> dict[str, xr.Dataset]:
+    """Codebook entropies of the arms of an ablation, from tokens only."""
+    dataset = store.dataset(model, config.experiment, allow_partial=config.allow_partial)
+    tokens, n_codes, how = dataset["tokens"], store.identity(model).codebook_size, config.resampling
+    if config.images_per_prompt is not None:
+        tokens = information.rarefy(tokens, config.images_per_prompt, how.seed)
+    values = information.per_prompt(tokens, n_codes, config.estimator)
+    plain = information.pooled(tokens, n_codes, config.estimator)
+    covered = information.coverage(tokens, n_codes)
+    notes += information.coverage_warnings(covered, f"{model}, {config.experiment}")
+    summary = _over_quantities(values, lambda y: mean_interval(y, how))
+    attrs = {"estimator": config.estimator, "n_codes": n_codes, "n_images": tokens.sizes["sample"]}
+    codebook = ablations.codebook(summary, plain, dataset["codebook_keep"]).merge(covered, compat="override")
+    groups = {"codebook": _plain(codebook).assign_attrs(attrs)}
+    values = values.drop_vars("utilisation")
+    if family := ablations.against_reference(values):
+        changes = _over_quantities(values, partial(ablations.contrasts, comparisons=family, how=how))
+        groups["codebook_contrasts"] = changes.assign_attrs(attrs)
+    return groups
 
 
 def _cells(values: xr.DataArray) -> xr.DataArray:
@@ -320,7 +369,8 @@ def _cells(values: xr.DataArray) -> xr.DataArray:
 
 def _plain(dataset: xr.Dataset) -> xr.Dataset:
     """String coordinates as objects, which every writer accepts."""
-    return dataset.assign_coords(condition=dataset["condition"].values.astype(object))
+    texts = {name: c.astype(object) for name, c in dataset.coords.items() if c.dtype.kind == "T"}
+    return dataset.assign_coords(texts)
 
 
 def _over_quantities(values: xr.Dataset, statistic: Any) -> xr.Dataset:

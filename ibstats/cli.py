@@ -389,6 +389,16 @@ def decompose(
 
 
 @app.command()
+@analysing
+def ablations(run: Run, options: Options) -> None:
+    """Every ablation of the run (or the one named by --experiment): arms, paired changes, inflection point, figures."""
+    from ibstats.report.ablations import ablations_run
+
+    for kind, where in ablations_run(open_store(run), options.settings(), options.machine(), out).items():
+        _say(f"{kind}: {where}")
+
+
+@app.command()
 def diff(
     before: Annotated[Path, typer.Argument(help="Run directory or results JSON.")],
     after: Annotated[Path, typer.Argument(help="Run directory or results JSON.")],

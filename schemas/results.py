@@ -27,6 +27,9 @@ Section = Literal[
     "quality_effect",
     "quality_probe",
     "frontier",
+    "contrast",
+    "comparison",
+    "inflection",
 ]
 Number = float | None
 """None where the number is undefined."""
@@ -40,7 +43,9 @@ class ResultRow(Strict):
     experiment: str
     quantity: str = Field(description="Name of the measured quantity, for instance ssim_dissimilarity.")
     units: str
-    term: str = Field(description="Cell (sampling/prompt_type/codebook) or condition, effect, probe or waterfall step.")
+    term: str = Field(
+        description="Cell (sampling/prompt_type/codebook), condition, effect, probe, waterfall step or 'arm - arm'."
+    )
     attribution: str | None = Field(
         default=None,
         description="Waterfall: marginal, simple or shapley; sobol: whose share; frontier: the distance it is against.",

@@ -45,7 +45,7 @@ def contact_sheets(
             figure = Figure(figsize=(6.8, square * pixels.sizes["condition"] + 0.6), layout="constrained")
             axes = figure.subplots(1, len(shown), squeeze=False)[0]
             for i, panel in enumerate(axes):
-                panel.imshow(_montage(pixels.isel(prompt=i).values), interpolation="nearest")
+                panel.imshow(montage(pixels.isel(prompt=i).values), interpolation="nearest")
                 panel.set_title(shorten(texts[i], 60, placeholder=" ..."), loc="left", parse_math=False)
                 panel.set_xticks([])
                 for side in panel.spines.values():
@@ -59,7 +59,7 @@ def contact_sheets(
     return files
 
 
-def _montage(images: np.ndarray) -> np.ndarray:
+def montage(images: np.ndarray) -> np.ndarray:
     """`(row, column, y, x, channel)` as one picture with white gutters."""
     padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
     rows, columns, height, width, channels = padded.shape

@@ -112,13 +112,14 @@ def whiskers(point: xr.Dataset) -> np.ndarray:
     )
 
 
-def _legend_above(axes: Axes, columns: int) -> None:
+def legend_above(axes: Axes, columns: int) -> None:
+    """A legend over the axes, out of the way of the data."""
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2, handlelength=1.2, columnspacing=1.0
     )
 
 
-def _dots(axes: Axes, series: dict[str, xr.Dataset], labels: list[str]) -> None:
+def dots(axes: Axes, series: dict[str, xr.Dataset], labels: list[str]) -> None:
     """Estimates with intervals, one line per label, one colour and marker per series."""
     step = 0.72 / len(series)
     for i, (name, point) in enumerate(series.items()):
@@ -137,13 +138,13 @@ def _dots(axes: Axes, series: dict[str, xr.Dataset], labels: list[str]) -> None:
     axes.set_ylim(len(labels) - 0.5, -0.5)
     for y in np.arange(len(labels) - 1) + 0.5:
         axes.axhline(y, color="0.9", lw=0.5, zorder=0)
-    _legend_above(axes, min(3, len(series)))
+    legend_above(axes, min(3, len(series)))
 
 
 def cells(models: Groups, long_name: str) -> Figure:
     """Diversity of the eight cells, all models."""
     figure, axes = _new(3.0)
-    _dots(axes[0, 0], {name: groups["diversity"] for name, groups in models.items()}, [" / ".join(c) for c in CELLS])
+    dots(axes[0, 0], {name: groups["diversity"] for name, groups in models.items()}, [" / ".join(c) for c in CELLS])
     axes[0, 0].set_xlabel(f"diversity ({long_name})")
     axes[0, 0].set_xlim(left=min(0.0, axes[0, 0].get_xlim()[0]))
     return figure
@@ -153,7 +154,7 @@ def forest(models: Groups, long_name: str) -> Figure:
     """The seven effects, all models."""
     figure, axes = _new(3.5)
     effect = next(iter(models.values()))["effects"]["effect"].values
-    _dots(
+    dots(
         axes[0, 0],
         {name: groups["effects"] for name, groups in models.items()},
         [str(e).replace(":", " ×\n") for e in effect],
@@ -180,7 +181,7 @@ def probe_bars(models: Groups, long_name: str) -> Figure:
                 axes[0, 0].annotate("0", (place, 0), ha="center", va="bottom", color=COLOURS[i])
     axes[0, 0].set_xticks(np.arange(len(models)), list(models))
     axes[0, 0].set_ylabel(f"diversity\n({long_name})")
-    _legend_above(axes[0, 0], len(arms))
+    legend_above(axes[0, 0], len(arms))
     return figure
 
 
@@ -296,7 +297,7 @@ def draw_power(power: xr.Dataset, target: float, stem: Path, formats: Sequence[s
         axes.set_ylim(0, 1.03)
         axes.set_xlabel("prompts")
         axes.set_ylabel(f"power, {power.attrs['goal']} {power.attrs['size']:g}")
-        _legend_above(axes, 3)
+        legend_above(axes, 3)
         return save(figure, stem, formats)
 
 

@@ -37,6 +37,22 @@ _TESTS = (
 )
 
 
+_FAMILIES = {
+    "contrasts": "contrast",
+    "comparisons": "comparison",
+    "codebook_contrasts": "information_effect",
+}
+"""Groups of an ablation's tested differences, and their sections."""
+
+
+_QUALITY_FAMILIES = {
+    "quality_effects": "quality_effect",
+    "quality_contrasts": "quality_effect",
+    "quality_probes": "quality_probe",
+}
+"""The same of quality; contrasts of arms in an ablation, effects and probes in a factorial."""
+
+
 def analysis_digest(provenance: dict[str, Any]) -> str:
     """sha256 of snapshot, settings and version: the same digest, the same numbers."""
     return hashlib.sha256(json.dumps(provenance, sort_keys=True, default=str).encode()).hexdigest()
@@ -67,6 +83,7 @@ def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
         node = tree.children[model]
         base = {"model": model, "experiment": experiment}
         groups: dict[str, xr.Dataset] = {name: child.to_dataset() for name, child in node.children.items()}
+        yield from _ablation_rows(groups, base)
         if "diversity" in groups:
             yield from _cell_rows(groups["diversity"], base | {"section": "diversity"})
             if "effective_number" in groups:
@@ -217,7 +234,7 @@ def _quality_rows(groups: dict[str, xr.Dataset], base: dict[str, Any]) -> Iterat
             point = one.isel(quantity=0, condition=i)
             shared = {"section": "quality", "quantity": more["quantity"], "units": more["units"], "term": term}
             yield _row(**base, **_common(one), **_estimate(point), **shared, note=more["note"], n_units=more["n_units"])
-    for name, section in (("quality_effects", "quality_effect"), ("quality_probes", "quality_probe")):
+    for name, section in _QUALITY_FAMILIES.items():
         for one, more in _by_score(groups.get(name, xr.Dataset())):
             for row in _effect_rows(one, base | {"section": section}):
                 yield row.model_copy(update={"n_units": more["n_units"]})
@@ -354,3 +371,73 @@ def _share_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
 
 def _term(cell: xr.Dataset) -> str:
     return "/".join(str(cell[factor].values) for factor in FACTORS)
+
+
+def _ablation_rows(groups: dict[str, xr.Dataset], base: dict[str, Any]) -> Iterator[ResultRow]:
+    """All rows of one model: arms, contrasts with the reference, planned comparisons, inflection, codebook."""
+    if "arms" in groups:
+        yield from _arm_rows(groups["arms"], base | {"section": "diversity"})
+    if "codebook" in groups:
+        yield from _arm_rows(groups["codebook"], base | {"section": "information"})
+        yield from _codebook_rows(groups["codebook"], base | {"section": "information"})
+    for name, section in _FAMILIES.items():
+        if name in groups:
+            yield from _effect_rows(groups[name], base | {"section": section})
+    if "inflection" in groups:
+        yield from _inflection_rows(groups["inflection"], base)
+    if "window_tokens" in groups:
+        yield from _window_rows(groups["window_tokens"], base)
+
+
+def _arm_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    for i, quantity in enumerate(group["quantity"].values):
+        for j, condition in enumerate(group["condition"].values):
+            point = group.isel(quantity=i, condition=j)
+            yield _row(
+                **base,
+                **_common(group),
+                **_estimate(point),
+                quantity=str(quantity),
+                units=str(point["units"].values),
+                term=str(condition),
+            )
+
+
+def _codebook_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    """Capacity and coverage: facts of the samples, without an interval."""
+    shared = base | {name: group.attrs[name] for name in ("n_prompts", "n_images")}
+    for j, condition in enumerate(group["condition"].values):
+        for quantity, units in (("capacity", "bit"), ("coverage", "1"), ("coverage_per_prompt", "1")):
+            value = group[quantity].isel(condition=j).values
+            yield _row(**shared, quantity=quantity, units=units, term=str(condition), estimate=value)
+
+
+def _inflection_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    for i, quantity in enumerate(group["quantity"].values):
+        for part in group["part"].values:
+            point = group.isel(quantity=i).sel(part=part)
+            ratio = part == "ratio"
+            yield _row(
+                **base | {"section": "inflection"},
+                **_common(group),
+                **{name: point[name].values for name in ("estimate", "low", "high")},
+                quantity=str(quantity),
+                units="1" if ratio else f"{point['units'].values} per share of the codebook",
+                term=str(part),
+                p_max_t=point["p"].values,
+                verdict=("found" if bool(point["found"]) else "not found") if ratio else None,
+                note=group.attrs["note"] if ratio else None,
+            )
+
+
+def _window_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    for j, condition in enumerate(group["condition"].values):
+        yield _row(
+            **base | {"section": "information"},
+            quantity="tokens_under_argmax",
+            units="1",
+            term=str(condition),
+            estimate=group["tokens"].isel(condition=j).values,
+            **{name: group.attrs[name] for name in ("n_prompts", "n_images")},
+            note=f"of {group['tokens'].attrs['n_tokens']} tokens an image",
+        )

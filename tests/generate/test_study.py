@@ -45,7 +45,9 @@ def test_a_missing_key_and_a_wrong_value_are_named(study_file: Path) -> None:
 
 
 def test_an_unknown_study_file_and_an_unknown_prompt_file_are_named(study_file: Path) -> None:
-    with pytest.raises(StudyError, match=r"study file nowhere.yaml does not exist; .* trio for a shipped one"):
+    with pytest.raises(
+        StudyError, match=r"study file nowhere.yaml does not exist; .* trio, trio-ablations for a shipped one"
+    ):
         load_study("nowhere.yaml")
     with pytest.raises(StudyError, match=r"prompt file .*nothing.jsonl does not exist"):
         load(edited(study_file, prompts={"source": "nothing.jsonl"}))

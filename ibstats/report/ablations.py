@@ -1,0 +1,186 @@
+"""The ablations of a run: analysed, printed, drawn and exported, experiment by experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import xarray as xr
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ibstats.ablations import KINDS, KNEE_NOTE, experiments, label
+from ibstats.analysis import Config, Machine
+from ibstats.errors import IbstatsError
+from ibstats.report import files
+from ibstats.report.ablation_figures import PREFERRED, draw_ablations, strategy_sheets
+from ibstats.report.tables import interval, p_value, stars
+from ibstats.store import Store
+
+if TYPE_CHECKING:
+    from schemas.results import ResultRow, Results
+
+Rows = Sequence["ResultRow"]
+
+
+def analysed(store: Store, settings: Config, machine: Machine) -> dict[str, tuple[str, Results, xr.DataTree]]:
+    """Kind, document and tree of every ablation of a store, or of the one that the settings name."""
+    known = experiments(store)
+    if not known:
+        raise IbstatsError(
+            f"'{store.path}' holds no ablation, only {', '.join(store.experiments())}; add an experiment of kind "
+            f"{', '.join(KINDS)} to a study and run it"
+        )
+    chosen = [settings.experiment] if settings.experiment in known else list(known)
+    asked = {name: replace(settings, experiment=name) for name in chosen}
+    return {
+        name: (known[name], files.obtain(store, one, machine), files.obtain_tree(store, one, machine))
+        for name, one in asked.items()
+    }
+
+
+def ablations_run(store: Store, settings: Config, machine: Machine, console: Console) -> dict[str, Path]:
+    """Print every ablation, write its tables, results and figures under RUN/results/ablations; where they lie."""
+    made = analysed(store, settings, machine)
+    folder = store.path / "results" / "ablations"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (kind, document, _) in made.items():
+        show(name, kind, document, console)
+        files.write_csv(document, folder / "tables" / name)
+        files.write_json(document, folder / f"{name}.json")
+    for note in dict.fromkeys(note for _, document, _ in made.values() for note in document.notes):
+        console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
+    draw_ablations({name: (kind, tree) for name, (kind, _, tree) in made.items()}, folder / "figures")
+    for name, (kind, _, _) in made.items():
+        if kind == "enhancement":
+            strategy_sheets(store, name, folder / "figures", models=settings.models, partial=settings.allow_partial)
+    return {"results": folder, "tables": folder / "tables", "figures": folder / "figures"}
+
+
+def show(name: str, kind: str, document: Results, console: Console) -> None:
+    """Print one experiment: arms, differences and codebook of each model, and the inflection points."""
+    for model in dict.fromkeys(row.model for row in document.rows):
+        rows = [row for row in document.rows if row.model == model]
+        one = next(row for row in rows if row.level)
+        console.rule(f"[bold]{escape(name)}, {escape(model)}[/]", align="left")
+        console.print(
+            f"{one.n_prompts} prompts x {one.n_images} images an arm; intervals {one.level:.0%}, {one.interval_method} "
+            f"bootstrap over prompts, seed {one.seed}",
+            highlight=False,
+        )
+        for make in (_arms, _differences, _codebook):
+            for table in make(rows):
+                console.print(table)
+    if kind == "subset_ratio":
+        for table in _inflections(document.rows):
+            console.print(table)
+        console.print(offer(document.rows), highlight=False, soft_wrap=True)
+
+
+def offer(rows: Rows) -> str:
+    """The ratio that a subset-ratio ablation offers for the main study, in words."""
+    found = offered_ratios(rows)
+    if not found:
+        return "No inflection point was found: no ratio is offered for the main study; try smaller ratios."
+    quantity = next(iter(found.values())).quantity
+    each = ", ".join(f"{escape(model)} {interval(row, 2)}" for model, row in found.items())
+    middle = median(row.estimate for row in found.values() if row.estimate is not None)
+    return f"For the main study (factorial), keep_ratio {middle:.2f}: inflection of {quantity} at {each}."
+
+
+def offered_ratios(rows: Rows) -> dict[str, ResultRow]:
+    """By model the inflection point of the preferred distance (LPIPS where it was measured), where one was found."""
+    points = [row for row in rows if row.section == "inflection" and row.term == "ratio" and row.estimate is not None]
+    quantity = next((name for name in PREFERRED if any(row.quantity == name for row in points)), None)
+    return {row.model: row for row in points if row.quantity == quantity and row.verdict == "found"}
+
+
+def _table(title: str, *columns: str, caption: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column(columns[0], overflow="fold", min_width=14)
+    for column in columns[1:]:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _grid(
+    title: str, rows: Rows, names: Mapping[str, str], first: str, cell: Callable[[ResultRow], str], caption: str = ""
+) -> Table:
+    """One line per term, one column per quantity."""
+    table = _table(title, first, *names.values(), caption=caption or None)
+    by_key = {(row.quantity, row.term): row for row in rows}
+    for term in dict.fromkeys(row.term for row in rows):
+        found = [by_key.get((name, term)) for name in names]
+        table.add_row(escape(label(term)), *("–" if row is None else cell(row) for row in found))
+    return table
+
+
+def _quantities(rows: Rows) -> dict[str, str]:
+    return {row.quantity: row.quantity.removesuffix("_distance") for row in rows}
+
+
+def _arms(rows: Rows) -> list[Table]:
+    tables = []
+    titles = {"diversity": "Diversity (mean distance of pairs)", "quality": "Quality"}
+    for section, title in titles.items():
+        chosen = [row for row in rows if row.section == section]
+        if chosen:
+            tables.append(_grid(title, chosen, _quantities(chosen), "arm", lambda row: interval(row, 3)))
+    return tables
+
+
+def _differences(rows: Rows) -> list[Table]:
+    tables = []
+    titles = {
+        "contrast": "Change of diversity by each arm",
+        "comparison": "Planned comparisons of arms",
+        "quality_effect": "Change of quality by each arm",
+    }
+    for section, title in titles.items():
+        chosen = [row for row in rows if row.section == section]
+        if chosen:
+            caption = f"* p < .05, ** .01, *** .001, Holm over {chosen[0].n_tests} tests; paired within prompts"
+            tables.append(_grid(title, chosen, _quantities(chosen), "arm - arm", _change, caption))
+    return tables
+
+
+def _change(row: ResultRow) -> str:
+    return f"{interval(row, 3)} {stars(row.p_holm):3}".rstrip()
+
+
+def _codebook(rows: Rows) -> list[Table]:
+    names = {
+        "codebook_entropy": "H(Z) bit",
+        "conditional_entropy": "H(Z|X) bit",
+        "capacity": "most, bit",
+        "utilisation": "utilisation",
+        "coverage_per_prompt": "coverage",
+        "tokens_under_argmax": "tokens argmax",
+    }
+    chosen = [row for row in rows if row.section == "information"]
+    present = {name: head for name, head in names.items() if any(row.quantity == name for row in chosen)}
+    title = "Codebook"
+    return [_grid(title, chosen, present, "arm", lambda row: interval(row, 2))] if chosen else []
+
+
+def _inflections(rows: Rows) -> list[Table]:
+    chosen = {(r.model, r.quantity, r.term): r for r in rows if r.section == "inflection"}
+    if not chosen:
+        return []
+    table = _table(
+        "Inflection point of diversity over the share of codes kept",
+        "model", "diversity", "ratio", "slope below", "slope above", "p",
+        caption=KNEE_NOTE,
+    )  # fmt: skip
+    for (model, quantity, term), row in chosen.items():
+        if term == "ratio":
+            below, above = (interval(chosen[model, quantity, f"slope_{side}"], 1) for side in ("below", "above"))
+            ratio = interval(row, 2) if row.verdict == "found" else "undefined" if row.estimate is None else "not found"
+            distance = quantity.removesuffix("_distance")
+            table.add_row(escape(model), distance, ratio, below, above, p_value(row.p_max_t))
+    return [table]

@@ -1,0 +1,190 @@
+"""Ablations: contrasts of arms against SciPy, and the inflection point against curves whose knee is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+from scipy import optimize, stats
+
+from ibstats import ablations
+from ibstats.errors import IbstatsError, StoreContractError
+from ibstats.kernels import broken_line
+from ibstats.uncertainty import Resampling
+
+RATIOS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0])
+QUICK = Resampling(n_resamples=400)
+
+
+def hinge(x: np.ndarray, knot: float, below: float, above: float) -> np.ndarray:
+    return below * np.minimum(x - knot, 0) + above * np.maximum(x - knot, 0)
+
+
+def arms(values: np.ndarray, **coords: list[object]) -> xr.DataArray:
+    """(condition, prompt) values with the coordinates of a store; the last arm is the reference unless given."""
+    n = len(values)
+    known: dict[str, list[object]] = {
+        "condition": [f"{i + 1}-arm{i + 1}" for i in range(n)],
+        "sampling": ["stochastic"] * n,
+        "prompt_type": ["original"] * n,
+        "codebook": ["subset"] * (n - 1) + ["full"],
+        "keep_ratio": [0.5] * (n - 1) + [1.0],
+        "subset_method": [""] * n,
+    } | coords
+    return xr.DataArray(
+        values,
+        dims=("condition", "prompt"),
+        coords={name: ("condition", np.array(value, dtype=None if name == "keep_ratio" else object))
+                for name, value in known.items()},
+        attrs={"units": "1"},
+    )  # fmt: skip
+
+
+def curves(rng: np.random.Generator, n_prompts: int, knot: float, below: float, above: float) -> xr.DataArray:
+    """Diversity over ratios of prompts whose level and sensitivity differ, about a hinge."""
+    size = rng.normal(1, 0.3, (n_prompts, 1))
+    level = rng.normal(0.5, 0.1, (n_prompts, 1))
+    values = level + size * hinge(RATIOS, knot, below, above) + rng.normal(0, 0.03, (n_prompts, len(RATIOS)))
+    codebook = ["subset"] * (len(RATIOS) - 1) + ["full"]
+    return arms(values.T, keep_ratio=list(RATIOS), codebook=codebook)
+
+
+def test_a_contrast_is_the_paired_t_test_of_its_arms() -> None:
+    rng = np.random.default_rng(0)
+    y = arms(rng.normal(size=(4, 12)) + np.arange(4)[:, None])
+    found = ablations.contrasts(y, ablations.against_reference(y), QUICK)
+    assert list(found["effect"].values) == ["arm1 - arm4", "arm2 - arm4", "arm3 - arm4"]
+    p = []
+    for i, effect in enumerate(found["effect"].values):
+        expected = stats.ttest_rel(y.values[i], y.values[3])
+        assert found["estimate"].values[i] == pytest.approx((y.values[i] - y.values[3]).mean())
+        assert found.sel(effect=effect)["t"] == pytest.approx(expected.statistic)
+        p.append(expected.pvalue)
+    order = np.sort(p)
+    assert np.sort(found["p_holm"]) == pytest.approx(np.minimum(np.maximum.accumulate(order * [3, 2, 1]), 1))
+    assert found.attrs["n_tests"] == 3
+
+
+def test_an_ablation_has_one_arm_without_intervention() -> None:
+    with pytest.raises(StoreContractError, match="2 conditions are without intervention, but an ablation has one"):
+        ablations.reference_arm(arms(np.zeros((2, 3)), codebook=["full", "full"]))
+
+
+def test_random_subsets_are_compared_by_the_mean_of_their_draws() -> None:
+    methods = ["", "drop_least_frequent", "drop_most_frequent", "drop_random", "drop_random"]
+    y = arms(np.arange(5.0)[:, None] ** 2 * np.ones(3), subset_method=methods, codebook=["full"] + ["subset"] * 4)
+    values = {c.name: float(c.weights @ y.values[:, 0]) for c in ablations.planned(y, "subset_method")}
+    assert values == {
+        "drop-most-frequent - drop-least-frequent": 3.0,
+        "drop-random - drop-least-frequent": 11.5,
+        "drop-random - drop-most-frequent": 8.5,
+        "drop-random - full": 12.5,
+    }
+
+
+def test_the_proposed_strategy_is_compared_with_its_halves_and_their_sum() -> None:
+    names = ["1-baseline", "2-subset-0.60", "2-subset-0.80", "3-paraphrase", "4-proposed-0.60", "4-proposed-0.80"]
+    codebook = ["full", "subset", "subset", "full", "subset", "subset"]
+    wording = ["original"] * 3 + ["paraphrase"] * 3
+    y = arms(np.array([1.0, 2, 4, 8, 16, 32])[:, None] * np.ones(2),
+             condition=names, codebook=codebook, prompt_type=wording)  # fmt: skip
+    values = {c.name: float(c.weights @ y.values[:, 0]) for c in ablations.planned(y, "enhancement")}
+    assert values == {
+        "proposed-0.60 - subset-0.60": 14,
+        "proposed-0.60 - paraphrase": 8,
+        "proposed-0.60: synergy": 16 - 2 - 8 + 1,
+        "proposed-0.80 - subset-0.80": 28,
+        "proposed-0.80 - paraphrase": 24,
+        "proposed-0.80: synergy": 32 - 4 - 8 + 1,
+    }
+
+
+def test_ratios_are_compared_with_the_next_smaller_one() -> None:
+    y = curves(np.random.default_rng(0), 3, 0.3, 1, 0).isel(condition=[7, 0, 3])
+    weights = [c.weights.tolist() for c in ablations.planned(y, "subset_ratio")]
+    assert weights == [[0, -1, 1], [1, 0, -1]]
+
+
+@pytest.mark.parametrize("knot", [0.15, 0.3, 0.47, 0.6])
+def test_a_broken_line_without_noise_is_found_exactly(knot: float) -> None:
+    found = broken_line.fit(RATIOS, hinge(RATIOS, knot, 2.0, -0.25)[None], n_knots=601)
+    assert found.knot == pytest.approx(knot, abs=1e-3)
+    assert found.slope_below == pytest.approx(2.0, abs=0.02)
+    assert found.slope_above == pytest.approx(-0.25, abs=0.02)
+
+
+def test_a_broken_line_has_the_least_squares_of_a_general_optimiser() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(5):
+        y = hinge(RATIOS, 0.35, 1.5, 0.2) + rng.normal(0, 0.05, len(RATIOS))
+
+        def line(free: np.ndarray, y: np.ndarray = y) -> np.ndarray:
+            return free[0] + hinge(RATIOS, free[1], free[2], free[3]) - y
+
+        starts = (optimize.least_squares(line, [0, k, 1, 0], bounds=([-9, 0.1, -99, -99], [9, 0.7, 99, 99]))
+                  for k in np.linspace(0.12, 0.68, 9))  # fmt: skip
+        best = min(starts, key=lambda solution: solution.cost)
+        assert broken_line.fit(RATIOS, y).knot == pytest.approx(best.x[1], abs=0.01)
+
+
+def test_too_few_or_unordered_points_have_no_broken_line() -> None:
+    with pytest.raises(IbstatsError, match="4 points were given, but two slopes and their knot need 5 or more"):
+        broken_line.fit(RATIOS[:4], np.zeros(4))
+    with pytest.raises(IbstatsError, match="must ascend"):
+        broken_line.fit(RATIOS[::-1], np.zeros(8))
+
+
+def test_the_inflection_point_recovers_a_known_knee_whatever_the_order_of_the_arms() -> None:
+    rng = np.random.default_rng(2)
+    y = curves(rng, 30, 0.33, 1.0, 0.1)
+    found = ablations.inflection(y, QUICK)
+    assert bool(found["found"])
+    assert float(found["estimate"].sel(part="ratio")) == pytest.approx(0.33, abs=0.03)
+    assert float(found["low"].sel(part="ratio")) <= 0.33 <= float(found["high"].sel(part="ratio"))
+    shuffled = ablations.inflection(y.isel(condition=rng.permutation(8)), QUICK)
+    xr.testing.assert_allclose(found, shuffled)
+
+
+def coverage(n_prompts: int, n_studies: int) -> float:
+    rng = np.random.default_rng(3)
+    hits = 0
+    for seed in range(n_studies):
+        point = ablations.inflection(curves(rng, n_prompts, 0.27, 1.0, 0.1), Resampling(n_resamples=200, seed=seed))
+        low, high = (float(point[bound].sel(part="ratio")) for bound in ("low", "high"))
+        hits += low <= 0.27 <= high
+    return hits / n_studies
+
+
+def test_intervals_of_the_inflection_point_cover_it() -> None:
+    assert coverage(n_prompts=15, n_studies=60) >= 0.85
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_prompts", [12, 30, 100])
+def test_intervals_of_the_inflection_point_cover_it_as_often_as_they_say(n_prompts: int) -> None:
+    assert 0.91 <= coverage(n_prompts, n_studies=600) <= 0.98
+
+
+def test_a_straight_line_has_an_inflection_point_no_more_often_than_the_level() -> None:
+    rng = np.random.default_rng(4)
+    found = [bool(ablations.inflection(curves(rng, 15, 0.3, 0.4, 0.4), Resampling(n_resamples=100, seed=i))["found"])
+             for i in range(80)]  # fmt: skip
+    assert np.mean(found) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 80)
+
+
+@pytest.mark.parametrize("kept", [slice(0, 8), slice(4, 8)])
+def test_no_inflection_point_of_a_constant_curve_or_of_few_ratios(kept: slice) -> None:
+    flat = curves(np.random.default_rng(0), 6, 0.3, 1, 0).isel(condition=kept)
+    if kept.start == 0:
+        flat = xr.zeros_like(flat)
+    found = ablations.inflection(flat, QUICK)
+    assert not bool(found["found"])
+    assert found["estimate"].isnull().all()
+
+
+def test_an_arm_is_named_without_its_number() -> None:
+    assert [ablations.label(name) for name in ("2-early", "keep-0.50", "12-1/4:1/2")] == [
+        "early",
+        "keep-0.50",
+        "1/4:1/2",
+    ]

@@ -1,0 +1,132 @@
+"""From a study of ablations to tables and figures, as a user runs them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import xarray as xr
+
+import ibstats
+from ibstats import ablations, cli
+from ibstats.analysis import Config
+from ibstats.uncertainty import Resampling
+
+EXPERIMENTS = {
+    "ratio": "subset_ratio", "window": "argmax_window", "length": "paraphrase_length", "method": "subset_method",
+    "enhancement": "enhancement",
+}  # fmt: skip
+OPTIONS = ("--metric", "pixel_cosine", "--resamples", "200", "--model", "toy-masked")
+
+
+@pytest.fixture(scope="module")
+def run(ablation_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(ablation_run, tmp_path_factory.mktemp("analysed") / "run"))
+
+
+def call(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
+) -> tuple[int, str, str]:
+    monkeypatch.setattr("sys.argv", ["ibstats", *map(str, arguments)])
+    monkeypatch.setattr(cli, "out", cli.Console(width=120))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), printed.out, printed.err
+
+
+def test_every_ablation_is_printed_exported_and_drawn_the_same_each_time(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, first, error = call(capsys, monkeypatch, "ablations", run, *OPTIONS)
+    assert status == 0, error
+    for part in ("ratio, toy-masked", "early - none", "mixed - long", "drop-random - full",
+                 "proposed-0.50 - paraphrase", "Inflection point", "tokens argmax", "H(Z|X) bit"):  # fmt: skip
+        assert part in first
+    assert call(capsys, monkeypatch, "ablations", run, *OPTIONS)[1] == first
+    folder = run / "results/ablations"
+    schema = json.loads((Path(ibstats.__file__).parents[1] / "schemas/results.schema.json").read_text())
+    for name in EXPERIMENTS:
+        document = json.loads((folder / f"{name}.json").read_text())
+        jsonschema.validate(document, schema)
+        assert {row["experiment"] for row in document["rows"]} == {name}
+        with (folder / "tables" / name / "contrast.csv").open() as stream:
+            table = list(csv.DictReader(stream))
+        kept = [row["estimate"] for row in document["rows"] if row["section"] == "contrast"]
+        assert [float(row["estimate"]) for row in table] == kept
+        assert (folder / "figures" / f"{name}.png").stat().st_size > 5000
+    assert (folder / "figures" / "enhancement-toy-masked.png").is_file()
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_contrasts_are_differences_of_arms_and_equal_arms_differ_by_nothing(run: Path, name: str) -> None:
+    store = ibstats.open_store(run)
+    config = Config(metrics=("pixel_cosine",), experiment=name, resampling=Resampling(n_resamples=100))
+    assert ablations.experiments(store)[name] == EXPERIMENTS[name]
+    for model, group in ibstats.analyse(store, config).children.items():
+        arms = group["arms"].to_dataset().isel(quantity=0)
+        contrasts = group["contrasts"].to_dataset().isel(quantity=0)
+        reference = float(arms["estimate"][ablations.reference_arm(arms)])
+        labels = [ablations.label(str(condition)) for condition in arms["condition"].values]
+        for effect in contrasts["effect"].values:
+            arm = labels.index(str(effect).split(" - ")[0])
+            change = float(arms["estimate"][arm]) - reference
+            assert float(contrasts["estimate"].sel(effect=effect)) == pytest.approx(change, abs=1e-12)
+        codebook = group["codebook"].to_dataset()
+        entropies = codebook["estimate"].sel(quantity="codebook_entropy")
+        assert (entropies <= codebook["capacity"] + 1e-12).all(), model
+
+
+def test_the_tokens_of_the_thirds_add_up_and_follow_the_schedule(run: Path) -> None:
+    store = ibstats.open_store(run)
+    for model in store.models():
+        dataset = store.dataset(model, "window")
+        tokens = ablations.window_tokens(dataset, store.identity(model))
+        assert tokens.sel(condition="1-none") == 0
+        assert tokens.sel(condition="5-all") == 4
+        if model == "toy-ar":  # positions 0 to 3: 3 k / 4 is 0, 0, 1, 2
+            assert [float(tokens.sel(condition=c)) for c in ("2-early", "3-middle", "4-late")] == [2, 1, 1]
+        if model == "toy-masked":  # cosine schedule of 4 positions in 3 steps
+            steps = xr.DataArray(dataset["token_step"]).sel(condition="1-none").values[0, 0]
+            expected = [(steps == step).sum() for step in range(3)]
+            assert [float(tokens.sel(condition=c)) for c in ("2-early", "3-middle", "4-late")] == expected
+
+
+def test_a_run_without_ablations_says_which_kinds_there_are(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = json.loads((run / "run.json").read_text())
+    for part in (record["experiments"], record["study"]["experiments"]):
+        for name in EXPERIMENTS:
+            del part[name]
+    copy = Path(shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("results")))
+    (copy / "run.json").write_text(json.dumps(record))
+    status, _, error = call(capsys, monkeypatch, "ablations", copy, *OPTIONS)
+    assert status == 1
+    assert "holds no ablation, only factorial; add an experiment of kind subset_ratio, argmax_window" in error.replace(
+        "\n", " "
+    )
+
+
+def test_one_ablation_can_be_asked_for_by_name(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, printed, _ = call(capsys, monkeypatch, "ablations", run, "--experiment", "window", *OPTIONS)
+    assert "window, toy-masked" in printed
+    assert "ratio, toy-masked" not in printed
+
+
+def test_stores_without_the_newer_coordinates_still_open(run: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("results")))
+    for name in ("n_paraphrases", "subset_draw", "subset_counts"):
+        for folder in copy.glob(f"data.zarr/*/*/{name}"):
+            shutil.rmtree(folder)
+    store = ibstats.open_store(copy)
+    config = Config(metrics=("pixel_cosine",), parts=("diversity",), models=("toy-ar",), experiment="method")
+    estimate = ibstats.analyse(store, config)["toy-ar/arms"]["estimate"]
+    assert np.isfinite(estimate).all()
