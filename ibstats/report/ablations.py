@@ -9,7 +9,6 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import xarray as xr
-from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -19,7 +18,8 @@ from ibstats.analysis import Config, Machine
 from ibstats.errors import IbstatsError
 from ibstats.report import files
 from ibstats.report.ablation_figures import PREFERRED, draw_ablations, strategy_sheets
-from ibstats.report.tables import interval, p_value, stars
+from ibstats.report.quality import is_part
+from ibstats.report.tables import interval, new_table, p_value, stars
 from ibstats.store import Store
 
 if TYPE_CHECKING:
@@ -100,19 +100,11 @@ def offered_ratios(rows: Rows) -> dict[str, ResultRow]:
     return {row.model: row for row in points if row.quantity == quantity and row.verdict == "found"}
 
 
-def _table(title: str, *columns: str, caption: str | None = None) -> Table:
-    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
-    table.add_column(columns[0], overflow="fold", min_width=14)
-    for column in columns[1:]:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
 def _grid(
     title: str, rows: Rows, names: Mapping[str, str], first: str, cell: Callable[[ResultRow], str], caption: str = ""
 ) -> Table:
     """One line per term, one column per quantity."""
-    table = _table(title, first, *names.values(), caption=caption or None)
+    table = new_table(title, first, *names.values(), caption=caption or None)
     by_key = {(row.quantity, row.term): row for row in rows}
     for term in dict.fromkeys(row.term for row in rows):
         found = [by_key.get((name, term)) for name in names]
@@ -121,7 +113,7 @@ def _grid(
 
 
 def _quantities(rows: Rows) -> dict[str, str]:
-    return {row.quantity: row.quantity.removesuffix("_distance") for row in rows}
+    return {row.quantity: row.quantity.removesuffix("_distance") for row in rows if not is_part(row.quantity)}
 
 
 def _arms(rows: Rows) -> list[Table]:
@@ -172,7 +164,7 @@ def _inflections(rows: Rows) -> list[Table]:
     chosen = {(r.model, r.quantity, r.term): r for r in rows if r.section == "inflection"}
     if not chosen:
         return []
-    table = _table(
+    table = new_table(
         "Inflection point of diversity over the share of codes kept",
         "model", "diversity", "ratio", "slope below", "slope above", "p",
         caption=KNEE_NOTE,
