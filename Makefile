@@ -16,8 +16,9 @@ ablations: $(VENV)/installed
 	$(BIN)/ibgenerate run trio-ablations --out $(RUN_ABLATIONS)
 	$(BIN)/ibstats ablations $(RUN_ABLATIONS)
 
+# One process a core, each with one thread: a file of tests is one process's.
 test: check
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
