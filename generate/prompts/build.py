@@ -139,7 +139,7 @@ def _captions(asked: Asked) -> hub.Captions:
 def _numbered(texts: Iterable[str], where: str, passed: PassedOver) -> Iterator[Prompt]:
     for number, text in enumerate(texts, start=1):
         if text.strip():
-            yield record(numbered(number), text, f"{where}, row {number}")
+            yield record(numbered(where, number), text, f"{where}, row {number}")
         else:
             passed.empty += 1
 

@@ -24,8 +24,8 @@ def read_prompts(path: Path) -> list[Prompt]:
     """Prompt records of a .jsonl or .csv file; ids are unique.
 
     JSONL: one object a line, as in `schemas/prompt.schema.json`. CSV: a header, then one prompt a row; the columns
-    are `id` (rows are numbered without it), `text`, and one column for each paraphrase, `short_1`, `medium_1`,
-    `long_1` and so on; empty cells of those are no paraphrase. Other columns are refused.
+    are `id` (without it, rows are numbered after the name of the file), `text`, and one column for each paraphrase,
+    `short_1`, `medium_1`, `long_1` and so on; empty cells of those are no paraphrase. Other columns are refused.
     """
     if not path.is_file():
         raise StudyError(
@@ -101,12 +101,13 @@ def _csv_records(text: str, path: Path) -> Iterator[Prompt]:
         for name, cell in row.items():
             if (match := _WORDING.fullmatch(name)) and (cell or "").strip():
                 paraphrases.setdefault(match[1], []).append(cell)
-        yield record(row.get("id") or numbered(number), row["text"] or "", where, paraphrases)
+        yield record(row.get("id") or numbered(path.name, number), row["text"] or "", where, paraphrases)
 
 
-def numbered(number: int) -> str:
-    """Id of a prompt whose source gives it none."""
-    return f"prompt-{number:05d}"
+def numbered(source: str, number: int) -> str:
+    """Id of a prompt whose source gives it none: what the source is called, and the row."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).stem).strip("-")[:48] or "prompt"
+    return f"{name}-{number:05d}"
 
 
 def record(name: str, text: str, where: str, paraphrases: dict[str, Any] | None = None) -> Prompt:

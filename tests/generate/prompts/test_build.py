@@ -60,7 +60,7 @@ def test_captions_of_dalle3_are_read_from_its_tar_files(dalle3: Path) -> None:
     assert [prompt.text for prompt in prompts] == [
         "A fox asleep.", "An owl in a barn.", "A red barge on a canal at dawn.",
     ]  # fmt: skip
-    assert [prompt.id for prompt in prompts] == ["prompt-00001", "prompt-00004", "prompt-00005"]
+    assert [prompt.id for prompt in prompts] == ["dalle3-00001", "dalle3-00004", "dalle3-00005"]
     assert str(passed) == "1 empty, 1 repeated"
 
 

@@ -29,7 +29,7 @@ def test_a_csv_file_and_a_jsonl_file_of_the_same_prompts_are_read_alike(tmp_path
 
 def test_rows_without_an_id_are_numbered(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text("text\na fox\nan owl\n")
-    assert [prompt.id for prompt in read_prompts(tmp_path / "set.csv")] == ["prompt-00001", "prompt-00002"]
+    assert [prompt.id for prompt in read_prompts(tmp_path / "set.csv")] == ["set-00001", "set-00002"]
 
 
 def test_a_line_separator_inside_a_text_does_not_end_the_record(tmp_path: Path) -> None:
