@@ -130,6 +130,27 @@ def entropies() -> Result:
     return Result(theirs, ours, ">= 0.5", 0.0)
 
 
+def fid(n: int, asked: str) -> Result:
+    """Frechet distance of n images, 2048 features, against torchmetrics' matrix square root on the same moments."""
+    import torch
+    from torchmetrics.image.fid import _compute_fid
+
+    from ibstats.kernels import frechet
+
+    rng = np.random.default_rng(0)
+    mix = rng.normal(size=(2048, 2048)) / 45
+    target = frechet.moments(np.abs(rng.normal(size=(5000, 2048)) @ mix))
+    x = np.abs(rng.normal(size=(n, 2048)) @ mix) + 0.01
+    real = torch.from_numpy(target.mean), torch.from_numpy(target.covariance)
+
+    def peer() -> float:
+        return float(_compute_fid(torch.from_numpy(x.mean(axis=0)), torch.from_numpy(np.cov(x, rowvar=False)), *real))
+
+    ours, made = timed(lambda: frechet.frechet(x, frechet.Target(target.mean, target.covariance)), 2)
+    theirs, expected = timed(peer)
+    return Result(theirs, ours, asked, abs(made / expected - 1))
+
+
 def imports() -> Result:
     """`import xarray` against `import ibstats`, fresh interpreters."""
 
@@ -162,6 +183,9 @@ ALL: dict[str, Callable[[], Result]] = {
     "contrasts": contrasts,
     "bootstrap": bootstrap,
     "entropies": entropies,
+    "fid-240": lambda: fid(240, ">= 20"),
+    "fid-1000": lambda: fid(1000, ">= 10"),
+    "fid-4000": lambda: fid(4000, ">= 1"),
     "imports": imports,
     "path-given-candidates": given_candidates,
     "path-exact": exact,

@@ -14,6 +14,7 @@ Forsyth (2020), arXiv:1911.07023 (extrapolation to infinitely many images).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -43,6 +44,8 @@ class Target:
     @cached_property
     def root(self) -> Array:
         """A factor with `root @ root.T` the covariance, (d, rank)."""
+        with suppress(np.linalg.LinAlgError):  # singular: fewer images than features
+            return np.linalg.cholesky(self.covariance)
         value, vector = np.linalg.eigh(self.covariance)
         kept = value > value[-1] * len(value) * np.finfo(np.float64).eps
         return np.asarray(vector[:, kept] * np.sqrt(value[kept]))
