@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import xarray as xr
 
 from ibstats.errors import IbstatsError, MissingWeights, unknown
 from ibstats.fidelity import embeddings, network, reference_set
-from ibstats.fidelity.cache import Progress, silent
+from ibstats.fidelity.cache import Progress, located, silent
 from ibstats.fidelity.clip import DEFAULT, Texts, texts
 from ibstats.fidelity.reference import SIZE, ReferenceNetwork
 from ibstats.set_scores import SET_SCORES
@@ -167,13 +168,9 @@ def _at_hand(
     networks: Networks,
     notes: list[str],
 ) -> tuple[str, ...]:
-    """The scores, if their network's weights are here or its features were computed before."""
-    chosen = networks.make(NETWORK_OF[scores[0]], clip)
-    folder = store.path / "results" / "features" / model / experiment
-    if any(folder.glob(f"{chosen.name}-*.json")):
-        return scores
+    """The scores, if their network's weights are here or the features they need were computed before."""
     try:
-        chosen.settings()
+        located(store, model, networks.make(NETWORK_OF[scores[0]], clip), experiment, allow_partial=True)
     except MissingWeights as error:
         notes.append(str(error))
         return ()
@@ -217,8 +214,8 @@ def clip_score(features: xr.DataArray, known: Texts, long_texts: str = "cut") ->
     Source: Hessel et al. (2021), arXiv:2104.08718, with torchmetrics' factor 100.
     """
     n = features.sizes["prompt"]
-    text = xr.DataArray(known.features[:n], dims=("prompt", "feature"))
-    value = 100 * xr.dot(features.astype(np.float64), text.astype(np.float64), dim="feature").mean("sample")
+    text = known.features[:n].astype(np.float64)
+    value = per_prompt(features, lambda x: 100 * np.einsum("psf,pf->p", x, text) / x.shape[1])
     long = known.n_tokens[:n] > known.limit
     note = "scored against the base prompt"
     if long.any():
@@ -226,8 +223,7 @@ def clip_score(features: xr.DataArray, known: Texts, long_texts: str = "cut") ->
         note += f"; {long.sum()} of {n} base prompts are longer than {known.limit} CLIP tokens and {what}"
         if long_texts == "leave_out":
             value = value.where(xr.DataArray(~long, dims="prompt"))
-    made: xr.DataArray = value.transpose("condition", "prompt").assign_attrs(note=note)
-    return made
+    return value.assign_attrs(note=note)
 
 
 def clip_iqa(features: xr.DataArray, anchors: np.ndarray) -> xr.DataArray:
@@ -236,11 +232,16 @@ def clip_iqa(features: xr.DataArray, anchors: np.ndarray) -> xr.DataArray:
     Source: Wang, Chan & Loy (2023), arXiv:2207.12396, as in torchmetrics with a CLIP of transformers; the paper's own
     network is a ResNet-50 without position embeddings, whose values differ.
     """
-    pair = xr.DataArray(100 * anchors.astype(np.float64), dims=("anchor", "feature"))
-    logit = xr.dot(features.astype(np.float64), pair, dim="feature")
-    first = 1 / (1 + np.exp(logit.isel(anchor=1) - logit.isel(anchor=0)))
-    mean: xr.DataArray = first.mean("sample").transpose("condition", "prompt")
-    return mean
+    pair = 100 * anchors.astype(np.float64)
+    return per_prompt(features, lambda x: (1 / (1 + np.exp(x @ (pair[1] - pair[0])))).mean(axis=1))
+
+
+def per_prompt(features: xr.DataArray, score: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
+    """A score of `(prompt, sample, feature)` for each condition, `(condition, prompt)`; one condition in memory."""
+    table = features.transpose("condition", "prompt", "sample", "feature")
+    values = [score(np.asarray(table[condition].values, dtype=np.float64)) for condition in range(len(table))]
+    coords = {name: c for name, c in features.coords.items() if set(c.dims) <= {"condition", "prompt"}}
+    return xr.DataArray(np.stack(values), dims=("condition", "prompt"), coords=coords)
 
 
 def reference_accuracy(
@@ -250,26 +251,21 @@ def reference_accuracy(
 
     `attributes` are the values behind the last columns of the features, the logits.
     """
-    table = np.asarray(features.transpose("condition", "prompt", "sample", "feature").values)
-    column = table.shape[-1] - sum(map(len, attributes.values()))
-    right: dict[str, np.ndarray] = {}
+    start = features.sizes["feature"] - sum(map(len, attributes.values()))
+    right: dict[str, xr.DataArray] = {}
     for name, values in attributes.items():
-        seen = table[..., column : column + len(values)].argmax(axis=-1)
-        column += len(values)
+        logits = features.isel(feature=slice(start, start + len(values)))
+        start += len(values)
         target = np.array([values.index(one[name]) if name in one else -1 for one in named])
-        hit = (seen == target[:, None]).mean(axis=-1)
-        right[name] = np.where(target >= 0, hit, np.nan)
-    stacked = np.stack(list(right.values()))
-    count = np.isfinite(stacked).sum(axis=0)
-    with np.errstate(invalid="ignore"):
-        overall = np.nansum(stacked, axis=0) / np.where(count > 0, count, np.nan)
-    coords = {name: c for name, c in features.coords.items() if set(c.dims) <= {"condition", "prompt"}}
+        right[name] = per_prompt(logits, partial(_share, target)).where(xr.DataArray(target >= 0, dims="prompt"))
+    together = xr.concat(list(right.values()), dim="attribute").mean("attribute")
+    each = {f"reference_accuracy_{name}": value for name, value in right.items()}
+    return {"reference_accuracy": together, **each}
 
-    def labelled(value: np.ndarray) -> xr.DataArray:
-        return xr.DataArray(value, dims=("condition", "prompt"), coords=coords)
 
-    each = {f"reference_accuracy_{name}": labelled(value) for name, value in right.items()}
-    return {"reference_accuracy": labelled(overall), **each}
+def _share(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Share of each prompt's images whose likeliest value is the target."""
+    return np.asarray((logits.argmax(axis=-1) == target[:, None]).mean(axis=1))
 
 
 def _reference(chosen: Any, files: Sequence[str], size: tuple[int, int]) -> reference_set.Reference:

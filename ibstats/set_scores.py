@@ -55,15 +55,19 @@ def effective_images(features: xr.DataArray) -> np.ndarray:
 
     rho is the share of the variance of the features that lies between prompts (analysis of variance).
     """
-    x = np.asarray(features.transpose("condition", "prompt", "sample", "feature").values, dtype=np.float64)
-    _, p, m, _ = x.shape
-    means = x.mean(axis=2)
-    within = ((x - means[:, :, None]) ** 2).sum(axis=(1, 2, 3)) / max(p * (m - 1), 1)
-    between = m * ((means - means.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2)) / max(p - 1, 1)
-    component = (between - within).clip(0) / m if m > 1 else between
-    total = component + within
-    rho = np.divide(component, total, out=np.ones_like(total), where=total > 0)
-    return np.asarray(p * m / (1 + (m - 1) * rho))
+    table = features.transpose("condition", "prompt", "sample", "feature")
+    worth = []
+    for condition in range(len(table)):
+        x = np.asarray(table[condition].values, dtype=np.float64)
+        p, m, _ = x.shape
+        means = x.mean(axis=1)
+        within = ((x - means[:, None]) ** 2).sum() / max(p * (m - 1), 1)
+        between = m * ((means - means.mean(axis=0)) ** 2).sum() / max(p - 1, 1)
+        component = max(between - within, 0.0) / m if m > 1 else between
+        total = component + within
+        rho = component / total if total > 0 else 1.0
+        worth.append(p * m / (1 + (m - 1) * rho))
+    return np.array(worth)
 
 
 def frechet_distance(features: xr.DataArray, against: Reference, name: str) -> dict[str, xr.DataArray]:

@@ -44,9 +44,36 @@ def embeddings(
     cache. Attributes: `network`, and its `settings` as JSON. Memory is bounded by one prompt's images.
     """
     dataset = store.dataset(model, experiment, allow_partial=allow_partial)
+    file, record = located(store, model, network, experiment, allow_partial=allow_partial)
+    settings = record["settings"]
+    if not file.is_file():
+        if "image" not in dataset:
+            raise IbstatsError(
+                f"'{model}/{experiment}' holds no images (`images: false` in its study); decode them first"
+            )
+        _compute(network, dataset["image"], file, f"{model}: {network.name} features", progress)
+        file.with_suffix(".json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    table = np.load(file, mmap_mode="r").transpose(1, 0, 2, 3)
+    coords = {name: c for name, c in dataset.coords.items() if set(c.dims) <= {"condition", "prompt"}}
+    attrs = {"network": network.name, "settings": json.dumps(settings, sort_keys=True)}
+    return xr.DataArray(table, dims=("condition", "prompt", "sample", "feature"), coords=coords, attrs=attrs)
+
+
+def located(
+    store: Store, model: str, network: AbstractNetwork, experiment: str, *, allow_partial: bool = False
+) -> tuple[Path, dict[str, Any]]:
+    """The file of these features, whether it is there yet or not, and what it says of itself.
+
+    Raises MissingWeights when they can neither be computed nor were they.
+    """
+    prompts = store.complete(model, experiment)
+    if allow_partial:
+        prompts = prompts.isel(prompt=prompts.all("condition").values)
+    content = {
+        "snapshot": store.snapshot(model, experiment),
+        "prompts": [str(prompt) for prompt in prompts["prompt"].values],
+    }
     folder = store.path / "results" / "features" / model / experiment
-    prompts = [str(prompt) for prompt in dataset["prompt"].values]
-    content = {"snapshot": store.snapshot(model, experiment), "prompts": prompts}
     try:
         settings = network.settings()
     except MissingWeights:
@@ -54,18 +81,7 @@ def embeddings(
     else:
         key = digest([network.name, settings, content])
         file = folder / f"{network.name}-{key[:16]}.npy"
-    if not file.is_file():
-        if "image" not in dataset:
-            raise IbstatsError(
-                f"'{model}/{experiment}' holds no images (`images: false` in its study); decode them first"
-            )
-        _compute(network, dataset["image"], file, f"{model}: {network.name} features", progress)
-        record = {"network": network.name, "settings": settings, **content}
-        file.with_suffix(".json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    table = np.load(file, mmap_mode="r").transpose(1, 0, 2, 3)
-    coords = {name: c for name, c in dataset.coords.items() if set(c.dims) <= {"condition", "prompt"}}
-    attrs = {"network": network.name, "settings": json.dumps(settings, sort_keys=True)}
-    return xr.DataArray(table, dims=("condition", "prompt", "sample", "feature"), coords=coords, attrs=attrs)
+    return file, {"network": network.name, "settings": settings, **content}
 
 
 def _kept(folder: Path, network: AbstractNetwork, content: dict[str, Any]) -> tuple[Path, dict[str, Any]]:

@@ -45,7 +45,7 @@ class Target:
     def root(self) -> Array:
         """A factor with `root @ root.T` the covariance, (d, rank)."""
         with suppress(np.linalg.LinAlgError):  # singular: fewer images than features
-            return np.linalg.cholesky(self.covariance)
+            return np.asarray(np.linalg.cholesky(self.covariance))
         value, vector = np.linalg.eigh(self.covariance)
         kept = value > value[-1] * len(value) * np.finfo(np.float64).eps
         return np.asarray(vector[:, kept] * np.sqrt(value[kept]))
