@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from generate.errors import GenerateError, StudyError
 
@@ -45,7 +45,7 @@ def list_sets() -> None:
     from generate.prompts import hub
     from generate.prompts.sources import SHIPPED, TRIO
 
-    table = Table("set", "study", "calibration", "paraphrases", "what it is")
+    table = Table("set", "study", "calibration", "paraphrases", Column("what it is", overflow="fold"))
     for name in SHIPPED:
         study, calibration = (_load(name, split) for split in ("study", "calibration"))
         n = min(len(p.paraphrases.short) for p in study)
