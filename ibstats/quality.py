@@ -23,7 +23,7 @@ from ibstats.fidelity import embeddings, network, reference_set
 from ibstats.fidelity.cache import Progress, located, silent
 from ibstats.fidelity.clip import DEFAULT, Texts, texts
 from ibstats.fidelity.reference import SIZE, ReferenceNetwork
-from ibstats.set_scores import SET_SCORES
+from ibstats.set_scores import FEWEST, SET_SCORES
 from ibstats.store import Store
 from ibstats.uncertainty import Resampling, mean_interval
 from ibstats.variables import QUALITY
@@ -142,39 +142,28 @@ def available(
     store: Store, model: str, experiment: str, references: Sequence[str], clip: str, networks: Networks
 ) -> tuple[list[str], list[str]]:
     """Scores that can be had without a download for this model, and a line on each kind that cannot."""
-    scores: list[str] = []
-    notes: list[str] = []
     dataset = store.dataset(model, experiment, allow_partial=True)
-    identity = store.identity(model)
     if "image" not in dataset and not (store.path / "results" / "features" / model / experiment).is_dir():
         return [], [f"{model}: no images are stored, so there are no scores of quality"]
-    if tuple(identity.image_size) == SIZE and _named_attributes(dataset):
-        scores += ["reference_accuracy", "reference_frechet", "reference_kernel"]
+    wanted = ["clip_score", "clip_iqa"]
     if references:
-        scores += ["fid", "kid"]
-    scores = [*_at_hand(("clip_score", "clip_iqa"), store, model, experiment, clip, networks, notes), *scores]
-    if references:
-        at_hand = _at_hand(("fid", "kid"), store, model, experiment, clip, networks, notes)
-        scores = [score for score in scores if NETWORK_OF[score] != "inception" or score in at_hand]
+        bare = all(reference_set.read(file).target.features is None for file in references)
+        wanted += ["fid"] if bare else ["fid", "kid"]
+    if tuple(store.identity(model).image_size) == SIZE and _trio_attributes(dataset):
+        wanted += ["reference_accuracy", "reference_frechet", "reference_kernel"]
+    notes: list[str] = []
+    if dataset.sizes["prompt"] < FEWEST:
+        sets = [score for score in wanted if score in SET_SCORES]
+        wanted = [score for score in wanted if score not in sets]
+        notes += [f"{', '.join(sets)} need {FEWEST} prompts or more"] if sets else []
+    scores = []
+    for name in dict.fromkeys(NETWORK_OF[score] for score in wanted):
+        try:
+            located(store, model, networks.make(name, clip), experiment, allow_partial=True)
+            scores += [score for score in wanted if NETWORK_OF[score] == name]
+        except MissingWeights as error:
+            notes.append(str(error))
     return scores, notes
-
-
-def _at_hand(
-    scores: tuple[str, ...],
-    store: Store,
-    model: str,
-    experiment: str,
-    clip: str,
-    networks: Networks,
-    notes: list[str],
-) -> tuple[str, ...]:
-    """The scores, if their network's weights are here or the features they need were computed before."""
-    try:
-        located(store, model, networks.make(NETWORK_OF[scores[0]], clip), experiment, allow_partial=True)
-    except MissingWeights as error:
-        notes.append(str(error))
-        return ()
-    return scores
 
 
 def base_texts(dataset: xr.Dataset) -> list[str]:
@@ -202,8 +191,11 @@ def prompt_attributes(dataset: xr.Dataset, model: str, experiment: str) -> list[
     return named
 
 
-def _named_attributes(dataset: xr.Dataset) -> bool:
-    return any(str(text) not in ("", "{}") for text in dataset["prompt_attributes"].values)
+def _trio_attributes(dataset: xr.Dataset) -> bool:
+    """Whether prompts assert something, and only what the reference network can see."""
+    known = ReferenceNetwork().attributes
+    named = [json.loads(str(text) or "{}") for text in dataset["prompt_attributes"].values]
+    return any(named) and all(value in known.get(name, ()) for one in named for name, value in one.items())
 
 
 def clip_score(features: xr.DataArray, known: Texts, long_texts: str = "cut") -> xr.DataArray:
@@ -256,6 +248,9 @@ def reference_accuracy(
     for name, values in attributes.items():
         logits = features.isel(feature=slice(start, start + len(values)))
         start += len(values)
+        for one in named:
+            if one.get(name, values[0]) not in values:
+                raise unknown(f"{name} in the attributes of a prompt", one[name], values)
         target = np.array([values.index(one[name]) if name in one else -1 for one in named])
         right[name] = per_prompt(logits, partial(_share, target)).where(xr.DataArray(target >= 0, dims="prompt"))
     together = xr.concat(list(right.values()), dim="attribute").mean("attribute")

@@ -17,6 +17,9 @@ EXACT = 256
 
 BLOCKS = 20
 
+FEWEST = 3
+"""Prompts that a score of a set needs: leaving one out must leave two."""
+
 
 def blocks(n_prompts: int, n_samples: int, n_features: int) -> np.ndarray:
     """Number of the block each prompt belongs to: one a prompt where that is quick, else `BLOCKS` runs of prompts."""
@@ -119,8 +122,8 @@ def kernel_distance(features: xr.DataArray, against: Reference, name: str) -> di
 
 
 def _enough(features: xr.DataArray, name: str) -> None:
-    """Sets need two prompts at least: with one, nothing can be left out."""
-    if features.sizes["prompt"] < 3:
+    """Refuse too few prompts."""
+    if features.sizes["prompt"] < FEWEST:
         raise IbstatsError(
             f"{name} is undefined for {features.sizes['prompt']} prompt(s): leaving one out must leave two or more; "
             "analyse a store with three or more"

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibstats import quality, set_scores
-from ibstats.errors import MissingWeights
+from ibstats.errors import IbstatsError, MissingWeights
 from ibstats.fidelity import reference_set
 from ibstats.fidelity.clip import Clip, texts
 from ibstats.frontier import frontier
@@ -347,6 +347,13 @@ def test_attribute_accuracy_counts_what_the_prompt_names() -> None:
     np.testing.assert_allclose(made["reference_accuracy_shape"][0], [1.0, 0.0])
     np.testing.assert_allclose(made["reference_accuracy_colour"][0], [0.75, np.nan])
     np.testing.assert_allclose(made["reference_accuracy"][0], [0.875, 0.0])
+
+
+def test_an_attribute_the_network_does_not_know_is_named() -> None:
+    with pytest.raises(IbstatsError, match="unknown shape in the attributes of a prompt 'star'; known: circle, square"):
+        quality.reference_accuracy(
+            labelled(np.zeros((1, 1, 1, 2))), {"shape": ["circle", "square"]}, [{"shape": "star"}]
+        )
 
 
 def test_the_frontier_marks_what_loses_on_both_sides() -> None:

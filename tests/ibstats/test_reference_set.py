@@ -217,6 +217,21 @@ def test_fid_of_two_prompts_is_undefined_and_says_so(colours, tmp_path: Path) ->
     small = open_store(write_run(tmp_path / "small", n_prompts=2, block_prompts=2, families={"m": "masked"}))
     with pytest.raises(IbstatsError, match=r"fid is undefined for 2 prompt.*three or more"):
         quality.quality(small, "m", scores=["fid"], references=[str(made_set(tmp_path))])
+    networks = quality.Networks(download=False)
+    scores, notes = quality.available(small, "m", "factorial", [str(made_set(tmp_path))], "no/clip", networks)
+    assert scores == []
+    assert notes[0] == "fid, kid need 3 prompts or more"
+    assert "'no/clip' is not in" in notes[1]
+
+
+def test_what_nobody_asked_for_is_left_out_when_it_cannot_be_had(colours, run: Path, tmp_path: Path) -> None:
+    networks, file = quality.Networks(download=False), made_set(tmp_path)
+    given = reference_set.read(file)
+    bare = frechet.Target(given.target.mean, given.target.covariance)
+    reference_set.write(given.record, bare, tmp_path / "bare.npz")
+    for references, expected in (([], []), ([file], ["fid", "kid"]), ([tmp_path / "bare.npz"], ["fid"])):
+        names = [str(name) for name in references]
+        assert quality.available(open_store(run), "toy-ar", "factorial", names, "no/clip", networks)[0] == expected
 
 
 def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
