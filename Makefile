@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 RUN ?= runs/demo
 RUN_ABLATIONS ?= runs/ablations
 
-.PHONY: ablations bench demo test check schemas trio
+.PHONY: ablations bench demo test soak check schemas trio
 
 demo: $(VENV)/installed
 	$(BIN)/ibgenerate run trio --out $(RUN)
@@ -19,6 +19,10 @@ ablations: $(VENV)/installed
 # One process a core, each with one thread: a file of tests is one process's.
 test: check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# Kills, damage and full disks many times over (an hour; the real full disk is a mount, which takes root).
+soak: $(VENV)/installed
+	SOAK_KILLS=50 $(BIN)/python -m pytest tests/faults -m 'slow or not slow'
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

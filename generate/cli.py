@@ -269,9 +269,14 @@ def verify(
 
     store = SampleStore.open(run_dir)
     laid_out = recorded_plan(store.run)
-    problems = audit.verify(laid_out, store, repair=repair)
-    for problem in problems:
+    problems, beyond = audit.verify(laid_out, store, repair=repair), store.template_problems()
+    for problem in problems + beyond:
         out.print(escape(problem))
+    if beyond:
+        raise GenerateError(
+            f"{len(beyond)} objects are damaged that no block holds, so that no run can make them again: restore them "
+            "from a copy, or make the run again in another place."
+        )
     if problems and not repair:
         raise GenerateError(
             f"{len(problems)} problems; `ibgenerate verify {run_dir} --repair` drops the blocks they are in."

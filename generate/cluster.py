@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from generate.errors import ClusterError, GenerateError
+from schemas.folder import FolderError
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -66,11 +67,30 @@ def connected(cluster: Cluster) -> Iterator[Client]:
                 f"scheduler` shows (tcp://HOST:8786), or one of {', '.join(KINDS)}."
             ) from None
         with client:
-            _wait_for_workers(client, cluster)
+            with loss_told():
+                _wait_for_workers(client, cluster)
             yield client
     finally:
         if started is not None:
             started.close(timeout=30)
+
+
+@contextmanager
+def loss_told() -> Iterator[None]:
+    """Turn what Dask raises when its scheduler, or all workers that a task tried, are gone into one line."""
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+
+    try:
+        yield
+    except (CancelledError, KilledWorker, OSError) as error:
+        if isinstance(error, OSError) and (error.errno is not None or isinstance(error, FolderError)):
+            raise  # of the disk or the bucket; those of a connection carry no number
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ClusterError(
+            f"the cluster was lost ({reason}); committed blocks are kept: run the same command to go on."
+        ) from None
 
 
 def _started(cluster: Cluster) -> Any:
@@ -166,7 +186,7 @@ def _kubernetes(cluster: Cluster) -> Any:
 
 def able_workers(client: Client, cluster: Cluster) -> dict[str, dict[str, Any]]:
     """Workers by address; on cuda only those that offer a GPU."""
-    workers: dict[str, dict[str, Any]] = client.scheduler_info(n_workers=-1)["workers"]
+    workers: dict[str, dict[str, Any]] = client.scheduler_info(n_workers=-1).get("workers", {})
     wanted = cluster.resources or {}
     return {
         address: worker
@@ -179,7 +199,7 @@ def _wait_for_workers(client: Client, cluster: Cluster) -> None:
     """Return when one worker can do the work; say in one line why none can."""
     start = time.monotonic()
     while not able_workers(client, cluster):
-        others = client.scheduler_info(n_workers=-1)["workers"]
+        others = client.scheduler_info(n_workers=-1).get("workers", {})
         if others and cluster.kind not in KINDS:
             raise ClusterError(
                 f"none of the {len(others)} workers at '{cluster.kind}' offers a GPU: start one for each GPU with "

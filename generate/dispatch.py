@@ -11,15 +11,14 @@ import time
 import traceback
 import uuid
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from generate import run as runner
 from generate.audit import Summary, summary
-from generate.cluster import Cluster, able_workers
+from generate.cluster import Cluster, able_workers, loss_told
 from generate.errors import ClusterError, GenerateError
 from generate.run import Progress, existing, silent, size
 from generate.store import SampleStore
@@ -55,30 +54,13 @@ def prepare(client: Client, plan: Plan, root: Path | str, cluster: Cluster) -> S
 
     def results(*tasks: tuple[Any, ...]) -> None:
         futures = [client.submit(*task, resources=cluster.resources, pure=False) for task in tasks]
-        with _loss_told():
+        with loss_told():
             client.gather(futures)
 
     if plan.needs_calibration:
         results(*[(worker.calibrate, plan, str(where), label, cluster.device) for label in plan.models])
     results((worker.prepare, plan, str(where), cluster.device))
     return SampleStore.open(where)
-
-
-@contextmanager
-def _loss_told() -> Iterator[None]:
-    """Turn what Dask raises when its scheduler or all its workers are gone into one line."""
-    from concurrent.futures import CancelledError
-
-    from distributed import KilledWorker
-    from distributed.comm.core import CommClosedError
-
-    try:
-        yield
-    except (CancelledError, CommClosedError, KilledWorker) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ClusterError(
-            f"the cluster was lost ({reason}); committed blocks are kept: run the same command to go on."
-        ) from None
 
 
 def run(
@@ -127,7 +109,7 @@ class _Session:
         from distributed import wait
 
         while self.todo or self.flying:
-            with _loss_told():
+            with loss_told():
                 workers = able_workers(self.client, self.cluster)
                 self._check(workers)
                 self._submit(max(1, len(workers)))

@@ -26,7 +26,7 @@ from generate.errors import StoreError
 from generate.provenance import now
 from generate.study import Block
 from schemas.folder import Folder
-from schemas.store import BlockRecord, FailureRecord
+from schemas.store import BlockRecord, FailureRecord, is_whole, sealed
 
 LEASE_SECONDS = 300.0
 """Age after which a claim of another host, whose processes cannot be seen, counts as dead."""
@@ -78,16 +78,23 @@ class Ledger:
 
     def _parsed(self, block: Block, content: bytes) -> BlockRecord:
         try:
-            return BlockRecord.model_validate_json(content)
+            record = BlockRecord.model_validate_json(content)
+            named = (record.model, record.experiment, record.condition, record.block)
+            problem = "" if is_whole(json.loads(content)) else "its checksum differs"
+            if named != (block.model, block.experiment, block.condition, block.index):
+                problem = "it is of another block"
         except ValidationError as error:
+            problem = error.errors()[0]["msg"]
+        if problem:
             raise StoreError(
-                f"ledger record {self.folder}/{key('ledger', block)} is broken ({error.errors()[0]['msg']}); "
+                f"ledger record {self.folder}/{key('ledger', block)} is broken ({problem}); "
                 "`ibgenerate verify --repair` drops it, and the next run makes its block again."
-            ) from None
+            )
+        return record
 
     def commit(self, block: Block, record: BlockRecord) -> None:
         """Publish a record; FileExistsError if the block has one."""
-        self.folder.create(key("ledger", block), record.model_dump_json(indent=1).encode())
+        self.folder.create(key("ledger", block), sealed(record))
         self.folder.remove(key("failed", block))
 
     def withdraw(self, block: Block) -> None:

@@ -46,6 +46,8 @@ from schemas.store import (
     RunRecord,
     StoredObject,
     Variable,
+    is_whole,
+    sealed,
     token_dtype,
 )
 
@@ -76,9 +78,19 @@ class SampleStore:
                 f"{where} holds no run (no run.json); make one with `ibgenerate create STUDY --out {where}`."
             ) from None
         try:
-            return cls(where, RunRecord.model_validate_json(content))
+            document = json.loads(content)
+        except ValueError:
+            raise StoreError(f"{where}/{RUN} is not JSON: restore it from a copy.") from None
+        version = str(document.get("schema_version", VERSION)) if isinstance(document, dict) else VERSION
+        if version.partition(".")[0] != VERSION.partition(".")[0]:
+            raise StoreError(f"{where}/{RUN} is of version {version}, but this program writes {VERSION}: use its own.")
+        try:
+            run = RunRecord.model_validate(document)
         except ValidationError as error:
             raise StoreError(f"{where}/{RUN} is not a run of version {VERSION}: {error.errors()[0]['msg']}.") from None
+        if not is_whole(document):
+            raise StoreError(f"{where}/{RUN} is damaged (its checksum differs): restore it from a copy.")
+        return cls(where, run)
 
     @property
     def root(self) -> Path | str:
@@ -141,8 +153,7 @@ class SampleStore:
         return objects
 
     def _described(self, key: str) -> StoredObject:
-        content = self.folder.read(f"{DATA}/{key}")
-        return StoredObject(key=key, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        return _object(key, self.folder.read(f"{DATA}/{key}"))
 
     def mark_complete(self, block: Block) -> None:
         """Copy the commit of a block into the variable that readers without our code look at."""
@@ -175,10 +186,17 @@ class SampleStore:
 
     def problems(self, block: Block, record: BlockRecord) -> list[str]:
         """What is wrong with a committed block: objects that are gone, cut short or altered."""
-        found = []
         if record.config_sha256 != self.run.config_sha256:
-            found.append(f"{block.name}: made under another configuration")
-        for expected in record.objects:
+            return [f"{block.name}: made under another configuration"]
+        return self._damaged(record.objects)
+
+    def template_problems(self) -> list[str]:
+        """What is wrong with what `create` wrote: metadata, coordinates, texts, noise keys and codebook subsets."""
+        return self._damaged(self.run.template)
+
+    def _damaged(self, objects: Iterable[StoredObject]) -> list[str]:
+        found = []
+        for expected in objects:
             size = self.folder.size(f"{DATA}/{expected.key}")
             if size is None:
                 found.append(f"{expected.key}: missing")
@@ -187,6 +205,10 @@ class SampleStore:
             elif self._described(expected.key).sha256 != expected.sha256:
                 found.append(f"{expected.key}: altered (checksum differs)")
         return found
+
+
+def _object(key: str, content: bytes) -> StoredObject:
+    return StoredObject(key=key, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
 @contextmanager
@@ -290,8 +312,11 @@ def create(
             for key in where.sizes(DATA):  # likewise
                 where.remove(key)
             _write_template(where.zarr(DATA, read_only=False), plan, run, calibration, read or {})
+        keys = where.sizes(DATA)
+        template = [_object(key.removeprefix(f"{DATA}/"), content) for key, content in where.found(keys).items()]
+        run = run.model_copy(update={"template": sorted(template, key=lambda stored: stored.key)})
         try:
-            where.create(RUN, run.model_dump_json(indent=1).encode())
+            where.create(RUN, sealed(run))
         except FileExistsError:
             raise StoreError(f"another process has just made the run in {where}: run the same command again.") from None
     return SampleStore(where, run)

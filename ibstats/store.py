@@ -123,6 +123,8 @@ class Store:
 
     def verify(self) -> Iterator[tuple[str, str | None]]:
         """Check every stored object of every record against the ledger: (object, problem or None) one by one."""
+        for stored in self.run.template:
+            yield stored.key, self._problem(stored)
         for records in self.records.values():
             for record in records:
                 for stored in record.objects:
@@ -217,7 +219,7 @@ def _parsed(where: Folder, key: str, content: bytes) -> Any:
 def _read_run(where: Folder) -> RunRecord:
     from pydantic import ValidationError
 
-    from schemas.store import SCHEMA, VERSION, RunRecord
+    from schemas.store import SCHEMA, VERSION, RunRecord, is_whole
 
     file = f"{where}/run.json"
     try:
@@ -244,6 +246,8 @@ def _read_run(where: Folder) -> RunRecord:
         run = RunRecord.model_validate(data, extra="ignore" if newer else None)
     except ValidationError as error:
         raise CorruptStore(f"'{file}' does not follow its schema: {_first(error)}") from None
+    if not is_whole(data):
+        raise CorruptStore(f"'{file}' is damaged (its checksum differs); restore it from a copy")
     for name, plan in run.experiments.items():
         if plan.n_prompts > len(run.prompts):
             raise CorruptStore(f"'{file}' names {len(run.prompts)} prompts, but '{name}' has {plan.n_prompts}")
@@ -314,7 +318,7 @@ def _check_arrays(where: Folder, run: RunRecord) -> None:
 def _read_ledger(where: Folder, run: RunRecord) -> dict[tuple[str, str], tuple[BlockRecord, ...]]:
     from pydantic import ValidationError
 
-    from schemas.store import BlockRecord
+    from schemas.store import BlockRecord, is_whole
 
     records: dict[tuple[str, str], tuple[BlockRecord, ...]] = {}
     for model in run.models:
@@ -323,10 +327,15 @@ def _read_ledger(where: Folder, run: RunRecord) -> dict[tuple[str, str], tuple[B
             blocks = []
             for key, content in where.found(keys).items():
                 file = f"{where}/{key}"
+                document = _parsed(where, key, content)
                 try:
-                    record = BlockRecord.model_validate(_parsed(where, key, content))
+                    record = BlockRecord.model_validate(document)
                 except ValidationError as error:
                     raise CorruptStore(f"ledger record '{file}' does not follow its schema: {_first(error)}") from None
+                if not is_whole(document):
+                    raise CorruptStore(
+                        f"ledger record '{file}' is damaged (its checksum differs); run `ibgenerate verify --repair`"
+                    )
                 if record.config_sha256 != run.config_sha256:
                     raise StoreContractError(
                         f"ledger record '{file}' belongs to config {record.config_sha256[:12]}, but the run is "

@@ -145,12 +145,18 @@ class LocalFolder(Folder):
         path = self.path(key)
         with self._written(path, content) as temporary:
             os.link(temporary, path)
+            try:
+                _sync_directory(path.parent)
+            except OSError:  # not durable, so not made
+                path.unlink(missing_ok=True)
+                raise
 
     def replace(self, key: str, content: bytes) -> None:
         """Write an object: a synced temporary file, renamed."""
         path = self.path(key)
         with self._written(path, content) as temporary:
             temporary.rename(path)
+            _sync_directory(path.parent)
 
     @contextmanager
     def _written(self, path: Path, content: bytes) -> Iterator[Path]:
@@ -163,7 +169,6 @@ class LocalFolder(Folder):
                 file.flush()
                 os.fsync(file.fileno())
             yield temporary
-            _sync_directory(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
 

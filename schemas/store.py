@@ -12,10 +12,11 @@ RUN/results/                                           written by `ibstats`, nev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -193,6 +194,7 @@ class BlockRecord(Strict):
     finished: str
     software: Software
     hardware: Hardware
+    sha256: str = Field(default="", description="Digest of all the above, against damage to the record itself.")
 
 
 class FailureRecord(Strict):
@@ -243,6 +245,25 @@ class RunRecord(Strict):
     """The study's, or what was found to fit; logits depend on it by rounding."""
     software: Software
     hardware: Hardware
+    template: list[StoredObject] = Field(default=[], description="What `create` wrote into `data.zarr`.")
+    sha256: str = Field(default="", description="Digest of all the above, against damage to the record itself.")
+
+
+def seal(document: Mapping[str, Any]) -> str:
+    """sha256 of a record as JSON gives it, but for its own `sha256`; independent of the order of its keys."""
+    rest = {name: value for name, value in document.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(record: BlockRecord | RunRecord) -> bytes:
+    """A record as JSON, with its digest."""
+    document = record.model_dump(mode="json")
+    return json.dumps(document | {"sha256": seal(document)}, indent=1).encode()
+
+
+def is_whole(document: Mapping[str, Any]) -> bool:
+    """Whether a record that was read is the one that was written; True where it carries no digest."""
+    return document.get("sha256", "") in ("", seal(document))
 
 
 def snapshot_digest(records: Iterable[BlockRecord]) -> str:

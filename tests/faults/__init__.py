@@ -1,0 +1,1 @@
+"""What may happen to a run, and that nothing is lost by it."""

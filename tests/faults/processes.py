@@ -1,0 +1,108 @@
+"""Processes that make a study, started ready to work, so that a test can afford to kill many of them."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from distributed import Scheduler, Worker
+
+from generate import dispatch
+from generate import run as runner
+from generate.cluster import Cluster, connected
+from generate.errors import ClusterError
+from generate.store import SampleStore
+from generate.study import Block, Plan, load_study, plan
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.faults.processes", "generate.models.toy"])
+
+
+def start(function: Callable[..., None], *arguments: Any) -> Any:
+    """A process at work on a function; silent, and gone with this one."""
+    process = CONTEXT.Process(target=_quietly, args=(function, arguments), daemon=True)
+    process.start()
+    return process
+
+
+def _quietly(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    function(*arguments)
+
+
+def planned(study: Path) -> Plan:
+    """The plan of a study file."""
+    return plan(*load_study(str(study)))
+
+
+def write(study: Path, out: Path) -> None:
+    """What `ibgenerate run` does."""
+    laid_out = planned(study)
+    done = runner.run(laid_out, runner.prepare(laid_out, out))
+    sys.exit(0 if done.done == done.total else 3)
+
+
+def write_ledger_first(study: Path, out: Path, reference: Path) -> None:
+    """The mistake that the commit protocol exists against: a record that is published before its data."""
+    laid_out, known = planned(study), SampleStore.open(reference)
+
+    def commit(plan: Plan, store: SampleStore, model: Any, block: Block, attempt: str, device: str) -> runner.Outcome:
+        record = known.ledger.read(block)
+        assert record is not None
+        store.ledger.commit(block, record)
+        store.write(block, runner.generate_block(plan, store, model, block))
+        store.mark_complete(block)
+        return "made"
+
+    runner._commit_block = commit
+    runner.run(laid_out, runner.prepare(laid_out, out))
+
+
+def scheduler(address: Path) -> None:
+    """A scheduler that writes where it listens."""
+
+    async def serve() -> None:
+        async with Scheduler(host="127.0.0.1", port=0, dashboard_address=":0", allowed_failures=1000) as served:
+            address.with_suffix(".part").write_text(served.address)
+            address.with_suffix(".part").rename(address)
+            await served.finished()
+
+    asyncio.run(serve())
+
+
+def worker(address: Path) -> None:
+    """A worker of one thread."""
+
+    async def serve() -> None:
+        async with Worker(wait_for(address), nthreads=1, death_timeout=10, dashboard=False) as served:
+            await served.finished()
+
+    asyncio.run(serve())
+
+
+def client(address: Path, study: Path, out: Path) -> None:
+    """What `ibgenerate run --cluster ADDRESS` does: 0 for all done, 3 if others hold blocks, 4 without cluster."""
+    laid_out, cluster = planned(study), Cluster(wait_for(address), wait=20)
+    try:
+        with connected(cluster) as connection:
+            store = dispatch.prepare(connection, laid_out, out, cluster)
+            done = dispatch.run(connection, laid_out, store, cluster)
+    except ClusterError:
+        sys.exit(4)
+    sys.exit(0 if done.done == done.total else 3)
+
+
+def wait_for(address: Path) -> str:
+    """Where a scheduler that is starting listens."""
+    end = time.monotonic() + 30
+    while not address.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return address.read_text()

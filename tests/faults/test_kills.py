@@ -1,0 +1,191 @@
+"""kill -9 at random moments, again and again: the finished store is byte for byte that of a run in peace.
+
+`make soak` kills many more times.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from generate.audit import summary, verify
+from generate.store import SampleStore
+from generate.study import Block, Plan
+from schemas.store import BlockRecord
+from tests.faults import processes
+from tests.generate.conftest import edited, write_study
+
+KILLS = int(os.environ.get("SOAK_KILLS", "4"))
+SEED = int(os.environ.get("SOAK_SEED", "1"))
+PATIENCE = 120.0
+
+
+@dataclass(frozen=True)
+class Peace:
+    """A study, and the store that it gives when nothing happens."""
+
+    study: Path
+    plan: Plan
+    store: SampleStore
+    records: dict[Block, BlockRecord]
+    seconds: float
+
+    def moments(self, seed: int) -> Iterator[float]:
+        """Random times within a run."""
+        rng = random.Random(seed)
+        while True:
+            yield rng.uniform(0.0, 0.7 * self.seconds)
+
+
+@pytest.fixture(scope="module")
+def peace(tmp_path_factory: pytest.TempPathFactory) -> Peace:
+    folder = tmp_path_factory.mktemp("peace")
+    study = edited(write_study(folder), models=["toy-masked"], block_prompts=1)
+    finish(processes.write, study, folder / "warm-up")
+    start = time.monotonic()
+    finish(processes.write, study, folder / "run")
+    seconds = time.monotonic() - start
+    plan, store = processes.planned(study), SampleStore.open(folder / "run")
+    return Peace(study, plan, store, store.ledger.read_all(plan.blocks()), seconds)
+
+
+def finish(*call: Any) -> None:
+    process = processes.start(*call)
+    process.join(PATIENCE)
+    assert process.exitcode == 0
+
+
+def kill(process: Any) -> None:
+    process.kill()
+    process.join()
+
+
+def committed(peace: Peace, out: Path, before: set[Block]) -> set[Block]:
+    """Blocks of a store that was interrupted: none of those before is lost, and each is what it would be in peace."""
+    if not (out / "run.json").exists():
+        assert not before
+        return set()
+    store = SampleStore.open(out)
+    assert store.template_problems() == []
+    assert verify(peace.plan, store) == []
+    records = store.ledger.read_all(peace.plan.blocks())
+    assert before <= set(records)
+    for block, record in records.items():
+        assert record.objects == peace.records[block].objects
+        assert record.content_sha256 == peace.records[block].content_sha256
+    return set(records)
+
+
+def finished(peace: Peace, out: Path) -> None:
+    """A store is whole, and byte for byte that of a run in peace, but for the name of the run."""
+    assert committed(peace, out, set()) == set(peace.plan.blocks())
+    store = SampleStore.open(out)
+    assert summary(peace.plan, store).digest == summary(peace.plan, peace.store).digest
+    here, there = (s.folder.found(sorted(s.folder.sizes("data.zarr"))) for s in (store, peace.store))
+    differing = {key for key in here.keys() | there.keys() if here.get(key) != there.get(key)}
+    assert differing == {"data.zarr/zarr.json"}
+    assert store.folder.sizes("claims") == {}
+
+
+def test_writers_killed_at_random_moments_lose_nothing(peace: Peace, tmp_path: Path) -> None:
+    kills, stores = 0, 0
+    moments = peace.moments(SEED)
+    while kills < KILLS:
+        out, before = tmp_path / f"run{stores}", set[Block]()
+        stores += 1
+        while kills < KILLS:
+            process = processes.start(processes.write, peace.study, out)
+            process.join(next(moments))
+            if process.exitcode is not None:
+                assert process.exitcode == 0
+                break
+            kill(process)
+            kills += 1
+            before = committed(peace, out, before)
+        finish(processes.write, peace.study, out)
+        finished(peace, out)
+
+
+def test_a_ledger_written_before_its_data_is_caught(peace: Peace, tmp_path: Path) -> None:
+    """The negative control: the same kills do find the mistake that they are there to find."""
+    caught = 0
+    moments = peace.moments(SEED + 1)
+    for attempt in range(40):
+        out = tmp_path / f"run{attempt}"
+        process = processes.start(processes.write_ledger_first, peace.study, out, peace.store.root)
+        process.join(next(moments))
+        kill(process)
+        caught += (out / "run.json").exists() and verify(peace.plan, SampleStore.open(out)) != []
+        if caught:
+            return
+    pytest.fail("40 kills of a writer that commits too early found no block without its data")
+
+
+@pytest.mark.parametrize("victim", ["worker", "client", "scheduler"])
+def test_parts_of_a_cluster_killed_at_random_moments_lose_nothing(peace: Peace, tmp_path: Path, victim: str) -> None:
+    kills, stores, lives = 0, 0, 0
+    moments = peace.moments(SEED + 2)
+    rng = random.Random(SEED + 3)
+    while kills < KILLS:
+        out, before = tmp_path / f"run{stores}", set[Block]()
+        stores += 1
+        done = False
+        while not done:
+            lives += 1
+            address = tmp_path / f"address{lives}"
+            scheduler = processes.start(processes.scheduler, address)
+            processes.wait_for(address)
+            workers = [processes.start(processes.worker, address) for _ in range(2)]
+            client = processes.start(processes.client, address, peace.study, out)
+            try:
+                while scheduler.is_alive() and not done:
+                    client.join(next(moments) if kills < KILLS else PATIENCE)
+                    if client.exitcode is not None:
+                        assert client.exitcode in (0, 3, 4)
+                        assert client.exitcode != 4 or victim == "scheduler"
+                        done = client.exitcode == 0
+                        if not done:
+                            client = processes.start(processes.client, address, peace.study, out)
+                    elif kills < KILLS:
+                        kills += 1
+                        if victim == "worker":
+                            lost = rng.randrange(2)
+                            kill(workers[lost])
+                            workers[lost] = processes.start(processes.worker, address)
+                        elif victim == "client":
+                            kill(client)
+                            client = processes.start(processes.client, address, peace.study, out)
+                        else:
+                            kill(scheduler)
+                            client.join(PATIENCE)
+                            assert client.exitcode == 4
+                        before = committed(peace, out, before)
+                    else:
+                        pytest.fail(f"the client had not ended after {PATIENCE} s")
+            finally:
+                for process in (client, *workers, scheduler):
+                    kill(process)
+        if before or done:
+            finish(processes.write, peace.study, out)  # nothing is left to do; sweeps what zombies held
+            finished(peace, out)
+
+
+def test_two_runs_at_once_share_the_work(peace: Peace, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = processes.start(processes.write, peace.study, out)
+    while not (out / "run.json").exists() and first.is_alive():
+        time.sleep(0.001)
+    second = processes.start(processes.write, peace.study, out)
+    for process in (first, second):
+        process.join(PATIENCE)
+        assert process.exitcode in (0, 3)
+    finished(peace, out)
+    attempts = {record.attempt for record in SampleStore.open(out).ledger.read_all(peace.plan.blocks()).values()}
+    assert len(attempts) == len(peace.records)
