@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -193,6 +193,13 @@ def paraphrase_budget(distance: xr.DataArray, text_index: xr.DataArray, how: Res
     spread = [i for i, cell in enumerate(groups) if all(len(set(row.tolist())) > 1 for row in cell)]
     if not spread:
         raise IbstatsError("no condition spreads the samples of every prompt over two or more paraphrases")
+    prompts = distance["prompt"].values
+    single = [str(prompts[i]) for i in range(len(prompts)) if _all_differ(groups[spread, i])]
+    if single:
+        raise IbstatsError(
+            f"prompt '{single[0]}' has one image a paraphrase, so nothing varies within one; sample more images than "
+            "paraphrases, for instance twice as many"
+        )
     values = distance.transpose("condition", "prompt", "sample", "sample_other").values[spread]
     found = components.grouped(values, groups[spread])
     share = components.ratio_values(found.component.T, (found.component + found.within / 2).T).T
@@ -202,6 +209,11 @@ def paraphrase_budget(distance: xr.DataArray, text_index: xr.DataArray, how: Res
         coords={"part": [*found._fields, "share"], "condition": distance["condition"].values[spread]},
     )
     return mean_interval(parts, how)
+
+
+def _all_differ(labels: NDArray[Any]) -> bool:
+    """Whether in some row (condition, sample) no label stands twice."""
+    return any(len(set(row.tolist())) == len(row) for row in labels)
 
 
 def _tightest(bounds: list[xr.DataArray]) -> xr.DataArray:

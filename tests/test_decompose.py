@@ -220,6 +220,17 @@ def test_a_budget_of_the_wording_needs_two_wordings(store: Store) -> None:
         decomposition.paraphrase_budget(xr.DataArray(), text, HOW)
 
 
+def test_a_budget_of_the_wording_needs_two_images_of_one_wording(store: Store) -> None:
+    text = store.dataset("toy-ar", "factorial")["text_index"].isel(sample=slice(0, 5))
+    distance = xr.DataArray(
+        np.zeros((*text.shape, 5)),
+        dims=("condition", "prompt", "sample", "sample_other"),
+        coords={name: text[name].values for name in ("condition", "prompt")},
+    )
+    with pytest.raises(IbstatsError, match="prompt 'study0' has one image a paraphrase, so nothing varies"):
+        decomposition.paraphrase_budget(distance, text, HOW)
+
+
 def test_figures_are_drawn_for_what_the_run_holds(store: Store) -> None:
     printed = output(str(store.path), "--figures", "--model", "toy-masked")
     for name in ("budget", "steps", "order", "surprisal"):

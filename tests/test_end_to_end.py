@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,9 @@ samples: 4
 models: [trio-ar, trio-diffusion]
 prompts: {source: trio, n: 5}
 calibration: {source: trio, n: 8, samples: 2}
-experiments: {factorial: {kind: factorial, paraphrases: 2}}
+experiments:
+  factorial: {kind: factorial, paraphrases: 2}
+  crossed: {kind: crossed_noise, paths: 2, executions: 2}
 batch_size: 20
 """
 
@@ -93,6 +96,24 @@ def test_the_report_prints_effects_entropy_and_both_synergy_gaps(reported: tuple
     assert len({row["term"] for row in effects}) == 7
     gaps = rows(reported[0], section="waterfall", term="gap")
     assert {row["attribution"] for row in gaps} >= {"marginal", "simple"}
+
+
+def test_the_ledger_of_the_trio_holds_what_is_known_of_each_family(reported: tuple[Path, str]) -> None:
+    def bits(model: str, quantity: str) -> dict[str, float]:
+        (row,) = rows(reported[0], section="ledger", model=model, quantity=quantity, term="stochastic/original/full")
+        return row  # type: ignore[return-value]
+
+    assert "Path and execution: bits per image" in reported[1]
+    assert "trio-ar (autoregressive): the order is fixed: the path takes 0 of" in " ".join(reported[1].split())
+    assert bits("trio-ar", "path_causal")["estimate"] == 0
+    for share in ("path", "interaction", "path_total"):
+        (row,) = rows(reported[0], section="sobol", model="trio-ar", quantity="reference_distance", attribution=share)
+        assert row["estimate"] == 0
+    surprisal, entropy = (bits("trio-ar", name) for name in ("tokens", "tokens_rao_blackwell"))
+    joint = sum((row["high"] - row["low"]) ** 2 for row in (surprisal, entropy)) ** 0.5 / 2
+    assert abs(surprisal["estimate"] - entropy["estimate"]) <= joint
+    path = bits("trio-diffusion", "path_causal")  # every position is revealed at one of 12 steps, uniformly
+    assert path["estimate"] == pytest.approx(64 * math.log2(12), abs=2 * (path["high"] - path["low"]) + 0.01)
 
 
 def test_results_are_valid_against_the_published_schema_and_tables_hold_the_same_numbers(

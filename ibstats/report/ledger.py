@@ -79,16 +79,25 @@ def draw_run(store: Store, settings: Config, machine: Machine) -> list[Path]:
         for _, measured in _embedded(store, model, settings.experiment, settings, machine):
             distance = measured["distance"].sel(condition=REFERENCE_CELL)
             diversity[model] = mean_pairwise(distance).assign_attrs(long_name=f"mean {settings.metrics[0]} distance")
-            wording = paraphrase_budget(measured["distance"], data["text_index"], settings.resampling)["estimate"]
+            wording = _wording(measured["distance"], data["text_index"], settings)
         for name, experiment in crossed.items():
             for _, measured in _embedded(store, model, name, settings, machine):
                 variance = crossed_components(measured["distance"], experiment.paths, experiment.executions)
                 parts = variance.mean(("condition", "prompt"))
                 budgets[model] = {str(part): float(parts.sel(component=part)) for part in parts["component"].values}
-            paraphrased = wording.sel(part="component", condition="stochastic-paraphrase-full")
-            budgets[model]["paraphrase"] = float(paraphrased)
+            if wording is not None:
+                budgets[model]["paraphrase"] = wording
     folder = store.path / "results" / "figures"
     return draw_ledger(datasets, ledgers, diversity, budgets, settings.resampling, folder)
+
+
+def _wording(distance: xr.DataArray, text_index: xr.DataArray, settings: Config) -> float | None:
+    """Variance component of the wording without other intervention, None where there are too few images for one."""
+    try:
+        budget = paraphrase_budget(distance, text_index, settings.resampling)["estimate"]
+    except IbstatsError:
+        return None
+    return float(budget.sel(part="component", condition="stochastic-paraphrase-full"))
 
 
 def crossed_experiments(store: Store) -> dict[str, CrossedNoise]:

@@ -45,7 +45,7 @@ def masks(n: int, chosen: tuple[int, ...], n_samples: int = 1) -> tuple[torch.Te
     return torch.ones_like(commit), commit
 
 
-CASES = [(t, False) for t in (0.0, 0.05, 0.2, 1.0, 4.0)] + [(t, True) for t in (0.2, 4.0)]
+CASES = [(t, False) for t in (0.0, 0.05, 0.2, 1.0, 4.0)] + [(t, True) for t in (0.05, 1.0, 4.0)]
 
 
 @pytest.mark.parametrize(("temperature", "binned"), CASES)
@@ -65,7 +65,7 @@ def test_set_and_joint_probabilities_equal_brute_force(
         tokens[:, list(chosen)] = torch.tensor(drawn)
         probabilities = torch.from_numpy(laws).expand(len(drawn), n, k)
         set_bits, pair_bits = exact_surprisals(probabilities, tokens, *masks(n, chosen, len(drawn)), temperature)
-        tolerance = {"rel": 1e-5, "abs": 1e-15} if binned else {"rel": 1e-7, "abs": 1e-280}
+        tolerance = {"rel": 1e-5, "abs": 1e-15} if binned else {"rel": 1e-9, "abs": 1e-280}
         assert set_bits[0].exp2().reciprocal().item() == pytest.approx(sets[chosen], **tolerance)
         expected = [pairs[chosen, codes] for codes in drawn]
         assert pair_bits.exp2().reciprocal().tolist() == pytest.approx(expected, **tolerance)
@@ -80,7 +80,7 @@ def test_sets_given_candidates_equal_the_sum_over_orders(temperature: float) -> 
         log_p = np.log(rng.uniform(1e-4, 1, size=5))
         for chosen, q in best_sets(log_p, n_commit, temperature).items():
             bits = set_surprisal_given_candidates(torch.from_numpy(log_p)[None], *masks(5, chosen), temperature)
-            assert 2.0 ** -bits.item() == pytest.approx(q, rel=1e-6)
+            assert 2.0 ** -bits.item() == pytest.approx(q, rel=1e-8)
 
 
 def test_binned_laws_of_a_large_codebook_agree_with_the_sum_over_codes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,18 @@ def test_diffusion_surprisals_have_the_enumerated_means(replaced: float, probe: 
         assert mean_agrees(trace.token_surprisal.sum(dim=1), law.execution_marginal)
 
 
+@pytest.mark.parametrize("name", ["toy-ar", "toy-masked", "toy-diffusion"])
+def test_a_subset_of_one_code_leaves_the_path_alone(name: str) -> None:
+    trace = sample(toy(name), 50, Probe(np.array([False, True, False])))
+    assert (trace.tokens == 1).all()
+    assert (trace.token_surprisal == 0).all()
+    assert (trace.token_entropy == 0).all()
+    if trace.path_surprisal is not None:
+        assert trace.joint_surprisal is not None
+        assert torch.isfinite(trace.path_surprisal).all()
+        torch.testing.assert_close(trace.joint_surprisal, trace.path_surprisal, rtol=0, atol=1e-5)
+
+
 def test_autoregressive_surprisal_is_the_log_law_of_the_grid() -> None:
     model = toy("toy-ar")
     law, trace = enumerate_law(model, TEXT), sample(model, 300)
