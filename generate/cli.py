@@ -297,7 +297,7 @@ def rescore(
     condition: Annotated[
         list[str] | None, typer.Option(help="Condition; repeat for more. Default the one without intervention.")
     ] = None,
-    prompts: Annotated[int | None, typer.Option(help="The first so many prompts; default all.")] = None,
+    prompts: Annotated[int | None, typer.Option(min=1, help="The first so many prompts; default all.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the proposed paths.")] = 0,
     device: Device = "auto",
 ) -> None:
