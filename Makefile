@@ -15,6 +15,7 @@ demo: $(VENV)/installed
 ablations: $(VENV)/installed
 	$(BIN)/ibgenerate run trio-ablations --out $(RUN_ABLATIONS)
 	$(BIN)/ibstats ablations $(RUN_ABLATIONS)
+	$(BIN)/ibstats repro $(RUN_ABLATIONS) $(patsubst %/run.json,%,$(wildcard $(RUN)/run.json))
 
 # One process a core, each with one thread: a file of tests is one process's.
 test: check

@@ -399,6 +399,24 @@ def ablations(run: Run, options: Options) -> None:
 
 
 @app.command()
+@analysing
+def repro(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories.", show_default=False)],
+    file: Annotated[Path | None, typer.Option("--out", help="Write the table as CSV too.")] = None,
+    *,
+    options: Options,
+) -> None:
+    """The paper's claims beside the results of these runs: reproduced, not reproduced or not comparable, and why."""
+    from ibstats.report import repro as claims
+
+    pool = claims.evidence(map(open_store, runs), options.settings(), options.machine())
+    findings = [claims.examine(claim, pool) for claim in claims.claims()]
+    out.print(claims.table(findings))
+    if file is not None:
+        _say(f"table: {claims.write_csv(findings, file)}")
+
+
+@app.command()
 def diff(
     before: Annotated[Path, typer.Argument(help="Run directory or results JSON.")],
     after: Annotated[Path, typer.Argument(help="Run directory or results JSON.")],

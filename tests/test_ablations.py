@@ -130,3 +130,20 @@ def test_stores_without_the_newer_coordinates_still_open(run: Path, tmp_path: Pa
     config = Config(metrics=("pixel_cosine",), parts=("diversity",), models=("toy-ar",), experiment="method")
     estimate = ibstats.analyse(store, config)["toy-ar/arms"]["estimate"]
     assert np.isfinite(estimate).all()
+
+
+def test_the_claims_of_the_paper_stand_beside_the_results_and_no_stand_in_reproduces_one(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "claims.csv"
+    status, printed, error = call(capsys, monkeypatch, "repro", run, *OPTIONS, "--out", table)
+    assert status == 0, error
+    assert "0 reproduced, 0 not reproduced" in printed
+    with table.open() as stream:
+        rows = {(row["where"], row["claim"]): row for row in csv.DictReader(stream)}
+    early = rows["4.4.2, Fig. 5a", "early argmax lowers diversity"]
+    assert early["verdict"] == "not comparable"
+    assert "toy-masked (masked) stands in for amused; pixel_cosine_distance stands in for lpips" in early["reason"]
+    config = Config(metrics=("pixel_cosine",), models=("toy-masked",), parts=("diversity",), experiment="window")
+    contrasts = ibstats.analyse(ibstats.open_store(run), config)["toy-masked/contrasts"]
+    assert early["ours"].startswith(f"{float(contrasts['estimate'].sel(effect='early - none')[0]):.3f}")

@@ -1,0 +1,133 @@
+"""The claims of the paper: what counts as reproduced, and that only the paper's model and measure can be."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ibstats import significance
+from ibstats.report import repro
+from schemas.results import ResultRow
+
+FACTS = {"model": "a", "experiment": "e", "units": "1", "n_prompts": 12, "n_images": 4}
+
+
+def found(
+    values: np.ndarray | float, *, model: str = "amused", family: str = "masked", **changes: Any
+) -> repro.Evidence:
+    """A row of the mean of per-prompt values, as the analysis makes it."""
+    row: dict[str, Any] = {"section": "probe", "quantity": "lpips_alex_distance", "term": "argmax", **FACTS}
+    if isinstance(values, float):
+        row |= {"estimate": values, "low": values, "high": values, "degenerate": True}
+    else:
+        t, df, p = significance.t_test(values)
+        half = 2.2 * values.std(ddof=1) / np.sqrt(len(values))
+        row |= {"estimate": values.mean(), "low": values.mean() - half, "high": values.mean() + half}
+        row |= {"statistic": float(t[0]), "df": df, "p_holm": float(p[0])}
+    return repro.Evidence(ResultRow(**row | changes), model, family, "factorial")
+
+
+def reference(value: float) -> repro.Evidence:
+    return found(value, section="diversity", term="stochastic/original/full")
+
+
+def claim(expect: str, **changes: Any) -> repro.Claim:
+    known = {"where": "w", "model": "amused", "claim": "c", "kind": "factorial", "section": "probe", "term": "argmax"}
+    return repro.Claim(**known | {"expect": expect} | changes)
+
+
+def around(mean: float, spread: float = 0.01) -> np.ndarray:
+    return mean + spread * np.linspace(-1, 1, 12)
+
+
+@pytest.mark.parametrize(
+    ("expect", "values", "verdict", "reason"),
+    [
+        ("drop", around(-0.1), "reproduced", "it holds"),
+        ("drop", around(0.1), "not reproduced", "it is contradicted"),
+        ("drop", around(-0.001), "not reproduced", "it is undecided"),
+        ("rise", around(0.1), "reproduced", "it holds"),
+        ("rise", around(-0.1), "not reproduced", "it is contradicted"),
+        ("equivalent", around(0.001), "reproduced", "it holds"),
+        ("equivalent", around(0.1), "not reproduced", "it is contradicted"),
+        ("equivalent", around(0.001, 0.2), "not reproduced", "it is undecided"),
+        ("equivalent", 0.0, "reproduced", "it holds"),
+        ("zero", 0.0, "reproduced", "it holds"),
+        ("zero", around(0.01), "not reproduced", "it is contradicted"),
+        ("words", around(0.01), "not comparable", "no test decides it"),
+    ],
+)
+def test_a_claim_is_reproduced_by_a_test_that_bears_it_out(
+    expect: str, values: np.ndarray | float, verdict: str, reason: str
+) -> None:
+    finding = repro.examine(claim(expect), [found(values), reference(0.6)])
+    assert (finding.verdict, finding.reason) == (verdict, reason)
+
+
+@pytest.mark.parametrize(("value", "verdict"), [(0.63, "reproduced"), (0.7, "not reproduced")])
+def test_a_number_is_reproduced_inside_our_interval(value: float, verdict: str) -> None:
+    finding = repro.examine(claim("number", value=value), [found(around(0.63))])
+    assert (finding.verdict, finding.paper) == (verdict, f"{value:.3f}")
+    assert finding.ours.startswith("0.630 [")
+
+
+def test_a_stand_in_never_reproduces_a_claim_and_keeps_its_own_name() -> None:
+    other = repro.examine(claim("drop"), [found(around(-0.1), model="trio-mim"), reference(0.6)])
+    assert other.verdict == "not comparable"
+    assert other.reason == "a (masked) stands in for amused; there it holds"
+    measure = repro.examine(claim("drop"), [found(around(0.1), quantity="reference_distance")])
+    assert measure.reason == "reference_distance stands in for lpips; there it is contradicted"
+    number = repro.examine(claim("number", value=0.1), [found(around(0.1), model="trio-mim")])
+    assert (number.verdict, number.reason) == ("not comparable", "a (masked) stands in for amused")
+
+
+def test_the_papers_model_and_measure_come_before_stand_ins() -> None:
+    pool = [
+        found(around(0.1), model="trio-mim"),
+        found(around(0.1), quantity="reference_distance"),
+        found(around(-0.1)),
+    ]
+    assert repro.examine(claim("drop"), pool).verdict == "reproduced"
+
+
+def test_a_claim_about_several_rows_needs_all_of_them() -> None:
+    rows = [found(around(mean), term=f"proposed-0.{i} - baseline") for i, mean in enumerate((0.1, 0.2))]
+    every = claim("rise", term="proposed-* - baseline")
+    assert repro.examine(every, rows).verdict == "reproduced"
+    rows.append(found(around(0.0001), term="proposed-0.9 - baseline"))
+    assert repro.examine(every, rows).reason == "it is undecided"
+    assert repro.examine(claim("rise", term="proposed-* - baseline", which="first"), rows).verdict == "reproduced"
+
+
+def test_what_no_run_measured_is_not_comparable() -> None:
+    finding = repro.examine(claim("drop"), [found(around(-0.1), family="diffusion", model="vq-diffusion")])
+    assert (finding.verdict, finding.ours) == ("not comparable", "–")
+    assert finding.reason == "not measured: lpips, factorial experiment, amused or another masked model"
+
+
+def test_equivalence_from_a_row_is_that_of_the_values_behind_it() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        values = rng.normal(rng.normal(0, 0.02), 0.03, 12)
+        margin = float(rng.uniform(0.005, 0.05))
+        verdict = significance.equivalence(values, -margin, margin).verdict
+        assert repro._equivalent(found(values).row, margin) == (verdict == "equivalent")
+
+
+def test_every_claim_names_a_known_model_and_the_numbers_are_those_of_figures_8_to_10() -> None:
+    known = repro.claims()
+    assert {claim.model for claim in known} == set(repro.FAMILIES)
+    assert {claim.expect for claim in known} <= {"drop", "rise", "equivalent", "zero", "number", "words"}
+    assert {claim.quantity for claim in known} == set(repro.STAND_INS)
+    assert all((claim.value is not None) >= (claim.expect == "number") for claim in known)
+    figures = {int(number) for claim in known for number in re.findall(r"Fig. (\d+)", claim.where)}
+    assert figures == {2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13}
+    numbers = {figure: [c.value for c in known if f"Fig. {figure}" in c.where] for figure in (8, 9, 10)}
+    assert numbers == {
+        8: [0.633, 0.634, 0.001],
+        9: [0.755, 0.005, -0.003, 0.08, 0.837, 0.0],
+        10: [0.577, 0.08, 0.025, 0.681, 0.0],
+    }
