@@ -13,6 +13,7 @@ import xarray as xr
 from ibstats import ablations, budget, diversity, effects, information, quality, strategy
 from ibstats.distances import NETWORKS, distances, metric
 from ibstats.distances.cache import Progress, silent
+from ibstats.distances.lpips import cached_backbone
 from ibstats.errors import IbstatsError, MissingWeights, unknown
 from ibstats.fidelity import reference_set
 from ibstats.fidelity.clip import DEFAULT as DEFAULT_CLIP
@@ -167,6 +168,8 @@ def provenance(store: Store, config: Config) -> dict[str, Any]:
         "settings": asdict(config),
         "ibstats_version": __version__,
     }
+    if not config.metrics:  # the default ones are those whose weights are here
+        followed["lpips_alex_here"] = cached_backbone("alex").is_file()
     if config.references:
         followed["references_sha256"] = [reference_set.read(file).sha256 for file in config.references]
     return followed | (budget.sources(store, config) if "ledger" in config.parts else {})

@@ -82,9 +82,10 @@ def _resume(partial: Path, shape: tuple[int, ...]) -> Any:
         table = open_memmap(partial, mode="r+")
         if table.shape == shape:
             return table
-    table = open_memmap(partial, mode="w+", dtype=np.float64, shape=shape)
-    table[:] = np.nan
-    return table
+    fresh = partial.with_suffix(".new.npy")  # its name appears only once it is all NaN
+    open_memmap(fresh, mode="w+", dtype=np.float64, shape=shape)[:] = np.nan
+    fresh.replace(partial)
+    return open_memmap(partial, mode="r+")
 
 
 def _measure(metric: AbstractDistance, images: xr.DataArray, where: str) -> Any:

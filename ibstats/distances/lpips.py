@@ -7,6 +7,7 @@ backbone weights from an explicit path, from torch's cache (TORCH_HOME), or by t
 from __future__ import annotations
 
 import hashlib
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 BACKBONES = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights", "squeeze": "SqueezeNet1_1_Weights"}
 """torchvision's name of the weights of each net."""
+
+FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth", "squeeze": "squeezenet1_1-b8a52dc0.pth"}
+"""torchvision's file of these weights."""
 
 CONSTRUCTORS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet1_1"}
 
@@ -120,33 +124,35 @@ def fill_backbone(network: Any, state: Mapping[str, Tensor], file: object) -> No
         raise IbstatsError(f"'{file}' does not hold the weights of this LPIPS backbone ({error})") from None
 
 
+def cached_backbone(net: str) -> Path:
+    """Where torch keeps the backbone's weights on this machine, whether they are there or not; loads no torch."""
+    home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
+    return Path(home).expanduser() / "hub" / "checkpoints" / FILES[net]
+
+
 def backbone_file(net: str, given: str | Path | None, *, download: bool) -> Path:
     """Path of the backbone's weights: as given, else in torch's cache, else downloaded there."""
     if given is not None:
         if not Path(given).is_file():
             raise MissingWeights(f"no weight file '{given}' for LPIPS ({net})")
         return Path(given)
-    try:
-        import torch
-        import torchvision
-    except ImportError:
-        raise IbstatsError(
-            "LPIPS needs the packages torch, torchvision and lpips; pip install 'ibstats[distances]'"
-        ) from None
-
-    weights = getattr(torchvision.models, BACKBONES[net]).IMAGENET1K_V1
-    name = weights.url.rsplit("/", 1)[-1]
-    file: Path = Path(torch.hub.get_dir()) / "checkpoints" / name
+    file = cached_backbone(net)
     reason = "no download was tried"
     if not file.is_file() and download:
         try:
-            weights.get_state_dict(progress=False, check_hash=True)
+            import torchvision
+        except ImportError:
+            raise IbstatsError(
+                "LPIPS needs the packages torch, torchvision and lpips; pip install 'ibstats[distances]'"
+            ) from None
+        try:
+            getattr(torchvision.models, BACKBONES[net]).IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
         except (OSError, RuntimeError) as error:
             reason = f"download failed: {error}"
     if not file.is_file():
         fetch = f"import torchvision; torchvision.models.{CONSTRUCTORS[net]}(weights='IMAGENET1K_V1')"
         raise MissingWeights(
-            f"LPIPS ({net}) is left out: its backbone file {name} is not in '{file.parent}' ({reason}); fetch it on a "
-            f'connected machine with `python -c "{fetch}"`, then copy it there or pass --weights lpips_{net}=PATH'
+            f"LPIPS ({net}) is left out: its backbone file {file.name} is not in '{file.parent}' ({reason}); fetch it "
+            f'on a connected machine with `python -c "{fetch}"`, then copy it there or pass --weights lpips_{net}=PATH'
         )
     return file

@@ -43,6 +43,16 @@ def test_lpips_equals_the_lpips_package_on_a_random_backbone(net: str, size: tup
     np.testing.assert_allclose(ours[first, second], theirs, rtol=1e-5)
 
 
+@pytest.mark.parametrize("net", own_lpips.BACKBONES)
+def test_lpips_weights_lie_where_torch_keeps_them(net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+    import torchvision
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    url = getattr(torchvision.models, own_lpips.BACKBONES[net]).IMAGENET1K_V1.url
+    assert own_lpips.cached_backbone(net) == Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+
+
 def test_lpips_backbone_is_filled_from_torchvision_names() -> None:
     import torch
     import torchvision
