@@ -162,7 +162,7 @@ def provenance(store: Store, config: Config) -> dict[str, Any]:
     """What the numbers follow from: equal provenance means equal numbers."""
     from ibstats import __version__
 
-    followed = {
+    followed: dict[str, Any] = {
         "run_id": store.run.run_id,
         "snapshot": store.snapshot(experiment=config.experiment),
         "settings": asdict(config),
