@@ -275,7 +275,7 @@ def _version(text: object, file: str) -> tuple[int, int]:
 def _first(error: Any) -> str:
     """First problem of a pydantic error, in one line."""
     detail = error.errors()[0]
-    return f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}"
+    return " ".join(f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}".split())
 
 
 def _check_arrays(where: Folder, run: RunRecord) -> None:

@@ -173,8 +173,11 @@ class LocalFolder(Folder):
             temporary.unlink(missing_ok=True)
 
     def remove(self, key: str) -> None:
-        """Remove an object."""
-        self.path(key).unlink(missing_ok=True)
+        """Remove an object, and what a killed write of it left (zarr puts a name of its own for the last suffix)."""
+        path = self.path(key)
+        path.unlink(missing_ok=True)
+        for left in path.parent.glob(f"{path.stem}.*.partial"):
+            left.unlink(missing_ok=True)
 
     def sync(self, key: str) -> None:
         """Make an object survive a power loss."""

@@ -11,11 +11,14 @@ import jsonschema
 import numpy as np
 import pytest
 import xarray as xr
+from typer.testing import CliRunner
 
 import ibstats
+from generate.cli import app as ibgenerate
 from ibstats import ablations, cli
 from ibstats.analysis import Config
 from ibstats.uncertainty import Resampling
+from tests.conftest import ablation_study
 
 EXPERIMENTS = {
     "ratio": "subset_ratio", "window": "argmax_window", "length": "paraphrase_length", "method": "subset_method",
@@ -98,15 +101,12 @@ def test_the_tokens_of_the_thirds_add_up_and_follow_the_schedule(run: Path) -> N
 
 
 def test_a_run_without_ablations_says_which_kinds_there_are(
-    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = json.loads((run / "run.json").read_text())
-    for part in (record["experiments"], record["study"]["experiments"]):
-        for name in EXPERIMENTS:
-            del part[name]
-    copy = Path(shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("results")))
-    (copy / "run.json").write_text(json.dumps(record))
-    status, _, error = call(capsys, monkeypatch, "ablations", copy, *OPTIONS)
+    study = ablation_study(tmp_path, models=["toy-ar"], experiments={"factorial": {"paraphrases": 2}})
+    made = CliRunner().invoke(ibgenerate, ["run", str(study), "--out", str(tmp_path / "run"), "--device", "cpu"])
+    assert made.exit_code == 0, made.output
+    status, _, error = call(capsys, monkeypatch, "ablations", tmp_path / "run", *OPTIONS)
     assert status == 1
     assert "holds no ablation, only factorial; add an experiment of kind subset_ratio, argmax_window" in error.replace(
         "\n", " "

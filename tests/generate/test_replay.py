@@ -36,8 +36,16 @@ def log_weights(trace: Trace) -> np.ndarray:
     return (trace.proposal_surprisal - trace.joint_surprisal).sum(dim=1).numpy()
 
 
-@pytest.mark.parametrize(("name", "options"), MODELS)
-@pytest.mark.parametrize("probe", PROBES.values(), ids=PROBES)
+ESTIMABLE = [
+    pytest.param(name, options, probe, id=f"{name}-{index}-{label}")
+    for index, (name, options) in enumerate(MODELS)
+    for label, probe in PROBES.items()
+    if not ("replaced" in options and "argmax" in label)
+]
+"""Under argmax, paths with revisions that carry most of the weight are too rare for a mean to find."""
+
+
+@pytest.mark.parametrize(("name", "options", "probe"), ESTIMABLE)
 def test_the_mean_weight_of_proposed_paths_is_the_probability_of_the_tokens(
     name: str, options: dict, probe: Probe
 ) -> None:

@@ -209,7 +209,7 @@ def test_argmax_without_path_noise_is_exactly_zero_in_every_metric(run: Path, tm
 def test_lpips_diversity_metric_equals_the_mean_over_pairs() -> None:
     import torch
 
-    from ibstats.distances.metric import LpipsDiversity
+    from ibstats.distances.training import LpipsDiversity
 
     network = own_lpips.untrained("squeeze")
     images = noise(2, 4, 40, 40)
