@@ -17,10 +17,10 @@ from pathlib import Path
 import yaml
 
 from generate import dispatch
-from generate.cluster import Cluster, connected
 from generate.run import prepare
 from generate.store import SampleStore
 from generate.study import Plan, load_study, plan
+from schemas.cluster import Cluster, connected
 
 ASKED = 1.6
 STUDY = {

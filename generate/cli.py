@@ -16,6 +16,7 @@ from rich.table import Column, Table
 from generate.display import Display, display
 from generate.errors import GenerateError
 from generate.prompts.cli import app as prompts
+from schemas.cluster import Cluster, ClusterError, connected
 from schemas.folder import FolderError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def main() -> None:
     """Run a command; an error a user can repair ends in one line."""
     try:
         app()
-    except (GenerateError, FolderError) as error:
+    except (GenerateError, ClusterError, FolderError) as error:
         log.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
 
@@ -100,7 +101,6 @@ def run(
             done = runner.run(laid_out, store, device=device, progress=bars.progress)
     else:
         from generate import dispatch
-        from generate.cluster import Cluster, connected
 
         options = _mapping(cluster_options)
         asked = Cluster(cluster or "local", workers, _device_of(cluster or "local", device), options, wait)

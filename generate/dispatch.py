@@ -7,7 +7,6 @@ because Dask blames all tasks of a worker that dies, and a block must not fail f
 
 from __future__ import annotations
 
-import time
 import traceback
 import uuid
 from collections import Counter, deque
@@ -18,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from generate import run as runner
 from generate.audit import Summary, summary
-from generate.cluster import Cluster, able_workers, loss_told
-from generate.errors import ClusterError, GenerateError
+from generate.errors import GenerateError
 from generate.run import Progress, existing, silent, size
 from generate.store import SampleStore
 from generate.study import Block, Plan
+from schemas.cluster import Cluster, ClusterError, Workforce, loss_told
 from schemas.folder import FolderError, folder
 
 if TYPE_CHECKING:
@@ -102,7 +101,7 @@ class _Session:
         for block in blocks:
             self.total[block.model] += size(block, plan)
             self.done[block.model] += size(block, plan) if block in done else 0
-        self.last_seen = time.monotonic()
+        self.workforce = Workforce(client, cluster)
 
     def work(self, watch: Watch) -> None:
         """Until every block has ended in one way or another."""
@@ -110,8 +109,7 @@ class _Session:
 
         while self.todo or self.flying:
             with loss_told():
-                workers = able_workers(self.client, self.cluster)
-                self._check(workers)
+                workers = self.workforce.able()
                 self._submit(max(1, len(workers)))
                 watch(self._states(workers))
                 try:
@@ -120,16 +118,6 @@ class _Session:
                     continue
                 for future in ended:
                     self._finish(future)
-
-    def _check(self, workers: Mapping[str, Any]) -> None:
-        """Raise when there has been no worker for too long."""
-        if workers:
-            self.last_seen = time.monotonic()
-        elif time.monotonic() - self.last_seen > self.cluster.patience:
-            raise ClusterError(
-                f"all workers are gone, and none has come back for {self.cluster.patience:g} s; committed blocks are "
-                "kept: start workers, and run the same command to go on."
-            )
 
     def _submit(self, most: int) -> None:
         from generate import worker

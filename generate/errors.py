@@ -21,7 +21,3 @@ class StoreError(GenerateError):
 
 class DiskFullError(StoreError):
     """The disk or a quota is full; everything committed is kept."""
-
-
-class ClusterError(GenerateError):
-    """A Dask cluster cannot be started, reached or used."""

@@ -15,10 +15,9 @@ from distributed import Scheduler, Worker
 
 from generate import dispatch
 from generate import run as runner
-from generate.cluster import Cluster, connected
-from generate.errors import ClusterError
 from generate.store import SampleStore
 from generate.study import Block, Plan, load_study, plan
+from schemas.cluster import Cluster, ClusterError, connected
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.faults.processes", "generate.models.toy"])

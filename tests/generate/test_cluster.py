@@ -14,13 +14,12 @@ import dask
 import pytest
 from distributed import Client
 
-from generate import cluster as clusters
 from generate import dispatch
 from generate.audit import summary, verify
-from generate.cluster import Cluster, connected
-from generate.errors import ClusterError
 from generate.store import SampleStore
 from generate.study import Plan, load_study, plan
+from schemas import cluster as clusters
+from schemas.cluster import Cluster, ClusterError, connected
 from tests.generate.conftest import edited
 
 QUIET: dict[str, Any] = {"dashboard_address": ":0"}
@@ -110,7 +109,7 @@ def test_a_run_whose_workers_are_all_gone_ends(toy_plan: Plan, store: SampleStor
     (store.root / "ledger/toy-masked/factorial/c0000-b000000.json").unlink()
     with LocalCluster(n_workers=0, dashboard_address=":0") as empty, Client(empty) as client:
         here = Cluster(empty.scheduler_address, wait=0.3)
-        with pytest.raises(ClusterError, match=r"all workers are gone, and none has come back for 0\.3 s; committed"):
+        with pytest.raises(ClusterError, match=r"all workers are gone, and none has come back for 0\.3 s; what was"):
             dispatch.run(client, toy_plan, store, here)
 
 
@@ -148,7 +147,7 @@ def test_each_local_worker_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch)
     [
         ("cuda", "dask_cuda", "LocalCUDACluster", {"n_workers": 2, "threads_per_worker": 1, "resources": {"GPU": 1}}),
         ("kubernetes", "dask_kubernetes.operator", "KubeCluster",
-         {"name": "ibgenerate", "n_workers": 2, "resources": {"limits": {"nvidia.com/gpu": "1"}}, "image": "x",
+         {"name": "ibstats", "n_workers": 2, "resources": {"limits": {"nvidia.com/gpu": "1"}}, "image": "x",
           "worker_command": ["dask", "worker", "--nthreads", "1", "--resources", "GPU=1"]}),
     ],
 )  # fmt: skip

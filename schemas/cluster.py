@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from generate.errors import ClusterError, GenerateError
 from schemas.folder import FolderError
 
 if TYPE_CHECKING:
@@ -21,6 +20,10 @@ KINDS = ("local", "cuda", "slurm", "kubernetes")
 QUIET = logging.CRITICAL
 QUEUES = ("slurm", "kubernetes")
 """Kinds whose workers may stand in a queue for hours."""
+
+
+class ClusterError(RuntimeError):
+    """A Dask cluster cannot be started, reached or used; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def loss_told() -> Iterator[None]:
             raise  # of the disk or the bucket; those of a connection carry no number
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ClusterError(
-            f"the cluster was lost ({reason}); committed blocks are kept: run the same command to go on."
+            f"the cluster was lost ({reason}); what was finished is kept: run the same command to go on."
         ) from None
 
 
@@ -102,7 +105,7 @@ def _started(cluster: Cluster) -> Any:
             return starters[cluster.kind](cluster)
     except ModuleNotFoundError as error:
         raise _missing(cluster.kind, str(error.name).replace("_", "-"), cluster.kind) from None
-    except GenerateError:
+    except ClusterError:
         raise
     except Exception as error:  # whatever a queue or a control plane finds wrong
         raise ClusterError(
@@ -137,7 +140,7 @@ def _local(cluster: Cluster) -> Any:
         own = {"env": {"CUDA_VISIBLE_DEVICES": gpus[number]}, "resources": {"GPU": 1}} if gpus else {}
         workers[number] = {"cls": Nanny, "options": settings | own}
     scheduler = {"cls": Scheduler, "options": {**here, "port": 0, "dashboard_address": dashboard}}
-    return SpecCluster(scheduler=scheduler, workers=workers, name="ibgenerate")
+    return SpecCluster(scheduler=scheduler, workers=workers, name="ibstats")
 
 
 def visible_gpus() -> list[str]:
@@ -177,7 +180,7 @@ def _kubernetes(cluster: Cluster) -> Any:
     """One pod a worker, through the Dask operator of the Kubernetes cluster that kubectl points at."""
     from dask_kubernetes.operator import KubeCluster
 
-    defaults: dict[str, Any] = {"name": "ibgenerate", "n_workers": cluster.workers or 1}
+    defaults: dict[str, Any] = {"name": "ibstats", "n_workers": cluster.workers or 1}
     if cluster.resources:
         command = ["dask", "worker", "--nthreads", "1", "--resources", "GPU=1"]
         defaults |= {"resources": {"limits": {"nvidia.com/gpu": "1"}}, "worker_command": command}
@@ -193,6 +196,26 @@ def able_workers(client: Client, cluster: Cluster) -> dict[str, dict[str, Any]]:
         for address, worker in workers.items()
         if all(worker.get("resources", {}).get(name, 0) >= n for name, n in wanted.items())
     }
+
+
+class Workforce:
+    """The workers of a cluster that are able to do the work, from now on."""
+
+    def __init__(self, client: Client, cluster: Cluster) -> None:
+        self.client, self.cluster = client, cluster
+        self._last_seen = time.monotonic()
+
+    def able(self) -> dict[str, dict[str, Any]]:
+        """Those there are now; ClusterError when there has been none for too long."""
+        workers = able_workers(self.client, self.cluster)
+        if workers:
+            self._last_seen = time.monotonic()
+        elif time.monotonic() - self._last_seen > self.cluster.patience:
+            raise ClusterError(
+                f"all workers are gone, and none has come back for {self.cluster.patience:g} s; what was finished is "
+                "kept: start workers, and run the same command to go on."
+            )
+        return workers
 
 
 def _wait_for_workers(client: Client, cluster: Cluster) -> None:
