@@ -12,8 +12,8 @@ import xarray as xr
 
 from ibstats import ablations, budget, diversity, effects, information, quality, strategy
 from ibstats.distances import NETWORKS, distances, metric
-from ibstats.distances.cache import Progress, silent
 from ibstats.distances.lpips import cached_backbone
+from ibstats.each import Each, here
 from ibstats.errors import IbstatsError, MissingWeights, unknown
 from ibstats.fidelity import reference_set
 from ibstats.fidelity.clip import DEFAULT as DEFAULT_CLIP
@@ -106,7 +106,8 @@ class Machine:
     batch_size: int = 64
     weights: Mapping[str, str] = field(default_factory=dict)
     """Paths of weight files by metric."""
-    progress: Progress = silent
+    each: Each = here
+    """Where the image pass goes over prompts: in this process or on a cluster."""
 
     def options(self, name: str) -> dict[str, Any]:
         """Constructor options of a metric."""
@@ -116,7 +117,7 @@ class Machine:
 
     def networks(self, *, download: bool) -> quality.Networks:
         """The same for the networks behind quality."""
-        return quality.Networks(self.device, self.batch_size, self.weights, download, self.progress)
+        return quality.Networks(self.device, self.batch_size, self.weights, download, self.each)
 
 
 def analyse(store: Store, config: Config | None = None, machine: Machine | None = None) -> xr.DataTree:
@@ -224,9 +225,7 @@ def _measured(
             continue
         yield (
             chosen.name,
-            distances(
-                store, model, chosen, config.experiment, allow_partial=config.allow_partial, progress=machine.progress
-            ),
+            distances(store, model, chosen, config.experiment, allow_partial=config.allow_partial, each=machine.each),
         )
 
 

@@ -87,7 +87,7 @@ def _shares(
             continue
         if not made.embedded:
             continue
-        measured = distances(store, model, made, name, allow_partial=config.allow_partial, progress=machine.progress)
+        measured = distances(store, model, made, name, allow_partial=config.allow_partial, each=machine.each)
         variance = decomposition.crossed_components(measured["distance"], experiment.paths, experiment.executions)
         found[made.name] = decomposition.sobol_shares(variance, config.resampling)
     if not found:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
-from functools import wraps
+from functools import cache, partial, wraps
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
@@ -16,10 +17,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from ibstats.analysis import DEFAULT_METRICS, PARTS, Config, Machine, config_from
+from ibstats.each import Each, here, on_cluster
 from ibstats.errors import IbstatsError
 from ibstats.report import files, tables
 from ibstats.store import Store, open_store
+from schemas.cluster import Cluster, ClusterError, connected
 from schemas.folder import FolderError
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Where the diversity of an image generator comes from."
@@ -34,6 +40,8 @@ Run = Annotated[str, typer.Argument(help="Run made by `ibgenerate run`: its dire
 class Options:
     """Options that every analysing command takes."""
 
+    resources: ExitStack
+    """What a command opened, closed when it ends; this one is no option."""
     config: Annotated[Path | None, typer.Option(help="Settings in YAML; options given here win over it.")] = None
     metric: Annotated[list[str] | None, typer.Option(help="Distance to use; repeat for more.")] = None
     model: Annotated[list[str] | None, typer.Option(help="Model of the store; repeat for more.")] = None
@@ -60,6 +68,15 @@ class Options:
     results: Annotated[
         Path | None, typer.Option(help="Folder that keeps the results; default RUN, for a URL ibstats-results here.")
     ] = None
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="Dask cluster to measure images on: local, cuda, slurm, kubernetes, or an address."),
+    ] = None
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers of the cluster; without --cluster, local.")] = None
+    cluster_options: Annotated[
+        Path | None, typer.Option(help="YAML mapping of further settings of the cluster's Dask class.")
+    ] = None
+    wait: Annotated[float | None, typer.Option(help="Seconds without any worker after which it ends.")] = None
 
     def settings(self, parts: tuple[str, ...] = PARTS) -> Config:
         """The configuration file, overruled by the options that were given."""
@@ -100,7 +117,22 @@ class Options:
 
     def machine(self) -> Machine:
         """How distances are computed."""
-        return Machine(self.device, self.batch_size, dict(_pairs(self.weights, "--weights")), _progress)
+        device, each = self.device, _with_progress(here)
+        if self.cluster is not None or self.workers is not None:
+            asked = self._cluster()
+            device, each = asked.device, _with_progress(on_cluster(cache(partial(self._connected, asked)), asked))
+        return Machine(device, self.batch_size, dict(_pairs(self.weights, "--weights")), each)
+
+    def _cluster(self) -> Cluster:
+        kind = self.cluster or "local"
+        device = "cuda" if kind == "cuda" else self.device.partition(":")[0]  # of its GPUs each worker sees one
+        settings = _read_yaml(self.cluster_options) if self.cluster_options else {}
+        return Cluster(kind, self.workers, device, settings, self.wait)
+
+    def _connected(self, cluster: Cluster) -> Client:
+        client = self.resources.enter_context(connected(cluster))
+        log.print(f"dashboard: {client.dashboard_link}")
+        return client
 
 
 def analysing(function: Callable[..., None]) -> Callable[..., None]:
@@ -110,13 +142,14 @@ def analysing(function: Callable[..., None]) -> Callable[..., None]:
     kinds = get_type_hints(Options, include_extras=True)
     common = [
         inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name])
-        for f in fields(Options)
+        for f in fields(Options)[1:]
     ]
 
     @wraps(function)
     def command(**given: Any) -> None:
-        options = Options(**{f.name: given.pop(f.name) for f in fields(Options)})
-        function(**given, options=options)
+        with ExitStack() as resources:
+            options = Options(resources, **{f.name: given.pop(f.name) for f in fields(Options)[1:]})
+            function(**given, options=options)
 
     keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     command.__signature__ = inspect.Signature([*keyword, *common])  # type: ignore[attr-defined]
@@ -155,10 +188,16 @@ def _number(name: str, text: str) -> float:
         raise IbstatsError(f"the margin of {name} is {text!r}, but must be a number") from None
 
 
-def _progress(items: Iterable[int], label: str, total: int) -> Iterable[int]:
-    from rich.progress import track
+def _with_progress(each: Each) -> Each:
+    """The same with a bar."""
 
-    return track(items, description=escape(label), total=total, console=log, transient=True)
+    def shown(function: Callable[[int], Any], numbers: Sequence[int], label: str) -> Iterator[tuple[int, Any]]:
+        from rich.progress import track
+
+        found = each(function, numbers, label)
+        yield from track(found, description=escape(label), total=len(numbers), console=log, transient=True)
+
+    return shown
 
 
 def _say(text: str) -> None:
@@ -257,7 +296,7 @@ def reference(
         split=split,
         column=column,
         name=name,
-        progress=_progress,
+        each=_with_progress(here),
         device=device,
         batch_size=batch_size,
         weights=weights,
@@ -354,7 +393,7 @@ def power(
                 metric(name, **machine.options(name)),
                 settings.experiment,
                 allow_partial=settings.allow_partial,
-                progress=machine.progress,
+                each=machine.each,
             )
             pilot = planning.components(measured["distance"], effect)
             table = planning.table(pilot, effect_size=difference, margin=equivalence, seed=settings.resampling.seed)
@@ -441,7 +480,7 @@ def main() -> None:
     """Console script: known errors end in one line and status 1."""
     try:
         app()
-    except (IbstatsError, FolderError) as error:
+    except (IbstatsError, ClusterError, FolderError) as error:
         log.print(f"[red]error[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(1)
 

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ibstats.each import Each, here
 from ibstats.errors import IbstatsError, MissingWeights, unknown
 from ibstats.fidelity import embeddings, network, reference_set
-from ibstats.fidelity.cache import Progress, located, silent
+from ibstats.fidelity.cache import located
 from ibstats.fidelity.clip import DEFAULT, Texts, texts
 from ibstats.fidelity.reference import SIZE, ReferenceNetwork
 from ibstats.set_scores import FEWEST, SET_SCORES
@@ -58,7 +59,7 @@ class Networks:
     """Weight files by network: `inception`, `reference`."""
     download: bool = True
     """Try to fetch missing weights of CLIP and Inception."""
-    progress: Progress = silent
+    each: Each = here
 
     def make(self, name: str, clip: str = DEFAULT) -> Any:
         """The network of that name."""
@@ -103,7 +104,7 @@ def quality(
         size = store.identity(model).image_size
         against = _reference(chosen, references, size) if needs_set else None
 
-        features = embeddings(store, model, chosen, experiment, allow_partial=allow_partial, progress=networks.progress)
+        features = embeddings(store, model, chosen, experiment, allow_partial=allow_partial, each=networks.each)
         made: dict[str, xr.DataArray] = {}
         if name == "clip":
             prompt_texts = base_texts(dataset)

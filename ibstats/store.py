@@ -112,6 +112,15 @@ class Store:
         dataset = dataset.set_coords([name for name in COORDINATES if name in dataset])
         return dataset if whole.all() else dataset.isel(prompt=np.flatnonzero(whole))
 
+    def images(self, model: str, experiment: str = "factorial", *, allow_partial: bool = False) -> xr.DataArray:
+        """Images `(prompt, condition, sample, y, x, channel)` of `dataset`, lazily loaded."""
+        dataset = self.dataset(model, experiment, allow_partial=allow_partial)
+        if "image" not in dataset:
+            raise IbstatsError(
+                f"'{model}/{experiment}' holds no images (`images: false` in its study); decode them first"
+            )
+        return dataset["image"]
+
     def factorial(
         self, model: str, variable: str, experiment: str = "factorial", *, allow_partial: bool = False
     ) -> xr.DataArray:

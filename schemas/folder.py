@@ -193,7 +193,7 @@ class LocalFolder(Folder):
         """The Zarr store at a key."""
         from zarr.storage import LocalStore
 
-        return LocalStore(self.root / under, read_only=read_only)
+        return LocalStore((self.root / under).absolute(), read_only=read_only)  # workers may stand elsewhere
 
 
 def _sync_directory(path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ibstats.each import Portable
+
 Array = NDArray[np.float64]
 Images = NDArray[np.uint8]
 
@@ -21,7 +23,7 @@ class Pairs(NamedTuple):
     """(cell, n); with the distances it gives back the Gram matrix."""
 
 
-class AbstractDistance(abc.ABC):
+class AbstractDistance(Portable, abc.ABC):
     """One image distance with its settings."""
 
     name: str

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ibstats.each import Portable
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -16,7 +18,7 @@ Features = NDArray[np.float32]
 Images = NDArray[np.uint8]
 
 
-class AbstractNetwork(abc.ABC):
+class AbstractNetwork(Portable, abc.ABC):
     """One network with its weights and its rule for images of any size. Weights are looked for on first use."""
 
     name: str

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ibstats import prompt_table
 from ibstats.errors import IbstatsError, MissingWeights
 from ibstats.fidelity.base import AbstractNetwork, Features, Images
-from ibstats.fidelity.cache import digest, file_sha256
+from ibstats.fidelity.cache import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -183,7 +184,7 @@ def _unit(output: Any) -> Features:
 
 def texts(network: Clip, wanted: Sequence[str], folder: Path) -> Texts:
     """Embedded texts, from the cache in `folder` or computed now; keyed by network and texts, as images are."""
-    content = digest(list(wanted))
+    content = prompt_table.digest(list(wanted))
     try:
         settings = network.settings()
     except MissingWeights:
@@ -192,7 +193,7 @@ def texts(network: Clip, wanted: Sequence[str], folder: Path) -> Texts:
             raise
         file = found[0]
     else:
-        file = folder / f"clip-texts-{content[:16]}-{digest(settings)[:16]}.npz"
+        file = folder / f"clip-texts-{content[:16]}-{prompt_table.digest(settings)[:16]}.npz"
     if not file.is_file():
         made = network.embed_texts(wanted)
         folder.mkdir(parents=True, exist_ok=True)

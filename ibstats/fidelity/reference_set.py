@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ibstats.each import Each, here
 from ibstats.errors import IbstatsError, unknown
 from ibstats.fidelity.base import AbstractNetwork, Images
-from ibstats.fidelity.cache import Progress, file_sha256, silent
+from ibstats.fidelity.cache import file_sha256
 from ibstats.kernels.frechet import Target
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def build(
     split: str | None = None,
     column: str | None = None,
     name: str | None = None,
-    progress: Progress = silent,
+    each: Each = here,
     **options: Any,
 ) -> ReferenceSet:
     """Make a set from a folder, a data set or another program's moments, and write it; all or nothing.
@@ -112,7 +113,7 @@ def build(
         found = images_of(source, split=split, column=column)
         if not source.startswith(HUB):
             known = list(image_files(Path(source)))[:n_images]
-            found = (next(images_in([known[i]])) for i in progress(range(len(known)), called, len(known)))
+            found = (image for _, image in each(lambda i: next(images_in([known[i]])), range(len(known)), called))
         record, target = make(found, chosen, name=called, size=shape, resize=resize, limit=n_images)
     write(record, target, out)
     return record

@@ -124,7 +124,7 @@ def _embedded(
             metric_by_name(name, **machine.options(name)),
             experiment,
             allow_partial=settings.allow_partial,
-            progress=machine.progress,
+            each=machine.each,
         )
         if bool(np.isnan(measured["squared_norm"]).all()):
             raise IbstatsError(f"'{name}' is not the distance of an embedding, so it has no variance components")

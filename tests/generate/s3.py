@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+SECRET = "secret-of-the-bucket"
+
 
 @contextmanager
 def server() -> Iterator[str]:
@@ -27,6 +29,6 @@ def server() -> Iterator[str]:
 
 def credentials(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """Let this process and its children speak to a server."""
-    settings = {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+    settings = {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": SECRET}
     for name, value in (settings | {"AWS_REGION": "us-east-1"}).items():
         monkeypatch.setenv(name, value)

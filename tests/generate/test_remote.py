@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import threading
 import uuid
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from generate.run import prepare, run
 from generate.store import SampleStore
 from generate.study import Plan, load_study, plan
 from tests.generate.conftest import edited
-from tests.generate.s3 import credentials, server
+from tests.generate.s3 import SECRET, credentials, server
 from tests.generate.test_cli import call
 
 N_BLOCKS = 8
@@ -66,6 +67,9 @@ def test_the_store_in_a_bucket_is_that_in_a_folder(
     assert remote.snapshot() == local.snapshot()
     for name in ("tokens", "image", "token_surprisal"):
         np.testing.assert_array_equal(remote.factorial("toy-masked", name), local.factorial("toy-masked", name))
+    travelled = pickle.dumps(remote.images("toy-masked"))  # to a worker
+    np.testing.assert_array_equal(pickle.loads(travelled), local.images("toy-masked"))
+    assert SECRET.encode() not in travelled
     assert all(problem is None for _, problem in remote.verify())
     assert remote.path == Path("ibstats-results", *url.removeprefix("s3://").split("/"))
     assert ibstats.open_store(url, tmp_path / "mine").path == tmp_path / "mine"

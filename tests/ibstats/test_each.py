@@ -1,0 +1,192 @@
+"""The image pass on a Dask cluster against the same in one process."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from distributed import Client, LocalCluster, get_worker
+from typer.testing import CliRunner
+
+import ibstats
+from ibstats import distances, prompt_table
+from ibstats.cli import app
+from ibstats.distances.base import Images, Pairs
+from ibstats.distances.lpips import LpipsSqueeze, untrained
+from ibstats.distances.pixel import PixelCosine
+from ibstats.distances.reference import Reference
+from ibstats.each import Each, here, on_cluster
+from ibstats.errors import IbstatsError
+from ibstats.fidelity import embeddings
+from ibstats.fidelity.base import AbstractNetwork, Features
+from schemas.cluster import Cluster, ClusterError, connected
+
+LOCAL = Cluster("local", 2, options={"dashboard_address": ":0"})
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with connected(LOCAL) as client:
+        yield client
+
+
+@pytest.fixture
+def spread(client: Client) -> Each:
+    return on_cluster(lambda: client, LOCAL)
+
+
+def test_a_cluster_measures_what_one_process_measures(run_copy: Path, spread: Each, tmp_path: Path) -> None:
+    store = ibstats.open_store(run_copy)
+    there = ibstats.open_store(run_copy, tmp_path / "other-results")
+    for chosen in (PixelCosine(), Reference()):
+        xr.testing.assert_identical(
+            distances.distances(store, "toy-mim", chosen),
+            distances.distances(there, "toy-mim", chosen, each=spread),
+        )
+    means = Means()
+    alone = embeddings(store, "toy-mim", means)
+    xr.testing.assert_identical(alone, embeddings(there, "toy-mim", means, each=spread))
+    files = {path.name for path in (run_copy / "results").rglob("*.npy")}
+    assert files == {path.name for path in (tmp_path / "other-results").rglob("*.npy")} != set()
+
+
+class Means(AbstractNetwork):
+    """Mean colour as the features."""
+
+    name = "means"
+
+    def asked(self) -> dict[str, Any]:
+        return {"mean": "colour"}
+
+    def settings(self) -> dict[str, Any]:
+        return self.asked()
+
+    def embed(self, images: Images) -> Features:
+        return images.mean(axis=(1, 2)).astype(np.float32)
+
+
+def test_numbers_come_with_their_values_from_both_workers(spread: Each) -> None:
+    found = dict(spread(_who, range(20), "who"))
+    assert [number for number, _ in sorted(found.values())] == list(range(20))
+    assert len({worker for _, worker in found.values()}) == 2
+    assert list(spread(_who, [], "who")) == []
+
+
+def _who(number: int) -> tuple[int, str]:
+    return number, str(get_worker().name)
+
+
+def test_nothing_to_do_connects_to_nothing() -> None:
+    def connect() -> Client:
+        raise AssertionError
+
+    assert list(on_cluster(connect, LOCAL)(_who, [], "who")) == []
+
+
+def test_an_error_of_a_prompt_is_raised_here(run_copy: Path, spread: Each) -> None:
+    with pytest.raises(IbstatsError, match=r"pixel_cosine_distance of toy-ar, prompt p00\d is NaN in condition"):
+        distances.distances(ibstats.open_store(run_copy), "toy-ar", Broken(), each=spread)
+
+
+class Broken(PixelCosine):
+    """All its distances are NaN."""
+
+    def measure(self, images: Images) -> Pairs:
+        made = super().measure(images)
+        return made._replace(distance=made.distance * np.nan)
+
+
+class Deadly(PixelCosine):
+    """Kills the worker that measures first."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def measure(self, images: Images) -> Pairs:
+        try:
+            self.trace.touch(exist_ok=False)
+        except FileExistsError:
+            return super().measure(images)
+        os.kill(os.getpid(), signal.SIGKILL)
+        raise AssertionError
+
+
+def test_a_killed_worker_costs_its_prompts_a_second_try(run_copy: Path, tmp_path: Path) -> None:
+    store = ibstats.open_store(run_copy)
+    with connected(LOCAL) as client:
+        each = on_cluster(lambda: client, LOCAL)
+        found = distances.distances(store, "toy-mim", Deadly(tmp_path / "killed"), each=each)
+    assert (tmp_path / "killed").exists()
+    expected = distances.distances(ibstats.open_store(run_copy, tmp_path / "alone"), "toy-mim", PixelCosine())
+    np.testing.assert_array_equal(found["distance"], expected["distance"])
+
+
+def test_a_pass_whose_workers_are_all_gone_ends(run_copy: Path) -> None:
+    with LocalCluster(n_workers=0, dashboard_address=":0") as empty, Client(empty) as client:
+        each = on_cluster(lambda: client, Cluster(empty.scheduler_address, wait=0.3))
+        with pytest.raises(ClusterError, match=r"all workers are gone, and none has come back for 0\.3 s; what was"):
+            distances.distances(ibstats.open_store(run_copy), "toy-mim", PixelCosine(), each=each)
+
+
+def test_a_network_travels_without_the_weights_it_has_loaded(tmp_path: Path) -> None:
+    loaded = Reference()
+    small = len(pickle.dumps(loaded))
+    assert loaded.network
+    assert len(pickle.dumps(loaded)) == small < 1000
+    given = LpipsSqueeze(network=untrained("squeeze"))
+    assert pickle.loads(pickle.dumps(given)).settings() == given.settings()
+
+
+def test_images_travel_as_a_reference_to_their_store(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run_copy.parent)
+    images = ibstats.open_store(run_copy.name).images("toy-mim")
+    content = pickle.dumps(images)
+    assert len(content) < images.nbytes / 2
+    monkeypatch.chdir("/")
+    np.testing.assert_array_equal(pickle.loads(content), ibstats.open_store(run_copy).images("toy-mim"))
+
+
+def test_command_line_measures_on_a_cluster(run_copy: Path, tmp_path: Path) -> None:
+    settings = tmp_path / "cluster.yaml"
+    settings.write_text("dashboard_address: ':0'\n", encoding="utf-8")
+    asked = ["diversity", str(run_copy), "--metric", "pixel_cosine", "--model", "toy-ar"]
+    spread: list[Any] = [*asked, "--workers", "2", "--cluster-options", str(settings)]
+    there = CliRunner().invoke(app, [*spread, "--results", str(tmp_path / "there")])
+    here = CliRunner().invoke(app, [*asked, "--results", str(tmp_path / "here")])
+    assert "dashboard: http" in there.stderr
+    assert there.stdout == here.stdout
+    again = CliRunner().invoke(app, [*spread, "--results", str(tmp_path / "there")])
+    assert (again.stdout, again.exit_code) == (here.stdout, 0)
+    assert "dashboard" not in again.stderr, "nothing was left to measure"
+
+
+def test_an_unfinished_table_is_gone_on_with(tmp_path: Path) -> None:
+    images = xr.DataArray(
+        np.arange(24, dtype=np.uint8).reshape(3, 2, 1, 2, 2, 1),
+        dims=("prompt", "condition", "sample", "y", "x", "channel"),
+        coords={"prompt": list("abc"), "condition": ["low", "high"]},
+    )
+    asked: list[str] = []
+
+    def measure(one: xr.DataArray) -> Any:
+        if len(asked) == 1:
+            asked.append("stop")
+            raise KeyboardInterrupt
+        asked.append(str(one["prompt"].item()))
+        return one.sum(["sample", "y", "x", "channel"]).values.astype(np.float32)
+
+    with pytest.raises(KeyboardInterrupt):
+        prompt_table.fill(tmp_path / "t.npy", images, measure, "sums", here)
+    assert not (tmp_path / "t.npy").exists()
+    prompt_table.fill(tmp_path / "t.npy", images, measure, "sums", here)
+    assert asked == ["a", "stop", "b", "c"]
+    table, coords = prompt_table.read(tmp_path / "t.npy", images)
+    np.testing.assert_array_equal(table, images.sum(["sample", "y", "x", "channel"]).transpose("condition", "prompt"))
+    assert set(coords) == {"prompt", "condition"}
