@@ -13,14 +13,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import scipy
 import xarray as xr
 
-from ibstats import significance
 from ibstats.effects import tested
 from ibstats.errors import StoreContractError
-from ibstats.kernels import broken_line
-from ibstats.kernels.resampling import resampling_weights
 from ibstats.uncertainty import Resampling
 from ibstats.variables import REFERENCE
 
@@ -33,15 +29,6 @@ KINDS = ("subset_ratio", "argmax_window", "paraphrase_length", "subset_method", 
 
 Arms = xr.DataArray | xr.Dataset
 """Something over `condition`, with the coordinates of the store."""
-
-ALPHA = 0.05
-
-KNEE_NOTE = (
-    "knot (from the second to the second to last ratio) of the least-squares two-segment line of mean diversity over "
-    "the share of codes kept; interval by resampling prompts, expanded percentile; p that the slope changes at all by "
-    "sign flips, max-T over knots"
-)
-"""The estimator of the inflection point, as every output states it."""
 
 
 class Comparison(NamedTuple):
@@ -81,6 +68,12 @@ def against_reference(y: Arms) -> list[Comparison]:
     """Each other arm minus the reference arm."""
     reference = reference_arm(y)
     return [_difference(y, arm, reference) for arm in range(y.sizes["condition"]) if arm != reference]
+
+
+def ratios(y: Arms, comparisons: Sequence[Comparison]) -> xr.DataArray:
+    """Share of the codes that the first arm of each comparison keeps, over `effect`."""
+    kept = [float(y["keep_ratio"].values[comparison.weights.argmax()]) for comparison in comparisons]
+    return xr.DataArray(kept, dims="effect", coords={"effect": [comparison.name for comparison in comparisons]})
 
 
 def planned(y: Arms, kind: str) -> list[Comparison]:
@@ -160,50 +153,6 @@ _PLANNED = {
     "subset_method": _methods,
     "enhancement": _halves,
 }
-
-
-def inflection(y: xr.DataArray, how: Resampling) -> xr.Dataset:
-    """Where diversity over the share of codes kept changes its slope, over `part`: ratio, slope_below, slope_above.
-
-    `estimate` with `low` and `high`, `p` that there is a change at all, and `found`: p below 0.05. The paper takes the
-    main study's ratio there, "where diversity is most sensitive but quality remains stable" (section 4.4.1). Undefined
-    (NaN, not found) for fewer than five ratios and for a curve without variation. See `KNEE_NOTE` for the estimator;
-    the percentiles are expanded for few prompts as in Hesterberg (2015), doi:10.1080/00031305.2015.1089789.
-    """
-    order = np.argsort(y["keep_ratio"].values)
-    ratios = y["keep_ratio"].values[order]
-    curves = y.transpose("prompt", "condition").values[:, order]
-    n = len(curves)
-    parts = ["ratio", "slope_below", "slope_above"]
-    estimate, low, high, p = np.full(3, np.nan), np.full(3, np.nan), np.full(3, np.nan), np.nan
-    if len(ratios) >= broken_line.MIN_POINTS and np.ptp(curves.mean(axis=0)) > 0:
-        rng = np.random.default_rng(how.seed)
-        resampled = resampling_weights(n, how.n_resamples, rng) @ curves / n
-        tail = scipy.special.ndtr(np.sqrt(n / (n - 1)) * scipy.special.stdtrit(n - 1, (1 - how.level) / 2))
-        estimate = np.array(broken_line.fit(ratios, curves.mean(axis=0)))
-        low, high = np.quantile(np.stack(broken_line.fit(ratios, resampled)), [tail, 1 - tail], axis=1)
-        changes = broken_line.slope_changes(ratios, curves)
-        p = float(
-            np.nanmin(significance.sign_flip_p(changes, n_permutations=how.n_resamples, seed=how.seed)[1], initial=1.0)
-        )
-    return xr.Dataset(
-        {
-            "estimate": ("part", estimate),
-            "low": ("part", low),
-            "high": ("part", high),
-            "p": ((), p),
-            "found": ((), bool(p < ALPHA)),
-        },
-        coords={"part": parts},
-        attrs={
-            "method": "percentile",
-            "level": how.level,
-            "n_resamples": how.n_resamples,
-            "seed": how.seed,
-            "n_prompts": n,
-            "note": KNEE_NOTE,
-        },
-    )
 
 
 def codebook(summary: xr.Dataset, pooled: xr.Dataset, keep: xr.DataArray) -> xr.Dataset:

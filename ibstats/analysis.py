@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ibstats import ablations, budget, diversity, effects, information, quality, strategy
+from ibstats import ablations, budget, diversity, effects, information, quality, strategy, subset_ratio
 from ibstats.distances import NETWORKS, distances, metric
 from ibstats.distances.lpips import cached_backbone
 from ibstats.each import Each, here
@@ -130,11 +130,12 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
     crossed noise);
     `quality_per_prompt`, `quality`, `quality_effects`, `quality_probes`, `frontier`: over `condition`, for every
     experiment, the effects for a factorial. Of an ablation: `per_prompt`, `arms`, `contrasts`, `comparisons`,
-    `codebook`, `codebook_contrasts`, `quality_contrasts`, and `inflection` or `window_tokens` by its kind (see
-    `ibstats.ablations`).
+    `codebook`, `codebook_contrasts`, `quality_contrasts`, and by its kind `window_tokens` (see `ibstats.ablations`), or
+    `inflection`, `quality_losses` and `offer` (see `ibstats.subset_ratio`).
     Attributes of the root: run, snapshot digest, settings, notes.
     """
     config, machine = config or Config(), machine or Machine()
+    _check_experiment(store, config.experiment)
     notes: list[str] = []
     groups: dict[str, xr.Dataset] = {}
     models = config.models or tuple(store.models())
@@ -150,6 +151,8 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
             made |= (_arms_information if arms else _information)(store, model, config, notes)
         if "quality" in config.parts:
             made |= _quality(store, model, config, machine, notes)
+        if "inflection" in made:
+            made["offer"] = subset_ratio.offer(made["inflection"], made.get("quality_losses"))
         if "ledger" in config.parts and not arms:
             made |= budget.ledger_groups(store, model, config, machine, notes)
         groups |= {f"{model}/{name}": group for name, group in made.items()}
@@ -163,6 +166,7 @@ def provenance(store: Store, config: Config) -> dict[str, Any]:
     """What the numbers follow from: equal provenance means equal numbers."""
     from ibstats import __version__
 
+    _check_experiment(store, config.experiment)
     followed: dict[str, Any] = {
         "run_id": store.run.run_id,
         "snapshot": store.snapshot(experiment=config.experiment),
@@ -174,6 +178,19 @@ def provenance(store: Store, config: Config) -> dict[str, Any]:
     if config.references:
         followed["references_sha256"] = [reference_set.read(file).sha256 for file in config.references]
     return followed | (budget.sources(store, config) if "ledger" in config.parts else {})
+
+
+def _check_experiment(store: Store, name: str) -> None:
+    """A run need not hold the experiment asked for, which is a factorial by default."""
+    kinds = {experiment: ablations.kind_of(store, experiment) for experiment in store.experiments()}
+    if name in kinds:
+        return
+    held = ", ".join(known if known == kind else f"{known} ({kind})" for known, kind in kinds.items())
+    factorials = [known for known, kind in kinds.items() if kind == "factorial"]
+    repair = f"--experiment {(factorials or list(kinds))[0]} analyses that"
+    if not factorials and ablations.experiments(store):
+        repair = f"`ibstats ablations {store.path}` reports ablations"
+    raise IbstatsError(f"'{store.path}' holds no experiment '{name}', only {held}; {repair}")
 
 
 def _diversity(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
@@ -313,6 +330,10 @@ def _quality(store: Store, model: str, config: Config, machine: Machine, notes: 
         groups["quality_probes"] = quality.over_scores(values, lambda y: effects.probes(by_factor(y), how))
     elif config.experiment in ablations.experiments(store) and (family := ablations.against_reference(values)):
         groups["quality_contrasts"] = quality.over_scores(values, lambda y: ablations.contrasts(y, family, how))
+        if ablations.kind_of(store, config.experiment) == "subset_ratio":
+            groups["quality_losses"] = subset_ratio.losses(
+                groups["quality_contrasts"], ablations.ratios(values, family)
+            )
     distance = {
         name: diversity.mean_pairwise(d["distance"]) for name, d in _measured(store, model, config, machine, [])
     }
@@ -335,7 +356,7 @@ def _arms(store: Store, model: str, config: Config, machine: Machine, notes: lis
         if family:
             groups[name] = _over_quantities(values, partial(ablations.contrasts, comparisons=family, how=how))
     if kind == "subset_ratio":
-        groups["inflection"] = _over_quantities(values, lambda y: ablations.inflection(y, how))
+        groups["inflection"] = _over_quantities(values, lambda y: subset_ratio.inflection(y, how))
     if kind == "argmax_window":
         dataset = store.dataset(model, config.experiment, allow_partial=config.allow_partial)
         groups["window_tokens"] = ablations.window_tokens(dataset, store.identity(model)).to_dataset(name="tokens")

@@ -20,6 +20,7 @@ from ibstats.analysis import DEFAULT_METRICS, PARTS, Config, Machine, config_fro
 from ibstats.each import Each, here, on_cluster
 from ibstats.errors import IbstatsError
 from ibstats.report import files, tables
+from ibstats.report.figures import FORMATS
 from ibstats.store import Store, open_store
 from schemas.cluster import Cluster, ClusterError, connected
 from schemas.folder import FolderError
@@ -205,8 +206,10 @@ def _say(text: str) -> None:
 
 
 def _show(run: str, options: Options, parts: tuple[str, ...], *sections: str) -> None:
-    document = files.obtain(options.open(run), options.settings(parts), options.machine())
-    tables.show(document, out, sections)
+    store, settings = options.open(run), options.settings(parts)
+    if parts != ("quality",):
+        files.check_factorial(store, settings.experiment)
+    tables.show(files.obtain(store, settings, options.machine()), out, sections)
 
 
 @app.command()
@@ -325,6 +328,7 @@ def strategy(run: Run, options: Options) -> None:
 def report(run: Run, options: Options) -> None:
     """Everything: tables here; CSV, JSON, figures and contact sheets under RUN/results."""
     store, settings = options.open(run), options.settings()
+    files.check_factorial(store, settings.experiment)
     document = files.obtain(store, settings, options.machine())
     tables.show(document, out)
     out.print()
@@ -357,15 +361,11 @@ def figures(
     *,
     options: Options,
 ) -> None:
-    """All figures: cells, probes, waterfalls, effects, interactions, positions, contact sheets."""
-    from ibstats.report.contact import contact_sheets
-    from ibstats.report.figures import FORMATS, draw
-
-    store, settings, formats = options.open(run), options.settings(), tuple(kind or FORMATS)
+    """All figures: cells, probes, waterfalls, effects, interactions, positions, contact sheets; arms of an ablation."""
+    store, settings = options.open(run), options.settings()
     where = folder or store.path / "results" / "figures"
-    made = draw(files.obtain_tree(store, settings, options.machine()), where, formats)
-    partial = settings.allow_partial
-    made += contact_sheets(store, where, experiment=settings.experiment, formats=formats, allow_partial=partial)
+    tree = files.obtain_tree(store, settings, options.machine())
+    made = files.figures(store, settings, tree, where, tuple(kind or FORMATS))
     _say(f"{len(made)} files in {where}")
 
 
@@ -429,12 +429,19 @@ def decompose(
 
 @app.command()
 @analysing
-def ablations(run: Run, options: Options) -> None:
-    """Every ablation of the run (or the one named by --experiment): arms, paired changes, inflection point, figures."""
+def ablations(
+    run: Run,
+    kind: Annotated[list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")] = None,
+    *,
+    options: Options,
+) -> None:
+    """Every ablation (or that of --experiment): arms, paired changes, inflection point; tables, LaTeX, figures."""
     from ibstats.report.ablations import ablations_run
 
-    for kind, where in ablations_run(open_store(run), options.settings(), options.machine(), out).items():
-        _say(f"{kind}: {where}")
+    formats = tuple(kind or FORMATS)
+    made = ablations_run(options.open(run), options.settings(), options.machine(), out, formats)
+    for part, where in made.items():
+        _say(f"{part}: {where}")
 
 
 @app.command()

@@ -57,6 +57,12 @@ DISTANCES: dict[str, Quantity] = {
 }
 """Image distances by name."""
 
+PREFERRED_DISTANCES = (
+    "lpips_alex_distance", "lpips_vgg_distance", "lpips_squeeze_distance", "reference_distance", "ssim_dissimilarity",
+    "pixel_cosine_distance",
+)  # fmt: skip
+"""The paper's first: the first of these that was measured stands where there is room for one."""
+
 INFORMATION: dict[str, Quantity] = {
     "codebook_entropy": Quantity("codebook entropy H(Z) per token", "bit"),
     "conditional_entropy": Quantity("codebook entropy given the prompt H(Z|X) per token", "bit"),
@@ -96,3 +102,8 @@ QUALITY: dict[str, Score] = {
     "reference_kernel": Score("reference-network kernel distance, unbiased", "1", False),
 }
 """Quality scores by name."""
+
+PREFERRED_SCORES = (
+    "clip_iqa", "clip_score", "reference_accuracy", "kid", "fid", "reference_kernel", "reference_frechet"
+)  # fmt: skip
+"""The same for quality: the paper's first, scores that do not grow with a loss of diversity before those that do."""

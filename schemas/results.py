@@ -9,7 +9,7 @@ from pydantic import Field
 from schemas.study import Strict
 
 SCHEMA: Literal["ibstats-results"] = "ibstats-results"
-VERSION = "1.1"
+VERSION = "1.2"
 
 Section = Literal[
     "diversity",
@@ -30,6 +30,7 @@ Section = Literal[
     "contrast",
     "comparison",
     "inflection",
+    "offer",
 ]
 Number = float | None
 """None where the number is undefined."""
@@ -48,7 +49,8 @@ class ResultRow(Strict):
     )
     attribution: str | None = Field(
         default=None,
-        description="Waterfall: marginal, simple or shapley; sobol: whose share; frontier: the distance it is against.",
+        description="Waterfall: marginal, simple or shapley; sobol: whose share; frontier: the distance it is against; "
+        "offer: the score or distance it goes with.",
     )
     estimator: str | None = Field(default=None, description="Entropy estimator, where one was used.")
 

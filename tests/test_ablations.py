@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from generate.cli import app as ibgenerate
 from ibstats import ablations, cli
 from ibstats.analysis import Config
 from ibstats.uncertainty import Resampling
+from tests.conftest import EXPERIMENTS as EXPERIMENTS_OF_STUDY
 from tests.conftest import ablation_study
 
 EXPERIMENTS = {
@@ -46,12 +48,12 @@ def call(
 def test_every_ablation_is_printed_exported_and_drawn_the_same_each_time(
     run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    status, first, error = call(capsys, monkeypatch, "ablations", run, *OPTIONS)
+    status, first, error = call(capsys, monkeypatch, "ablations", run, "--format", "png", *OPTIONS)
     assert status == 0, error
     for part in ("ratio, toy-masked", "early - none", "mixed - long", "drop-random - full",
                  "proposed-0.50 - paraphrase", "Inflection point", "tokens argmax", "H(Z|X) bit"):  # fmt: skip
         assert part in first
-    assert call(capsys, monkeypatch, "ablations", run, *OPTIONS)[1] == first
+    assert call(capsys, monkeypatch, "ablations", run, "--format", "pdf", *OPTIONS)[1] == first
     folder = run / "results/ablations"
     schema = json.loads((Path(ibstats.__file__).parents[1] / "schemas/results.schema.json").read_text())
     for name in EXPERIMENTS:
@@ -62,8 +64,84 @@ def test_every_ablation_is_printed_exported_and_drawn_the_same_each_time(
             table = list(csv.DictReader(stream))
         kept = [row["estimate"] for row in document["rows"] if row["section"] == "contrast"]
         assert [float(row["estimate"]) for row in table] == kept
-        assert (folder / "figures" / f"{name}.png").stat().st_size > 5000
-    assert (folder / "figures" / "enhancement-toy-masked.png").is_file()
+        for kind in ("png", "pdf"):
+            assert (folder / "figures" / f"{name}.{kind}").stat().st_size > 5000
+        assert latex_tables(folder / "latex" / name) >= {"arms-pixel_cosine_distance", "codebook"}
+    assert (folder / "figures" / "enhancement-toy-masked.pdf").is_file()
+    arms = (folder / "latex/window/arms-pixel_cosine_distance.tex").read_text()
+    row = next(row for row in json.loads((folder / "window.json").read_text())["rows"]
+               if (row["section"], row["term"]) == ("contrast", "early - none"))  # fmt: skip
+    bounds = " & ".join("{--}" if row[key] is None else f"{row[key]:.4f}" for key in ("low", "high", "p_holm"))
+    (line,) = [line for line in arms.splitlines() if line.startswith("toy-masked & early &")]
+    assert f" & {row['estimate']:.4f}" in line
+    assert line.endswith(rf" & {bounds} \\")
+    assert r"\label{tab:window-pixel_cosine_distance}" in arms
+
+
+def latex_tables(folder: Path) -> set[str]:
+    """Names of the tables of a folder, each with as many cells in every line as it has columns."""
+    for file in folder.glob("*.tex"):
+        text = file.read_text()
+        columns = re.findall(r"[lS](?:\[[^]]*\])?", re.search(r"\\begin\{tabular\}\{(.*)\}\n", text)[1])  # type: ignore[index]
+        lines = [line for line in text.splitlines() if line.endswith(r"\\")]
+        assert {line.count(" & ") + 1 for line in lines} == {len(columns)}, file
+        assert text.count("{") == text.count("}")
+        assert not re.search(r"(?<![\\a-z{:])_|\$.*(?<!\\)%", text.partition(r"\caption")[2].partition(r"\label")[0])
+    return {file.stem for file in folder.glob("*.tex")}
+
+
+def test_export_and_figures_of_an_ablation_are_those_of_the_ablations_command(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("--experiment", "method", *OPTIONS)
+    folder = run / "results/ablations"
+    assert call(capsys, monkeypatch, "ablations", run, "--format", "svg", *asked)[0] == 0
+    assert call(capsys, monkeypatch, "export", run, "--format", "latex", "--out", tmp_path, *asked)[0] == 0
+    assert call(capsys, monkeypatch, "figures", run, "--format", "svg", "--out", tmp_path, *asked)[0] == 0
+    for file in [*(folder / "latex/method").glob("*.tex"), folder / "figures/method.svg"]:
+        assert (tmp_path / file.name).read_bytes() == file.read_bytes()
+    status, _, error = call(capsys, monkeypatch, "ablations", run, "--format", "gif", *asked)
+    assert (status, "unknown figure format 'gif'; known: png, pdf, svg" in error) == (1, True)
+
+
+def test_the_offer_stands_in_the_results_and_says_that_quality_was_not_measured(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, printed, _ = call(capsys, monkeypatch, "ablations", run, "--experiment", "ratio", *OPTIONS)
+    document = json.loads((run / "results/ablations/ratio.json").read_text())
+    (row,) = [row for row in document["rows"] if row["section"] == "offer"]
+    assert row["verdict"] in ("quality not measured", "no inflection point")
+    assert "no significant loss is not equivalence" in row["note"]
+    assert "For the main study (factorial):" in printed
+    assert "offer" in latex_tables(run / "results/ablations/latex/ratio")
+
+
+@pytest.mark.parametrize("command", ["report", "effects", "figures", "export --format csv"])
+def test_a_run_without_a_factorial_names_what_it_holds_and_the_command_for_it(
+    tmp_path_factory: pytest.TempPathFactory,
+    command: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path_factory.mktemp("only")
+    study = ablation_study(folder, models=["toy-ar"], experiments={"ratio": EXPERIMENTS_OF_STUDY["ratio"]})
+    made = CliRunner().invoke(ibgenerate, ["run", str(study), "--out", str(folder / "run"), "--device", "cpu"])
+    assert made.exit_code == 0, made.output
+    name, *options = command.split()
+    status, _, error = call(capsys, monkeypatch, name, folder / "run", *options)
+    assert status == 1
+    assert "holds no experiment 'factorial', only ratio (subset_ratio); `ibstats ablations" in error.replace("\n", " ")
+
+
+def test_an_ablation_is_sent_to_its_own_command_and_an_unknown_one_is_named(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status, _, error = call(capsys, monkeypatch, "report", run, "--experiment", "window")
+    assert (status, "'window' is an ablation (argmax_window)" in error) == (1, True)
+    status, _, error = call(capsys, monkeypatch, "ablations", run, "--experiment", "windw")
+    assert (status, "unknown ablation 'windw'; known: ratio, window" in error) == (1, True)
+    status, _, error = call(capsys, monkeypatch, "report", run, "--experiment", "main")
+    assert (status, "no experiment 'main'" in error, "--experiment factorial analyses that" in error) == (1, True, True)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

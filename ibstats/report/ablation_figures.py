@@ -1,6 +1,6 @@
 """Figures of ablations (paper, Fig. 4 to 7): any labelled quantities over the arms, with intervals.
 
-`draw_ablations` takes the trees of the experiments. Diversity and, where it was measured, quality are panels of one
+`draw_ablation` takes the tree of an experiment. Diversity and, where it was measured, quality are panels of one
 figure; a panel is an estimate `(condition)` per model with `low` and `high`.
 """
 
@@ -16,50 +16,44 @@ import xarray as xr
 
 from ibstats.ablations import label, reference_arm
 from ibstats.report.contact import montage
-from ibstats.report.figures import COLOURS, MARKERS, STYLE, WIDTH, dots, legend_above, save, whiskers
+from ibstats.report.figures import COLOURS, MARKERS, STYLE, WIDTH, check_formats, dots, legend_above, save, whiskers
+from ibstats.report.quality_figures import frontier
 from ibstats.store import Store
-from ibstats.variables import DISTANCES
+from ibstats.variables import DISTANCES, PREFERRED_DISTANCES, PREFERRED_SCORES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-PREFERRED = (
-    "lpips_alex_distance", "lpips_vgg_distance", "lpips_squeeze_distance", "reference_distance", "ssim_dissimilarity",
-    "pixel_cosine_distance",
-)  # fmt: skip
-"""Distances, the paper's first: the one a figure shows."""
-
-PREFERRED_QUALITY = ("clip_iqa", "clip_score", "reference_accuracy")
-"""Quality scores, the paper's first."""
-
 Panel = dict[str, xr.Dataset]
 """Estimates over `condition` by model, of one quantity."""
 
 
-def draw_ablations(
-    trees: Mapping[str, tuple[str, xr.DataTree]], folder: Path, formats: Sequence[str] = ("png",)
-) -> list[Path]:
-    """Draw every experiment, given as kind and tree by name; the files."""
+def draw_ablation(name: str, kind: str, tree: xr.DataTree, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Draw one experiment, and its frontier where quality was measured; the files."""
     import matplotlib
 
+    check_formats(formats)
     folder.mkdir(parents=True, exist_ok=True)
-    files = []
+    panels, files = shown(tree), []
     with matplotlib.rc_context(STYLE):
-        for name, (kind, tree) in trees.items():
-            if panels := shown(tree):
-                if kind == "subset_ratio":
-                    figure = ratio_curves(panels, inflections(tree, next(iter(panels))))
-                else:
-                    figure = enhancement(panels) if kind == "enhancement" else arms(panels, argmax_tokens(tree))
-                files += save(figure, folder / name, formats)
+        if panels:
+            if kind == "subset_ratio":
+                figure = ratio_curves(panels, inflections(tree, next(iter(panels))), lost(tree, list(panels)[-1]))
+            else:
+                figure = enhancement(panels) if kind == "enhancement" else arms(panels, argmax_tokens(tree))
+            files += save(figure, folder / name, formats)
+        scored = {m: {g: tree[m][g].to_dataset() for g in ("quality", "frontier")} for m in with_frontier(tree)}
+        if scored and len(panels) == 2:
+            distance, score = panels
+            files += save(frontier(scored, score, distance), folder / f"{name}-frontier", formats)
     return files
 
 
 def shown(tree: xr.DataTree) -> dict[str, Panel]:
     """The panels of an experiment by quantity: the paper's distance and score, or the nearest that was measured."""
     panels: dict[str, Panel] = {}
-    for group, preferred in (("arms", PREFERRED), ("quality", PREFERRED_QUALITY)):
+    for group, preferred in (("arms", PREFERRED_DISTANCES), ("quality", PREFERRED_SCORES)):
         found = {m: tree[m][group].to_dataset() for m in tree.attrs["models"] if group in tree[m].children}
         for name in preferred:
             having = {m: d.sel(quantity=name) for m, d in found.items() if name in d["quantity"].values}
@@ -76,12 +70,23 @@ def inflections(tree: xr.DataTree, quantity: str) -> Panel:
     return {m: point for m, point in points.items() if bool(point["found"])}
 
 
-def ratio_curves(panels: Mapping[str, Panel], knees: Panel) -> Figure:
-    """Each quantity against the share of codes kept, a line per model (Fig. 4); bars below mark inflection points."""
-    figure, axes = _axes(1.75 * len(panels) + 0.35, rows=len(panels), sharex=True)
+def lost(tree: xr.DataTree, score: str) -> dict[str, np.ndarray]:
+    """By model the shares of codes kept at which that score is significantly worse than with the full codebook."""
+    groups = {m: tree[m]["quality_losses"].to_dataset() for m in tree.attrs["models"] if "quality_losses" in tree[m]}
+    found = {m: d.sel(quantity=score) for m, d in groups.items() if score in d["quantity"].values}
+    return {m: one["keep_ratio"].values[one["lost"].values] for m, one in found.items()}
+
+
+def ratio_curves(panels: Mapping[str, Panel], knees: Panel, losses: Mapping[str, np.ndarray]) -> Figure:
+    """Each quantity against the share of codes kept, a line per model (Fig. 4).
+
+    Bars below diversity mark inflection points, hollow markers of quality a significant loss.
+    """
+    figure, axes = _axes(1.9 * len(panels) + 0.35, rows=len(panels), sharex=True)
     for axis, (quantity, panel) in zip(axes[:, 0], panels.items(), strict=True):
         for i, (model, arm) in enumerate(panel.items()):
-            _line(axis, arm, i, model, shift=(i - (len(panel) - 1) / 2) * 0.008)
+            worse = losses.get(model, np.empty(0)) if quantity not in DISTANCES else np.empty(0)
+            _line(axis, arm, i, model, shift=(i - (len(panel) - 1) / 2) * 0.008, hollow=worse)
         axis.set_ylabel(_name(quantity))
     first = axes[0, 0]
     models = list(next(iter(panels.values())))
@@ -94,9 +99,16 @@ def ratio_curves(panels: Mapping[str, Panel], knees: Panel) -> Figure:
     if knees:
         first.set_ylim(low - (0.07 + 0.045 * len(knees)) * (high - low), high)
     legend_above(first, 3)
-    axes[-1, 0].set_xlabel("share of the codebook kept" + (" (bars: inflection points, 95 %)" if knees else ""))
+    marks = ["bars: inflection points, 95 %"] if knees else []
+    marks += ["hollow: significant loss of quality"] if any(len(ratios) for ratios in losses.values()) else []
+    axes[-1, 0].set_xlabel("share of the codebook kept" + (f"\n({'; '.join(marks)})" if marks else ""))
     axes[-1, 0].set_xlim(0, 1.02)
     return figure
+
+
+def with_frontier(tree: xr.DataTree) -> list[str]:
+    """Models whose conditions have a place between diversity and quality."""
+    return [model for model in tree.attrs["models"] if "frontier" in tree[model].children]
 
 
 def argmax_tokens(tree: xr.DataTree) -> list[str]:
@@ -117,14 +129,14 @@ def arms(panels: Mapping[str, Panel], lines: Sequence[str] = ()) -> Figure:
     one = next(iter(next(iter(panels.values())).values()))
     names = [label(str(condition)) for condition in one["condition"].values]
     names = [f"{name}\n{line}" for name, line in zip(names, lines, strict=True)] if lines else names
-    figure, axes = _axes(0.36 * len(names) + 0.75, columns=len(panels), sharey=True)
-    for axis, (quantity, panel) in zip(axes[0], panels.items(), strict=True):
+    figure, axes = _axes((0.36 * len(names) + 0.5) * len(panels) + 0.25, rows=len(panels))
+    for axis, (quantity, panel) in zip(axes[:, 0], panels.items(), strict=True):
         dots(axis, panel, names)
         for colour, arm in zip(COLOURS, panel.values(), strict=False):
             axis.axvline(float(arm["estimate"][reference_arm(arm)]), color=colour, lw=0.6, ls=":", zorder=0)
         axis.set_xlabel(_name(quantity))
         axis.set_xlim(left=min(0.0, axis.get_xlim()[0]) if quantity in DISTANCES else None)
-    for axis in axes[0, 1:]:
+    for axis in axes[1:, 0]:
         axis.get_legend().remove()
     return figure
 
@@ -132,23 +144,19 @@ def arms(panels: Mapping[str, Panel], lines: Sequence[str] = ()) -> Figure:
 def enhancement(panels: Mapping[str, Panel]) -> Figure:
     """Proposed strategy and its subset half against the share kept, baseline and paraphrases as levels (Fig. 6)."""
     models = list(next(iter(panels.values())))
-    figure, axes = _axes(1.5 * len(models) + 0.45, rows=len(models), columns=len(panels), sharex=True, sharey="col")
+    figure, axes = _axes(1.25 * len(models) + 0.5, rows=len(models), columns=len(panels), sharex=True, sharey="col")
     for row, model in zip(axes, models, strict=True):
-        for axis, (quantity, panel) in zip(row, panels.items(), strict=True):
+        for axis, panel in zip(row, panels.values(), strict=True):
             if model in panel:
                 _strategies(axis, panel[model])
-            axis.set_ylabel(_name(quantity, short=True))
-        row[0].set_title(model, loc="left")
+        row[0].set_ylabel(model)
+    for axis, quantity in zip(axes[0], panels, strict=True):
+        axis.set_title(_name(quantity, 26))
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, handlelength=1.4, columnspacing=1.0)
-    for axis, quantity in zip(axes[-1], panels, strict=True):
-        axis.set_xlabel("share of the codebook kept" + _of_distance(quantity))
+    for axis in axes[-1]:
+        axis.set_xlabel("share of codes kept")
     return figure
-
-
-def _of_distance(quantity: str) -> str:
-    """Which distance a panel's diversity is of, as a line under the axis."""
-    return f"\ndiversity: {DISTANCES[quantity].long_name}" if quantity in DISTANCES else ""
 
 
 def _strategies(axis: Axes, arm: xr.Dataset) -> None:
@@ -162,26 +170,39 @@ def _strategies(axis: Axes, arm: xr.Dataset) -> None:
         _line(axis, arm.isel(condition=chosen), i, strategy, shift=(i - 2.5) * 0.008)
 
 
-def _line(axis: Axes, arm: xr.Dataset, i: int, name: str, shift: float = 0.0) -> None:
+def _line(
+    axis: Axes, arm: xr.Dataset, i: int, name: str, *, shift: float = 0.0, hollow: Sequence[float] | np.ndarray = ()
+) -> None:
+    """Estimates with intervals against the share kept; `hollow` are shares whose marker is open."""
     arm = arm.sortby("keep_ratio")
     colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-    x = arm["keep_ratio"].values + shift
+    ratios = arm["keep_ratio"].values
     axis.errorbar(
-        x, arm["estimate"], yerr=whiskers(arm), color=colour, marker=marker, ms=2.8, elinewidth=0.7, label=name
+        ratios + shift,
+        arm["estimate"],
+        yerr=whiskers(arm),
+        color=colour,
+        marker=marker,
+        ms=2.8,
+        elinewidth=0.7,
+        label=name,
     )
+    open_ = np.isin(ratios, hollow)
+    y = arm["estimate"].values[open_]
+    axis.plot(ratios[open_] + shift, y, ls="", marker=marker, ms=2.8, color=colour, mfc="white", zorder=4)
 
 
-def _name(quantity: str, *, short: bool = False) -> str:
-    """What an axis shows."""
+def _name(quantity: str, width: int = 36) -> str:
+    """What an axis shows, in lines of that many characters."""
     if quantity not in DISTANCES:
         return quantity.replace("_", " ")
-    return "diversity" if short else f"diversity\n({DISTANCES[quantity].long_name})"
+    return f"diversity\n{fill(f'({DISTANCES[quantity].long_name})', width, break_on_hyphens=False)}"
 
 
-def _axes(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+def _axes(height: float, rows: int = 1, columns: int = 1, width: float = WIDTH, **options: Any) -> tuple[Figure, Any]:
     from matplotlib.figure import Figure as Canvas
 
-    figure = Canvas(figsize=(WIDTH * (1.0 if columns == 1 else 1.6), height), layout="constrained")
+    figure = Canvas(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
@@ -234,7 +255,7 @@ def _columns(dataset: xr.Dataset) -> dict[str, int]:
 def _sheet(pixels: np.ndarray, strategies: Sequence[str], texts: Sequence[str], title: str) -> Figure:
     """`(prompt, strategy, sample, y, x, channel)` as squares of two by two samples."""
     n_samples = pixels.shape[2] - pixels.shape[2] % 2
-    figure, axes = _axes(1.12 * len(texts) + 0.3, rows=len(texts), columns=len(strategies))
+    figure, axes = _axes(1.12 * len(texts) + 0.3, rows=len(texts), columns=len(strategies), width=1.6 * WIDTH)
     for row, text, of_prompt in zip(axes, texts, pixels, strict=True):
         for axis, samples in zip(row, of_prompt, strict=True):
             squares = samples[:n_samples].reshape(2, n_samples // 2, *samples.shape[1:])

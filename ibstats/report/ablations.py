@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import xarray as xr
@@ -13,14 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ibstats.ablations import KINDS, KNEE_NOTE, experiments, label
+from ibstats.ablations import KINDS, experiments, label
 from ibstats.analysis import Config, Machine
-from ibstats.errors import IbstatsError
+from ibstats.errors import IbstatsError, unknown
 from ibstats.report import files
-from ibstats.report.ablation_figures import PREFERRED, draw_ablations, strategy_sheets
+from ibstats.report.figures import FORMATS, check_formats
+from ibstats.report.offer import sentences
 from ibstats.report.quality import is_part
 from ibstats.report.tables import interval, new_table, p_value, stars
 from ibstats.store import Store
+from ibstats.subset_ratio import KNEE_NOTE
 
 if TYPE_CHECKING:
     from schemas.results import ResultRow, Results
@@ -29,13 +30,15 @@ Rows = Sequence["ResultRow"]
 
 
 def analysed(store: Store, settings: Config, machine: Machine) -> dict[str, tuple[str, Results, xr.DataTree]]:
-    """Kind, document and tree of every ablation of a store, or of the one that the settings name."""
+    """Kind, document and tree of every ablation of a store, or of the one that the settings name (not the default)."""
     known = experiments(store)
     if not known:
         raise IbstatsError(
             f"'{store.path}' holds no ablation, only {', '.join(store.experiments())}; add an experiment of kind "
             f"{', '.join(KINDS)} to a study and run it"
         )
+    if settings.experiment not in (*known, Config.experiment):
+        raise unknown("ablation", settings.experiment, known)
     chosen = [settings.experiment] if settings.experiment in known else list(known)
     asked = {name: replace(settings, experiment=name) for name in chosen}
     return {
@@ -44,22 +47,24 @@ def analysed(store: Store, settings: Config, machine: Machine) -> dict[str, tupl
     }
 
 
-def ablations_run(store: Store, settings: Config, machine: Machine, console: Console) -> dict[str, Path]:
+def ablations_run(
+    store: Store, settings: Config, machine: Machine, console: Console, formats: Sequence[str] = FORMATS
+) -> dict[str, Path]:
     """Print every ablation, write its tables, results and figures under RUN/results/ablations; where they lie."""
+    check_formats(formats)
     made = analysed(store, settings, machine)
     folder = store.path / "results" / "ablations"
     folder.mkdir(parents=True, exist_ok=True)
     for name, (kind, document, _) in made.items():
         show(name, kind, document, console)
         files.write_csv(document, folder / "tables" / name)
+        files.write_latex(document, folder / "latex" / name)
         files.write_json(document, folder / f"{name}.json")
     for note in dict.fromkeys(note for _, document, _ in made.values() for note in document.notes):
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
-    draw_ablations({name: (kind, tree) for name, (kind, _, tree) in made.items()}, folder / "figures")
-    for name, (kind, _, _) in made.items():
-        if kind == "enhancement":
-            strategy_sheets(store, name, folder / "figures", models=settings.models, partial=settings.allow_partial)
-    return {"results": folder, "tables": folder / "tables", "figures": folder / "figures"}
+    for name, (_, _, tree) in made.items():
+        files.figures(store, replace(settings, experiment=name), tree, folder / "figures", formats)
+    return {"results": folder, **{part: folder / part for part in ("tables", "latex", "figures")}}
 
 
 def show(name: str, kind: str, document: Results, console: Console) -> None:
@@ -79,25 +84,8 @@ def show(name: str, kind: str, document: Results, console: Console) -> None:
     if kind == "subset_ratio":
         for table in _inflections(document.rows):
             console.print(table)
-        console.print(offer(document.rows), highlight=False, soft_wrap=True)
-
-
-def offer(rows: Rows) -> str:
-    """The ratio that a subset-ratio ablation offers for the main study, in words."""
-    found = offered_ratios(rows)
-    if not found:
-        return "No inflection point was found: no ratio is offered for the main study; try smaller ratios."
-    quantity = next(iter(found.values())).quantity
-    each = ", ".join(f"{escape(model)} {interval(row, 2)}" for model, row in found.items())
-    middle = median(row.estimate for row in found.values() if row.estimate is not None)
-    return f"For the main study (factorial), keep_ratio {middle:.2f}: inflection of {quantity} at {each}."
-
-
-def offered_ratios(rows: Rows) -> dict[str, ResultRow]:
-    """By model the inflection point of the preferred distance (LPIPS where it was measured), where one was found."""
-    points = [row for row in rows if row.section == "inflection" and row.term == "ratio" and row.estimate is not None]
-    quantity = next((name for name in PREFERRED if any(row.quantity == name for row in points)), None)
-    return {row.model: row for row in points if row.quantity == quantity and row.verdict == "found"}
+        for line in sentences(document.rows):
+            console.print(escape(line), highlight=False, soft_wrap=True)
 
 
 def _grid(

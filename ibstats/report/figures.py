@@ -43,15 +43,20 @@ def draw(tree: xr.DataTree, folder: Path, formats: Sequence[str] = FORMATS, *, i
     """Draw every figure that the analysis has data for, and return the files; `interactions` are one per model."""
     import matplotlib
 
-    for kind in formats:
-        if kind not in FORMATS:
-            raise unknown("figure format", kind, FORMATS)
+    check_formats(formats)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     with matplotlib.rc_context(STYLE):
         for name, figure in figures(tree, interactions=interactions):
             files += save(figure, folder / name, formats)
     return files
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """An unknown format is an error before anything is drawn."""
+    for kind in formats:
+        if kind not in FORMATS:
+            raise unknown("figure format", kind, FORMATS)
 
 
 def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from ibstats.ablations import experiments
 from ibstats.analysis import Config, Machine, analyse, provenance
 from ibstats.errors import IbstatsError, unknown
+from ibstats.report import ablation_latex, latex, quality_latex
+from ibstats.report.ablation_figures import draw_ablation, strategy_sheets
 from ibstats.report.contact import contact_sheets
-from ibstats.report.figures import draw
-from ibstats.report.latex import write_latex
+from ibstats.report.figures import FORMATS, draw
 from ibstats.report.rows import analysis_digest, results
 from ibstats.store import Store, read_tree, write_tree
 
@@ -88,14 +91,59 @@ def read_results(path: Path) -> Results:
         raise IbstatsError(f"'{file}' is no results document ({first})") from None
 
 
+def write_latex(document: Results, folder: Path) -> list[Path]:
+    """LaTeX tables of a factorial or of an ablation, one file each."""
+    if any(row.section == "contrast" for row in document.rows):
+        made = ablation_latex.tables(document)
+    else:
+        made = latex.tables(document) | quality_latex.tables(document)
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, text in made.items():
+        if text:
+            file = folder / f"{name}.tex"
+            file.write_text(text, encoding="utf-8")
+            files.append(file)
+    return files
+
+
+def figures(
+    store: Store,
+    config: Config,
+    tree: xr.DataTree,
+    folder: Path,
+    formats: Sequence[str] = FORMATS,
+    *,
+    interactions: bool = True,
+) -> list[Path]:
+    """Draw everything that an analysis has data for, with contact sheets; the files."""
+    name, partial = config.experiment, config.allow_partial
+    kind = experiments(store).get(name)
+    if kind is None:
+        made = draw(tree, folder, formats, interactions=interactions)
+        return made + contact_sheets(store, folder, experiment=name, formats=formats, allow_partial=partial)
+    made = draw_ablation(name, kind, tree, folder, formats)
+    if kind == "enhancement":
+        made += strategy_sheets(store, name, folder, models=config.models, formats=formats, partial=partial)
+    return made
+
+
+def check_factorial(store: Store, experiment: str) -> None:
+    """An ablation has reports of its own."""
+    if kind := experiments(store).get(experiment):
+        raise IbstatsError(
+            f"'{experiment}' is an ablation ({kind}), which has no factorial effects; "
+            f"`ibstats ablations {store.path} --experiment {experiment}` reports it"
+        )
+
+
 def write_report(store: Store, document: Results, config: Config) -> dict[str, Path]:
     """Write JSON, CSV and figures under RUN/results unless they are there for this very analysis; where they lie."""
     folder = store.path / "results"
     where = {"results": folder / "results.json", "tables": folder / "tables", "figures": folder / "figures"}
     if not _is_current(where["results"], document):
         write_csv(document, where["tables"])
-        draw(obtain_tree(store, config), where["figures"], ("png",), interactions=False)
-        contact_sheets(store, where["figures"], experiment=config.experiment, allow_partial=config.allow_partial)
+        figures(store, config, obtain_tree(store, config), where["figures"], ("png",), interactions=False)
         write_json(document, where["results"])
     return where
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ibstats import ablations
 from ibstats.decomposition import LEDGER
 from ibstats.report.tables import stars
 from ibstats.variables import CELLS, DISTANCES, INFORMATION
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 NUMBER = "S[table-format=-1.4]"
 MARKED = "S[table-format=-1.4, table-space-text-post={***}]"
+MARKS = "Marks: *** $p<.001$, ** $p<.01$, * $p<.05$, two-sided $t$ tests over prompts, Holm-adjusted"
+
+Column = tuple[str, str]
+"""Header and column type."""
+Line = Callable[["ResultRow"], Sequence[str]]
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -37,18 +42,10 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
-def write_latex(document: Results, folder: Path) -> list[Path]:
-    """One file per table, to be used with `\\input`; the preamble needs booktabs and siunitx."""
-    folder.mkdir(parents=True, exist_ok=True)
+def tables(document: Results) -> dict[str, str]:
+    """The tables of a factorial by name, to be used with `\\input`; the preamble needs booktabs and siunitx."""
     made = {"diversity": _diversity(document), "effects": _effects(document), "entropy": _entropy(document)}
-    made["ledger"] = _ledger(document)
-    files = []
-    for name, text in made.items():
-        if text:
-            file = folder / f"{name}.tex"
-            file.write_text(text, encoding="utf-8")
-            files.append(file)
-    return files
+    return made | {"ledger": _ledger(document)}
 
 
 def table(columns: Sequence[tuple[str, str]], body: Iterable[Sequence[str]], caption: str, label: str) -> str:
@@ -76,11 +73,72 @@ def table(columns: Sequence[tuple[str, str]], body: Iterable[Sequence[str]], cap
     )
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """A cell of a number column, a dash where undefined."""
     return "{--}" if value is None else f"{value:.4f}"
 
 
-def _how(rows: Sequence[ResultRow], document: Results) -> str:
+def p_number(p: float | None) -> str:
+    """A cell of a p value, never printed as zero."""
+    return "{$<$.0001}" if p is not None and p < 1e-4 else number(p)
+
+
+def marked(value: float | None, p: float | None) -> str:
+    """A number with the marks of its p value."""
+    return number(value) + (f" {{{stars(p)}}}" if value is not None and stars(p) else "")
+
+
+def aligned(values: Iterable[float | None], *, marks: bool = False) -> str:
+    """The type of a column with room for the largest of these numbers."""
+    digits = max((len(f"{abs(value):.0f}") for value in values if value is not None), default=1)
+    return (MARKED if marks else NUMBER).replace("-1.4", f"-{digits}.4")
+
+
+def by_model(rows: Iterable[ResultRow], line: Line) -> list[Sequence[str]]:
+    """A body: a line for each row, named by its model, with a rule between models."""
+    found, body = list(rows), list[Sequence[str]]()
+    for model in _models(found):
+        body += [(escape(model), *line(row)) for row in found if row.model == model]
+        body.append(())
+    return body[:-1]
+
+
+def levels(row: ResultRow) -> list[str]:
+    """The condition of a row: a cell's three levels, or the name of an arm."""
+    cell = tuple(row.term.split("/"))
+    return [escape(name) for name in (cell if cell in CELLS else [ablations.label(row.term)])]
+
+
+def level_columns(row: ResultRow) -> list[Column]:
+    """Columns for `levels`."""
+    heads = ("Sampling", "Prompt", "Codebook") if len(levels(row)) == 3 else ("Arm",)
+    return [(head, "l") for head in heads]
+
+
+def changes(rows: Sequence[ResultRow], document: Results, head: str, caption: str, key: str) -> str:
+    """Tested differences, a line each; nothing without any."""
+    if not rows:
+        return ""
+
+    def line(row: ResultRow) -> Sequence[str]:
+        name = " $\\times$ ".join(escape(part) for part in row.term.split(":"))
+        return (
+            name,
+            marked(row.estimate, row.p_holm),
+            number(row.low),
+            number(row.high),
+            p_number(row.p_holm),
+            number(row.d_z),
+        )
+
+    columns = [("Model", "l"), (head, "l"), ("Estimate", aligned((row.estimate for row in rows), marks=True))]
+    columns += [("Low", aligned(row.low for row in rows)), ("High", aligned(row.high for row in rows))]
+    columns += [("$p$ (Holm)", NUMBER), ("$d_z$", aligned(row.d_z for row in rows))]
+    return table(columns, by_model(rows, line), f"{caption} {MARKS}. {how(rows, document)}", key)
+
+
+def how(rows: Sequence[ResultRow], document: Results) -> str:
+    """How the intervals of a table were made, for its caption."""
     one = next((row for row in rows if row.interval_method), rows[0])
     level = f"{one.level:.0%}".replace("%", r"\%") if one.level else ""
     return (
@@ -105,12 +163,12 @@ def _diversity(document: Results) -> str:
                 row = mine["/".join(cell)]
                 name = DISTANCES[quantity].long_name
                 body.append(
-                    (escape(model), escape(name), *map(escape, cell), *map(_number, (row.estimate, row.low, row.high)))
+                    (escape(model), escape(name), *map(escape, cell), *map(number, (row.estimate, row.low, row.high)))
                 )
             body.append(())
     columns = [("Model", "l"), ("Distance", "l"), ("Sampling", "l"), ("Prompt", "l"), ("Codebook", "l")]
     columns += [("Diversity", NUMBER), ("Low", NUMBER), ("High", NUMBER)]
-    caption = f"Diversity: mean pairwise distance of a prompt's images. {_how(rows, document)}"
+    caption = f"Diversity: mean pairwise distance of a prompt's images. {how(rows, document)}"
     return table(columns, body[:-1], caption, "tab:diversity")
 
 
@@ -118,34 +176,21 @@ def _effects(document: Results) -> str:
     rows = [row for row in document.rows if row.section == "effect"]
     if not rows:
         return ""
-    body: list[Sequence[str]] = []
-    for model in _models(rows):
-        for row in (row for row in rows if row.model == model):
-            marks = f" {{{stars(row.p_holm)}}}" if stars(row.p_holm) else ""
-            body.append(
-                (
-                    escape(model),
-                    escape(DISTANCES[row.quantity].long_name),
-                    " $\\times$ ".join(escape(factor) for factor in row.term.split(":")),
-                    _number(row.estimate) + marks,
-                    *map(_number, (row.low, row.high, row.p_holm, row.partial_eta_squared, row.d_z)),
-                )
-            )
-        body.append(())
-    columns = [
-        ("Model", "l"),
-        ("Distance", "l"),
-        ("Effect", "l"),
-        ("Estimate", MARKED),
-        ("Low", NUMBER),
-        ("High", NUMBER),
-    ]
-    columns += [("$p$ (Holm)", NUMBER), (r"$\eta_p^2$", NUMBER), ("$d_z$", "S[table-format=-2.4]")]
-    caption = (
-        "Effects on diversity, high minus low level. Marks: *** $p<.001$, ** $p<.01$, * $p<.05$, two-sided $t$ tests "
-        f"over prompts, Holm-adjusted within each distance. {_how(rows, document)}"
-    )
-    return table(columns, body[:-1], caption, "tab:effects")
+
+    def line(row: ResultRow) -> Sequence[str]:
+        return (
+            escape(DISTANCES[row.quantity].long_name),
+            " $\\times$ ".join(escape(factor) for factor in row.term.split(":")),
+            marked(row.estimate, row.p_holm),
+            *map(number, (row.low, row.high)),
+            p_number(row.p_holm),
+            *map(number, (row.partial_eta_squared, row.d_z)),
+        )
+
+    columns = [("Model", "l"), ("Distance", "l"), ("Effect", "l"), ("Estimate", MARKED), ("Low", NUMBER)]
+    columns += [("High", NUMBER), ("$p$ (Holm)", NUMBER), (r"$\eta_p^2$", NUMBER), ("$d_z$", "S[table-format=-2.4]")]
+    caption = f"Effects on diversity, high minus low level. {MARKS} within each distance. {how(rows, document)}"
+    return table(columns, by_model(rows, line), caption, "tab:effects")
 
 
 def _entropy(document: Results) -> str:
@@ -158,7 +203,7 @@ def _entropy(document: Results) -> str:
         mine = {(row.quantity, row.term): row for row in rows if row.model == model}
         for cell in CELLS:
             found = [mine[name, "/".join(cell)] for name in names]
-            numbers = [_number(value) for row in found for value in (row.estimate, row.low, row.high)]
+            numbers = [number(value) for row in found for value in (row.estimate, row.low, row.high)]
             body.append((escape(model), *map(escape, cell), *numbers))
         body.append(())
     columns = [("Model", "l"), ("Sampling", "l"), ("Prompt", "l"), ("Codebook", "l")]
@@ -166,7 +211,7 @@ def _entropy(document: Results) -> str:
         columns += [(f"${symbol}$", NUMBER), ("Low", NUMBER), ("High", NUMBER)]
     caption = (
         f"Codebook entropy per token in bits, estimator {escape(rows[0].estimator or '')} "
-        f"({', '.join(INFORMATION[name].long_name.replace('|', '$|$') for name in names)}). {_how(rows, document)}"
+        f"({', '.join(INFORMATION[name].long_name.replace('|', '$|$') for name in names)}). {how(rows, document)}"
     )
     return table(columns, body[:-1], caption, "tab:entropy")
 
@@ -180,9 +225,9 @@ def _ledger(document: Results) -> str:
         for row in (row for row in rows if row.model == model):
             name = escape(LEDGER[row.quantity].long_name).replace("|", "$|$")
             levels = map(escape, row.term.split("/"))
-            body.append((escape(model), *levels, name, *map(_number, (row.estimate, row.low, row.high))))
+            body.append((escape(model), *levels, name, *map(number, (row.estimate, row.low, row.high))))
         body.append(())
     columns = [("Model", "l"), ("Sampling", "l"), ("Prompt", "l"), ("Codebook", "l"), ("Entropy", "l")]
     columns += [("Bits per image", NUMBER), ("Low", NUMBER), ("High", NUMBER)]
-    caption = f"Entropy ledger: bits of path and execution per image. {_how(rows, document)}"
+    caption = f"Entropy ledger: bits of path and execution per image. {how(rows, document)}"
     return table(columns, body[:-1], caption, "tab:ledger")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from ibstats.ablations import label
 from ibstats.report.figures import COLOURS, MARKERS, WIDTH, whiskers
 from ibstats.report.quality import better, is_part
 from ibstats.report.rows import condition_terms
-from ibstats.variables import DISTANCES, PROBES, QUALITY, REFERENCE
+from ibstats.variables import DISTANCES, PREFERRED_DISTANCES, PROBES, QUALITY, REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,7 +94,7 @@ def frontier(models: Groups, name: str, distance: str) -> Figure:
                 mfc="white" if dominated else colour,
                 ms=3.6,
                 lw=0.7,
-                label=term,
+                label=label(term),
             )
         if not QUALITY[name].larger_is_better:
             panel.invert_yaxis()
@@ -124,6 +125,6 @@ def figures(models: Groups) -> Iterator[tuple[str, Figure]]:
     if "quality_probes" in first:
         yield "quality-probes", probes(scored)
     if all("frontier" in groups for groups in scored.values()):
-        distance = str(first["frontier"]["distance"].values[-1])
+        distance = next(name for name in PREFERRED_DISTANCES if name in first["frontier"]["distance"].values)
         for name in names:
             yield f"frontier-{name}", frontier(scored, name, distance)

@@ -22,9 +22,9 @@ from rich.table import Table
 from ibstats.ablations import KINDS, kind_of
 from ibstats.analysis import Config, Machine
 from ibstats.report import files
-from ibstats.report.ablation_figures import PREFERRED
 from ibstats.report.tables import interval, new_table
 from ibstats.store import Store
+from ibstats.variables import PREFERRED_DISTANCES
 
 if TYPE_CHECKING:
     from schemas.results import ResultRow
@@ -41,7 +41,7 @@ FAMILIES = {
 }  # fmt: skip
 """Family of each model of the paper."""
 
-STAND_INS = {"lpips": PREFERRED, "clip_score": ("reference_accuracy",), "clip_iqa": ("reference_accuracy",),
+STAND_INS = {"lpips": PREFERRED_DISTANCES, "clip_score": ("reference_accuracy",), "clip_iqa": ("reference_accuracy",),
              "fid": ("reference_frechet",)}  # fmt: skip
 """Measures looked at where the paper's was not made; those that start like it are the paper's."""
 

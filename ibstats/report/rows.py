@@ -385,6 +385,8 @@ def _ablation_rows(groups: dict[str, xr.Dataset], base: dict[str, Any]) -> Itera
             yield from _effect_rows(groups[name], base | {"section": section})
     if "inflection" in groups:
         yield from _inflection_rows(groups["inflection"], base)
+    if "offer" in groups:
+        yield from _offer_rows(groups["offer"], groups.get("quality_losses"), base | {"section": "offer"})
     if "window_tokens" in groups:
         yield from _window_rows(groups["window_tokens"], base)
 
@@ -428,6 +430,25 @@ def _inflection_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[Result
                 verdict=("found" if bool(point["found"]) else "not found") if ratio else None,
                 note=group.attrs["note"] if ratio else None,
             )
+
+
+def _offer_rows(group: xr.Dataset, lost: xr.Dataset | None, base: dict[str, Any]) -> Iterator[ResultRow]:
+    """From which ratio on each score is stable; by distance the ratio offered, and the change of quality behind it."""
+    counts = {name: group.attrs[name] for name in ("n_prompts", "n_images")}
+    shared = base | counts | {"units": "1", "note": group.attrs["rule"]}
+    for one in _points(lost, "quantity") if lost is not None else ():
+        score = str(one["quantity"].values)
+        yield _row(**shared, quantity=score, term="stable_from", estimate=one["stable_from"].values)
+    used = group.attrs["score"]
+    for point in _points(group, "quantity"):
+        distance, verdict, effect = (str(point[name].values) for name in ("quantity", "verdict", "evidence"))
+        offered = {"quantity": distance, "attribution": used or None, "estimate": point["estimate"].values}
+        yield _row(**shared, **offered, term="keep_ratio", verdict=verdict)
+        if lost is not None and effect:
+            decisive, more = next(_by_score(lost.sel(quantity=[used], effect=[effect])))
+            (row,) = _effect_rows(decisive, base)
+            verdict = "lost" if bool(decisive["lost"].values.all()) else "no significant loss"
+            yield row.model_copy(update={"attribution": distance, "n_units": more["n_units"], "verdict": verdict})
 
 
 def _window_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:

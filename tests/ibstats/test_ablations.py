@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
 from scipy import optimize, stats
 
-from ibstats import ablations
+from ibstats import ablations, quality, subset_ratio
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import broken_line
+from ibstats.report import offer, rows
 from ibstats.uncertainty import Resampling
 
 RATIOS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0])
@@ -137,11 +140,11 @@ def test_too_few_or_unordered_points_have_no_broken_line() -> None:
 def test_the_inflection_point_recovers_a_known_knee_whatever_the_order_of_the_arms() -> None:
     rng = np.random.default_rng(2)
     y = curves(rng, 30, 0.33, 1.0, 0.1)
-    found = ablations.inflection(y, QUICK)
+    found = subset_ratio.inflection(y, QUICK)
     assert bool(found["found"])
     assert float(found["estimate"].sel(part="ratio")) == pytest.approx(0.33, abs=0.03)
     assert float(found["low"].sel(part="ratio")) <= 0.33 <= float(found["high"].sel(part="ratio"))
-    shuffled = ablations.inflection(y.isel(condition=rng.permutation(8)), QUICK)
+    shuffled = subset_ratio.inflection(y.isel(condition=rng.permutation(8)), QUICK)
     xr.testing.assert_allclose(found, shuffled)
 
 
@@ -149,7 +152,7 @@ def coverage(n_prompts: int, n_studies: int) -> float:
     rng = np.random.default_rng(3)
     hits = 0
     for seed in range(n_studies):
-        point = ablations.inflection(curves(rng, n_prompts, 0.27, 1.0, 0.1), Resampling(n_resamples=200, seed=seed))
+        point = subset_ratio.inflection(curves(rng, n_prompts, 0.27, 1.0, 0.1), Resampling(n_resamples=200, seed=seed))
         low, high = (float(point[bound].sel(part="ratio")) for bound in ("low", "high"))
         hits += low <= 0.27 <= high
     return hits / n_studies
@@ -167,7 +170,7 @@ def test_intervals_of_the_inflection_point_cover_it_as_often_as_they_say(n_promp
 
 def test_a_straight_line_has_an_inflection_point_no_more_often_than_the_level() -> None:
     rng = np.random.default_rng(4)
-    found = [bool(ablations.inflection(curves(rng, 15, 0.3, 0.4, 0.4), Resampling(n_resamples=100, seed=i))["found"])
+    found = [bool(subset_ratio.inflection(curves(rng, 15, 0.3, 0.4, 0.4), Resampling(n_resamples=100, seed=i))["found"])
              for i in range(80)]  # fmt: skip
     assert np.mean(found) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 80)
 
@@ -177,9 +180,138 @@ def test_no_inflection_point_of_a_constant_curve_or_of_few_ratios(kept: slice) -
     flat = curves(np.random.default_rng(0), 6, 0.3, 1, 0).isel(condition=kept)
     if kept.start == 0:
         flat = xr.zeros_like(flat)
-    found = ablations.inflection(flat, QUICK)
+    found = subset_ratio.inflection(flat, QUICK)
     assert not bool(found["found"])
     assert found["estimate"].isnull().all()
+
+
+SWEPT = np.array([0.1, 0.2, 0.4, 0.6, 0.8])
+
+
+def changes(*means: float, larger_is_better: bool = True, score: str = "clip_iqa", spread: float = 0.02) -> xr.Dataset:
+    """Tested changes of one score at the swept ratios, as the analysis makes them, of 20 prompts."""
+    noise = spread * np.linspace(-1, 1, 20)
+    values = xr.DataArray(
+        np.array([np.full(20, mean) + np.roll(noise, i) for i, mean in enumerate(means)] + [np.zeros(20)]),
+        dims=("condition", "prompt"),
+        coords={
+            "condition": [f"keep-{ratio:.2f}" for ratio in (*SWEPT, 1.0)],
+            "keep_ratio": ("condition", [*SWEPT, 1.0]),
+            "codebook": ("condition", ["subset"] * 5 + ["full"]),
+            "sampling": ("condition", ["stochastic"] * 6),
+            "prompt_type": ("condition", ["original"] * 6),
+        },
+        attrs={"units": "1", "note": "", "larger_is_better": int(larger_is_better)},
+    )
+    scores = xr.Dataset({score: values}, attrs={"n_images": 5, "n_prompts": 20})
+    family = ablations.against_reference(scores)
+    tested = quality.over_scores(scores, lambda y: ablations.contrasts(y, family, QUICK))
+    return subset_ratio.losses(tested, ablations.ratios(scores, family))
+
+
+def knee(ratio: float | None) -> xr.Dataset:
+    """An inflection point of LPIPS diversity, or none."""
+    value = np.nan if ratio is None else ratio
+    return xr.Dataset(
+        {"estimate": (("quantity", "part"), [[value, 1.0, 0.0]]), "found": ("quantity", [ratio is not None])},
+        coords={"quantity": ["lpips_alex_distance"], "part": ["ratio", "slope_below", "slope_above"]},
+        attrs={"n_prompts": 20, "n_images": 5},
+    )
+
+
+@pytest.mark.parametrize(
+    ("means", "at", "ratio", "verdict", "evidence"),
+    [
+        ((-0.2, -0.1, 0.0, 0.0, 0.0), 0.45, 0.45, "quality stable", "keep-0.40"),
+        ((-0.3, -0.2, -0.1, 0.0, 0.0), 0.25, 0.6, "quality falls", "keep-0.40"),
+        ((-0.3, -0.1, 0.0, 0.0, 0.0), 0.25, 0.4, "quality falls", "keep-0.20"),
+        ((0.3, 0.2, 0.1, 0.0, 0.0), 0.25, 0.25, "quality stable", "keep-0.20"),
+        ((-0.3, 0.0, -0.1, 0.0, 0.0), 0.25, 0.6, "quality falls", "keep-0.40"),
+        ((-0.3, -0.2, -0.2, -0.1, -0.1), 0.25, np.nan, "quality falls at the largest ratio", "keep-0.80"),
+        ((-0.3, -0.2, 0.0, 0.0, 0.0), None, np.nan, "no inflection point", ""),
+    ],
+)
+def test_the_offer_is_the_inflection_point_unless_quality_falls_there(
+    means: tuple[float, ...], at: float | None, ratio: float, verdict: str, evidence: str
+) -> None:
+    for larger_is_better in (True, False):
+        signed = means if larger_is_better else [-mean for mean in means]
+        found = subset_ratio.offer(knee(at), changes(*signed, larger_is_better=larger_is_better)).isel(quantity=0)
+        assert float(found["estimate"]) == pytest.approx(ratio, nan_ok=True)
+        assert str(found["verdict"].values) == verdict
+        assert str(found["evidence"].values) == (f"{evidence} - keep-1.00" if evidence else "")
+
+
+def test_a_loss_is_tested_as_the_printed_changes_are_and_a_constant_one_counts() -> None:
+    noisy = changes(-0.2, -0.012, -0.005, 0.0, 0.05, spread=0.04)
+    expected = (noisy["p_holm"].values < 0.05) & (noisy["estimate"].values < 0)
+    np.testing.assert_array_equal(noisy["lost"], expected)
+    assert expected.tolist() == [[True, False, False, False, False]]
+    constant = changes(-0.2, -0.1, 0.0, 0.0, 0.1, spread=0.0)
+    assert constant["lost"].values.tolist() == [[True, True, False, False, False]]
+    assert constant["stable_from"].values.tolist() == [0.4]
+
+
+def test_without_quality_the_offer_is_the_inflection_point_and_says_what_is_not_known() -> None:
+    found = subset_ratio.offer(knee(0.3), None)
+    assert (float(found["estimate"][0]), str(found["verdict"].values[0])) == (0.3, "quality not measured")
+    assert found.attrs["score"] == ""
+
+
+def test_the_papers_score_decides_where_several_were_measured() -> None:
+    both = xr.concat(
+        [
+            changes(-0.3, -0.2, -0.1, 0.0, 0.0, score="reference_accuracy"),
+            changes(-0.3, 0.0, 0.0, 0.0, 0.0, score="clip_iqa"),
+        ],
+        dim="quantity",
+        data_vars="minimal",
+    )
+    found = subset_ratio.offer(knee(0.25), both)
+    assert (found.attrs["score"], float(found["estimate"][0])) == ("clip_iqa", 0.25)
+
+
+def words(**models: tuple[float | None, xr.Dataset | None]) -> str:
+    """The offer in words, through the rows of the results."""
+    tree = {}
+    for model, (ratio, lost) in models.items():
+        point = knee(ratio)
+        point = point.assign(low=point["estimate"] - 0.05, high=point["estimate"] + 0.05, p=("quantity", [0.01]))
+        point = point.assign_coords(units=("quantity", ["1"])).assign_attrs(note="")
+        tree[f"{model}/inflection"] = point
+        tree[f"{model}/offer"] = subset_ratio.offer(point, lost)
+        if lost is not None:
+            tree[f"{model}/quality_losses"] = lost
+    made = xr.DataTree.from_dict(tree)
+    made.attrs |= {"models": list(models), "settings": {"experiment": "ratio"}}
+    return "\n".join(offer.sentences(list(rows.rows(made))))
+
+
+STABLE, FALLS = changes(-0.2, 0.0, 0.0, 0.0, 0.0), changes(-0.3, -0.2, -0.1, 0.0, 0.0)
+
+
+def test_the_offer_is_said_for_each_model_and_for_the_study() -> None:
+    said = words(one=(0.3, STABLE), two=(0.25, FALLS), three=(None, STABLE))
+    assert "one: inflection of lpips_alex at 0.30 [0.25, 0.35]; quality is stable there: clip_iqa changes by" in said
+    assert "at keep-0.20, no significant loss.\n" in said
+    assert "two: inflection of lpips_alex at 0.25 [0.20, 0.30], but quality falls: clip_iqa changes by -0.100 [" in said
+    assert "at keep-0.40; no significant loss from 0.60 on.\n" in said
+    assert "three: no inflection point of lpips_alex; clip_iqa does not fall significantly from 0.20 on.\n" in said
+    assert "keep_ratio 0.60, the smallest swept ratio from which on no model loses clip_iqa; the median" in said
+    assert "no significant loss is not equivalence" in said
+
+
+@pytest.mark.parametrize(
+    ("models", "study"),
+    [
+        ({"one": (0.3, STABLE), "two": (0.4, STABLE)}, "keep_ratio 0.35, the median inflection point; no model loses"),
+        ({"one": (0.3, None)}, "keep_ratio 0.30, the median inflection point; quality was not measured (one)"),
+        ({"one": (None, STABLE)}, "no inflection point was found, so no ratio is offered; try smaller ratios"),
+        ({"one": (0.3, changes(-0.3, -0.3, -0.3, -0.2, -0.2)), "two": (0.3, STABLE)}, "one loses quality even at the"),
+    ],
+)
+def test_the_study_is_offered_one_ratio_at_which_no_model_loses_quality(models: dict[str, Any], study: str) -> None:
+    assert f"For the main study (factorial): {study}" in words(**models).replace("no ratio is offered, since ", "")
 
 
 def test_an_arm_is_named_without_its_number() -> None:

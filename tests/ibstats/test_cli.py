@@ -59,7 +59,10 @@ def test_report_leaves_valid_files(ask, run: Path) -> None:
         (("diversity", "RUN", "--metric", "ssimm"), "unknown metric 'ssimm'; known: pixel_cosine, ssim"),
         (("entropy", "RUN", "--estimator", "magic"), "known: plugin, miller_madow"),
         (("entropy", "RUN", "--model", "gpt"), "unknown model 'gpt'; known: toy-ar"),
-        (("entropy", "RUN", "--experiment", "ablation"), "unknown experiment 'ablation'; known: factorial"),
+        (
+            ("entropy", "RUN", "--experiment", "ablation"),
+            "holds no experiment 'ablation', only factorial; --experiment factorial",
+        ),
         (("report", "RUN", "--interval", "wald"), "unknown interval method"),
         (("report", "RUN", "--margin", "ssim_dissimilarity"), "NAME=VALUE"),
         (("report", "RUN", "--margin", "ssim=.1"), "unknown distance in margins 'ssim'"),
