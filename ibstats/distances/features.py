@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ibstats.distances.base import Array, Images, Pairs
 from ibstats.kernels import pairs
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 Forward = Callable[["Tensor"], Sequence["Tensor"]]
 """Images (n, 3, y, x) in [0, 1] to activations (n, channel, y, x) of each layer."""
 
-CHUNK = 1 << 16
-"""Feature columns per partial product."""
+CHUNK = 1 << 14
+"""Feature columns worked on at once: those of some tens of images fit a core's cache."""
 
 
 def feature_pairs(
@@ -33,9 +34,9 @@ def feature_pairs(
     distance, squared_norm = np.zeros((cells, n, n)), np.zeros((cells, n))
     for cell in range(cells):
         for layer, weight in zip(_features(images[cell], forward, device, batch_size), weights, strict=True):
-            gram = _gram(embed(layer, weight, eps))
-            distance[cell] += pairs.distances_from_gram(gram[:n, :n])
-            squared_norm[cell] += np.diagonal(gram)[:n] + 2 * gram[:n, n] + gram[n, n]
+            gram, squared = _gram(layer, weight, eps)
+            distance[cell] += pairs.distances_from_gram(gram)
+            squared_norm[cell] += squared
     return Pairs(distance, squared_norm)
 
 
@@ -53,28 +54,47 @@ def _features(images: Images, forward: Forward, device: str, batch_size: int) ->
 
 def embed(layer: Tensor, weight: Tensor, eps: float) -> Tensor:
     """phi of one layer, (n, y * x * channel)."""
+    places, scale = _places(layer, weight)
+    return _phi(places, scale, eps)
+
+
+def _places(layer: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Activations as (n, place, channel), and the factor of each channel."""
+    places = layer.permute(0, 2, 3, 1).flatten(1, 2)
+    return places, (weight.to(layer) / places.shape[1]).sqrt()
+
+
+def _phi(places: Tensor, scale: Tensor, eps: float) -> Tensor:
     import torch
 
-    place = layer.permute(0, 2, 3, 1)
-    scale = (weight.to(layer) / (layer.shape[2] * layer.shape[3])).sqrt()
-    phi: Tensor = (place * scale).div_(torch.linalg.vector_norm(place, dim=3, keepdim=True).add_(eps)).flatten(1)
+    phi: Tensor = (places * scale).div_(torch.linalg.vector_norm(places, dim=2, keepdim=True).add_(eps)).flatten(1)
     return phi
 
 
-def _gram(phi: Tensor) -> Array:
-    """Inner products, (n + 1, n + 1), of the rows relative to the first one, and of the first one itself.
+def _gram(layer: Tensor, weight: Tensor, eps: float) -> tuple[Array, Array]:
+    """Inner products (n, n) of phi relative to that of the first image, and squared norms (n,) of phi itself.
 
-    Relative rows keep small distances exact in single precision; partial products are added in double precision.
+    Relative vectors keep small distances exact in single precision; partial products are added in double precision.
     """
     import torch
 
-    n = len(phi)
-    gram = np.zeros((n + 1, n + 1))
     with torch.inference_mode():
-        first = phi[0].clone()
-        for rows, base in zip(phi.sub_(first).split(CHUNK, dim=1), first.split(CHUNK), strict=True):  # type: ignore[no-untyped-call]
-            gram[:n, :n] += (rows @ rows.T).cpu().numpy()
-            gram[:n, n] += (rows @ base).cpu().numpy()
-            gram[n, n] += float(base @ base)
-    gram[n, :n] = gram[:n, n]
-    return gram
+        places, scale = _places(layer, weight)
+        gram = np.zeros((len(places), len(places)))
+        for part in places.split(max(1, CHUNK // places.shape[2]), dim=1):
+            phi = _phi(part, scale, eps)
+            phi[1:] -= phi[0]  # and the first itself stays in its place
+            gram += _squared(phi)
+    first = gram[0].copy()
+    gram[0] = gram[:, 0] = 0.0
+    squared = np.diagonal(gram) + 2 * first + first[0]
+    squared[0] = first[0]
+    return gram, squared
+
+
+def _squared(rows: Tensor) -> NDArray[np.float32]:
+    """`rows @ rows.T`; on a CPU by NumPy, which has half the work to do because the result is symmetric."""
+    if rows.device.type == "cpu":
+        found: NDArray[np.float32] = rows.numpy() @ rows.numpy().T
+        return found
+    return np.asarray((rows @ rows.T).cpu().numpy())
