@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from ibstats import ablations, budget, diversity, effects, information, quality, strategy, subset_ratio
-from ibstats.distances import NETWORKS, distances, metric
+from ibstats.distances import NETWORKS, AbstractDistance, distances, metric
 from ibstats.distances.lpips import cached_backbone
 from ibstats.each import Each, here
 from ibstats.errors import IbstatsError, MissingWeights, unknown
@@ -108,6 +108,21 @@ class Machine:
     """Paths of weight files by metric."""
     each: Each = here
     """Where the image pass goes over prompts: in this process or on a cluster."""
+
+    def metrics(self, asked: Sequence[str], notes: list[str]) -> Iterator[AbstractDistance]:
+        """The metrics asked for, else those of the default ones that can be had without a download.
+
+        A note says why one was left out; MissingWeights is raised for one that was asked for.
+        """
+        for name in asked or DEFAULT_METRICS:
+            unasked = {"download": False} if not asked and name.startswith("lpips") else {}
+            try:
+                yield metric(name, **self.options(name), **unasked)
+            except MissingWeights as error:
+                if asked:
+                    raise
+                if str(error) not in notes:
+                    notes.append(str(error))
 
     def options(self, name: str) -> dict[str, Any]:
         """Constructor options of a metric."""
@@ -231,24 +246,9 @@ def _measured(
     store: Store, model: str, config: Config, machine: Machine, notes: list[str]
 ) -> Iterator[tuple[str, xr.Dataset]]:
     """Distances by result name: of the metrics asked for, else of the default ones that can be had."""
-    for name in config.metrics or DEFAULT_METRICS:
-        try:
-            chosen = metric(name, **machine.options(name), **({} if config.metrics else no_download(name)))
-        except MissingWeights as error:
-            if config.metrics:
-                raise
-            if str(error) not in notes:
-                notes.append(str(error))
-            continue
-        yield (
-            chosen.name,
-            distances(store, model, chosen, config.experiment, allow_partial=config.allow_partial, each=machine.each),
-        )
-
-
-def no_download(name: str) -> dict[str, Any]:
-    """Option of a metric that nobody asked for: weights that are not on the machine are not fetched."""
-    return {"download": False} if name.startswith("lpips") else {}
+    how: dict[str, Any] = {"allow_partial": config.allow_partial, "each": machine.each}
+    for chosen in machine.metrics(config.metrics, notes):
+        yield chosen.name, distances(store, model, chosen, config.experiment, **how)
 
 
 def _information(store: Store, model: str, config: Config, notes: list[str]) -> dict[str, xr.Dataset]:

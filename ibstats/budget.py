@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from ibstats import decomposition, rescored
-from ibstats.distances import distances, metric
-from ibstats.errors import MissingWeights
+from ibstats.distances import distances
 from ibstats.store import Store
 
 if TYPE_CHECKING:
@@ -65,26 +64,26 @@ def ledger_groups(
                 f"{model}: {int(complete.sum())} of {complete.size} prompts of '{name}' are complete; left out"
             )
             continue
-        shares = _shares(store, model, name, experiment, config, machine)
+        shares = _shares(store, model, name, experiment, config, machine, notes)
         if shares is not None:
             made[f"shares_{name}"] = shares.assign_attrs(n_images=experiment.samples, experiment=name)
     return made
 
 
 def _shares(
-    store: Store, model: str, name: str, experiment: CrossedNoise, config: Config, machine: Machine
+    store: Store,
+    model: str,
+    name: str,
+    experiment: CrossedNoise,
+    config: Config,
+    machine: Machine,
+    notes: list[str],
 ) -> xr.Dataset | None:
     """Sobol indices of every metric that is the distance of an embedding and can be had."""
-    from ibstats.analysis import DEFAULT_METRICS, no_download
-
+    if "image" not in store.dataset(model, name, allow_partial=config.allow_partial):
+        return None
     found = {}
-    for chosen in config.metrics or DEFAULT_METRICS:
-        if "image" not in store.dataset(model, name, allow_partial=config.allow_partial):
-            return None
-        try:
-            made = metric(chosen, **machine.options(chosen), **({} if config.metrics else no_download(chosen)))
-        except MissingWeights:  # told of where the diversity of the same metric is measured
-            continue
+    for made in machine.metrics(config.metrics, notes):
         if not made.embedded:
             continue
         measured = distances(store, model, made, name, allow_partial=config.allow_partial, each=machine.each)
