@@ -38,6 +38,7 @@ def processor() -> str:
 
 
 def main() -> None:
+    """Time what was named, and print a line as each is done."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(ALL)}; default all")
     parser.add_argument("--out", type=Path, help="write the table to this Markdown file too")

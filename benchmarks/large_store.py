@@ -139,6 +139,7 @@ print(f"all token statistics: {took:.1f} s; peak memory {peak():.0f} MB, {import
 
 
 def main() -> None:
+    """Write the store, read it, analyse it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--keep", type=Path, help="folder to keep the run in")

@@ -127,6 +127,7 @@ def measure(sample: Loop, n: int, device: str, repeats: int) -> tuple[float, flo
 
 
 def rows(names: list[str], batches: list[int], arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Images per second and peak memory of each model, by our loop and by upstream's."""
     device, size = arguments.device, arguments.size
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
@@ -147,6 +148,7 @@ def rows(names: list[str], batches: list[int], arguments: argparse.Namespace) ->
 
 
 def main() -> None:
+    """A line of CSV for each model, loop and batch size."""
     known = ["amused", "vq-diffusion", "janus-pro", "llamagen", "show-o"]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="*", default=known, choices=known)

@@ -1,15 +1,11 @@
-"""How much faster two local workers make the reference trio's images than one, one torch thread each, in turns.
+"""A study of the reference trio by one local worker and by two, with one torch thread each.
 
-    python benchmarks/workers.py [PAIRS]
-
-Each pair makes the same study with one worker and with two, workers warm, and compares the digests of the stores.
-On a machine that does other work besides, the ratio says what was left of the second core.
+On a machine that does other work besides, their ratio says what was left of the second core.
 """
 
 from __future__ import annotations
 
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -22,7 +18,6 @@ from generate.store import SampleStore
 from generate.study import Plan, load_study, plan
 from schemas.cluster import Cluster, connected
 
-ASKED = 1.6
 STUDY = {
     "name": "workers",
     "samples": 6,
@@ -48,21 +43,11 @@ def seconds(laid_out: Plan, template: Path, folder: Path, workers: int) -> tuple
         return taken, digest
 
 
-def main() -> None:
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+def one_and_two() -> tuple[tuple[float, str], tuple[float, str]]:
+    """Time and digest of the study by one worker, and by two."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
         laid_out = plan(*load_study(str(folder / "study.yaml")))
         prepare(laid_out, folder / "template")
-        for _ in range(pairs):
-            (one, first), (two, second) = (seconds(laid_out, folder / "template", folder, n) for n in (1, 2))
-            print(
-                f"workers    one {one:9.4f} s   two     {two:9.4f} s   ratio {one / two:9.2f} (asked >= {ASKED})"
-                f"   digests {'equal' if first == second else 'DIFFER'}",
-                flush=True,
-            )
-
-
-if __name__ == "__main__":
-    main()
+        return seconds(laid_out, folder / "template", folder, 1), seconds(laid_out, folder / "template", folder, 2)
