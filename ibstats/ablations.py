@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,6 +18,7 @@ from ibstats.effects import tested
 from ibstats.errors import StoreContractError
 from ibstats.uncertainty import Resampling
 from ibstats.variables import REFERENCE
+from ibstats.windows import under_argmax
 
 if TYPE_CHECKING:
     from ibstats.store import Store
@@ -181,18 +181,12 @@ def window_tokens(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
     Thirds of the steps commit very different numbers of tokens (14 % in the first third of a cosine schedule), which
     an effect of "early" or "late" argmax must be read with.
     """
-    rows, cols = identity.grid
-    step = dataset.get("token_step")
-    fixed = xr.DataArray(np.arange(rows * cols).reshape(rows, cols), dims=("row", "col"))
-    counts = []
-    for i, window in enumerate(dataset["argmax_window"].values):
-        start, stop = (Fraction(part) * identity.steps for part in (str(window) or "0:0").split(":"))
-        here = fixed if step is None else step.isel(condition=i)
-        inside = (here >= float(start)) & (here < float(stop))
-        counts.append(float(inside.mean()) * rows * cols)
+    n_tokens = identity.grid[0] * identity.grid[1]
+    fixed = under_argmax(dataset, identity)
+    share = fixed.mean([dim for dim in fixed.dims if dim != "condition"])
     return xr.DataArray(
-        counts,
+        share.values * n_tokens,
         dims="condition",
         coords={"condition": dataset["condition"].values.astype(object)},
-        attrs={"units": "1", "long_name": "tokens committed under argmax", "n_tokens": rows * cols},
+        attrs={"units": "1", "long_name": "tokens committed under argmax", "n_tokens": n_tokens},
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from ibstats.errors import IbstatsError
 from ibstats.kernels import crossed as components
 from ibstats.uncertainty import Resampling, mean_interval
 from ibstats.variables import Quantity
+from ibstats.windows import under_argmax
 
 if TYPE_CHECKING:
     from schemas.provenance import ModelIdentity
@@ -241,18 +241,9 @@ def _revises(dataset: xr.Dataset, execution: xr.DataArray) -> bool:
 
 def _drawn_bits(dataset: xr.Dataset, identity: ModelIdentity) -> dict[str, xr.DataArray]:
     """Surprisal and entropy of an image's tokens, summed over those that were drawn, `(condition, prompt, sample)`."""
-    step = dataset.get("token_step")
-    if step is None:
-        rows, cols = identity.grid
-        step = xr.DataArray(np.arange(rows * cols).reshape(rows, cols), dims=("row", "col"))
-    fixed = []
-    for window in dataset["argmax_window"].values:
-        start, stop = (Fraction(part) for part in (str(window) or "0:0").split(":"))
-        fixed.append((float(start * identity.steps), float(stop * identity.steps)))
-    bounds = xr.DataArray(fixed, dims=("condition", "bound"))
-    is_fixed = (step >= bounds.isel(bound=0)) & (step < bounds.isel(bound=1))
+    drawn = ~under_argmax(dataset, identity)
     return {
-        name: dataset[f"token_{name}"].astype(np.float64).where(~is_fixed, 0.0).sum(("row", "col"))
+        name: dataset[f"token_{name}"].astype(np.float64).where(drawn, 0.0).sum(("row", "col"))
         for name in ("surprisal", "entropy")
     }
 

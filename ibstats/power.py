@@ -50,7 +50,8 @@ def components(distance: xr.DataArray, effect: str) -> Components:
     n_images, n_prompts = distance.sizes["sample"], distance.sizes["prompt"]
     if n_images < 4 or n_prompts < 3:
         raise IbstatsError(
-            f"a pilot needs at least 4 images per prompt and 3 prompts, this one has {n_images} and {n_prompts}"
+            f"a pilot needs at least 4 images per prompt and 3 prompts, this one has {n_images} images per prompt and "
+            f"{n_prompts} prompts"
         )
     weights = factorial.contrast_matrix(3)[:, names.index(effect)]
     cells = distance.transpose("condition", "prompt", "sample", "sample_other")

@@ -1,0 +1,26 @@
+"""Which tokens were taken as modes: those whose last change falls into the argmax window of their condition."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+if TYPE_CHECKING:
+    from schemas.provenance import ModelIdentity
+
+
+def under_argmax(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
+    """Whether a token is a mode, `(condition, prompt, sample, row, col)`, or `(condition, row, col)` in fixed order."""
+    step = dataset.get("token_step")
+    if step is None:
+        rows, cols = identity.grid
+        step = xr.DataArray(np.arange(rows * cols).reshape(rows, cols), dims=("row", "col"))
+    bounds = []
+    for window in dataset["argmax_window"].values:
+        start, stop = (Fraction(part) for part in (str(window) or "0:0").split(":"))
+        bounds.append((float(start * identity.steps), float(stop * identity.steps)))
+    limits = xr.DataArray(bounds, dims=("condition", "limit"))
+    return (step >= limits.isel(limit=0)) & (step < limits.isel(limit=1))
