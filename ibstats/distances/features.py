@@ -81,7 +81,7 @@ def _gram(layer: Tensor, weight: Tensor, eps: float) -> tuple[Array, Array]:
     with torch.inference_mode():
         places, scale = _places(layer, weight)
         gram = np.zeros((len(places), len(places)))
-        for part in places.split(max(1, CHUNK // places.shape[2]), dim=1):
+        for part in torch.split(places, max(1, CHUNK // places.shape[2]), dim=1):
             phi = _phi(part, scale, eps)
             phi[1:] -= phi[0]  # and the first itself stays in its place
             gram += _squared(phi)
