@@ -141,8 +141,9 @@ def how(rows: Sequence[ResultRow], document: Results) -> str:
     """How the intervals of a table were made, for its caption."""
     one = next((row for row in rows if row.interval_method), rows[0])
     level = f"{one.level:.0%}".replace("%", r"\%") if one.level else ""
+    units = f"{one.n_units} blocks of {one.n_prompts} prompts" if one.n_units else f"{one.n_prompts} prompts"
     return (
-        f"{level} intervals: {one.interval_method} bootstrap over {one.n_prompts} prompts with {one.n_images} images "
+        f"{level} intervals: {one.interval_method} bootstrap over {units} with {one.n_images} images "
         f"each, {one.n_resamples} resamples, seed {one.seed}. Data snapshot \\texttt{{{document.snapshot[:12]}}}."
     )
 

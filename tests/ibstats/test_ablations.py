@@ -9,11 +9,12 @@ import pytest
 import xarray as xr
 from scipy import optimize, stats
 
-from ibstats import ablations, quality, subset_ratio
+from ibstats import ablations, quality, significance, subset_ratio
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import broken_line
-from ibstats.report import offer, rows
+from ibstats.report import ablation_latex, offer, rows
 from ibstats.uncertainty import Resampling
+from schemas.results import ResultRow, Results
 
 RATIOS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0])
 QUICK = Resampling(n_resamples=400)
@@ -252,6 +253,33 @@ def test_a_loss_is_tested_as_the_printed_changes_are_and_a_constant_one_counts()
     assert constant["stable_from"].values.tolist() == [0.4]
 
 
+def lost_in_studies(rng: np.random.Generator, n_prompts: int, drops: np.ndarray, n_studies: int) -> np.ndarray:
+    """(study, ratio) whether a ratio was found to lose quality, in normal studies with true `drops` of it.
+
+    Arms share the reference; a paired change has standard deviation one.
+    """
+    found = []
+    for _ in range(n_studies):
+        scores = rng.normal(0, np.sqrt(0.5), (n_prompts, len(drops) + 1))
+        change = scores[:, :-1] - scores[:, -1:] - drops
+        test = significance.t_test(change)
+        contrasts = xr.Dataset(
+            {
+                "estimate": (("quantity", "effect"), change.mean(axis=0)[None]),
+                "p_holm": (("quantity", "effect"), significance.adjust(test.p)[None]),
+                "degenerate": (("quantity", "effect"), np.zeros((1, len(drops)), dtype=bool)),
+                "larger_is_better": ("quantity", [1]),
+            }
+        )
+        found.append(subset_ratio.losses(contrasts, xr.DataArray(SWEPT, dims="effect"))["lost"].values[0])
+    return np.array(found)
+
+
+def test_quality_that_does_not_fall_moves_the_offer_no_more_often_than_the_level() -> None:
+    moved = lost_in_studies(np.random.default_rng(5), 12, np.zeros(5), 500).any(axis=1)
+    assert moved.mean() <= 0.05
+
+
 def test_without_quality_the_offer_is_the_inflection_point_and_says_what_is_not_known() -> None:
     found = subset_ratio.offer(knee(0.3), None)
     assert (float(found["estimate"][0]), str(found["verdict"].values[0])) == (0.3, "quality not measured")
@@ -271,8 +299,8 @@ def test_the_papers_score_decides_where_several_were_measured() -> None:
     assert (found.attrs["score"], float(found["estimate"][0])) == ("clip_iqa", 0.25)
 
 
-def words(**models: tuple[float | None, xr.Dataset | None]) -> str:
-    """The offer in words, through the rows of the results."""
+def found_rows(**models: tuple[float | None, xr.Dataset | None]) -> list[ResultRow]:
+    """Rows of the inflection point and the offer of some models."""
     tree = {}
     for model, (ratio, lost) in models.items():
         point = knee(ratio)
@@ -284,7 +312,12 @@ def words(**models: tuple[float | None, xr.Dataset | None]) -> str:
             tree[f"{model}/quality_losses"] = lost
     made = xr.DataTree.from_dict(tree)
     made.attrs |= {"models": list(models), "settings": {"experiment": "ratio"}}
-    return "\n".join(offer.sentences(list(rows.rows(made))))
+    return list(rows.rows(made))
+
+
+def words(**models: tuple[float | None, xr.Dataset | None]) -> str:
+    """The offer in words, through the rows of the results."""
+    return "\n".join(offer.sentences(found_rows(**models)))
 
 
 STABLE, FALLS = changes(-0.2, 0.0, 0.0, 0.0, 0.0), changes(-0.3, -0.2, -0.1, 0.0, 0.0)
@@ -312,6 +345,17 @@ def test_the_offer_is_said_for_each_model_and_for_the_study() -> None:
 )
 def test_the_study_is_offered_one_ratio_at_which_no_model_loses_quality(models: dict[str, Any], study: str) -> None:
     assert f"For the main study (factorial): {study}" in words(**models).replace("no ratio is offered, since ", "")
+
+
+def test_latex_tables_of_the_offer_escape_names_and_hold_the_numbers() -> None:
+    known = {"run_id": "r", "snapshot": "abc", "analysis_sha256": "d", "ibstats_version": "0", "settings": {}}
+    names = {"a_b & 50 %": (0.25, FALLS), "two": (None, None)}
+    made = ablation_latex.tables(Results(**known, rows=found_rows(**names)))
+    assert {name for name, text in made.items() if text} == {"inflection", "offer"}
+    assert r"a\_b \& 50 \% & LPIPS distance (AlexNet, v0.1) & 0.2500 & 0.2000 & 0.3000" in made["inflection"]
+    first, second = (line for line in made["offer"].splitlines() if "LPIPS" in line)
+    assert "& 0.6000 & quality falls & clip\\_iqa & 0.6000 & keep-0.40 & -0.1000 &" in first
+    assert second.endswith("& {--} & no inflection point &  & {--} &  & {--} & {--} & {--} \\\\")
 
 
 def test_an_arm_is_named_without_its_number() -> None:

@@ -257,6 +257,13 @@ def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
     assert {row.section for row in document.rows} >= {"quality_effect", "quality_probe", "frontier"}
     verdicts = {row.verdict for row in document.rows if row.section == "frontier"}
     assert verdicts <= {"frontier", "dominated", "clearly dominated"}
+    latex = {file.stem for file in files.export(open_store(run_copy), config, tmp_path / "latex", "latex")}
+    assert latex == {f"quality-{part}{score}" for part in ("", "effects-", "probes-") for score in ("fid", "kid")} | {
+        "frontier"
+    }
+    table = (tmp_path / "latex/quality-fid.tex").read_text()
+    for row in rows:
+        assert f" & {row.estimate:.4f} & {row.low:.4f} & {row.high:.4f} " in table
     drawn = figures.draw(files.obtain_tree(open_store(run_copy), config), tmp_path / "figures", ("png",))
     assert {file.name for file in drawn} >= {"quality-probes.png", "frontier-fid.png", "frontier-kid.png"}
 

@@ -105,7 +105,23 @@ def test_a_claim_about_several_rows_needs_all_of_them() -> None:
 def test_what_no_run_measured_is_not_comparable() -> None:
     finding = repro.examine(claim("drop"), [found(around(-0.1), family="diffusion", model="vq-diffusion")])
     assert (finding.verdict, finding.ours) == ("not comparable", "–")
-    assert finding.reason == "not measured: lpips, factorial experiment, amused or another masked model"
+    assert finding.reason == "not measured: lpips of argmax, factorial experiment, amused or another masked model"
+
+
+@pytest.mark.parametrize(("change", "reason"), [(-0.001, "it holds"), (-0.1, "it is contradicted")])
+def test_quality_at_the_inflection_point_is_that_of_the_preferred_distance_and_its_own_margin(
+    change: float, reason: str
+) -> None:
+    of = {"section": "offer", "quantity": "clip_iqa", "term": "keep-0.50 - keep-1.00"}
+    pool = [
+        found(around(-0.3), attribution="ssim_dissimilarity", **of),
+        found(around(change), attribution="lpips_alex_distance", **of),
+        found(0.9, section="quality", quantity="clip_iqa", term="keep-1.00"),
+        found(0.001, section="diversity", quantity="clip_iqa", term="keep-1.00"),
+    ]
+    about = {"section": "offer", "quantity": "clip_iqa", "term": "keep-* - keep-1.*", "which": "first"}
+    finding = repro.examine(claim("equivalent", **about), pool)
+    assert (finding.reason, finding.ours.split()[0]) == (reason, f"{change:.3f}")
 
 
 def test_equivalence_from_a_row_is_that_of_the_values_behind_it() -> None:
