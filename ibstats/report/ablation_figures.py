@@ -43,8 +43,7 @@ def draw_ablation(name: str, kind: str, tree: xr.DataTree, folder: Path, formats
             else:
                 figure = enhancement(panels) if kind == "enhancement" else arms(panels, argmax_tokens(tree))
             files += save(figure, folder / name, formats)
-        scored = {m: {g: tree[m][g].to_dataset() for g in ("quality", "frontier")} for m in with_frontier(tree)}
-        if scored and len(panels) == 2:
+        if len(panels) == 2 and (scored := with_frontier(tree, *panels)):
             distance, score = panels
             files += save(frontier(scored, score, distance), folder / f"{name}-frontier", formats)
     return files
@@ -99,16 +98,23 @@ def ratio_curves(panels: Mapping[str, Panel], knees: Panel, losses: Mapping[str,
     if knees:
         first.set_ylim(low - (0.07 + 0.045 * len(knees)) * (high - low), high)
     legend_above(first, 3)
-    marks = ["bars: inflection points, 95 %"] if knees else []
+    marks = [f"bars: inflection points, {knee.attrs['level']:.0%}" for knee in list(knees.values())[:1]]
     marks += ["hollow: significant loss of quality"] if any(len(ratios) for ratios in losses.values()) else []
     axes[-1, 0].set_xlabel("share of the codebook kept" + (f"\n({'; '.join(marks)})" if marks else ""))
     axes[-1, 0].set_xlim(0, 1.02)
     return figure
 
 
-def with_frontier(tree: xr.DataTree) -> list[str]:
-    """Models whose conditions have a place between diversity and quality."""
-    return [model for model in tree.attrs["models"] if "frontier" in tree[model].children]
+def with_frontier(tree: xr.DataTree, distance: str, score: str) -> dict[str, dict[str, xr.Dataset]]:
+    """Quality and frontier of the models whose conditions have a place between that distance and that score."""
+    names = [model for model in tree.attrs["models"] if "frontier" in tree[model].children]
+    found = {model: {group: tree[model][group].to_dataset() for group in ("quality", "frontier")} for model in names}
+
+    def has(groups: dict[str, xr.Dataset]) -> bool:
+        placed = groups["frontier"]
+        return distance in placed["distance"].values and score in placed["quantity"].values
+
+    return {model: groups for model, groups in found.items() if has(groups)}
 
 
 def argmax_tokens(tree: xr.DataTree) -> list[str]:

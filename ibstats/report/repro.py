@@ -117,8 +117,8 @@ def examine(claim: Claim, pool: Sequence[Evidence]) -> Finding:
     if not found:
         family = FAMILIES[claim.model]
         reason = (
-            f"not measured: {claim.quantity} of {claim.term}, {claim.kind} experiment, {claim.model} or another "
-            f"{family} model"
+            f"not measured or not found: {claim.quantity} of {claim.term}, {claim.kind} experiment, "
+            f"{claim.model} or another {family} model"
         )
         return Finding(**base, ours="–", verdict="not comparable", reason=reason)
     first = found[0]

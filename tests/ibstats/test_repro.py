@@ -105,7 +105,10 @@ def test_a_claim_about_several_rows_needs_all_of_them() -> None:
 def test_what_no_run_measured_is_not_comparable() -> None:
     finding = repro.examine(claim("drop"), [found(around(-0.1), family="diffusion", model="vq-diffusion")])
     assert (finding.verdict, finding.ours) == ("not comparable", "–")
-    assert finding.reason == "not measured: lpips of argmax, factorial experiment, amused or another masked model"
+    assert (
+        finding.reason
+        == "not measured or not found: lpips of argmax, factorial experiment, amused or another masked model"
+    )
 
 
 @pytest.mark.parametrize(("change", "reason"), [(-0.001, "it holds"), (-0.1, "it is contradicted")])
