@@ -10,6 +10,7 @@ from ibstats.report import quality_latex
 from ibstats.report.latex import (
     MARKS,
     NUMBER,
+    SHORT,
     aligned,
     by_model,
     changes,
@@ -21,7 +22,8 @@ from ibstats.report.latex import (
     p_number,
     table,
 )
-from ibstats.subset_ratio import KNEE_NOTE, OFFER_NOTE
+from ibstats.report.offer import offers
+from ibstats.subset_ratio import KNEE_NOTE, NO_POINT, OFFER_NOTE
 from ibstats.variables import DISTANCES
 
 if TYPE_CHECKING:
@@ -104,12 +106,12 @@ def _codebook(document: Results, key: str) -> str:
         intervals = [found[row.model, row.term, name] for name in CODEBOOK]
         numbers = [value for one in intervals for value in (one.estimate, one.low, one.high)]
         numbers += [found[row.model, row.term, name].estimate for name in PLAIN]
-        return (*levels(row), *map(number, numbers))
+        return (*levels(row), *(number(value, 2) for value in numbers))
 
     columns = [("Model", "l"), ("Arm", "l")]
     for head in CODEBOOK.values():
-        columns += [(head, NUMBER), ("Low", NUMBER), ("High", NUMBER)]
-    columns += [(head, NUMBER) for head in PLAIN.values()]
+        columns += [(head, SHORT), ("Low", SHORT), ("High", SHORT)]
+    columns += [(head, SHORT) for head in PLAIN.values()]
     caption = (
         f"Codebook entropy per token in bits, estimator {escape(firsts[0].estimator or '')}; most: log2 of the codes "
         f"an arm may use; utilisation of the whole codebook; coverage of one prompt's codes. {how(firsts, document)}"
@@ -142,27 +144,35 @@ def _inflection(document: Results, key: str) -> str:
 
 
 def _offer(document: Results, key: str) -> str:
-    """The ratio offered, the score that it rests on, and the change that decided."""
-    rows = [row for row in document.rows if row.section == "offer"]
-    offered = [row for row in rows if row.term == "keep_ratio"]
-    stable = {(row.model, row.quantity): row.estimate for row in rows if row.term == "stable_from"}
-    evidence = {(r.model, r.attribution): r for r in rows if r.term not in ("keep_ratio", "stable_from")}
-    if not offered:
+    """A line for each model, by the preferred distance: inflection point, quality, and the ratio offered."""
+    found = offers(document.rows)
+    if not found:
         return ""
 
     def line(row: ResultRow) -> Sequence[str]:
-        change = evidence.get((row.model, row.quantity))
-        score = row.attribution or ""
-        numbers = (
-            [number(None)] * 3 if change is None else [number(v) for v in (change.estimate, change.low, change.high)]
-        )
-        at = "" if change is None else escape(change.term.partition(" - ")[0])
-        name = escape(DISTANCES[row.quantity].long_name)
-        known = number(stable.get((row.model, score)))
-        return (name, number(row.estimate), escape(row.verdict or ""), escape(score), known, at, *numbers)
+        one = found[row.model]
+        knee = (None, None, None) if row.verdict == NO_POINT else (one.knee.estimate, one.knee.low, one.knee.high)
+        change = one.evidence
+        at = escape(change.term.partition(" - ")[0]) if change else ""
+        numbers = (change.estimate, change.low, change.high) if change else (None, None, None)
+        ratios = [number(value, 2) for value in (*knee, one.stable_from)]
+        return (*ratios, at, *map(number, numbers), number(row.estimate, 2), escape(row.verdict or ""))
 
-    columns = [("Model", "l"), ("Distance", "l"), ("Offered", NUMBER), ("Verdict", "l"), ("Score", "l")]
-    columns += [("Stable from", NUMBER), ("At", "l"), ("Change", NUMBER), ("Low", NUMBER), ("High", NUMBER)]
-    caption = f"Subset ratio offered for the main study: {escape(OFFER_NOTE)}."
-    caption += f" {how(list(evidence.values()), document)}" if evidence else ""
-    return table(columns, by_model(offered, line), caption, key)
+    columns = [("Model", "l"), ("Inflection", SHORT), ("Low", SHORT), ("High", SHORT), ("Stable from", SHORT)]
+    columns += [
+        ("At", "l"),
+        ("Change", NUMBER),
+        ("Low", NUMBER),
+        ("High", NUMBER),
+        ("Offered", SHORT),
+        ("Verdict", "l"),
+    ]
+    rows = [one.row for one in found.values()]
+    evidence = [one.evidence for one in found.values() if one.evidence]
+    scores = ", ".join(escape(score) for score in dict.fromkeys(row.attribution for row in rows) if score)
+    caption = (
+        f"Subset ratio offered for the main study: {escape(OFFER_NOTE)}. Inflection of diversity by "
+        f"{escape(DISTANCES[rows[0].quantity].long_name)}" + (f"; change of {scores}." if scores else ".")
+    )
+    caption += f" {how(evidence, document)}" if evidence else ""
+    return table(columns, by_model(rows, line), caption, key)

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from schemas.results import ResultRow, Results
 
 NUMBER = "S[table-format=-1.4]"
+SHORT = "S[table-format=2.2]"
+"""Bits and shares, of which two decimals say enough where columns are many."""
 MARKED = "S[table-format=-1.4, table-space-text-post={***}]"
 MARKS = "Marks: *** $p<.001$, ** $p<.01$, * $p<.05$, two-sided $t$ tests over prompts, Holm-adjusted"
 
@@ -73,9 +75,9 @@ def table(columns: Sequence[tuple[str, str]], body: Iterable[Sequence[str]], cap
     )
 
 
-def number(value: float | None) -> str:
+def number(value: float | None, digits: int = 4) -> str:
     """A cell of a number column, a dash where undefined."""
-    return "{--}" if value is None else f"{value:.4f}"
+    return "{--}" if value is None else f"{value:.{digits}f}"
 
 
 def p_number(p: float | None) -> str:
@@ -95,12 +97,13 @@ def aligned(values: Iterable[float | None], *, marks: bool = False) -> str:
 
 
 def by_model(rows: Iterable[ResultRow], line: Line) -> list[Sequence[str]]:
-    """A body: a line for each row, named by its model, with a rule between models."""
+    """A body: a line for each row, named by its model, with a rule between models that have several."""
     found, body = list(rows), list[Sequence[str]]()
-    for model in _models(found):
+    models = _models(found)
+    for model in models:
         body += [(escape(model), *line(row)) for row in found if row.model == model]
-        body.append(())
-    return body[:-1]
+        body += [()] if len(found) > len(models) and model != models[-1] else []
+    return body
 
 
 def levels(row: ResultRow) -> list[str]:
