@@ -150,7 +150,11 @@ def analysing(function: Callable[..., None]) -> Callable[..., None]:
     def command(**given: Any) -> None:
         with ExitStack() as resources:
             options = Options(resources, **{f.name: given.pop(f.name) for f in fields(Options)[1:]})
-            function(**given, options=options)
+            try:
+                function(**given, options=options)
+            except KeyboardInterrupt:
+                log.print("interrupted; what was measured is kept: run the same command to go on.", soft_wrap=True)
+                raise typer.Exit(130) from None
 
     keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
     command.__signature__ = inspect.Signature([*keyword, *common])  # type: ignore[attr-defined]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -102,7 +104,8 @@ def _started(cluster: Cluster) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Port .* is already in use")  # then the dashboard takes another
-            return starters[cluster.kind](cluster)
+            with _deaf_children():
+                return starters[cluster.kind](cluster)
     except ModuleNotFoundError as error:
         raise _missing(cluster.kind, str(error.name).replace("_", "-"), cluster.kind) from None
     except ClusterError:
@@ -112,6 +115,19 @@ def _started(cluster: Cluster) -> Any:
             f"the {cluster.kind} cluster did not start ({type(error).__name__}: {' '.join(str(error).split())}): "
             "correct its settings, in --cluster-options FILE or Dask's own configuration."
         ) from error
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started meanwhile do not hear Ctrl-C, which a terminal sends to all: the client stops them."""
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
+        yield
+        return
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def _missing(kind: str, package: str, extra: str) -> ClusterError:

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import random
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -189,3 +192,27 @@ def test_two_runs_at_once_share_the_work(peace: Peace, tmp_path: Path) -> None:
     finished(peace, out)
     attempts = {record.attempt for record in SampleStore.open(out).ledger.read_all(peace.plan.blocks()).values()}
     assert len(attempts) == len(peace.records)
+
+
+@pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one process", "local cluster"])
+def test_control_c_ends_in_one_line_and_loses_nothing(peace: Peace, tmp_path: Path, options: list[str]) -> None:
+    """As a terminal does it: the signal reaches every process of the command, workers too."""
+    for attempt in range(5):
+        out = tmp_path / f"run{attempt}"
+        command = [sys.executable, "-m", "generate.cli", "run", str(peace.study), "--out", str(out), *options]
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
+        while process.poll() is None and not any((out / "ledger").rglob("*.json")):
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGINT)
+        _, told = process.communicate(timeout=PATIENCE)
+        before = committed(peace, out, set())
+        if process.returncode == 130:
+            break
+    assert process.returncode == 130
+    assert 0 < len(before) < len(peace.records)
+    assert "interrupted; committed blocks are kept: run the same command to go on." in told
+    assert "Traceback" not in told
+    finish(processes.write, peace.study, out)
+    finished(peace, out)

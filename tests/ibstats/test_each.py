@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import numpy as np
@@ -165,6 +169,40 @@ def test_command_line_measures_on_a_cluster(run_copy: Path, tmp_path: Path) -> N
     again = CliRunner().invoke(app, [*spread, "--results", str(tmp_path / "there")])
     assert (again.stdout, again.exit_code) == (here.stdout, 0)
     assert "dashboard" not in again.stderr, "nothing was left to measure"
+
+
+@pytest.mark.parametrize("spread", [False, True], ids=["one process", "local cluster"])
+def test_control_c_keeps_what_was_measured(run_copy: Path, tmp_path: Path, spread: bool) -> None:
+    """As a terminal does it: the signal reaches every process of the command, workers too."""
+    settings = tmp_path / "cluster.yaml"
+    settings.write_text("dashboard_address: ':0'\n", encoding="utf-8")
+    command = [sys.executable, "-c", SLOW, "diversity", str(run_copy), "--metric", "slow", "--model", "toy-ar"]
+    command += ["--workers", "2", "--cluster-options", str(settings)] if spread else []
+    process = subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True)
+    while process.poll() is None and not list(run_copy.rglob("*.partial.npy")):
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "interrupted; what was measured is kept: run the same command to go on." in told
+    assert "Traceback" not in told
+    (table,) = (np.load(file) for file in run_copy.rglob("*.partial.npy"))
+    assert 0 < np.isfinite(table[:, 0, 0, 0]).sum() < len(table)
+
+
+class Slow(PixelCosine):
+    """Takes its time."""
+
+    def measure(self, images: Images) -> Pairs:
+        time.sleep(0.5)
+        return super().measure(images)
+
+
+SLOW = """
+from ibstats import cli, distances
+distances.METRICS["slow"] = "tests.ibstats.test_each:Slow"
+cli.main()
+"""
 
 
 def test_an_unfinished_table_is_gone_on_with(tmp_path: Path) -> None:
