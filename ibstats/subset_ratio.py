@@ -25,6 +25,9 @@ KNEE_NOTE = (
 )
 """The estimator of the inflection point, as every output states it."""
 
+EDGE_NOTE = "edge: the interval reaches the second or second to last ratio, so the point may lie beyond; sweep further"
+"""Said of an inflection point that the sweep may not enclose."""
+
 OFFER_NOTE = (
     "the larger of the inflection point and the smallest swept ratio from which on no ratio loses quality; a loss is a "
     "change for the worse against the full codebook with p < .05, Holm over ratios; no significant loss is not "
@@ -32,6 +35,7 @@ OFFER_NOTE = (
 )
 """The rule of the offer, as every output states it."""
 
+FOUND, AT_EDGE, NOT_FOUND = "found", "found at the edge", "not found"
 STABLE, FALLS, FALLS_AT_LARGEST = "quality stable", "quality falls", "quality falls at the largest ratio"
 NOT_MEASURED, NO_POINT = "quality not measured", "no inflection point"
 
@@ -39,9 +43,11 @@ NOT_MEASURED, NO_POINT = "quality not measured", "no inflection point"
 def inflection(y: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Where diversity over the share of codes kept changes its slope, over `part`: ratio, slope_below, slope_above.
 
-    `estimate` with `low` and `high`, `p` that there is a change at all, and `found`: p below 0.05. Undefined (NaN, not
-    found) for fewer than five ratios and for a curve without variation. See `KNEE_NOTE` for the estimator; the
-    percentiles are expanded for few prompts as in Hesterberg (2015), doi:10.1080/00031305.2015.1089789.
+    `estimate` with `low` and `high`, `p` that there is a change at all, and `found`: p below 0.05; `at_edge`: the
+    interval reaches the outermost ratios that a knot may have (see `EDGE_NOTE`), beyond which it cannot cover.
+    Undefined (NaN, not found) for fewer than five ratios and for a curve without variation. See `KNEE_NOTE` for the
+    estimator; the percentiles are expanded for few prompts as in Hesterberg (2015),
+    doi:10.1080/00031305.2015.1089789.
     """
     order = np.argsort(y["keep_ratio"].values)
     ratios = y["keep_ratio"].values[order]
@@ -49,12 +55,14 @@ def inflection(y: xr.DataArray, how: Resampling) -> xr.Dataset:
     n = len(curves)
     parts = ["ratio", "slope_below", "slope_above"]
     estimate, low, high, p = np.full(3, np.nan), np.full(3, np.nan), np.full(3, np.nan), np.nan
+    at_edge = False
     if len(ratios) >= broken_line.MIN_POINTS and np.ptp(curves.mean(axis=0)) > 0:
         rng = np.random.default_rng(how.seed)
         resampled = resampling_weights(n, how.n_resamples, rng) @ curves / n
         tail = scipy.special.ndtr(np.sqrt(n / (n - 1)) * scipy.special.stdtrit(n - 1, (1 - how.level) / 2))
         estimate = np.array(broken_line.fit(ratios, curves.mean(axis=0)))
         low, high = np.quantile(np.stack(broken_line.fit(ratios, resampled)), [tail, 1 - tail], axis=1)
+        at_edge = bool(low[0] <= ratios[1] or high[0] >= ratios[-2])
         changes = broken_line.slope_changes(ratios, curves)
         p = float(
             np.nanmin(significance.sign_flip_p(changes, n_permutations=how.n_resamples, seed=how.seed)[1], initial=1.0)
@@ -66,6 +74,7 @@ def inflection(y: xr.DataArray, how: Resampling) -> xr.Dataset:
             "high": ("part", high),
             "p": ((), p),
             "found": ((), bool(p < ALPHA)),
+            "at_edge": ((), at_edge),
         },
         coords={"part": parts},
         attrs={

@@ -1,8 +1,9 @@
 """Two straight segments that meet at a knot: where a curve changes its slope.
 
-The knot is where least squares of `y = level + below * min(x - knot, 0) + above * max(x - knot, 0)` is smallest over a
-grid of knots; for a fixed knot the fit is linear. Source: Hinkley (1971), doi:10.1093/biomet/58.3.525 (two-phase
-regression); Muggeo (2003), doi:10.1002/sim.1545.
+The knot is where least squares of `y = level + below * min(x - knot, 0) + above * max(x - knot, 0)` is smallest. For a
+fixed knot the fit is linear. Between two points of `x` the best knot is where the lines of the points on either side
+meet, if they meet there, and else one of the two points, so the best of finitely many knots is exact. Source: Hudson
+(1966), doi:10.1080/01621459.1966.10482198; Hinkley (1971), doi:10.1093/biomet/58.3.525 (two-phase regression).
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ PER_SEGMENT = 2
 """Points that each segment has at least, counting one at the knot itself."""
 MIN_POINTS = 5
 """Level, two slopes and a knot leave nothing to judge the fit by in fewer."""
-N_KNOTS = 200
 
 
 class BrokenLine(NamedTuple):
@@ -31,14 +31,18 @@ class BrokenLine(NamedTuple):
     slope_above: Array
 
 
-def knots(x: ArrayLike, n: int = N_KNOTS) -> Array:
+def knots(x: ArrayLike, n: int) -> Array:
     """The knots that are tried, `(n,)`: even between the second and the second to last of the points `x`, ascending."""
     points = np.asarray(x, dtype=np.float64)
+    _check(points)
+    return np.linspace(points[PER_SEGMENT - 1], points[-PER_SEGMENT], n)
+
+
+def _check(points: Array) -> None:
     if len(points) < MIN_POINTS:
         raise IbstatsError(f"{len(points)} points were given, but two slopes and their knot need {MIN_POINTS} or more")
     if (np.diff(points) <= 0).any():
         raise IbstatsError("the points of a broken line must ascend, each once")
-    return np.linspace(points[PER_SEGMENT - 1], points[-PER_SEGMENT], n)
 
 
 def _fits(x: ArrayLike, grid: Array) -> Array:
@@ -48,23 +52,42 @@ def _fits(x: ArrayLike, grid: Array) -> Array:
     return np.linalg.pinv(basis)
 
 
-def fit(x: ArrayLike, curves: ArrayLike, n_knots: int = N_KNOTS) -> BrokenLine:
-    """The best broken line of each curve, `(..., point) -> (...)`."""
-    y = np.asarray(curves, dtype=np.float64)
-    grid = knots(x, n_knots)
-    maps = _fits(x, grid)
+def fit(x: ArrayLike, curves: ArrayLike) -> BrokenLine:
+    """The best broken line of each curve, `(..., point) -> (...)`, knot from the second to the second to last point."""
+    points, y = np.asarray(x, dtype=np.float64), np.asarray(curves, dtype=np.float64)
+    _check(points)
+    at_points = points[PER_SEGMENT - 1 : len(points) - PER_SEGMENT + 1]
     rows = y.reshape(-1, y.shape[-1])
-    best = np.full(len(rows), -np.inf)
-    found = np.zeros((len(rows), 3))
-    for knot, to_line in zip(grid, maps, strict=True):
+    found, least = np.zeros((len(rows), 3)), np.full(len(rows), np.inf)
+
+    def offer(squares: Array, knot: Array, below: Array, above: Array) -> None:
+        better = squares < least
+        least[better] = squares[better]
+        found[better] = np.column_stack([knot, below, above])[better]
+
+    for knot, to_line in zip(at_points, _fits(points, at_points), strict=True):
         line = rows @ to_line.T
-        offset = np.asarray(x) - knot
+        offset = points - knot
         fitted = line @ np.stack([np.ones_like(offset), np.minimum(offset, 0), np.maximum(offset, 0)])
-        explained = -((rows - fitted) ** 2).sum(axis=-1)
-        better = explained > best
-        best[better] = explained[better]
-        found[better] = np.column_stack([np.full(better.sum(), knot), line[better, 1:]])
+        offer(((rows - fitted) ** 2).sum(axis=1), np.full(len(rows), knot), line[:, 1], line[:, 2])
+    for n_left in range(PER_SEGMENT, len(points) - PER_SEGMENT + 1):
+        (left, low), (right, high) = (
+            _line(points[side], rows[:, side]) for side in (slice(n_left), slice(n_left, None))
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            knot = (right[0] - left[0]) / (left[1] - right[1])
+        inside = (points[n_left - 1] < knot) & (knot < points[n_left])
+        offer(np.where(inside, low + high, np.inf), knot, left[1], right[1])
     return BrokenLine(*(column.reshape(y.shape[:-1]) for column in found.T))
+
+
+def _line(x: Array, y: Array) -> tuple[tuple[Array, Array], Array]:
+    """Least-squares line of each row: intercept at zero and slope, and the squares left over."""
+    centred = x - x.mean()
+    slope = y @ centred / (centred @ centred)
+    level = y.mean(axis=1)
+    rest = y - level[:, None] - slope[:, None] * centred
+    return (level - slope * x.mean(), slope), (rest**2).sum(axis=1)
 
 
 def slope_changes(x: ArrayLike, curves: ArrayLike, n_knots: int = 40) -> Array:

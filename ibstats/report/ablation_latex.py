@@ -23,7 +23,7 @@ from ibstats.report.latex import (
     table,
 )
 from ibstats.report.offer import offers
-from ibstats.subset_ratio import KNEE_NOTE, NO_POINT, OFFER_NOTE
+from ibstats.subset_ratio import AT_EDGE, EDGE_NOTE, KNEE_NOTE, NO_POINT, NOT_FOUND, OFFER_NOTE
 from ibstats.variables import DISTANCES
 
 if TYPE_CHECKING:
@@ -127,19 +127,19 @@ def _inflection(document: Results, key: str) -> str:
         return ""
 
     def line(row: ResultRow) -> Sequence[str]:
-        found = row.verdict == "found"
-        ratio = (row.estimate, row.low, row.high) if found else (None, None, None)
+        ratio = (None, None, None) if row.verdict == NOT_FOUND else (row.estimate, row.low, row.high)
         sides = (slopes[row.model, row.quantity, f"slope_{side}"] for side in ("below", "above"))
-        return (escape(DISTANCES[row.quantity].long_name), *map(number, (*ratio, *sides)), p_number(row.p_max_t))
+        name = escape(DISTANCES[row.quantity].long_name) + (r" $^\dagger$" if row.verdict == AT_EDGE else "")
+        return (name, *map(number, (*ratio, *sides)), p_number(row.p_max_t))
 
     columns = [("Model", "l"), ("Distance", "l"), ("Ratio", NUMBER), ("Low", NUMBER), ("High", NUMBER)]
     for side in ("below", "above"):
         values = (value for (_, _, term), value in slopes.items() if term == f"slope_{side}")
         columns.append((f"Slope {side}", aligned(values)))
     columns.append(("$p$", NUMBER))
-    caption = (
-        f"Inflection point of diversity over the share of codes kept: {escape(KNEE_NOTE)}. {how(points, document)}"
-    )
+    caption = f"Inflection point of diversity over the share of codes kept: {escape(KNEE_NOTE)}."
+    caption += f" $^\\dagger$ {escape(EDGE_NOTE)}." if any(row.verdict == AT_EDGE for row in points) else ""
+    caption += f" {how(points, document)}"
     return table(columns, by_model(points, line), caption, key)
 
 

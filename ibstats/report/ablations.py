@@ -21,7 +21,7 @@ from ibstats.report.offer import sentences
 from ibstats.report.quality import is_part
 from ibstats.report.tables import interval, new_table, p_value, stars
 from ibstats.store import Store
-from ibstats.subset_ratio import KNEE_NOTE
+from ibstats.subset_ratio import AT_EDGE, EDGE_NOTE, KNEE_NOTE, NOT_FOUND
 
 if TYPE_CHECKING:
     from schemas.results import ResultRow, Results
@@ -152,15 +152,18 @@ def _inflections(rows: Rows) -> list[Table]:
     chosen = {(r.model, r.quantity, r.term): r for r in rows if r.section == "inflection"}
     if not chosen:
         return []
+    edge = any(row.verdict == AT_EDGE for row in chosen.values())
     table = new_table(
         "Inflection point of diversity over the share of codes kept",
         "model", "diversity", "ratio", "slope below", "slope above", "p",
-        caption=KNEE_NOTE,
+        caption=f"{KNEE_NOTE}; {EDGE_NOTE}" if edge else KNEE_NOTE,
     )  # fmt: skip
     for (model, quantity, term), row in chosen.items():
         if term == "ratio":
             below, above = (interval(chosen[model, quantity, f"slope_{side}"], 1) for side in ("below", "above"))
-            ratio = interval(row, 2) if row.verdict == "found" else "undefined" if row.estimate is None else "not found"
+            ratio = f"{interval(row, 2)}{' edge' if row.verdict == AT_EDGE else ''}"
+            if row.verdict == NOT_FOUND:
+                ratio = "undefined" if row.estimate is None else NOT_FOUND
             distance = quantity.removesuffix("_distance")
             table.add_row(escape(model), distance, ratio, below, above, p_value(row.p_max_t))
     return [table]

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from ibstats.report.tables import interval
-from ibstats.subset_ratio import FALLS, FALLS_AT_LARGEST, NO_POINT, NOT_MEASURED, OFFER_NOTE
+from ibstats.subset_ratio import AT_EDGE, FALLS, FALLS_AT_LARGEST, NO_POINT, NOT_MEASURED, OFFER_NOTE
 from ibstats.variables import PREFERRED_DISTANCES
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def _of_model(one: Offer) -> str:
         beyond = f"; {score} does not fall significantly from {one.stable_from:.2f} on" if one.stable_from else ""
         return f"no inflection point of {distance}{beyond}"
     knee = f"inflection of {distance} at {interval(one.knee, 2)}"
+    if one.knee.verdict == AT_EDGE:
+        knee += " (it may lie beyond the sweep)"
     if verdict == NOT_MEASURED or one.evidence is None:
         return f"{knee}; quality was not measured, so it is not known whether it is stable there"
     change = f"{score} changes by {interval(one.evidence, 3)} at {one.evidence.term.partition(' - ')[0]}"

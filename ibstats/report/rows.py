@@ -14,6 +14,7 @@ import xarray as xr
 
 from ibstats.kernels.factorial import FACTORS
 from ibstats.store import is_factorial
+from ibstats.subset_ratio import AT_EDGE, EDGE_NOTE, FOUND, NOT_FOUND
 from ibstats.variables import INFORMATION
 
 if TYPE_CHECKING:
@@ -415,7 +416,10 @@ def _codebook_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRo
 
 
 def _inflection_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:
+    note = group.attrs["note"]
     for i, quantity in enumerate(group["quantity"].values):
+        found, at_edge = (bool(group[name].isel(quantity=i)) for name in ("found", "at_edge"))
+        verdict = (AT_EDGE if at_edge else FOUND) if found else NOT_FOUND
         for part in group["part"].values:
             point = group.isel(quantity=i).sel(part=part)
             ratio = part == "ratio"
@@ -427,8 +431,8 @@ def _inflection_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[Result
                 units="1" if ratio else f"{point['units'].values} per share of the codebook",
                 term=str(part),
                 p_max_t=point["p"].values,
-                verdict=("found" if bool(point["found"]) else "not found") if ratio else None,
-                note=group.attrs["note"] if ratio else None,
+                verdict=verdict if ratio else None,
+                note=(f"{note}; {EDGE_NOTE}" if verdict == AT_EDGE else note) if ratio else None,
             )
 
 
