@@ -184,31 +184,47 @@ def shuffle_test(tokens: xr.DataArray, n_codes: int, *, n_shuffles: int, seed: i
     rng = np.random.default_rng(seed)
     columns: dict[str, list[Any]] = {"p": [], "null_mean": []}
     for grids in _grids(tokens, n_codes):
-        images = grids.reshape(-1, grids.shape[2])
-        in_place = np.arange(len(images))
-        observed = _mean_plugin_conditional(images, in_place, len(grids))
+        counts = _image_counts(grids.reshape(-1, grids.shape[2]), n_codes)
+        in_place = np.arange(counts.shape[0])
+        observed = _mean_plugin_conditional(counts, in_place, len(grids))
         null = np.array(
-            [_mean_plugin_conditional(images, rng.permutation(in_place), len(grids)) for _ in range(n_shuffles)]
+            [_mean_plugin_conditional(counts, rng.permutation(in_place), len(grids)) for _ in range(n_shuffles)]
         )
-        total = float(entropy.estimate(_pooled_counts(grids, n_codes), "plugin"))
+        total = float(entropy.estimate(np.asarray(counts.sum(axis=0)).ravel(), "plugin"))
         # H(Z) is the same in every shuffle, so a large I is a small H(Z|X)
         columns["p"].append((1 + (null <= observed + 1e-12).sum()) / (1 + n_shuffles))
         columns["null_mean"].append(total - null.mean())
     return _labelled(tokens, columns, ("condition",), n_shuffles=n_shuffles, seed=seed)
 
 
-def _mean_plugin_conditional(images: Tokens, order: NDArray[np.int64], n_prompts: int) -> float:
-    """Plug-in H(Z|X) in bits when the images (image, position), in that order, are dealt to the prompts in turn."""
+def _image_counts(images: Tokens, n_codes: int) -> Any:
+    """How often each code occurs in each image, a sparse `(image, code)`."""
+    parts = []
+    step = max(1, AT_ONCE // images.shape[1])
+    for start in range(0, len(images), step):
+        rows = images[start : start + step]
+        ends = np.arange(0, rows.size + 1, rows.shape[1])
+        part = scipy.sparse.csr_array((np.ones(rows.size, np.int32), rows.ravel(), ends), shape=(len(rows), n_codes))
+        part.sum_duplicates()
+        parts.append(part)
+    return scipy.sparse.vstack(parts, format="csr")
+
+
+def _mean_plugin_conditional(counts: Any, order: NDArray[np.int64], n_prompts: int) -> float:
+    """Plug-in H(Z|X) in bits when images with these codes are dealt, in that order, to the prompts in turn."""
     dealt = order.reshape(n_prompts, -1)
-    per_prompt = images.size // n_prompts
+    per_prompt = int(counts.sum()) // n_prompts
     count = np.arange(per_prompt + 1)
     count_log_count = scipy.special.xlogy(count, count) / np.log(2)
     total = 0.0
-    step = max(1, AT_ONCE // per_prompt)
+    step = max(1, n_prompts * AT_ONCE // counts.nnz)
     for start in range(0, n_prompts, step):
-        labels = dealt[start : start + step]
-        total += float(count_log_count[entropy.group_counts(images[labels].reshape(len(labels), -1))].sum())
-    return float(np.log2(per_prompt) - total / images.size)
+        images = dealt[start : start + step]
+        ends = np.arange(0, images.size + 1, images.shape[1])
+        ones = np.ones(images.size, np.int32)
+        deal = scipy.sparse.csr_array((ones, images.ravel(), ends), shape=(len(images), counts.shape[0]))
+        total += float(count_log_count[(deal @ counts).data].sum())
+    return float(np.log2(per_prompt) - total / (per_prompt * n_prompts))
 
 
 def rarefy(tokens: xr.DataArray, n_samples: int, seed: int) -> xr.DataArray:
