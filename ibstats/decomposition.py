@@ -13,9 +13,9 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.special import gammaln
 
 from ibstats.errors import IbstatsError
 from ibstats.kernels import crossed as components
@@ -259,7 +259,7 @@ def _schedule_bits(token_step: xr.DataArray, n_steps: int) -> xr.DataArray:
     """log2 of the number of ordered partitions with the schedule's sizes, N! / (n_1! n_2! ...)."""
     like = token_step.isel(row=0, col=0, drop=True).astype(np.float64)
     sizes = _step_counts(token_step.isel(sample=slice(0, 1)), n_steps).sum(axis=-2)
-    bits = (gammaln(sizes.sum(axis=-1) + 1) - gammaln(sizes + 1).sum(axis=-1)) / np.log(2)
+    bits = (scipy.special.gammaln(sizes.sum(axis=-1) + 1) - scipy.special.gammaln(sizes + 1).sum(axis=-1)) / np.log(2)
     return like.transpose("condition", "prompt", "sample").copy(data=np.broadcast_to(bits[..., None], like.shape))
 
 
