@@ -8,12 +8,12 @@ RUN_ABLATIONS ?= runs/ablations
 .PHONY: ablations bench demo test soak check schemas trio
 
 demo: $(VENV)/installed
-	$(BIN)/ibgenerate run trio --out $(RUN)
+	$(BIN)/ibgenerate run trio --out $(RUN) --cluster local
 	$(BIN)/ibstats report $(RUN)
 
 # Sections 4.4 and 4.5 of the paper on the reference trio: the four ablations, the enhancement, their figures.
 ablations: $(VENV)/installed
-	$(BIN)/ibgenerate run trio-ablations --out $(RUN_ABLATIONS)
+	$(BIN)/ibgenerate run trio-ablations --out $(RUN_ABLATIONS) --cluster local
 	$(BIN)/ibstats ablations $(RUN_ABLATIONS)
 	$(BIN)/ibstats repro $(RUN_ABLATIONS) $(patsubst %/run.json,%,$(wildcard $(RUN)/run.json))
 

@@ -54,6 +54,10 @@ def test_two_workers_make_the_store_of_one_process(
     assert dispatch.run(client, toy_plan, made, LOCAL).made == 0
 
 
+def test_workers_keep_the_memory_that_tensors_leave_for_the_next_ones(client: Client) -> None:
+    assert set(client.run(os.environ.get, "MALLOC_TRIM_THRESHOLD_").values()) == {None}
+
+
 def test_a_block_that_fails_or_kills_its_worker_is_recorded_and_the_rest_goes_on(
     study_file: Path, tmp_path: Path
 ) -> None:
