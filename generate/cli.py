@@ -106,7 +106,7 @@ def run(
         asked = Cluster(cluster or "local", workers, _device_of(cluster or "local", device), options, wait)
         with shown() as bars, connected(asked) as client:
             log.print(f"dashboard: {client.dashboard_link}")
-            store = dispatch.prepare(client, laid_out, out_dir, asked)
+            store = dispatch.prepare(client, laid_out, out_dir, asked, progress=bars.progress)
             done = dispatch.run(client, laid_out, store, asked, progress=bars.progress, watch=bars.watch)
     out.print(f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now; digest {done.digest[:16]}")
     if done.elsewhere:

@@ -43,22 +43,31 @@ Watch = Callable[[list[Worker]], None]
 """Told about once a second what every worker does."""
 
 
-def prepare(client: Client, plan: Plan, root: Path | str, cluster: Cluster) -> SampleStore:
+def prepare(
+    client: Client, plan: Plan, root: Path | str, cluster: Cluster, *, progress: Progress = silent
+) -> SampleStore:
     """`run.prepare`, by workers, since that is where a model fits; every model's code usage is counted by its own."""
+    from distributed import as_completed
+
     from generate import worker
 
     where = folder(root if "://" in str(root) else Path(root).absolute())
     if (store := existing(plan, where)) is not None:
         return store
 
-    def results(*tasks: tuple[Any, ...]) -> None:
-        futures = [client.submit(*task, resources=cluster.resources, pure=False) for task in tasks]
-        with loss_told():
-            client.gather(futures)
+    def submitted(*task: Any) -> Future:
+        return client.submit(*task, resources=cluster.resources, pure=False)
 
-    if plan.needs_calibration:
-        results(*[(worker.calibrate, plan, str(where), label, cluster.device) for label in plan.models])
-    results((worker.prepare, plan, str(where), cluster.device))
+    with loss_told():
+        if plan.needs_calibration:
+            total = len(plan.calibration_prompts) * plan.study.calibration.samples
+            counted = {submitted(worker.calibrate, plan, str(where), m, cluster.device): m for m in plan.models}
+            for label in plan.models:
+                progress(f"{label} calibration", 0, total)
+            for future in as_completed(counted):
+                future.result()
+                progress(f"{counted[future]} calibration", total, total)
+        submitted(worker.prepare, plan, str(where), cluster.device).result()
     return SampleStore.open(where)
 
 

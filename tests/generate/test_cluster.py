@@ -37,7 +37,16 @@ def test_two_workers_make_the_store_of_one_process(
 ) -> None:
     shown: dict[str, tuple[int, int]] = {}
     workers: set[tuple[str, int]] = set()
-    made = dispatch.prepare(client, toy_plan, tmp_path / "cluster", LOCAL)
+    made = dispatch.prepare(
+        client,
+        toy_plan,
+        tmp_path / "cluster",
+        LOCAL,
+        progress=lambda what, done, total: shown.__setitem__(what, (done, total)),
+    )
+    n_calibration = len(toy_plan.calibration_prompts) * toy_plan.study.calibration.samples
+    assert shown == {f"{model} calibration": (n_calibration, n_calibration) for model in toy_plan.models}
+    shown.clear()
     done = dispatch.run(
         client,
         toy_plan,
