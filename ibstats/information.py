@@ -25,6 +25,14 @@ LOW_COVERAGE = 0.8
 
 QUANTITIES = ("codebook_entropy", "conditional_entropy", "mutual_information", "utilisation")
 
+POOLED_NOTE = (
+    "estimates of H(Z) are of the pooled codes of these prompts, intervals of prompts in general: few prompts show "
+    "fewer codes than all would, so an interval may lie above its estimate"
+)
+"""What is to be known of the pooled quantities, as every output states it."""
+
+POOLED = ("codebook_entropy", "mutual_information", "perplexity")
+
 AT_ONCE = 1 << 22
 """Tokens or counts handled at a time. Memory is a few times this, plus one condition's tokens as they are stored."""
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ibstats import ablations
+from ibstats.information import POOLED_NOTE
 from ibstats.report import quality_latex
 from ibstats.report.latex import (
     MARKS,
@@ -114,7 +115,8 @@ def _codebook(document: Results, key: str) -> str:
     columns += [(head, SHORT) for head in PLAIN.values()]
     caption = (
         f"Codebook entropy per token in bits, estimator {escape(firsts[0].estimator or '')}; most: log2 of the codes "
-        f"an arm may use; utilisation of the whole codebook; coverage of one prompt's codes. {how(firsts, document)}"
+        f"an arm may use; utilisation of the whole codebook; coverage of one prompt's codes; "
+        f"{POOLED_NOTE}. {how(firsts, document)}"
     )
     return table(columns, by_model(firsts, line), caption, key)
 

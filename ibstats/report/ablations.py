@@ -15,6 +15,7 @@ from rich.table import Table
 from ibstats.ablations import KINDS, experiments, label
 from ibstats.analysis import Config, Machine
 from ibstats.errors import IbstatsError, unknown
+from ibstats.information import POOLED_NOTE
 from ibstats.report import files
 from ibstats.report.figures import FORMATS, check_formats
 from ibstats.report.offer import sentences
@@ -145,7 +146,7 @@ def _codebook(rows: Rows) -> list[Table]:
     chosen = [row for row in rows if row.section == "information"]
     present = {name: head for name, head in names.items() if any(row.quantity == name for row in chosen)}
     title = "Codebook"
-    return [_grid(title, chosen, present, "arm", lambda row: interval(row, 2))] if chosen else []
+    return [_grid(title, chosen, present, "arm", lambda row: interval(row, 2), POOLED_NOTE)] if chosen else []
 
 
 def _inflections(rows: Rows) -> list[Table]:

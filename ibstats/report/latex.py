@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ibstats import ablations
 from ibstats.decomposition import LEDGER
+from ibstats.information import POOLED_NOTE
 from ibstats.report.tables import stars
 from ibstats.variables import CELLS, DISTANCES, INFORMATION
 
@@ -215,7 +216,8 @@ def _entropy(document: Results) -> str:
         columns += [(f"${symbol}$", NUMBER), ("Low", NUMBER), ("High", NUMBER)]
     caption = (
         f"Codebook entropy per token in bits, estimator {escape(rows[0].estimator or '')} "
-        f"({', '.join(INFORMATION[name].long_name.replace('|', '$|$') for name in names)}). {how(rows, document)}"
+        f"({', '.join(INFORMATION[name].long_name.replace('|', '$|$') for name in names)}); {POOLED_NOTE}. "
+        f"{how(rows, document)}"
     )
     return table(columns, body[:-1], caption, "tab:entropy")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from ibstats.information import POOLED, POOLED_NOTE
 from ibstats.kernels.factorial import FACTORS
 from ibstats.store import is_factorial
 from ibstats.subset_ratio import AT_EDGE, EDGE_NOTE, FOUND, NOT_FOUND
@@ -96,8 +97,8 @@ def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
         if "strategy" in groups:
             yield from _strategy_rows(groups["strategy"], base)
         if "information" in groups:
-            yield from _cell_rows(groups["information"], base | {"section": "information"})
-            yield from _information_extras(groups["information"], base)
+            yield from _with_note(_cell_rows(groups["information"], base | {"section": "information"}))
+            yield from _with_note(_information_extras(groups["information"], base))
             if "bits" in groups:
                 yield from _cell_rows(groups["bits"], base | {"section": "information"})
             yield from _effect_rows(groups["information_effects"], base | {"section": "information_effect"})
@@ -379,7 +380,7 @@ def _ablation_rows(groups: dict[str, xr.Dataset], base: dict[str, Any]) -> Itera
     if "arms" in groups:
         yield from _arm_rows(groups["arms"], base | {"section": "diversity"})
     if "codebook" in groups:
-        yield from _arm_rows(groups["codebook"], base | {"section": "information"})
+        yield from _with_note(_arm_rows(groups["codebook"], base | {"section": "information"}))
         yield from _codebook_rows(groups["codebook"], base | {"section": "information"})
     for name, section in _FAMILIES.items():
         if name in groups:
@@ -453,6 +454,12 @@ def _offer_rows(group: xr.Dataset, lost: xr.Dataset | None, base: dict[str, Any]
             (row,) = _effect_rows(decisive, base)
             verdict = "lost" if bool(decisive["lost"].values.all()) else "no significant loss"
             yield row.model_copy(update={"attribution": distance, "n_units": more["n_units"], "verdict": verdict})
+
+
+def _with_note(rows: Iterator[ResultRow]) -> Iterator[ResultRow]:
+    """What is to be known of the pooled quantities beside each of them."""
+    for row in rows:
+        yield row.model_copy(update={"note": POOLED_NOTE}) if row.quantity in POOLED else row
 
 
 def _window_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ibstats.information import POOLED_NOTE
 from ibstats.report.budget import budget
 from ibstats.variables import CELLS, DISTANCES, PROBES
 
@@ -108,9 +109,9 @@ def new_table(title: str, *columns: str, caption: str | None = None) -> Table:
     return table
 
 
-def _grid(rows: list[ResultRow], title: str, names: dict[str, str], digits: int) -> Table:
+def _grid(rows: list[ResultRow], title: str, names: dict[str, str], digits: int, caption: str | None = None) -> Table:
     """One line per cell, one column per quantity."""
-    table = new_table(title, "cell", *names.values())
+    table = new_table(title, "cell", *names.values(), caption=caption)
     by_key = {(row.quantity, row.term): row for row in rows}
     for cell in CELLS:
         term = "/".join(cell)
@@ -140,12 +141,7 @@ def _entropy(rows: list[ResultRow]) -> list[Table]:
         "coverage_per_prompt": "per prompt",
     }
     return [
-        _grid(
-            chosen,
-            f"Codebook entropy per token ({estimator}; intervals allow for the finite number of prompts)",
-            entropies,
-            3,
-        ),
+        _grid(chosen, f"Codebook entropy per token ({estimator})", entropies, 3, POOLED_NOTE),
         _grid(chosen, "Codebook use", usage, 3),
     ]
 
