@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +37,18 @@ def _quietly(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     os.dup2(null, 1)
     os.dup2(null, 2)
     function(*arguments)
+
+
+def in_terminal(command: list[str]) -> subprocess.Popen[str]:
+    """A command as a terminal starts it: in a group of its own, hearing Ctrl-C even where this process is deaf."""
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def planned(study: Path) -> Plan:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -200,9 +199,7 @@ def test_control_c_ends_in_one_line_and_loses_nothing(peace: Peace, tmp_path: Pa
     for attempt in range(5):
         out = tmp_path / f"run{attempt}"
         command = [sys.executable, "-m", "generate.cli", "run", str(peace.study), "--out", str(out), *options]
-        process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
+        process = processes.in_terminal(command)
         while process.poll() is None and not any((out / "ledger").rglob("*.json")):
             time.sleep(0.002)
         os.killpg(process.pid, signal.SIGINT)

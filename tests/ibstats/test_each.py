@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import PIPE
 from typing import Any
 
 import numpy as np
@@ -31,6 +29,7 @@ from ibstats.errors import IbstatsError
 from ibstats.fidelity import embeddings
 from ibstats.fidelity.base import AbstractNetwork, Features
 from schemas.cluster import Cluster, ClusterError, connected
+from tests.faults.processes import in_terminal
 
 LOCAL = Cluster("local", 2, options={"dashboard_address": ":0"})
 
@@ -178,7 +177,7 @@ def test_control_c_keeps_what_was_measured(run_copy: Path, tmp_path: Path, sprea
     settings.write_text("dashboard_address: ':0'\n", encoding="utf-8")
     command = [sys.executable, "-c", SLOW, "diversity", str(run_copy), "--metric", "slow", "--model", "toy-ar"]
     command += ["--workers", "2", "--cluster-options", str(settings)] if spread else []
-    process = subprocess.Popen(command, stdout=PIPE, stderr=PIPE, text=True, start_new_session=True)
+    process = in_terminal(command)
     while process.poll() is None and not list(run_copy.rglob("*.partial.npy")):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
