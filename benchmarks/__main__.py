@@ -49,7 +49,7 @@ def main() -> None:
         "# Benchmarks",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} CPUs ({processor()}), Python {platform.python_version()}, "
-        f"{versions}. Both sides of a line ran in turn in one process on this machine; seconds are the shortest of the "
+        f"{versions}. Both sides of a line ran by turns in one process here; seconds are the shortest of the "
         "runs, and the machine may have been shared.",
         "",
         *HEAD,

@@ -19,17 +19,27 @@ class Result(NamedTuple):
     difference: float
 
 
+class Timed(NamedTuple):
+    peer: float
+    ours: float
+    expected: Any
+    made: Any
+
+
 def timed(
-    function: Callable[[], Any], repeats: int = 1, clock: Callable[[], float] = time.perf_counter
-) -> tuple[float, Any]:
-    """Shortest time of several runs, and the last value."""
-    best = float("inf")
-    value = None
+    peer: Callable[[], Any],
+    ours: Callable[[], Any],
+    repeats: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timed:
+    """Shortest time and last value of each side, run by turns so that a slow spell of the machine meets both."""
+    best, values = [float("inf")] * 2, [None] * 2
     for _ in range(repeats):
-        start = clock()
-        value = function()
-        best = min(best, clock() - start)
-    return best, value
+        for side, function in enumerate((peer, ours)):
+            start = clock()
+            values[side] = function()
+            best[side] = min(best[side], clock() - start)
+    return Timed(*best, *values)
 
 
 def images(n: int, size: int) -> np.ndarray:
@@ -56,10 +66,8 @@ def lpips(n: int, asked: str) -> Result:
         return torch.cat(parts).numpy()
 
     metric = LpipsAlex(network=network)
-    repeats = 5 if n <= 10 else 2
-    ours, made = timed(lambda: metric.measure(pixels).distance[0][first, second], repeats)
-    theirs, expected = timed(peer, repeats)
-    return Result(theirs, ours, asked, float(np.abs(made / expected - 1).max()))
+    both = timed(peer, lambda: metric.measure(pixels).distance[0][first, second], 5 if n <= 10 else 2)
+    return Result(both.peer, both.ours, asked, float(np.abs(both.made / both.expected - 1).max()))
 
 
 def ssim() -> Result:
@@ -81,9 +89,8 @@ def ssim() -> Result:
             )
         return scores.numpy()
 
-    ours, made = timed(lambda: 1 - Ssim().measure(pixels).distance[0][first, second], 2)
-    theirs, expected = timed(peer)
-    return Result(theirs, ours, ">= 5", float(np.abs(made - expected).max()))
+    both = timed(peer, lambda: 1 - Ssim().measure(pixels).distance[0][first, second])
+    return Result(both.peer, both.ours, ">= 5", float(np.abs(both.made - both.expected).max()))
 
 
 def contrasts() -> Result:
@@ -97,10 +104,12 @@ def contrasts() -> Result:
     index = pd.MultiIndex.from_product([range(300), *[range(2)] * 3], names=["unit", "first", "second", "third"])
     frame = pd.DataFrame({"y": y.ravel()}, index=index).reset_index()
     within = ["first", "second", "third"]
-    ours, made = timed(lambda: factorial.rm_anova(y, ("first", "second", "third")), 5)
-    theirs, expected = timed(lambda: AnovaRM(frame, "y", "unit", within=within).fit().anova_table)
-    difference = max(abs(row.F / expected.loc[name, "F Value"] - 1) for name, row in made.items())
-    return Result(theirs, ours, ">= 1000", float(difference))
+    both = timed(
+        lambda: AnovaRM(frame, "y", "unit", within=within).fit().anova_table,
+        lambda: factorial.rm_anova(y, ("first", "second", "third")),
+    )
+    difference = max(abs(row.F / both.expected.loc[name, "F Value"] - 1) for name, row in both.made.items())
+    return Result(both.peer, both.ours, ">= 1000", float(difference))
 
 
 def bootstrap() -> Result:
@@ -117,9 +126,8 @@ def bootstrap() -> Result:
         ).confidence_interval
         return np.stack([interval.low, interval.high])
 
-    ours, made = timed(lambda: np.stack(resampling.bootstrap_mean(x, "bca", 10_000, 0.95, np.random.default_rng(1))), 3)
-    theirs, expected = timed(peer)
-    return Result(theirs, ours, ">= 3", float(np.abs(made - expected).max()))
+    both = timed(peer, lambda: np.stack(resampling.bootstrap_mean(x, "bca", 10_000, 0.95, np.random.default_rng(1))), 3)
+    return Result(both.peer, both.ours, ">= 3", float(np.abs(both.made - both.expected).max()))
 
 
 def entropies() -> Result:
@@ -128,9 +136,12 @@ def entropies() -> Result:
 
     p = 1 / np.arange(1, 16385)
     tokens = np.random.default_rng(0).choice(16384, size=10**7, p=p / p.sum())
-    theirs, _ = timed(lambda: np.bincount(tokens, minlength=16384), 3)
-    ours, _ = timed(lambda: entropy.estimate(np.bincount(tokens, minlength=16384)), 3)
-    return Result(theirs, ours, ">= 0.5", 0.0)
+    both = timed(
+        lambda: np.bincount(tokens, minlength=16384),
+        lambda: entropy.estimate(np.bincount(tokens, minlength=16384)),
+        3,
+    )
+    return Result(both.peer, both.ours, ">= 0.5", 0.0)
 
 
 def fid(n: int, asked: str) -> Result:
@@ -149,9 +160,8 @@ def fid(n: int, asked: str) -> Result:
     def peer() -> float:
         return float(_compute_fid(torch.from_numpy(x.mean(axis=0)), torch.from_numpy(np.cov(x, rowvar=False)), *real))
 
-    ours, made = timed(lambda: frechet.frechet(x, frechet.Target(target.mean, target.covariance)), 2)
-    theirs, expected = timed(peer)
-    return Result(theirs, ours, asked, abs(made / expected - 1))
+    both = timed(peer, lambda: frechet.frechet(x, frechet.Target(target.mean, target.covariance)))
+    return Result(both.peer, both.ours, asked, abs(both.made / both.expected - 1))
 
 
 def imports() -> Result:
@@ -160,9 +170,8 @@ def imports() -> Result:
     def start(name: str) -> Callable[[], object]:
         return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True)
 
-    ours, _ = timed(start("ibstats"), 5)
-    theirs, _ = timed(start("xarray"), 5)
-    return Result(theirs, ours, ">= 0.77", 0.0)
+    both = timed(start("xarray"), start("ibstats"), 5)
+    return Result(both.peer, both.ours, ">= 0.77", 0.0)
 
 
 def path(how: str, asked: str) -> Result:
@@ -178,19 +187,17 @@ def path(how: str, asked: str) -> Result:
     keys = np.arange(2 * 32, dtype=np.uint64).reshape(2, -1)
     adapter = model_class("trio-mim")
 
-    def seconds(recorded: str) -> tuple[float, np.ndarray]:
+    def sampler(recorded: str) -> Callable[[], np.ndarray]:
         options = adapter.options({"path_surprisal": recorded})
         model = adapter.load(adapter.identify("trio-mim", options), options, "cpu")
         conditioning = model.encode(["a red ring"] * 32)
-        return timed(
-            lambda: model.traverse(conditioning, Probe(), PhiloxNoise(*keys)).tokens.numpy(), 3, time.process_time
-        )
+        return lambda: model.traverse(conditioning, Probe(), PhiloxNoise(*keys)).tokens.numpy()
 
     try:
-        (without, expected), (recording, made) = seconds("none"), seconds(how)
+        both = timed(sampler("none"), sampler(how), 3, time.process_time)
     finally:
         torch.set_num_threads(n_threads)
-    return Result(without, recording, asked, float((made != expected).mean()))
+    return Result(both.peer, both.ours, asked, float((both.made != both.expected).mean()))
 
 
 def workers() -> Result:

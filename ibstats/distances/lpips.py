@@ -80,7 +80,7 @@ class Lpips(AbstractDistance):
         return feature_pairs(images, self._features, heads, device=self.device, batch_size=self.batch_size)
 
     def _features(self, images: Tensor) -> Sequence[Tensor]:
-        return list(self.network.net.forward(self.network.scaling_layer(2 * images - 1)))
+        return list(self.network.net.forward(self.network.scaling_layer(images.mul(2).sub_(1))))
 
 
 class LpipsAlex(Lpips):
