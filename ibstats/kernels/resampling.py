@@ -24,6 +24,8 @@ STUDENTIZED_BELOW = 50
 MAX_EXACT_UNITS = 24
 CHUNK = 1 << 22
 """Numbers held at once by a resampling product."""
+DRAWS = 1 << 16
+"""Draws of units counted at once: they fit a core's cache."""
 
 
 def default_method(n_units: int) -> Method:
@@ -40,9 +42,13 @@ def is_constant(values: ArrayLike) -> NDArray[np.bool_]:
 
 def resampling_weights(n_units: int, n_resamples: int, rng: np.random.Generator) -> Array:
     """How often each unit is drawn in each resample, `(n_resamples, n_units)`; rows sum to n_units."""
-    drawn = rng.integers(0, n_units, (n_resamples, n_units))
-    drawn += n_units * np.arange(n_resamples)[:, None]
-    return np.bincount(drawn.ravel(), minlength=n_resamples * n_units).reshape(n_resamples, n_units).astype(float)
+    weights = np.empty((n_resamples, n_units))
+    rows = DRAWS // n_units + 1
+    for part in np.split(weights, range(rows, n_resamples, rows)):
+        drawn = rng.integers(0, n_units, part.shape)
+        drawn += n_units * np.arange(len(part))[:, None]
+        part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
+    return weights
 
 
 def bootstrap_mean(
