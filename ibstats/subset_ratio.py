@@ -14,7 +14,7 @@ from ibstats import significance
 from ibstats.kernels import broken_line
 from ibstats.kernels.resampling import resampling_weights
 from ibstats.uncertainty import Resampling
-from ibstats.variables import PREFERRED_SCORES
+from ibstats.variables import preferred_score
 
 ALPHA = 0.05
 
@@ -120,7 +120,7 @@ def offer(points: xr.Dataset, lost: xr.Dataset | None) -> xr.Dataset:
     inflection point, or, where quality falls, at the largest one that lost; '' where there is none. Attributes:
     `score`, `rule`.
     """
-    score = next((name for name in PREFERRED_SCORES if lost is not None and name in lost["quantity"].values), "")
+    score = preferred_score(() if lost is None else lost["quantity"].values) or ""
     known = lost.sel(quantity=score) if lost is not None and score else None
     offered, verdicts, evidence = [], [], []
     for quantity in points["quantity"].values:

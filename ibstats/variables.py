@@ -5,6 +5,7 @@ The variables of the store itself are defined in `schemas.store`.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from itertools import product
 from typing import NamedTuple
 
@@ -107,3 +108,13 @@ PREFERRED_SCORES = (
     "clip_iqa", "clip_score", "reference_accuracy", "kid", "fid", "reference_kernel", "reference_frechet"
 )  # fmt: skip
 """The same for quality: the paper's first, scores that do not grow with a loss of diversity before those that do."""
+
+
+def preferred_distance(measured: Container[object]) -> str | None:
+    """The distance that stands where there is room for one; None where none was measured."""
+    return next((name for name in PREFERRED_DISTANCES if name in measured), None)
+
+
+def preferred_score(measured: Container[object]) -> str | None:
+    """The quality score that stands where there is room for one; None where none was measured."""
+    return next((name for name in PREFERRED_SCORES if name in measured), None)

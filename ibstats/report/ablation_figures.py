@@ -19,7 +19,7 @@ from ibstats.report.contact import montage
 from ibstats.report.figures import COLOURS, MARKERS, STYLE, WIDTH, check_formats, dots, legend_above, save, whiskers
 from ibstats.report.quality_figures import frontier
 from ibstats.store import Store
-from ibstats.variables import DISTANCES, PREFERRED_DISTANCES, PREFERRED_SCORES
+from ibstats.variables import DISTANCES, preferred_distance, preferred_score
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,13 +52,10 @@ def draw_ablation(name: str, kind: str, tree: xr.DataTree, folder: Path, formats
 def shown(tree: xr.DataTree) -> dict[str, Panel]:
     """The panels of an experiment by quantity: the paper's distance and score, or the nearest that was measured."""
     panels: dict[str, Panel] = {}
-    for group, preferred in (("arms", PREFERRED_DISTANCES), ("quality", PREFERRED_SCORES)):
+    for group, preferred in (("arms", preferred_distance), ("quality", preferred_score)):
         found = {m: tree[m][group].to_dataset() for m in tree.attrs["models"] if group in tree[m].children}
-        for name in preferred:
-            having = {m: d.sel(quantity=name) for m, d in found.items() if name in d["quantity"].values}
-            if having:
-                panels[name] = having
-                break
+        if name := preferred({quantity for d in found.values() for quantity in d["quantity"].values}):
+            panels[name] = {m: d.sel(quantity=name) for m, d in found.items() if name in d["quantity"].values}
     return panels
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ibstats.report.tables import interval
 from ibstats.subset_ratio import AT_EDGE, FALLS, FALLS_AT_LARGEST, NO_POINT, NOT_MEASURED, OFFER_NOTE
-from ibstats.variables import PREFERRED_DISTANCES
+from ibstats.variables import preferred_distance
 
 if TYPE_CHECKING:
     from schemas.results import ResultRow
@@ -34,7 +34,7 @@ def offers(rows: Sequence[ResultRow]) -> dict[str, Offer]:
     chosen = [row for row in rows if row.section == "offer"]
     keep = [row for row in chosen if row.term == "keep_ratio"]
     measured = {row.quantity for row in keep if row.verdict != NO_POINT} or {row.quantity for row in keep}
-    quantity = next((name for name in PREFERRED_DISTANCES if name in measured), None)
+    quantity = preferred_distance(measured)
     knees = {(r.model, r.quantity): r for r in rows if (r.section, r.term) == ("inflection", "ratio")}
     stable = {(row.model, row.quantity): row.estimate for row in chosen if row.term == "stable_from"}
     changes = {(r.model, r.quantity, r.attribution): r for r in chosen if r.term not in ("keep_ratio", "stable_from")}

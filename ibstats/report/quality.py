@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from ibstats.report.tables import interval, new_table, number, stars
-from ibstats.variables import PREFERRED_DISTANCES, QUALITY
+from ibstats.variables import QUALITY, preferred_distance
 
 if TYPE_CHECKING:
     from schemas.results import ResultRow
@@ -82,7 +82,7 @@ def _parts(rows: list[ResultRow], names: list[str]) -> Table:
 
 def _frontier(rows: list[ResultRow], names: list[str]) -> Table:
     """Verdicts against the preferred distance: LPIPS where it was measured."""
-    distance = next(name for name in PREFERRED_DISTANCES if any(row.attribution == name for row in rows))
+    distance = preferred_distance({row.attribution for row in rows})
     shown = [name for name in names if any(row.quantity == name for row in rows)]
     table = new_table(f"Diversity-fidelity frontier: {distance} against", "", *shown)
     by_key = {(row.quantity, row.term): row for row in rows if row.attribution == distance}

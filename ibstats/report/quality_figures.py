@@ -12,7 +12,7 @@ from ibstats.ablations import label
 from ibstats.report.figures import COLOURS, MARKERS, WIDTH, whiskers
 from ibstats.report.quality import better, is_part
 from ibstats.report.rows import condition_terms
-from ibstats.variables import DISTANCES, PREFERRED_DISTANCES, PROBES, QUALITY, REFERENCE
+from ibstats.variables import DISTANCES, PROBES, QUALITY, REFERENCE, preferred_distance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,7 +124,7 @@ def figures(models: Groups) -> Iterator[tuple[str, Figure]]:
     first = next(iter(scored.values()))
     if "quality_probes" in first:
         yield "quality-probes", probes(scored)
-    if all("frontier" in groups for groups in scored.values()):
-        distance = next(name for name in PREFERRED_DISTANCES if name in first["frontier"]["distance"].values)
+    compared = all("frontier" in groups for groups in scored.values())
+    if compared and (distance := preferred_distance(first["frontier"]["distance"].values)):
         for name in names:
             yield f"frontier-{name}", frontier(scored, name, distance)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ibstats.report.latex import aligned, by_model, changes, escape, how, level_columns, levels, number, table
 from ibstats.report.quality import better, is_part
-from ibstats.variables import DISTANCES, PREFERRED_DISTANCES, QUALITY
+from ibstats.variables import DISTANCES, QUALITY, preferred_distance
 
 if TYPE_CHECKING:
     from schemas.results import ResultRow, Results
@@ -55,7 +55,7 @@ def caption(name: str, rows: list[ResultRow], document: Results) -> str:
 def frontier(document: Results, key: str) -> str:
     """Verdict of each condition on each score, against the preferred distance that was measured."""
     rows = [row for row in document.rows if row.section == "frontier"]
-    distance = next((name for name in PREFERRED_DISTANCES if any(row.attribution == name for row in rows)), None)
+    distance = preferred_distance({row.attribution for row in rows})
     verdicts = {(row.model, row.term, row.quantity): row.verdict or "" for row in rows if row.attribution == distance}
     names = [name for name in scores(document) if any(quantity == name for _, _, quantity in verdicts)]
     if distance is None or not names:
