@@ -16,6 +16,7 @@ import xarray as xr
 
 from ibstats.effects import tested
 from ibstats.errors import StoreContractError
+from ibstats.kernels.factorial import linear
 from ibstats.uncertainty import Resampling
 from ibstats.variables import REFERENCE
 from ibstats.windows import under_argmax
@@ -90,7 +91,7 @@ def contrasts(y: xr.DataArray, comparisons: Sequence[Comparison], how: Resamplin
     """Mean of each comparison over prompts, over `effect`, with interval, tests and effect sizes: one family."""
     weights = np.column_stack([comparison.weights for comparison in comparisons])
     values = xr.DataArray(
-        y.transpose("prompt", "condition").values @ weights,
+        linear(y.transpose("prompt", "condition").values, weights),
         dims=("prompt", "effect"),
         coords={"effect": [comparison.name for comparison in comparisons]},
         attrs=y.attrs,
@@ -161,9 +162,10 @@ def codebook(summary: xr.Dataset, pooled: xr.Dataset, keep: xr.DataArray) -> xr.
     `summary` holds intervals made from per-prompt values and `pooled` the estimates from all tokens; `capacity` is log2
     of the codes an arm may use, `keep (condition, code)`: the most that H(Z) can be, in bits.
     """
-    capacity = np.log2(keep.transpose("condition", "code").values.sum(axis=1))
+    kept = keep.transpose("condition", "code").values
+    capacity = np.log2(kept.sum(axis=1))
     names = [str(name) for name in summary["quantity"].values]
-    top = {"codebook_entropy": capacity, "conditional_entropy": capacity, "utilisation": 1.0}
+    top = {"codebook_entropy": capacity, "conditional_entropy": capacity, "utilisation": kept.mean(axis=1)}
     highest = np.stack([np.broadcast_to(top.get(name, np.inf), capacity.shape) for name in names])
     lowest = np.where(np.isfinite(highest), 0.0, -np.inf)  # mutual information is a difference and may leave its range
     bounds = {

@@ -259,18 +259,21 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
     how = config.resampling
     if config.images_per_prompt is not None:
         tokens = information.rarefy(tokens, config.images_per_prompt, how.seed)
-    values = information.per_prompt(tokens, n_codes, config.estimator)
+    kept = dataset["codebook_keep"].sum("code")
+    usable = kept.values.tolist()
+    values = information.per_prompt(tokens, n_codes, config.estimator, usable)
     covered = information.coverage(tokens, n_codes)
     notes += information.coverage_warnings(covered, model)
     null = information.shuffle_test(tokens, n_codes, n_shuffles=config.n_shuffles, seed=how.seed)
     summary = _over_quantities(
         xr.Dataset({k: by_factor(v) for k, v in values.items()}), lambda y: mean_interval(y, how)
     )
-    plain = information.pooled(tokens, n_codes, config.estimator)
+    plain = information.pooled(tokens, n_codes, config.estimator, usable)
     for quantity, value in plain.items():
         summary["estimate"].loc[{"quantity": quantity}] = _cells(value)
-    capacity = float(np.log2(n_codes))
-    _limit(summary, {"codebook_entropy": capacity, "conditional_entropy": capacity, "utilisation": 1.0})
+    capacity = _cells(xr.DataArray(np.log2(kept)))
+    most = {"codebook_entropy": capacity, "conditional_entropy": capacity, "utilisation": _cells(kept / n_codes)}
+    _limit(summary, most)
     extra = {
         "coverage": covered["coverage"],
         "coverage_per_prompt": covered["coverage_per_prompt"],
@@ -283,21 +286,22 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
         lambda y: effects.effects(y, how),
     )
     attrs = {"estimator": config.estimator, "n_codes": n_codes, "n_images": tokens.sizes["sample"]}
-    positions = information.by_position(tokens, n_codes, config.estimator)
+    positions = information.by_position(tokens, n_codes, config.estimator, usable)
     groups = {
         "information": summary.assign_attrs(attrs),
         "information_effects": contrasts.assign_attrs(attrs),
         "positions": _plain(positions.drop_vars([c for c in positions.coords if c != "condition"])),
     }
     if store.identity(model).quantizer == "lfq":
-        bits = {name: by_factor(value) for name, value in information.by_bit(tokens, n_codes, config.estimator).items()}
+        channels = information.by_bit(tokens, n_codes, config.estimator, usable)
+        bits = {name: by_factor(value) for name, value in channels.items()}
         groups["bits"] = _over_quantities(xr.Dataset(bits), lambda y: mean_interval(y, how)).assign_attrs(attrs)
         _limit(groups["bits"], {name: 1.0 for name in bits if name != "bit_redundancy"})
     return groups
 
 
-def _limit(summary: xr.Dataset, highest: Mapping[Any, float]) -> None:
-    """Keep estimates and bounds between 0 and what is possible, which an estimator may step over; in place."""
+def _limit(summary: xr.Dataset, highest: Mapping[Any, float | xr.DataArray]) -> None:
+    """Keep estimates and bounds between 0 and what a cell allows, which an estimator may step over; in place."""
     for quantity, most in highest.items():
         for name in ("estimate", "low", "high"):
             summary[name].loc[{"quantity": quantity}] = summary[name].sel(quantity=quantity).clip(0.0, most)
@@ -370,8 +374,9 @@ def _arms_information(store: Store, model: str, config: Config, notes: list[str]
     tokens, n_codes, how = dataset["tokens"], store.identity(model).codebook_size, config.resampling
     if config.images_per_prompt is not None:
         tokens = information.rarefy(tokens, config.images_per_prompt, how.seed)
-    values = information.per_prompt(tokens, n_codes, config.estimator)
-    plain = information.pooled(tokens, n_codes, config.estimator)
+    usable = dataset["codebook_keep"].sum("code").values.tolist()
+    values = information.per_prompt(tokens, n_codes, config.estimator, usable)
+    plain = information.pooled(tokens, n_codes, config.estimator, usable)
     covered = information.coverage(tokens, n_codes)
     notes += information.coverage_warnings(covered, f"{model}, {config.experiment}")
     summary = _over_quantities(values, lambda y: mean_interval(y, how))
@@ -397,10 +402,15 @@ def _plain(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def _over_quantities(values: xr.Dataset, statistic: Any) -> xr.Dataset:
-    """Apply a statistic to each quantity and stack the results over a new dim `quantity`."""
+    """Apply a statistic to each quantity and stack the results over a new dim `quantity`.
+
+    The size of a family differs between quantities, by the effects without variation: `n_tests (quantity)`.
+    """
     results = [statistic(value) for value in values.data_vars.values()]
     names = [str(name) for name in values.data_vars]
     stacked: xr.Dataset = xr.concat(results, dim="quantity", combine_attrs="override").assign_coords(quantity=names)
+    if stacked.attrs.pop("n_tests", None) is not None:
+        stacked = stacked.assign(n_tests=("quantity", [one.attrs["n_tests"] for one in results]))
     known = {name: meaning.units for name, meaning in (DISTANCES | INFORMATION).items()}
     units = [known.get(name, "bit" if name.startswith("bit_") else "1") for name in names]
     return stacked.assign_coords(units=("quantity", np.array(units, dtype=object)))

@@ -43,9 +43,8 @@ def effects(y: xr.DataArray, how: Resampling) -> xr.Dataset:
 
 def probes(y: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Change that each intervention makes to the reference cell, over `effect` (paper, Fig. 2)."""
-    reference = y.sel(REFERENCE, drop=True)
-    changes = [y.sel(REFERENCE | change, drop=True) - reference for change in PROBES.values()]
-    values = np.stack([change.transpose("prompt").values for change in changes], axis=1)
+    cells = np.stack([y.sel(REFERENCE | levels, drop=True).values for levels in ({}, *PROBES.values())], axis=1)
+    values = factorial.linear(cells, np.vstack([-np.ones(len(PROBES)), np.eye(len(PROBES))]))
     change = xr.DataArray(values, dims=("prompt", "effect"), coords={"effect": list(PROBES)}, attrs=y.attrs)
     return tested(change, how)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from ibstats.kernels.factorial import ROUNDING
 from ibstats.quality import units
 from ibstats.uncertainty import Resampling, mean_interval
 
@@ -56,4 +57,6 @@ def _differences(value: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Paired differences of all conditions, `(of, condition)`: the first less the second."""
     x = units(value).transpose("prompt", "condition").values
     pairs = xr.DataArray(x[:, :, None] - x[:, None, :], dims=("prompt", "of", "condition"))
-    return mean_interval(pairs, how)
+    found = mean_interval(pairs, how)
+    rounding = ROUNDING * len(x) * np.abs(x).max()  # of a mean: means that differ by no more are equal
+    return found.map(lambda part: part if part.dtype == bool else part.where(abs(part) > rounding, 0.0))

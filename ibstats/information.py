@@ -8,7 +8,7 @@ standard error: intervals, contrasts and tests over prompts are made from them, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,11 @@ def _grids(tokens: xr.DataArray, n_codes: int) -> Iterator[Tokens]:
         yield values.reshape(*values.shape[:2], -1)
 
 
+def _allowed(tokens: xr.DataArray, n_codes: int, usable: Sequence[int] | None) -> Sequence[int]:
+    """Number of codes that each condition may use: what estimators take for the size of its alphabet."""
+    return [n_codes] * tokens.sizes["condition"] if usable is None else usable
+
+
 def _count(rows: Tokens, n_codes: int) -> Counts:
     """How often each code occurs in each row: `(row, n) -> (row, code)`."""
     offset = n_codes * np.arange(len(rows), dtype=np.int64)[:, None]
@@ -86,26 +91,30 @@ def _labelled(tokens: xr.DataArray, columns: dict[str, list[Any]], dims: tuple[s
     return xr.Dataset(variables, coords, attrs)
 
 
-def per_prompt(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT) -> xr.Dataset:
+def per_prompt(
+    tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT, usable: Sequence[int] | None = None
+) -> xr.Dataset:
     """Per-prompt values of H(Z), H(Z|X), I(X;Z) and utilisation, for intervals and tests over prompts.
 
     `tokens (condition, prompt, sample, row, col) -> each (condition, prompt)`. Every condition has the same token
     budget by the design of the store; see `rarefy` for stores where it has not. H(Z) and utilisation are jackknife
     values `v_i = n s - (n - 1) s_without_i` of the pooled statistic s: their mean is s less its bias from the finite
     number of prompts, their spread over root n its standard error. Source: Efron & Tibshirani (1993), chapter 11.
+    `usable` is the number of codes that each condition may use, where a subset has fewer than the codebook: estimators
+    that know the size of the alphabet would else put mass on codes that cannot occur. Utilisation is of all `n_codes`.
     """
     columns: dict[str, list[Any]] = {name: [] for name in QUANTITIES}
-    for grids in _grids(tokens, n_codes):
+    for grids, size in zip(_grids(tokens, n_codes), _allowed(tokens, n_codes, usable), strict=True):
         n = len(grids)
         total = _pooled_counts(grids, n_codes)
         conditional, without, unused = [], [], []
         for counts in _count_rows(grids.reshape(n, -1), n_codes):
-            conditional.append(entropy.estimate(counts, estimator, n_codes))
+            conditional.append(entropy.estimate(counts, estimator, size))
             if n > 1:
-                without.append(entropy.estimate(total - counts, estimator, n_codes))
+                without.append(entropy.estimate(total - counts, estimator, size))
                 unused.append((total == counts).mean(axis=-1))
         given = np.concatenate(conditional)
-        marginal = np.full(n, entropy.estimate(total, estimator, n_codes))
+        marginal = np.full(n, entropy.estimate(total, estimator, size))
         used = np.full(n, (total > 0).mean())
         if n > 1:
             marginal = n * marginal - (n - 1) * np.concatenate(without)
@@ -116,13 +125,18 @@ def per_prompt(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFA
     return _labelled(tokens, columns, ("condition", "prompt"), estimator=estimator)
 
 
-def pooled(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT) -> xr.Dataset:
-    """H(Z), H(Z|X), I(X;Z) and utilisation of each condition, from the pooled codes of the prompts at hand."""
+def pooled(
+    tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT, usable: Sequence[int] | None = None
+) -> xr.Dataset:
+    """H(Z), H(Z|X), I(X;Z) and utilisation of each condition, from the pooled codes of the prompts at hand.
+
+    `usable` as in `per_prompt`.
+    """
     columns: dict[str, list[Any]] = {name: [] for name in QUANTITIES}
-    for grids in _grids(tokens, n_codes):
+    for grids, size in zip(_grids(tokens, n_codes), _allowed(tokens, n_codes, usable), strict=True):
         total = _pooled_counts(grids, n_codes)
-        marginal = float(entropy.estimate(total, estimator, n_codes))
-        single = [entropy.estimate(c, estimator, n_codes) for c in _count_rows(grids.reshape(len(grids), -1), n_codes)]
+        marginal = float(entropy.estimate(total, estimator, size))
+        single = [entropy.estimate(c, estimator, size) for c in _count_rows(grids.reshape(len(grids), -1), n_codes)]
         given = float(np.concatenate(single).mean())
         for name, value in zip(QUANTITIES, (marginal, given, marginal - given, (total > 0).mean()), strict=True):
             columns[name].append(value)
@@ -139,23 +153,26 @@ def coverage(tokens: xr.DataArray, n_codes: int) -> xr.Dataset:
     return _labelled(tokens, columns, ("condition",))
 
 
-def by_position(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT) -> xr.Dataset:
+def by_position(
+    tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT, usable: Sequence[int] | None = None
+) -> xr.Dataset:
     """H(Z), H(Z|X) and I(X;Z) of each grid position, and its coverage: `(condition, row, col)`.
 
     H(Z|X) at one position rests on the few images of a prompt; look at the coverage before reading it.
+    `usable` as in `per_prompt`.
     """
     shape = (tokens.sizes["row"], tokens.sizes["col"])
     columns: dict[str, list[Any]] = {name: [] for name in (*QUANTITIES[:3], "coverage")}
-    for grids in _grids(tokens, n_codes):
+    for grids, size in zip(_grids(tokens, n_codes), _allowed(tokens, n_codes, usable), strict=True):
         marginal, covered = [], []
         for counts in _count_rows(np.moveaxis(grids, 2, 0).reshape(grids.shape[2], -1), n_codes):
-            marginal.append(entropy.estimate(counts, estimator, n_codes))
+            marginal.append(entropy.estimate(counts, estimator, size))
             covered.append(entropy.coverage(counts))
         given = np.zeros(grids.shape[2])
         step = max(1, AT_ONCE // grids[0].size)
         for start in range(0, len(grids), step):
             groups = entropy.group_counts(np.moveaxis(grids[start : start + step], 1, 2))
-            given += entropy.estimate(groups, estimator, n_codes).sum(axis=0)
+            given += entropy.estimate(groups, estimator, size).sum(axis=0)
         given /= len(grids)
         total = np.concatenate(marginal)
         values = (total, given, total - given, np.concatenate(covered))
@@ -164,17 +181,20 @@ def by_position(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEF
     return _labelled(tokens, columns, ("condition", "row", "col"), estimator=estimator, units="bit")
 
 
-def by_bit(tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT) -> xr.Dataset:
+def by_bit(
+    tokens: xr.DataArray, n_codes: int, estimator: str = entropy.DEFAULT, usable: Sequence[int] | None = None
+) -> xr.Dataset:
     """H of each bit of the codes, and how far their sum exceeds H(Z): for quantizers whose bits are channels (LFQ).
 
     Jackknife values per prompt, as `per_prompt` has them: `bit_0_entropy` (the most significant bit), ...,
     `bit_redundancy`, each `(condition, prompt)` in bits. Redundancy is the total correlation of the bits (Watanabe
     1960), 0 when they are independent; below 0 only by estimation error. Paper, section 3.3.
+    `usable` as in `per_prompt`.
     """
     n_bits = (n_codes - 1).bit_length()
     if n_codes != 1 << n_bits:
         raise StoreContractError(f"a codebook of {n_codes} codes has no bits of its own: LFQ has a power of two")
-    marginal = per_prompt(tokens, n_codes, estimator)["codebook_entropy"]
+    marginal = per_prompt(tokens, n_codes, estimator, usable)["codebook_entropy"]
     bits = {
         f"bit_{bit}_entropy": per_prompt(tokens >> (n_bits - 1 - bit) & 1, 2, estimator)["codebook_entropy"]
         for bit in range(n_bits)

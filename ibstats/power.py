@@ -39,7 +39,7 @@ class Components:
 
     def variance(self, n_images: int) -> float:
         """Variance of one prompt's contrast with that many images."""
-        return max(self.between + float(self.image.at(n_images)), 0.0)
+        return self.between + float(self.image.at(n_images))
 
 
 def components(distance: xr.DataArray, effect: str) -> Components:
@@ -58,7 +58,8 @@ def components(distance: xr.DataArray, effect: str) -> Components:
     order = [_position(distance, cell) for cell in CELLS]
     kernel = np.einsum("c,cpij->pij", weights, cells.values[order])
     per_prompt = pair_variance(kernel)
-    image = PairVariance(per_prompt.zeta1.mean(), per_prompt.zeta2.mean())
+    # a variance is not below 0, as its unbiased estimate may be: no power of 1 from a chance of the pilot
+    image = PairVariance(*(np.maximum(part.mean(), 0.0) for part in per_prompt))
     total = float(pairs.mean_upper_triangle(kernel).var(ddof=1))
     return Components(effect, max(total - float(image.at(n_images)), 0.0), image)
 

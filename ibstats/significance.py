@@ -64,13 +64,17 @@ def t_test(values: ArrayLike) -> TTest:
 
 
 def wilcoxon(values: ArrayLike) -> Array:
-    """Two-sided Wilcoxon signed-rank p per column, zeros dropped; exact for small samples without ties."""
+    """Two-sided Wilcoxon signed-rank p per column, zeros dropped; exact for small samples without ties.
+
+    Values that differ by rounding alone, as differences of shares do, are ties, and zero if they are nothing else.
+    """
     from scipy import stats
 
     x = _columns(values)
     p = np.full(x.shape[1], np.nan)
     for column in np.flatnonzero(~is_constant(x) & np.isfinite(x).all(axis=0)):
-        nonzero = x[x[:, column] != 0, column]
+        whole = np.round(1e12 * (x[:, column] / np.abs(x[:, column]).max()))
+        nonzero = whole[whole != 0]
         tied = len(np.unique(np.abs(nonzero))) < len(nonzero)
         method = "exact" if len(nonzero) <= 50 and not tied else "asymptotic"
         p[column] = stats.wilcoxon(nonzero, method=method).pvalue
@@ -179,6 +183,7 @@ def noncentrality_interval(t: float, df: int, level: float = 0.95) -> tuple[floa
 def bayes_factor(t: ArrayLike, n: int, scale: float = 0.707) -> Array:
     """JZS Bayes factor BF10 of a one-sample t test, Cauchy prior of that scale on d_z; NaN stays NaN.
 
+    Infinite where it leaves double precision (above 1e308).
     Source: Rouder et al. (2009), doi:10.3758/PBR.16.2.225.
     """
     from scipy.integrate import quad
@@ -190,19 +195,21 @@ def bayes_factor(t: ArrayLike, n: int, scale: float = 0.707) -> Array:
             return np.nan
         null = -(df + 1) / 2 * np.log1p(value**2 / df)
 
-        def integrand(log_g: float) -> float:
+        def log_integrand(log_g: ArrayLike) -> Array:
             g = np.exp(log_g)
             spread = 1 + n * g * scale**2
-            log_value = (
+            return np.asarray(
                 -0.5 * np.log(spread)
                 - (df + 1) / 2 * np.log1p(value**2 / (spread * df))
                 - 0.5 * np.log(2 * np.pi)
-                - 0.5 * log_g
+                - 0.5 * np.asarray(log_g)
                 - 0.5 / g
                 - null
             )
-            return float(np.exp(min(log_value, 700.0)))
 
-        return float(quad(integrand, -12, 40, limit=200, points=(0.0, 5.0))[0])
+        top = float(log_integrand(np.linspace(-12, 40, 521)).max())  # scaled by it, the integral cannot overflow
+        area = quad(lambda log_g: float(np.exp(log_integrand(log_g) - top)), -12, 40, limit=200, points=(0.0, 5.0))[0]
+        with np.errstate(over="ignore"):
+            return float(np.exp(top + np.log(area)))
 
     return np.array([one(float(value)) for value in np.atleast_1d(np.asarray(t, dtype=np.float64))])

@@ -22,8 +22,9 @@ from generate.models.toy_law import Law, enumerate_law
 from generate.run import prepare, run
 from generate.study import load_study, plan
 from ibstats import decomposition
-from ibstats.analysis import Config
+from ibstats.analysis import Config, Machine
 from ibstats.cli import app
+from ibstats.distances import distances, metric
 from ibstats.errors import IbstatsError
 from ibstats.report import files, tables
 from ibstats.report import ledger as report
@@ -229,6 +230,24 @@ def test_a_budget_of_the_wording_needs_two_images_of_one_wording(store: Store) -
     )
     with pytest.raises(IbstatsError, match="prompt 'study0' has one image a paraphrase, so nothing varies"):
         decomposition.paraphrase_budget(distance, text, HOW)
+
+
+def test_the_budget_of_diversity_is_that_of_the_cell_without_intervention(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ibstats.report import ledger_figures
+
+    drawn: dict[str, dict[str, float]] = {}
+    monkeypatch.setattr(
+        ledger_figures, "draw_ledger", lambda datasets, ledgers, diversity, budgets, *rest: drawn.update(budgets) or []
+    )
+    report.draw_run(store, Config(metrics=("pixel_cosine",), models=("toy-masked",), resampling=HOW), Machine())
+    measured = distances(store, "toy-masked", metric("pixel_cosine"), "crossed")["distance"]
+    variance = decomposition.crossed_components(measured, 5, 4).mean("prompt")
+    assert variance.sizes["condition"] == 2  # argmax is crossed too, and leaves no execution
+    for part in ("path", "execution", "interaction"):
+        expected = float(variance.sel(component=part, condition="stochastic-original-full"))
+        assert drawn["toy-masked"][part] == pytest.approx(expected)
 
 
 def test_figures_are_drawn_for_what_the_run_holds(store: Store) -> None:

@@ -20,6 +20,7 @@ from ibstats.report import files
 from ibstats.report.figures import FORMATS, check_formats
 from ibstats.report.offer import sentences
 from ibstats.report.quality import is_part
+from ibstats.report.rows import extent
 from ibstats.report.tables import interval, new_table, p_value, stars
 from ibstats.store import Store
 from ibstats.subset_ratio import AT_EDGE, EDGE_NOTE, KNEE_NOTE, NOT_FOUND
@@ -123,9 +124,10 @@ def _differences(rows: Rows) -> list[Table]:
         "quality_effect": "Change of quality by each arm",
     }
     for section, title in titles.items():
-        chosen = [row for row in rows if row.section == section]
+        chosen = [row for row in rows if row.section == section and not is_part(row.quantity)]
         if chosen:
-            caption = f"* p < .05, ** .01, *** .001, Holm over {chosen[0].n_tests} tests; paired within prompts"
+            counted = extent(row.n_tests for row in chosen)
+            caption = f"* p < .05, ** .01, *** .001, Holm over {counted} tests; paired within prompts"
             tables.append(_grid(title, chosen, _quantities(chosen), "arm - arm", _change, caption))
     return tables
 

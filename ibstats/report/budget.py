@@ -9,6 +9,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from ibstats.report.rows import extent
 from ibstats.variables import DISTANCES
 
 if TYPE_CHECKING:
@@ -166,15 +167,20 @@ def _two_lines(row: ResultRow, digits: int) -> str:
     return f"{row.estimate:.{digits}f}\n{below}"
 
 
+def _is_bracket(row: ResultRow) -> bool:
+    """Whether a row is a bound by rescored paths, which were scored of some images only."""
+    return row.section == "ledger" and row.attribution is not None
+
+
 def _caption(document: Results, metric: str | None) -> str:
     """How the numbers were made, and what a dash says."""
     parts = []
     for section, what in (("ledger", "bits"), ("sobol", "shares")):
-        row = next((row for row in document.rows if row.section == section and row.interval_method), None)
-        if row is not None:
+        made = [r for r in document.rows if r.section == section and r.interval_method and not _is_bracket(r)]
+        if made:
             parts.append(
-                f"{what}: {row.level:.0%} {row.interval_method} intervals over {row.n_prompts} prompts x "
-                f"{row.n_images} images"
+                f"{what}: {made[0].level:.0%} {' or '.join(dict.fromkeys(str(r.interval_method) for r in made))} "
+                f"intervals over {extent(r.n_prompts for r in made)} prompts x {made[0].n_images} images"
             )
     undefined = "; – where nothing varies" if metric else ""
     return "; ".join(parts) + undefined

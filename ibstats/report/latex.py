@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ibstats import ablations
 from ibstats.decomposition import LEDGER
 from ibstats.information import POOLED_NOTE
+from ibstats.report.rows import extent
 from ibstats.report.tables import stars
 from ibstats.variables import CELLS, DISTANCES, INFORMATION
 
@@ -143,11 +144,15 @@ def changes(rows: Sequence[ResultRow], document: Results, head: str, caption: st
 
 def how(rows: Sequence[ResultRow], document: Results) -> str:
     """How the intervals of a table were made, for its caption."""
-    one = next((row for row in rows if row.interval_method), rows[0])
+    made = [row for row in rows if row.interval_method] or list(rows[:1])
+    one = made[0]
     level = f"{one.level:.0%}".replace("%", r"\%") if one.level else ""
-    units = f"{one.n_units} blocks of {one.n_prompts} prompts" if one.n_units else f"{one.n_prompts} prompts"
+    methods = " or ".join(dict.fromkeys(str(row.interval_method) for row in made))
+    units = f"{extent(row.n_prompts for row in made)} prompts"
+    if one.n_units:
+        units = f"{extent(row.n_units for row in made)} blocks of {units}"
     return (
-        f"{level} intervals: {one.interval_method} bootstrap over {units} with {one.n_images} images "
+        f"{level} intervals: {methods} bootstrap over {units} with {one.n_images} images "
         f"each, {one.n_resamples} resamples, seed {one.seed}. Data snapshot \\texttt{{{document.snapshot[:12]}}}."
     )
 

@@ -30,6 +30,7 @@ from ibstats.diversity import mean_pairwise
 from ibstats.errors import IbstatsError
 from ibstats.report.tables import number
 from ibstats.store import Store
+from ibstats.variables import REFERENCE
 
 if TYPE_CHECKING:
     from schemas.study import CrossedNoise
@@ -81,9 +82,11 @@ def draw_run(store: Store, settings: Config, machine: Machine) -> list[Path]:
             diversity[model] = mean_pairwise(distance).assign_attrs(long_name=f"mean {settings.metrics[0]} distance")
             wording = _wording(measured["distance"], data["text_index"], settings)
         for name, experiment in crossed.items():
+            if REFERENCE["sampling"] not in experiment.sampling:
+                continue
             for _, measured in _embedded(store, model, name, settings, machine):
                 variance = crossed_components(measured["distance"], experiment.paths, experiment.executions)
-                parts = variance.mean(("condition", "prompt"))
+                parts = variance.sel(condition=REFERENCE_CELL).mean("prompt")
                 budgets[model] = {str(part): float(parts.sel(component=part)) for part in parts["component"].values}
             if wording is not None:
                 budgets[model]["paraphrase"] = wording

@@ -58,7 +58,7 @@ def _figures(
 
 
 def diversity_budget(budgets: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Variance components per model, stacked; an estimate below zero is drawn as none."""
+    """Variance components per model without intervention, stacked; an estimate below zero is drawn as none."""
     figure, axes = _axes(0.35 * len(budgets) + 0.9)
     left = np.zeros(len(budgets))
     for colour, part in zip(COLOURS, BUDGET, strict=False):

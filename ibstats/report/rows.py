@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -107,6 +107,12 @@ def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
         yield from ledger_rows(groups, base)
 
 
+def extent(counts: Iterable[int | None]) -> str:
+    """A count that rows state, or the least and the most where they differ: of prompts, or of tests in a family."""
+    known = sorted({count for count in counts if count is not None})
+    return " to ".join(str(count) for count in dict.fromkeys((*known[:1], *known[-1:])))
+
+
 def _row(**values: Any) -> ResultRow:
     from schemas.results import ResultRow
 
@@ -202,7 +208,7 @@ def _effect_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]
                 units=str(point["units"].values),
                 statistic=point["t"].values,
                 df=group.attrs["df"],
-                n_tests=group.attrs["n_tests"],
+                n_tests=point["n_tests"].values,
             )
 
 
@@ -242,17 +248,19 @@ def _quality_rows(groups: dict[str, xr.Dataset], base: dict[str, Any]) -> Iterat
                 yield row.model_copy(update={"n_units": more["n_units"]})
     if "frontier" in groups:
         verdicts = groups["frontier"]
+        scored = {more["quantity"]: (one, more) for one, more in _by_score(groups["quality"])}
         named = dict(zip(verdicts["condition"].values, condition_terms(verdicts), strict=True))
         for point in _points(verdicts, "distance", "quantity", "condition"):
             score, condition, by = (str(point[key].values) for key in ("quantity", "condition", "by"))
-            estimate = groups["quality"].sel(quantity=score, condition=condition)
+            one, more = scored[score]
             yield _row(
                 **base,
-                **_common(verdicts),
-                **_estimate(estimate),
+                **_common(one),
+                **_estimate(one.sel(quantity=score, condition=condition)),
                 section="frontier",
                 quantity=score,
-                units=str(estimate["units"].values),
+                units=more["units"],
+                n_units=more["n_units"],
                 term=named[condition],
                 attribution=str(point["distance"].values),
                 verdict=str(point["verdict"].values),
@@ -271,7 +279,7 @@ def _by_score(group: xr.Dataset) -> Iterator[tuple[xr.Dataset, dict[str, Any]]]:
     """Each score with its own n, df and number of tests as attributes; and its name, units and note."""
     for i, name in enumerate(group["quantity"].values if "quantity" in group else ()):
         one = group.isel(quantity=[i])
-        own = {key: int(one[key].values[0]) for key in ("n_prompts", "n_units", "df", "n_tests") if key in one}
+        own = {key: int(one[key].values[0]) for key in ("n_prompts", "n_units", "df") if key in one}
         one = one.assign_coords(units=one["units"]).assign_attrs(own)
         blocks = own["n_units"] if own["n_units"] != own["n_prompts"] else None
         texts = {key: str(one[key].values[0]) or None for key in ("units", "note")}
@@ -302,6 +310,7 @@ def _strategy_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRo
                 margin=point["margin"].values,
                 p=point["p_equivalence"].values,
                 p_holm=point["p_holm"].values,
+                n_tests=here["n_tests"].values,
                 verdict=str(point["outcome"].values),
                 note="p is of the two one-sided tests, p_holm of the difference",
             )

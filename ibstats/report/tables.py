@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 SECTIONS = ("diversity", "entropy", "effects", "waterfall", "quality", "ledger", "strategy")
 """Parts of a report, in order; `waterfall_two` (two factors, as in Fig. 10) is printed on request."""
 
+POWER_NOTE = (
+    "of one test of this contrast, unadjusted: Holm over several needs more prompts, and so does the equivalence of a "
+    "probe (the strategy), a change of one cell, which varies more than a mean over cells"
+)
+"""What a power is of, as its table states it."""
+
 WIDTH = 114
 """Columns the tables need; a number is never cut short."""
 
@@ -36,7 +42,7 @@ def interval(row: ResultRow, digits: int = 4) -> str:
     """Estimate with its interval in brackets."""
     if row.degenerate:
         return f"{number(row.estimate, digits)} degenerate"
-    if row.low is None:
+    if row.low is None and row.high is None:
         return number(row.estimate, digits)
     return f"{number(row.estimate, digits)} [{number(row.low, digits)}, {number(row.high, digits)}]"
 
@@ -243,7 +249,11 @@ def power(table: xr.Dataset, needed: np.ndarray, title: str, target: float) -> T
     goal = f"{table.attrs['goal']} {table.attrs['size']:g} of {table.attrs['effect']}"
     prompts = [str(n) for n in table["n_prompts"].values]
     made = new_table(
-        f"{title}: power for {goal}, alpha {table.attrs['alpha']:g}", "images", *prompts, f"for {target:g}"
+        f"{title}: power for {goal}, alpha {table.attrs['alpha']:g}",
+        "images",
+        *prompts,
+        f"for {target:g}",
+        caption=POWER_NOTE,
     )
     for i, n_images in enumerate(table["n_images"].values):
         values = [f"{value:.2f}" for value in table["power"].values[i]]

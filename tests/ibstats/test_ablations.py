@@ -69,6 +69,22 @@ def test_a_contrast_is_the_paired_t_test_of_its_arms() -> None:
     assert found.attrs["n_tests"] == 3
 
 
+def test_arms_that_are_alike_are_not_tested_on_the_rounding_of_their_weights() -> None:
+    share = np.random.default_rng(0).integers(0, 11, 12) / 10
+    y = arms(
+        np.tile(share, (5, 1)),
+        condition=["1-most", "2-random-a", "3-random-b", "4-random-c", "5-full"],
+        subset_method=["drop_most_frequent", *["drop_random"] * 3, ""],
+    )
+    planned = ablations.planned(y, "subset_method")
+    weights = np.column_stack([one.weights for one in planned])
+    assert (y.values.T @ weights).any()  # thirds do not add up
+    found = ablations.contrasts(y, planned, QUICK)
+    assert bool(found["degenerate"].all())
+    assert (found["estimate"] == 0).all()
+    assert found.attrs["n_tests"] == 0
+
+
 def test_an_ablation_has_one_arm_without_intervention() -> None:
     with pytest.raises(StoreContractError, match="2 conditions are without intervention, but an ablation has one"):
         ablations.reference_arm(arms(np.zeros((2, 3)), codebook=["full", "full"]))

@@ -356,6 +356,19 @@ def test_an_attribute_the_network_does_not_know_is_named() -> None:
         )
 
 
+def test_equal_means_of_shares_are_equal_on_the_frontier() -> None:
+    share = np.array([0.5, 0.5, 0.8, 1.0, 0.0, 0.1])
+    names = {"condition": ["one", "other"], "prompt": np.arange(6)}
+    score = xr.DataArray([share, np.roll(share, 1)], dims=("condition", "prompt"), coords=names)
+    score.attrs = {"units": "1", "larger_is_better": 1, "note": ""}
+    values = xr.Dataset({"reference_accuracy": score}, attrs={"n_images": 10, "n_prompts": 6})
+    assert (score[0] - score[1]).values.mean() != 0  # by rounding
+    for order in ([0, 1], [1, 0]):
+        diversity = xr.DataArray(np.full((2, 6), 0.5), dims=("condition", "prompt"), coords=names)
+        made = frontier(xr.Dataset({"ssim_dissimilarity": diversity}), values.isel(condition=order), HOW)
+        assert made["verdict"].values.ravel().tolist() == ["frontier", "frontier"]
+
+
 def test_the_frontier_marks_what_loses_on_both_sides() -> None:
     rng = np.random.default_rng(6)
     noise = rng.normal(0, 0.01, (4, 30))

@@ -255,8 +255,12 @@ def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
         assert row.low <= row.estimate <= row.high
         assert (row.n_prompts, row.n_images) == (6, 5)
     assert {row.section for row in document.rows} >= {"quality_effect", "quality_probe", "frontier"}
-    verdicts = {row.verdict for row in document.rows if row.section == "frontier"}
-    assert verdicts <= {"frontier", "dominated", "clearly dominated"}
+    scored = {(row.quantity, row.term): row for row in document.rows if row.section == "quality"}
+    for row in (row for row in document.rows if row.section == "frontier"):
+        assert row.verdict in {"frontier", "dominated", "clearly dominated"}
+        same = scored[row.quantity, row.term]
+        for made in ("estimate", "low", "high", "interval_method", "level", "n_resamples", "seed", "n_prompts"):
+            assert getattr(row, made) == getattr(same, made)
     latex = {file.stem for file in files.export(open_store(run_copy), config, tmp_path / "latex", "latex")}
     assert latex >= {f"quality-{part}{score}" for part in ("", "effects-", "probes-") for score in ("fid", "kid")} | {
         "frontier"

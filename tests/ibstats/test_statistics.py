@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import xarray as xr
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from ibstats import effects, information, power, significance, strategy
+from ibstats import analysis, effects, information, power, significance, strategy
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import factorial
 from ibstats.kernels.variance import pair_variance
+from ibstats.store import open_store
 from ibstats.uncertainty import Resampling
-from ibstats.variables import LEVELS
+from ibstats.variables import CELLS, LEVELS
 
 HOW = Resampling(n_resamples=500)
 
@@ -89,6 +92,46 @@ def test_t_effect_sizes_and_bayes_factor_equal_pingouin() -> None:
         p = np.array([0.001, 0.04, np.nan, 0.02, 0.02])
         for method, name in (("holm", "holm"), ("bh", "fdr_bh")):
             assert_allclose(significance.adjust(p, method), pingouin.multicomp(p, method=name)[1])
+
+
+def test_wilcoxon_takes_differences_of_shares_for_the_ties_and_zeros_that_they_are() -> None:
+    rng = np.random.default_rng(1)
+    counts = rng.integers(0, 6, (2, 40, 4))  # of 5 images of each of 4 attributes
+    shares = (counts[0] / 5).mean(axis=1) - (counts[1] / 5).mean(axis=1)
+    whole = (counts[0] - counts[1]).sum(axis=1)
+    assert len(np.unique(shares)) > len(np.unique(whole))  # by rounding
+    expected = stats.wilcoxon(whole[whole != 0], method="asymptotic").pvalue
+    assert significance.wilcoxon(shares)[0] == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("t", "n", "expected"), [(30, 2000, 3.6208433e159), (1000, 100, 9.4653673e194)])
+def test_the_bayes_factor_of_a_huge_t_is_that_of_high_precision(t: float, n: int, expected: float) -> None:
+    assert significance.bayes_factor(t, n)[0] == pytest.approx(expected, rel=1e-6)  # mpmath
+
+
+def test_a_bayes_factor_beyond_double_precision_is_no_finite_number() -> None:
+    assert significance.bayes_factor(100, 1000)[0] == np.inf  # 1.33e518 by mpmath
+
+
+def test_the_size_of_a_family_is_that_of_its_own_quantity() -> None:
+    varied = design(np.random.default_rng(0).normal(size=(12, 2, 2, 2)))
+    fixed = varied.copy()
+    fixed[..., 1] = fixed[..., 0]  # no effect of the codebook, nor any interaction with it
+    values = xr.Dataset({"ssim_dissimilarity": varied, "pixel_cosine_distance": fixed})
+    for names in (list(values), list(values)[::-1]):
+        table = analysis._over_quantities(values[names], lambda y: effects.effects(y, HOW))
+        sizes = dict(zip(names, table["n_tests"].values.tolist(), strict=True))
+        assert sizes == {"ssim_dissimilarity": 7, "pixel_cosine_distance": 3}
+        assert table["p"].notnull().sum("effect").values.tolist() == table["n_tests"].values.tolist()
+
+
+def test_a_probe_without_effect_is_not_tested_on_its_rounding() -> None:
+    values = np.full((12, 2, 2, 2), 0.3)
+    values[::2, 0] = 0.1 + 0.2  # argmax: the same to the last digit but one
+    table = effects.probes(design(values), HOW)
+    assert bool(table["degenerate"].all())
+    assert (table["estimate"] == 0).all()
+    assert table.attrs["n_tests"] == 0
 
 
 def test_effect_size_interval_covers_by_inverting_the_noncentral_t() -> None:
@@ -198,6 +241,34 @@ def test_rarefaction_takes_equal_budgets() -> None:
         information.rarefy(drawn, 7, seed=0)
 
 
+@pytest.mark.parametrize("estimator", ["james_stein", "nsb"])
+def test_estimators_of_a_closed_codebook_know_that_a_subset_is_smaller(estimator: str) -> None:
+    K, kept = 1024, 200
+    drawn = tokens(np.random.default_rng(0).integers(0, kept, (1, 4, 2, 5, 10)))
+    truth = np.log2(kept)
+    for name in ("codebook_entropy", "conditional_entropy"):
+        assert float(information.pooled(drawn, K, estimator, [kept])[name][0]) == pytest.approx(truth, abs=0.2)
+        assert float(information.pooled(drawn, K, estimator)[name][0]) > truth + 0.2  # mass on codes that cannot occur
+        for measure in (information.pooled, information.per_prompt, information.by_position):
+            alone = measure(drawn, kept, estimator)[name]
+            assert_allclose(measure(drawn, K, estimator, [kept])[name], alone)
+    assert float(information.pooled(drawn, K, estimator, [kept])["utilisation"][0]) < kept / K
+
+
+def test_no_cell_is_said_to_use_more_codes_than_it_may(run: Path) -> None:
+    store = open_store(run)
+    config = analysis.Config(parts=("information",), estimator="chao_shen", n_shuffles=2, resampling=HOW)
+    keep = store.dataset("toy-ar")["codebook_keep"]
+    tree = analysis.analyse(store, config)
+    for model in store.models():
+        found = tree[f"{model}/information"].to_dataset()
+        for levels, most in zip(CELLS, keep.sum("code").values, strict=True):
+            cell = found.sel(dict(zip(LEVELS, levels, strict=True)))
+            for name in ("estimate", "low", "high"):
+                assert not (cell[name].sel(quantity=["codebook_entropy", "conditional_entropy"]) > np.log2(most)).any()
+                assert not cell[name].sel(quantity="utilisation") > most / keep.sizes["code"]
+
+
 def test_low_coverage_is_called_out() -> None:
     drawn = tokens(np.arange(2 * 3 * 4).reshape(1, 2, 3, 2, 2))
     lines = information.coverage_warnings(information.coverage(drawn, 64), "toy")
@@ -244,6 +315,26 @@ def test_pair_variance_is_hoeffdings() -> None:
     for n in (4, 8, 20):
         assert float(mean.at(n)) == pytest.approx(2 / (n - 1), rel=0.1)
     assert np.isnan(pair_variance(np.ones((3, 3))).zeta1)
+
+
+def test_a_pilot_whose_estimated_variance_is_negative_promises_no_certainty() -> None:
+    kernel = np.random.default_rng(4).normal(size=(3, 6, 6))
+    kernel += kernel.swapaxes(1, 2)
+    for matrix in kernel:  # every image is as far from the others as any: zeta1 is estimated below zero
+        matrix -= matrix.mean()
+        off = matrix * (1 - np.eye(6))
+        row = off.sum(axis=0) / 4
+        matrix -= row[:, None] + row - off.sum() / 20
+    cells = np.zeros((8, 3, 6, 6))
+    cells[7] = 4 * kernel
+    coords = {factor: ("condition", [cell[i] for cell in CELLS]) for i, factor in enumerate(LEVELS)}
+    pilot = power.components(
+        xr.DataArray(cells, dims=("condition", "prompt", "sample", "sample_other"), coords=coords), "sampling"
+    )
+    assert pair_variance(kernel).zeta1.mean() < 0
+    assert pilot.image.zeta1 == 0
+    assert pilot.variance(50) == pytest.approx(2 * float(pilot.image.zeta2) / (50 * 49))
+    assert float(power.table(pilot, effect_size=1e-4, n_images=[50], n_prompts=[10])["power"][0, 0]) < 0.1
 
 
 def test_power_of_t_equals_statsmodels_and_equivalence_grows() -> None:
