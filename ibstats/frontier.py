@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,9 @@ def frontier(diversity: xr.Dataset, values: xr.Dataset, how: Resampling) -> xr.D
 
     `diversity` has `(condition, prompt)` distances, `values` the scores. Result over `(distance, quantity, condition)`:
     `verdict` is `frontier`, `dominated` (some condition is at least as good in both and better in one, by the
-    estimates), or `clearly dominated` (of some condition the paired intervals exclude zero in both); `by` names one
-    that does it. `diversity_estimate`, `_low`, `_high` over `(distance, condition)` are the other axis.
+    estimates), or `clearly dominated` (of some condition the paired intervals exclude zero in both, at a level for all
+    its rivals, Bonferroni: one that looks better by chance is easily found among many); `by` names one that does it.
+    `diversity_estimate`, `_low`, `_high` over `(distance, condition)` are the other axis.
     """
     conditions = [str(name) for name in values["condition"].values]
     x = {str(name): _differences(value, how) for name, value in diversity.data_vars.items()}
@@ -57,6 +59,7 @@ def _differences(value: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Paired differences of all conditions, `(of, condition)`: the first less the second."""
     x = units(value).transpose("prompt", "condition").values
     pairs = xr.DataArray(x[:, :, None] - x[:, None, :], dims=("prompt", "of", "condition"))
-    found = mean_interval(pairs, how)
+    rivals = max(x.shape[1] - 1, 1)
+    found = mean_interval(pairs, replace(how, level=1 - (1 - how.level) / rivals))
     rounding = ROUNDING * len(x) * np.abs(x).max()  # of a mean: means that differ by no more are equal
     return found.map(lambda part: part if part.dtype == bool else part.where(abs(part) > rounding, 0.0))

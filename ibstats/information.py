@@ -31,6 +31,12 @@ POOLED_NOTE = (
 )
 """What is to be known of the pooled quantities, as every output states it."""
 
+CHANGE_NOTE = (
+    "a change of H(Z) in prompts in general, from jackknife values: not the difference of the estimates shown, which "
+    "are of the pooled codes of these prompts"
+)
+"""What is to be known of the effects on pooled quantities."""
+
 POOLED = ("codebook_entropy", "mutual_information", "perplexity")
 
 AT_ONCE = 1 << 22

@@ -139,7 +139,12 @@ def changes(rows: Sequence[ResultRow], document: Results, head: str, caption: st
     columns = [("Model", "l"), (head, "l"), ("Estimate", aligned((row.estimate for row in rows), marks=True))]
     columns += [("Low", aligned(row.low for row in rows)), ("High", aligned(row.high for row in rows))]
     columns += [("$p$ (Holm)", NUMBER), ("$d_z$", aligned(row.d_z for row in rows))]
-    return table(columns, by_model(rows, line), f"{caption} {MARKS}. {how(rows, document)}", key)
+    return table(
+        columns,
+        by_model(rows, line),
+        f"{caption} {MARKS} over {extent(row.n_tests for row in rows)} tests. {how(rows, document)}",
+        key,
+    )
 
 
 def how(rows: Sequence[ResultRow], document: Results) -> str:

@@ -68,6 +68,7 @@ def frontier(document: Results, key: str) -> str:
     text = (
         f"Diversity-fidelity frontier: {escape(DISTANCES[distance].long_name)} against each score. Dominated: another "
         "condition is at least as good in both and better in one; clearly dominated: the paired intervals of "
-        f"both differences exclude zero. Data snapshot \\texttt{{{document.snapshot[:12]}}}."
+        "both differences exclude zero, at a level adjusted (Bonferroni) for the number of other conditions. "
+        f"Data snapshot \\texttt{{{document.snapshot[:12]}}}."
     )
     return table(columns, body, text, key)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ibstats.information import POOLED, POOLED_NOTE
+from ibstats.information import CHANGE_NOTE, POOLED, POOLED_NOTE
 from ibstats.kernels.factorial import FACTORS
 from ibstats.store import is_factorial
 from ibstats.subset_ratio import AT_EDGE, EDGE_NOTE, FOUND, NOT_FOUND
@@ -101,7 +101,8 @@ def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
             yield from _with_note(_information_extras(groups["information"], base))
             if "bits" in groups:
                 yield from _cell_rows(groups["bits"], base | {"section": "information"})
-            yield from _effect_rows(groups["information_effects"], base | {"section": "information_effect"})
+            changes = _effect_rows(groups["information_effects"], base | {"section": "information_effect"})
+            yield from _with_note(changes, CHANGE_NOTE)
         if "quality" in groups:
             yield from _quality_rows(groups, base)
         yield from ledger_rows(groups, base)
@@ -393,7 +394,7 @@ def _ablation_rows(groups: dict[str, xr.Dataset], base: dict[str, Any]) -> Itera
         yield from _codebook_rows(groups["codebook"], base | {"section": "information"})
     for name, section in _FAMILIES.items():
         if name in groups:
-            yield from _effect_rows(groups[name], base | {"section": section})
+            yield from _with_note(_effect_rows(groups[name], base | {"section": section}), CHANGE_NOTE)
     if "inflection" in groups:
         yield from _inflection_rows(groups["inflection"], base)
     if "offer" in groups:
@@ -465,10 +466,10 @@ def _offer_rows(group: xr.Dataset, lost: xr.Dataset | None, base: dict[str, Any]
             yield row.model_copy(update={"attribution": distance, "n_units": more["n_units"], "verdict": verdict})
 
 
-def _with_note(rows: Iterator[ResultRow]) -> Iterator[ResultRow]:
+def _with_note(rows: Iterator[ResultRow], note: str = POOLED_NOTE) -> Iterator[ResultRow]:
     """What is to be known of the pooled quantities beside each of them."""
     for row in rows:
-        yield row.model_copy(update={"note": POOLED_NOTE}) if row.quantity in POOLED else row
+        yield row.model_copy(update={"note": note}) if row.quantity in POOLED else row
 
 
 def _window_rows(group: xr.Dataset, base: dict[str, Any]) -> Iterator[ResultRow]:

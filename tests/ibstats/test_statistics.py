@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
@@ -14,6 +17,7 @@ from ibstats import analysis, effects, information, power, significance, strateg
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import factorial
 from ibstats.kernels.variance import pair_variance
+from ibstats.report.rows import rows
 from ibstats.store import open_store
 from ibstats.uncertainty import Resampling
 from ibstats.variables import CELLS, LEVELS
@@ -100,8 +104,35 @@ def test_wilcoxon_takes_differences_of_shares_for_the_ties_and_zeros_that_they_a
     shares = (counts[0] / 5).mean(axis=1) - (counts[1] / 5).mean(axis=1)
     whole = (counts[0] - counts[1]).sum(axis=1)
     assert len(np.unique(shares)) > len(np.unique(whole))  # by rounding
-    expected = stats.wilcoxon(whole[whole != 0], method="asymptotic").pvalue
-    assert significance.wilcoxon(shares)[0] == pytest.approx(expected, rel=1e-12)
+    assert significance.wilcoxon(shares)[0] == significance.wilcoxon(whole)[0]
+
+
+@given(st.lists(st.integers(-4, 4), min_size=2, max_size=9))
+def test_wilcoxon_with_ties_is_all_sign_patterns_counted(values: list[int]) -> None:
+    x = np.array([value for value in values if value != 0], dtype=float)
+    if len(np.unique(values)) < 2 or len(x) == 0:
+        return
+    rank = stats.rankdata(np.abs(x))
+    sums = np.array([rank @ signs for signs in product((0, 1), repeat=len(x))])
+    found = rank[x > 0].sum()
+    expected = min(1, 2 * min((sums <= found + 1e-9).mean(), (sums >= found - 1e-9).mean()))
+    assert significance.wilcoxon(np.array(values, dtype=float))[0] == pytest.approx(expected)
+
+
+def test_few_prompts_with_ties_are_not_made_significant_by_an_approximation() -> None:
+    x = np.array([0.1, 0.1, 0.2, 0.2, 0.2])  # shares of five prompts, all of one sign: at best 2 / 2^5
+    assert stats.wilcoxon(x, method="asymptotic").pvalue < 0.05
+    assert significance.wilcoxon(x)[0] == pytest.approx(1 / 16)
+
+
+@pytest.mark.parametrize("n", [4, 24])
+def test_effect_sizes_of_a_nearly_constant_column_have_the_interval_of_its_scale(n: int) -> None:
+    x = 1 + 1e-8 * np.random.default_rng(0).permutation(np.linspace(-1, 1, n))
+    size = significance.effect_size(x)
+    chi = np.sqrt(stats.chi2.ppf([0.025, 0.975], n - 1) / (n - 1))  # d_z is then 1 / sd, but for nothing
+    assert_allclose([size.low[0], size.high[0]], size.d_z[0] * chi, rtol=1e-9)
+    close = significance.noncentrality_interval(1.0001e4, n - 1), significance.noncentrality_interval(0.9999e4, n - 1)
+    assert_allclose(np.array(close[0]) / 1.0001e4, np.array(close[1]) / 0.9999e4, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("t", "n", "expected"), [(30, 2000, 3.6208433e159), (1000, 100, 9.4653673e194)])
@@ -267,6 +298,11 @@ def test_no_cell_is_said_to_use_more_codes_than_it_may(run: Path) -> None:
             for name in ("estimate", "low", "high"):
                 assert not (cell[name].sel(quantity=["codebook_entropy", "conditional_entropy"]) > np.log2(most)).any()
                 assert not cell[name].sel(quantity="utilisation") > most / keep.sizes["code"]
+    for row in rows(tree):  # a jackknife is no difference of pooled estimates, and says so
+        if row.section == "information_effect":
+            assert ("not the difference of the estimates" in (row.note or "")) == (
+                row.quantity != "conditional_entropy"
+            )
 
 
 def test_low_coverage_is_called_out() -> None:
