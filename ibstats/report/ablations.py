@@ -127,7 +127,9 @@ def _differences(rows: Rows) -> list[Table]:
         chosen = [row for row in rows if row.section == section and not is_part(row.quantity)]
         if chosen:
             counted = extent(row.n_tests for row in chosen)
-            caption = f"* p < .05, ** .01, *** .001, Holm over {counted} tests; paired within prompts"
+            caption = (
+                f"* p < .05, ** .01, *** .001, Holm over {counted} tests; intervals unadjusted; paired within prompts"
+            )
             tables.append(_grid(title, chosen, _quantities(chosen), "arm - arm", _change, caption))
     return tables
 

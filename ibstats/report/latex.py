@@ -19,7 +19,10 @@ NUMBER = "S[table-format=-1.4]"
 SHORT = "S[table-format=2.2]"
 """Bits and shares, of which two decimals say enough where columns are many."""
 MARKED = "S[table-format=-1.4, table-space-text-post={***}]"
-MARKS = "Marks: *** $p<.001$, ** $p<.01$, * $p<.05$, two-sided $t$ tests over prompts, Holm-adjusted"
+MARKS = (
+    "Marks: *** $p<.001$, ** $p<.01$, * $p<.05$, two-sided $t$ tests over prompts; intervals are unadjusted, $p$ is "
+    "Holm-adjusted"
+)
 
 Column = tuple[str, str]
 """Header and column type."""

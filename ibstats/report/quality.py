@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from ibstats.report.rows import extent
 from ibstats.report.tables import interval, new_table, number, stars
 from ibstats.variables import QUALITY, preferred_distance
 
@@ -30,10 +31,9 @@ def quality(rows: list[ResultRow]) -> list[Table]:
     if parts:
         tables.append(_parts(scores, parts))
     if probes:
-        tables += [
-            _grid(probes, "What each probe does to quality (change from the reference cell, Holm)", some)
-            for some in _batches(main)
-        ]
+        over = extent(row.n_tests for row in probes if not is_part(row.quantity))
+        title = f"What each probe does to quality (change from the reference cell; marks: Holm over {over} tests)"
+        tables += [_grid(probes, title, some) for some in _batches(main)]
     if verdicts:
         tables.append(_frontier(verdicts, main))
     return tables

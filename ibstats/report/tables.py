@@ -167,8 +167,9 @@ def _effect_tables(chosen: list[ResultRow]) -> list[Table]:
     for quantity in dict.fromkeys(row.quantity for row in chosen):
         mine = [row for row in chosen if row.quantity == quantity]
         of = "arm minus arm" if " - " in mine[0].term else "high minus low"
+        tests = mine[0].n_tests
         table = new_table(
-            f"Effects on {quantity} ({of}; F(1, {mine[0].df}) = t², {mine[0].n_tests} tests)",
+            f"Effects on {quantity} ({of}; F(1, {mine[0].df}) = t²; p over {tests} tests, intervals unadjusted)",
             "effect",
             "estimate",
             "t",

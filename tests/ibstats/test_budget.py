@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ibstats.report.budget import SHARES, budget, sentence
+from ibstats.report.latex import how
+from ibstats.report.rows import extent
 from schemas.results import ResultRow, Results
 
 STOCHASTIC, ARGMAX = "stochastic/original/full", "argmax/original/full"
@@ -103,3 +105,19 @@ def test_nothing_is_printed_without_a_ledger() -> None:
     assert not list(budget(Results(
         run_id="r", snapshot="s", analysis_sha256="a", ibstats_version="0", settings={}, rows=[]
     )))  # fmt: skip
+
+
+def test_a_caption_counts_the_prompts_of_all_models_and_names_all_methods() -> None:
+    """Of a run whose models are not all complete: one is read from 60 prompts, another from 40."""
+    rows = [
+        row("joint", 80.0, half=2.0, n_prompts=60),
+        row("joint", 70.0, half=2.0, model="other", n_prompts=40, interval_method="studentized"),
+        row("tokens_upper", 70.0, half=2.0, n_prompts=3, attribution="4 paths"),
+    ]
+    document = Results(
+        run_id="r", snapshot="0" * 64, analysis_sha256="0" * 64, ibstats_version="0", settings={}, rows=rows, notes=[]
+    )
+    (table, *_) = budget(document)
+    assert "bca or studentized intervals over 40 to 60 prompts x 4 images" in str(table.caption)
+    assert "bca or studentized bootstrap over 40 to 60 prompts with 4 images" in how(rows[:2], document)
+    assert extent([7, None, 3, 7]) == "3 to 7"
