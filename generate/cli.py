@@ -17,7 +17,7 @@ from generate.display import Display, display
 from generate.errors import GenerateError
 from generate.prompts.cli import app as prompts
 from schemas.cluster import Cluster, ClusterError, connected
-from schemas.folder import FolderError
+from schemas.folder import refusal
 
 if TYPE_CHECKING:
     from generate.study import Plan
@@ -39,8 +39,11 @@ def main() -> None:
     """Run a command; an error a user can repair ends in one line."""
     try:
         app()
-    except (GenerateError, ClusterError, FolderError) as error:
-        log.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+    except (GenerateError, ClusterError, OSError) as error:
+        line = refusal(error) if isinstance(error, OSError) else str(error)
+        if line is None:
+            raise
+        log.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
         sys.exit(1)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class GenerateError(Exception):
     """Base of all errors that end a command with one line instead of a traceback."""
@@ -21,3 +24,20 @@ class StoreError(GenerateError):
 
 class DiskFullError(StoreError):
     """The disk or a quota is full; everything committed is kept."""
+
+
+NAMES = "may hold letters, digits, '.', '_' and '-' only, 64 at most, and starts with a letter or a digit"
+
+
+def said(problem: Mapping[str, Any]) -> str:
+    """What pydantic found wrong with a value, in the words of who writes YAML or JSON."""
+    match problem["type"]:
+        case "dict_type" | "model_type":
+            return "must be a mapping (`key: value`)"
+        case "list_type":
+            return "must be a list (`[a, b]`)"
+        case "union_tag_invalid":
+            return f"kind '{problem['ctx']['tag']}' is unknown; known are {problem['ctx']['expected_tags']}"
+        case "string_pattern_mismatch" if problem["ctx"]["pattern"].startswith("^[A-Za-z0-9]["):
+            return NAMES
+    return str(problem["msg"])

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from generate.conditions import Condition, conditions
-from generate.errors import StudyError
+from generate.errors import StudyError, said
 from generate.noise import Role
 from generate.probes import parse_window, probe, texts_of_samples
 from generate.prompts import load_prompts, overlap, prompts_digest, source_digest
@@ -153,7 +153,8 @@ def describe(error: ValidationError, model: type[BaseModel], document: Any) -> s
         return f"unknown key '{key}'{hint}; allowed here: {', '.join(allowed)}."
     if first["type"] == "missing":
         return f"key '{key}' is missing."
-    return f"'{key}' is {first['input']!r}: {first['msg']}."
+    hint = f" Write {{source: {first['input']}}}." if key in ("prompts", "calibration") else ""
+    return f"'{key}' is {first['input']!r}: {said(first)}.{hint}"
 
 
 KIND_DEPTH = 2

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import xarray as xr
@@ -66,6 +67,9 @@ class Config:
     allow_partial: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("metrics", "models", "parts", "scores", "references"):
+            if isinstance(value := getattr(self, name), str):
+                raise IbstatsError(f"{name} is {value!r}, but must be a list: [{value}]")
         if self.estimator not in entropy.ESTIMATORS:
             raise unknown("entropy estimator", self.estimator, entropy.ESTIMATORS)
         for part in self.parts:
@@ -79,6 +83,8 @@ class Config:
                 raise unknown("distance in margins", name, DISTANCES)
             if not margin > 0:
                 raise IbstatsError(f"the margin of {name} is {margin}, but must be above 0")
+        if self.n_shuffles < 1:
+            raise IbstatsError(f"n_shuffles is {self.n_shuffles}, but must be 1 or more; the default is 200")
 
 
 def config_from(settings: Mapping[str, Any]) -> Config:
@@ -89,6 +95,7 @@ def config_from(settings: Mapping[str, Any]) -> Config:
         for key in values:
             if key not in known:
                 raise unknown("analysis setting", key, known)
+        _check_types(kind, values)
         return kind(**values)
 
     plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
@@ -96,6 +103,33 @@ def config_from(settings: Mapping[str, Any]) -> Config:
         plain["resampling"] = build(Resampling, plain["resampling"])
     made: Config = build(Config, plain)
     return made
+
+
+TYPES = {
+    tuple: "a list of names: [NAME, ...]",
+    Mapping: "a mapping of names to numbers: {NAME: NUMBER}",
+    Resampling: "a mapping: {level: 0.95, n_resamples: 5000}",
+    float: "a number",
+    int: "a whole number",
+    bool: "true or false",
+    str: "a name",
+}
+"""What a setting of each type looks like in YAML."""
+
+
+def _check_types(kind: type, values: Mapping[str, Any]) -> None:
+    """Refuse a value of another type than its setting's; a choice from a list is checked by the setting itself."""
+    from pydantic import TypeAdapter, ValidationError
+
+    hints = get_type_hints(kind)
+    for name, value in values.items():
+        plain = get_args(hints[name])[0] if isinstance(hints[name], UnionType) else hints[name]
+        wanted = TYPES.get(get_origin(plain) or plain)
+        try:
+            _ = wanted and TypeAdapter(hints[name]).validate_python(value, strict=True)
+        except ValidationError:
+            seen = list(value) if isinstance(value, tuple) else value
+            raise IbstatsError(f"analysis setting '{name}' is {seen!r}, but must be {wanted}") from None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ibstats.report import files, tables
 from ibstats.report.figures import FORMATS
 from ibstats.store import Store, open_store
 from schemas.cluster import Cluster, ClusterError, connected
-from schemas.folder import FolderError
+from schemas.folder import refusal
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -60,7 +60,7 @@ class Options:
         bool, typer.Option("--allow-partial", help="Use an unfinished run's complete prompts.")
     ] = False
     device: Annotated[str, typer.Option(help="Device of network distances.")] = "cpu"
-    batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 64
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 64
     weights: Annotated[list[str] | None, typer.Option(help="Weight file of a metric, METRIC=PATH.")] = None
     score: Annotated[list[str] | None, typer.Option(help="Score of quality to use; repeat for more.")] = None
     reference: Annotated[list[str] | None, typer.Option(help="Reference set for fid and kid; repeat for sizes.")] = None
@@ -168,8 +168,8 @@ def _read_yaml(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise IbstatsError(f"no settings file '{file}'")
     try:
-        content = yaml.safe_load(file.read_text()) or {}
-    except yaml.YAMLError as error:
+        content = yaml.safe_load(file.read_text("utf-8")) or {}
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise IbstatsError(f"'{file}' is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise IbstatsError(f"'{file}' must hold settings as `key: value` lines")
@@ -287,7 +287,7 @@ def reference(
     column: Annotated[str | None, typer.Option(help="Column of the data set that holds the images.")] = None,
     name: Annotated[str | None, typer.Option(help="Name in the results; default that of the source.")] = None,
     device: Annotated[str, typer.Option(help="Device of the network.")] = "cpu",
-    batch_size: Annotated[int, typer.Option(help="Images per forward pass.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 64,
     weights: Annotated[str | None, typer.Option(help="Weight file of the network.")] = None,
 ) -> None:
     """Statistics of reference images for fid and kid: one file that says how its images were prepared."""
@@ -380,7 +380,7 @@ def power(
     effect: Annotated[str, typer.Option(help="Effect to plan for, for instance sampling:codebook.")] = "sampling",
     difference: Annotated[float | None, typer.Option(help="Smallest effect worth finding.")] = None,
     equivalence: Annotated[float | None, typer.Option(help="Margin within which to show equivalence.")] = None,
-    target: Annotated[float, typer.Option(help="Power wanted.")] = 0.8,
+    target: Annotated[float, typer.Option(min=0, max=1, help="Power wanted.")] = 0.8,
     *,
     options: Options,
 ) -> None:
@@ -389,16 +389,11 @@ def power(
     from ibstats.distances import distances, metric
 
     store, settings, machine = options.open(run), options.settings(), options.machine()
+    files.check_factorial(store, settings.experiment)
     for model in settings.models or store.models():
         for name in settings.metrics or DEFAULT_METRICS[:1]:
-            measured = distances(
-                store,
-                model,
-                metric(name, **machine.options(name)),
-                settings.experiment,
-                allow_partial=settings.allow_partial,
-                each=machine.each,
-            )
+            how: dict[str, Any] = {"allow_partial": settings.allow_partial, "each": machine.each}
+            measured = distances(store, model, metric(name, **machine.options(name)), settings.experiment, **how)
             pilot = planning.components(measured["distance"], effect)
             table = planning.table(pilot, effect_size=difference, margin=equivalence, seed=settings.resampling.seed)
             out.print(tables.power(table, planning.needed(table, target), f"{model}, {name}", target))
@@ -470,8 +465,8 @@ def repro(
 def diff(
     before: Annotated[Path, typer.Argument(help="Run directory or results JSON.")],
     after: Annotated[Path, typer.Argument(help="Run directory or results JSON.")],
-    tolerance: Annotated[float, typer.Option(help="Numbers this close count as equal.")] = 0.0,
-    limit: Annotated[int, typer.Option(help="Changes to list.")] = 30,
+    tolerance: Annotated[float, typer.Option(min=0, help="Numbers this close count as equal.")] = 0.0,
+    limit: Annotated[int, typer.Option(min=0, help="Changes to list.")] = 30,
 ) -> None:
     """Which numbers moved between two analyses, by how much, and why."""
     from ibstats.report.compare import compare
@@ -491,8 +486,11 @@ def main() -> None:
     """Console script: known errors end in one line and status 1."""
     try:
         app()
-    except (IbstatsError, ClusterError, FolderError) as error:
-        log.print(f"[red]error[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+    except (IbstatsError, ClusterError, OSError) as error:
+        line = refusal(error) if isinstance(error, OSError) else str(error)
+        if line is None:
+            raise
+        log.print(f"[red]error[/] {escape(line)}", highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError, unknown
 from ibstats.kernels import factorial, pairs
+from ibstats.kernels.factorial import FACTORS
 from ibstats.kernels.variance import PairVariance, pair_variance
 from ibstats.significance import noncentral_t_cdf
-from ibstats.variables import CELLS
+from ibstats.store import by_factor
 
 PROMPTS = (10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000)
 IMAGES = (2, 4, 6, 10, 20, 50)
@@ -54,19 +55,13 @@ def components(distance: xr.DataArray, effect: str) -> Components:
             f"{n_prompts} prompts"
         )
     weights = factorial.contrast_matrix(3)[:, names.index(effect)]
-    cells = distance.transpose("condition", "prompt", "sample", "sample_other")
-    order = [_position(distance, cell) for cell in CELLS]
-    kernel = np.einsum("c,cpij->pij", weights, cells.values[order])
+    cells = by_factor(distance).transpose("prompt", *FACTORS, "sample", "sample_other")
+    kernel = np.einsum("pcij,c->pij", cells.values.reshape(n_prompts, -1, n_images, n_images), weights)
     per_prompt = pair_variance(kernel)
     # a variance is not below 0, as its unbiased estimate may be: no power of 1 from a chance of the pilot
     image = PairVariance(*(np.maximum(part.mean(), 0.0) for part in per_prompt))
     total = float(pairs.mean_upper_triangle(kernel).var(ddof=1))
     return Components(effect, max(total - float(image.at(n_images)), 0.0), image)
-
-
-def _position(distance: xr.DataArray, cell: Sequence[str]) -> int:
-    labels = zip(*(distance[factor].values for factor in factorial.FACTORS), strict=True)
-    return next(i for i, label in enumerate(labels) if tuple(map(str, label)) == tuple(cell))
 
 
 def power_of_t(effect: float, variance: float, n_prompts: int, alpha: float = 0.05) -> float:
@@ -105,7 +100,10 @@ def table(
 ) -> xr.Dataset:
     """Power over `(n_images, n_prompts)` to find `effect_size`, or to show equivalence within +-`margin`."""
     if (effect_size is None) == (margin is None):
-        raise IbstatsError("give either the smallest effect of interest or an equivalence margin")
+        raise IbstatsError(
+            "give either the smallest effect worth finding (--difference 0.05) or a margin within which to show "
+            "equivalence (--equivalence 0.05), in units of the distance"
+        )
     size = effect_size if effect_size is not None else margin
     if size is None or not size > 0:
         raise IbstatsError(f"the effect or margin is {size}, but must be above 0")

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 DATA = "data.zarr"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Store:
     """A finished or growing run, read-only. Made by `open_store`."""
 
@@ -47,6 +47,10 @@ class Store:
     """Committed blocks per (model, experiment)."""
     folder: Folder
     """Where the run lies."""
+
+    def __repr__(self) -> str:
+        held = f"{', '.join(self.models())}; {', '.join(self.experiments())}; {len(self.run.prompts)} prompts"
+        return f"<Store {self.folder}: {held}>"
 
     def models(self) -> list[str]:
         """Names of the models."""

@@ -24,6 +24,12 @@ class Resampling:
     def __post_init__(self) -> None:
         if self.method not in ("auto", *resampling.METHODS):
             raise unknown("interval method", self.method, ("auto", *resampling.METHODS))
+        if not 0 < self.level < 1:
+            raise IbstatsError(f"level is {self.level}, but must lie between 0 and 1; 95 % is 0.95")
+        if self.n_resamples < 1:
+            raise IbstatsError(f"n_resamples is {self.n_resamples}, but must be 1 or more; the default is 5000")
+        if self.seed < 0:
+            raise IbstatsError(f"seed is {self.seed}, but must be 0 or more")
 
     def resolved(self, n_prompts: int) -> resampling.Method:
         """The method used with that many prompts."""

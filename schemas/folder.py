@@ -6,6 +6,7 @@ Keys are relative paths with `/`. A key holds a whole object or nothing, whateve
 from __future__ import annotations
 
 import abc
+import errno
 import os
 import shutil
 import time
@@ -26,6 +27,30 @@ CONNECTIONS = 32
 
 class FolderError(OSError):
     """A URL cannot be used or reached; the message is one line."""
+
+
+REFUSED = {
+    errno.EACCES: "choose a folder that you may write to",
+    errno.EPERM: "choose a folder that you may write to",
+    errno.EROFS: "choose a folder that can be written to",
+    errno.ENOTDIR: "a file lies where a folder is needed; give another name",
+    errno.EEXIST: "a file lies where a folder is needed; give another name",
+    errno.EISDIR: "a folder lies where a file is needed; give another name",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ENOSPC: "free some room, then run the same command again",
+    errno.EDQUOT: "free some room, then run the same command again",
+}
+"""What to do where the system refuses to read or write a file."""
+
+
+def refusal(error: OSError) -> str | None:
+    """What the system refused, and the repair, in one line; None for what no user can mend."""
+    if isinstance(error, FolderError):
+        return str(error)
+    repair = REFUSED.get(error.errno or 0)
+    if repair is None or error.filename is None:
+        return None
+    return f"'{error.filename}': {(error.strerror or '').lower()}; {repair}."
 
 
 class Folder(abc.ABC):

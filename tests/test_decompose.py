@@ -178,6 +178,9 @@ def test_the_command_prints_each_models_ledger_with_a_sentence(store: Store) -> 
 def test_the_command_prints_shares_of_crossed_noise_and_of_wording(store: Store) -> None:
     assert "toy-masked: shares of pixel_cosine" in output(str(store.path), "--crossed", "--model", "toy-masked")
     assert "toy-ar: wording in pixel_cosine" in output(str(store.path), "--wording", "--model", "toy-ar")
+    both = output(str(store.path), "--crossed", "--wording", "--model", "toy-ar")
+    assert "toy-ar: shares of pixel_cosine" in both
+    assert "toy-ar: wording in pixel_cosine" in both
 
 
 def test_a_report_and_its_exports_hold_the_ledger_and_the_shares(store: Store, tmp_path: Path) -> None:

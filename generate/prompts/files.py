@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from generate.errors import StudyError
+from generate.errors import StudyError, said
 from schemas.study import Prompt
 
 _WORDING = re.compile(r"(short|medium|long)(_\d+)?")
@@ -123,4 +123,6 @@ def _problem(error: ValidationError, where: str) -> str:
     field = ".".join(str(part) for part in first["loc"]) or "record"
     if first["type"] == "string_too_short":
         return f"{where}: {field} is empty; write a text, or leave the record out."
-    return f"{where}: {field}: {first['msg']}; fields are {', '.join(Prompt.model_fields)}."
+    if first["type"] in ("extra_forbidden", "missing", "json_invalid"):
+        return f"{where}: {field}: {first['msg']}; fields are {', '.join(Prompt.model_fields)}."
+    return f"{where}: {field} is {first['input']!r}: {said(first)}; fields are {', '.join(Prompt.model_fields)}."

@@ -24,6 +24,7 @@ from ibstats.report.latex import (
     table,
 )
 from ibstats.report.offer import offers
+from ibstats.report.open_intervals import remark
 from ibstats.subset_ratio import AT_EDGE, EDGE_NOTE, KNEE_NOTE, NO_POINT, NOT_FOUND, OFFER_NOTE
 from ibstats.variables import DISTANCES
 
@@ -91,7 +92,7 @@ def _arms(document: Results, quantity: str, key: str) -> str:
     columns += [("Low", aligned(row.low for row in tested)), ("High", aligned(row.high for row in tested))]
     columns += [("$p$ (Holm)", NUMBER)]
     title = _title(quantity)
-    note = next((row.note for row in rows if row.note), None)
+    note = next(filter(None, map(remark, rows)), None)
     caption = f"{title[:1].upper()}{title[1:]}, and change from the arm without intervention, paired within prompts. "
     caption += f"{MARKS} over the arms. {how(rows, document)}" + (f" Note: {escape(note)}." if note else "")
     return table(columns, by_model(rows, line), caption, key)

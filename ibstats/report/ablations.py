@@ -19,6 +19,7 @@ from ibstats.information import POOLED_NOTE
 from ibstats.report import files
 from ibstats.report.figures import FORMATS, check_formats
 from ibstats.report.offer import sentences
+from ibstats.report.open_intervals import open_intervals
 from ibstats.report.quality import is_part
 from ibstats.report.rows import extent
 from ibstats.report.tables import interval, new_table, p_value, stars
@@ -62,6 +63,8 @@ def ablations_run(
         files.write_csv(document, folder / "tables" / name)
         files.write_latex(document, folder / "latex" / name)
         files.write_json(document, folder / f"{name}.json")
+    if line := open_intervals(row for _, document, _ in made.values() for row in document.rows):
+        console.print(line, highlight=False)
     for note in dict.fromkeys(note for _, document, _ in made.values() for note in document.notes):
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
     for name, (_, _, tree) in made.items():
@@ -165,7 +168,7 @@ def _inflections(rows: Rows) -> list[Table]:
     )  # fmt: skip
     for (model, quantity, term), row in chosen.items():
         if term == "ratio":
-            below, above = (interval(chosen[model, quantity, f"slope_{side}"], 1) for side in ("below", "above"))
+            below, above = (interval(chosen[model, quantity, f"slope_{side}"], 2) for side in ("below", "above"))
             ratio = f"{interval(row, 2)}{' edge' if row.verdict == AT_EDGE else ''}"
             if row.verdict == NOT_FOUND:
                 ratio = "undefined" if row.estimate is None else NOT_FOUND

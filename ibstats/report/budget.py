@@ -9,6 +9,7 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
+from ibstats.report.open_intervals import remark
 from ibstats.report.rows import extent
 from ibstats.variables import DISTANCES
 
@@ -52,7 +53,7 @@ def budget(document: Results) -> Iterator[Table | str]:
             name = f"{escape(model)}\n" if sampling == "stochastic" else ""
             table.add_row(f"{name}  {sampling}", *cells)
         sentences.append(f"{model} ({document.families.get(model, 'family unknown')}): {sentence(bits, shares)}")
-        remarks |= {f"{model}: {row.note}": None for (_, name), row in bits.items() if row.note and name in BITS}
+        remarks |= {f"{model}: {remark(row)}": None for (_, name), row in bits.items() if remark(row) and name in BITS}
     yield table
     yield from (escape(text) for text in [*sentences, *remarks])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,13 +60,24 @@ def check_formats(formats: Sequence[str]) -> None:
             raise unknown("figure format", kind, FORMATS)
 
 
+MISSING_LETTERS = "boxes stand for letters that matplotlib's font lacks; name one that has them in its `font.family`"
+
+
 def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
-    """Write a figure in each format, without a date, so that equal data give equal files."""
+    """Write a figure in each format, without a date, so that equal data give equal files.
+
+    Letters that the font lacks (of prompts in other scripts) are boxes, of which one warning is given, not one each.
+    """
     files = []
     for kind in formats:
         file = stem.with_name(f"{stem.name}.{kind}")
         undated = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind)
-        figure.savefig(file, bbox_inches="tight", metadata=undated)
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter("always")
+            figure.savefig(file, bbox_inches="tight", metadata=undated)
+        texts = [str(found.message) for found in given]
+        for text in dict.fromkeys(MISSING_LETTERS if text.startswith("Glyph ") else text for text in texts):
+            warnings.warn(text, stacklevel=2)
         files.append(file)
     return files
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ibstats import ablations
 from ibstats.decomposition import LEDGER
 from ibstats.information import POOLED_NOTE
+from ibstats.report.open_intervals import REASON, open_intervals
 from ibstats.report.rows import extent
 from ibstats.report.tables import stars
 from ibstats.variables import CELLS, DISTANCES, INFORMATION
@@ -159,9 +160,11 @@ def how(rows: Sequence[ResultRow], document: Results) -> str:
     units = f"{extent(row.n_prompts for row in made)} prompts"
     if one.n_units:
         units = f"{extent(row.n_units for row in made)} blocks of {units}"
+    dashes = f"; {REASON} (--)" if open_intervals(rows) else ""
     return (
         f"{level} intervals: {methods} bootstrap over {units} with {one.n_images} images "
-        f"each, {one.n_resamples} resamples, seed {one.seed}. Data snapshot \\texttt{{{document.snapshot[:12]}}}."
+        f"each, {one.n_resamples} resamples, seed {one.seed}"
+        f"{dashes}. Data snapshot \\texttt{{{document.snapshot[:12]}}}."
     )
 
 

@@ -46,12 +46,12 @@ def decompose_run(
                 for metric, measured in _embedded(store, model, name, settings, machine):
                     variance = crossed_components(measured["distance"], experiment.paths, experiment.executions)
                     show_shares(sobol_shares(variance, settings.resampling), model, metric, console)
-            continue
         dataset = store.dataset(model, settings.experiment, allow_partial=settings.allow_partial)
         if wording:
             for metric, measured in _embedded(store, model, settings.experiment, settings, machine):
                 budget = paraphrase_budget(measured["distance"], dataset["text_index"], settings.resampling)
                 show_paraphrases(budget, model, metric, console)
+        if crossed or wording:
             continue
         found = ledger_intervals(ledger(dataset, store.identity(model)), settings.resampling)
         show_ledger(found, model, store.identity(model).family, console)
@@ -130,7 +130,10 @@ def _embedded(
             each=machine.each,
         )
         if bool(np.isnan(measured["squared_norm"]).all()):
-            raise IbstatsError(f"'{name}' is not the distance of an embedding, so it has no variance components")
+            raise IbstatsError(
+                f"'{name}' is not the distance of an embedding, so it has no variance components; "
+                "leave it out, or take --metric pixel_cosine, reference or an lpips"
+            )
         yield name, measured
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
+from ibstats.report.open_intervals import remark
 from ibstats.report.rows import extent
 from ibstats.report.tables import interval, new_table, number, stars
 from ibstats.variables import QUALITY, preferred_distance
@@ -51,7 +52,7 @@ def better(name: str) -> str:
 
 def notes(rows: list[ResultRow]) -> list[str]:
     """What must be known to read each score."""
-    found = {row.quantity: row.note for row in rows if row.section == "quality" and row.note}
+    found = {row.quantity: remark(row) for row in rows if row.section == "quality" and remark(row)}
     return [f"{name}: {note}" for name, note in found.items()]
 
 

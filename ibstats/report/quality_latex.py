@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ibstats.report.latex import aligned, by_model, changes, escape, how, level_columns, levels, number, table
+from ibstats.report.open_intervals import remark
 from ibstats.report.quality import better, is_part
 from ibstats.variables import DISTANCES, QUALITY, preferred_distance
 
@@ -48,7 +49,7 @@ def tables(document: Results) -> dict[str, str]:
 
 def caption(name: str, rows: list[ResultRow], document: Results) -> str:
     """What a score is, how its intervals were made, and what must be known to read it."""
-    note = rows[0].note or ""
+    note = remark(rows[0])
     return f"Quality: {score_name(name)}. {how(rows, document)}" + (f" Note: {escape(note)}." if note else "")
 
 

@@ -14,6 +14,7 @@ import xarray as xr
 
 from ibstats.information import CHANGE_NOTE, POOLED, POOLED_NOTE
 from ibstats.kernels.factorial import FACTORS
+from ibstats.report.open_intervals import with_reason
 from ibstats.store import is_factorial
 from ibstats.subset_ratio import AT_EDGE, EDGE_NOTE, FOUND, NOT_FOUND
 from ibstats.variables import INFORMATION
@@ -74,7 +75,7 @@ def results(tree: xr.DataTree) -> Results:
         settings=json.loads(json.dumps(attrs["settings"])),
         families=dict(families),
         notes=list(notes),
-        rows=list(rows(tree)),
+        rows=[with_reason(row) for row in rows(tree)],
     )
 
 

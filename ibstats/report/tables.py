@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ibstats.information import POOLED_NOTE
 from ibstats.report.budget import budget
+from ibstats.report.open_intervals import open_intervals, remark
 from ibstats.variables import CELLS, DISTANCES, PROBES
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ def p_value(p: float | None) -> str:
     if p is None:
         return "–"
     return "<.0001" if p < 1e-4 else f"{p:.4f}"
+
+
+MARKS = "* p Holm < .05, ** < .01, *** < .001"
 
 
 def stars(p: float | None) -> str:
@@ -102,6 +106,8 @@ def show(document: Results, console: Console, sections: Sequence[str] = SECTIONS
     if "strategy" in sections:
         for table in _strategy(document.rows):
             console.print(table)
+    if line := open_intervals(document.rows):
+        console.print(line, highlight=False)
     for note in document.notes:
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False)
 
@@ -178,6 +184,7 @@ def _effect_tables(chosen: list[ResultRow]) -> list[Table]:
             "partial η²",
             "d_z",
             "",
+            caption=MARKS,
         )
         for row in mine:
             table.add_row(
@@ -209,7 +216,7 @@ def _waterfalls(rows: list[ResultRow], prefix: str) -> list[Table]:
     for quantity in dict.fromkeys(row.quantity for row in rows):
         mine = {(row.attribution, row.term.removeprefix(prefix)): row for row in rows if row.quantity == quantity}
         attributions = list(dict.fromkeys(attribution for attribution, _ in mine))
-        note = next((row.note for row in mine.values() if row.note), None)
+        note = next(filter(None, map(remark, mine.values())), None)
         title = f"Waterfall of {quantity}" + (f" ({prefix.removesuffix(': ')})" if prefix else "")
         table = new_table(title, "step", *(str(a) for a in attributions), caption=note)
         for term in dict.fromkeys(term for _, term in mine):
@@ -254,7 +261,7 @@ def power(table: xr.Dataset, needed: np.ndarray, title: str, target: float) -> T
         "images",
         *prompts,
         f"for {target:g}",
-        caption=POWER_NOTE,
+        caption=f"rows: images a prompt; columns: prompts, last the fewest of them for {target:g}; {POWER_NOTE}",
     )
     for i, n_images in enumerate(table["n_images"].values):
         values = [f"{value:.2f}" for value in table["power"].values[i]]

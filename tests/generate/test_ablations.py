@@ -171,7 +171,7 @@ def test_random_draws_differ(ablation_run: Path) -> None:
         ({"kind": "argmax_window", "windows": ["1/9:1/8"]}, "'1/9:1/8' holds none of the 4 steps of 'toy-ar'"),
         ({"kind": "paraphrase_length", "paraphrases": 3}, "experiment 'a': prompt 's0' has 2 short paraphrases"),
         ({"kind": "paraphrase_length", "lengths": ["tiny"]}, "'experiments.a.lengths.0"),
-        ({"kind": "subset_ratios"}, "'experiments.a' is {'kind': 'subset_ratios'}: Input tag 'subset_ratios' found"),
+        ({"kind": "subset_ratios"}, "kind 'subset_ratios' is unknown; known are 'factorial'"),
     ],
 )  # fmt: skip
 def test_bad_ablations_end_in_one_line_and_write_nothing(

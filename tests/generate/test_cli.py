@@ -28,6 +28,9 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
         ({"models": ["trio-arr"]}, "model 'trio-arr' is unknown; known are trio-ar"),
         ({"prompts": {"source": "gone.jsonl"}}, "gone.jsonl does not exist"),
         ({"sampels": 4}, "unknown key 'sampels' (did you mean 'samples'?); allowed here: schema_version, name"),
+        ({"prompts": "mine.jsonl"}, "must be a mapping (`key: value`). Write {source: mine.jsonl}."),
+        ({"models": "toy-ar"}, "'models' is 'toy-ar': must be a list"),
+        ({"experiments": {"a/b": {"kind": "factorial"}}}, "'a/b': may hold letters, digits"),
     ],
 )
 def test_what_a_user_can_repair_ends_in_one_line(
@@ -39,6 +42,18 @@ def test_what_a_user_can_repair_ends_in_one_line(
     printed = capsys.readouterr().err.strip().splitlines()[-1]
     assert printed.startswith("error:")
     assert message in printed
+
+
+def test_a_file_where_the_run_should_lie_ends_in_one_line(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = study_file.parent / "taken"
+    taken.write_text("mine")
+    assert call(monkeypatch, "run", study_file, "--out", taken, "--device", "cpu") == 1
+    printed = capsys.readouterr().err.strip().splitlines()[-1]
+    assert printed.startswith("error:")
+    assert "a file lies where a folder is needed" in printed
+    assert taken.read_text() == "mine"
 
 
 def test_an_existing_store_of_another_study_is_refused(

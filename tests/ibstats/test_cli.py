@@ -66,6 +66,17 @@ def test_report_leaves_valid_files(ask, run: Path) -> None:
         (("report", "RUN", "--interval", "wald"), "unknown interval method"),
         (("report", "RUN", "--margin", "ssim_dissimilarity"), "NAME=VALUE"),
         (("report", "RUN", "--margin", "ssim=.1"), "unknown distance in margins 'ssim'"),
+        (("entropy", "RUN", "--level", "95"), "level is 95.0, but must lie between 0 and 1"),
+        (("entropy", "RUN", "--resamples", "0"), "n_resamples is 0, but must be 1 or more"),
+        (("entropy", "RUN", "--seed", "-1"), "seed is -1, but must be 0 or more"),
+        (
+            ("power", "RUN", "--metric", "pixel_cosine"),
+            "(--difference 0.05) or a margin within which to show equivalence",
+        ),
+        (
+            ("export", "RUN", "--format", "csv", "--out", "RUN/run.json", "--metric", "ssim"),
+            "a file lies where a folder is",
+        ),
     ],
 )
 def test_a_known_error_is_one_line_and_status_1(ask, run: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -76,8 +87,56 @@ def test_a_known_error_is_one_line_and_status_1(ask, run: Path, arguments: tuple
     assert len(error.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("metrics: ssim", "'metrics' is 'ssim', but must be a list of names: [NAME, ...]"),
+        ("metrics: 3", "'metrics' is 3, but must be a list of names"),
+        ("margins: 0.02", "'margins' is 0.02, but must be a mapping of names to numbers"),
+        ("margins: {ssim_dissimilarity: small}", "but must be a mapping of names to numbers"),
+        ("resampling: 5", "'resampling' is 5, but must be a mapping"),
+        ("resampling: {level: high}", "'level' is 'high', but must be a number"),
+        ("resampling: {n_resamples: 10.5}", "'n_resamples' is 10.5, but must be a whole number"),
+        ("resampling: {method: [bca]}", "unknown interval method ['bca']"),
+        ("images_per_prompt: '3'", "'images_per_prompt' is '3', but must be a whole number"),
+        ("allow_partial: maybe", "'allow_partial' is 'maybe', but must be true or false"),
+        ("n_shuffles: 0", "n_shuffles is 0, but must be 1 or more"),
+        ("\xff", "is not valid YAML"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_one_line(ask, run: Path, tmp_path: Path, settings: str, message: str) -> None:
+    (tmp_path / "analysis.yaml").write_bytes(settings.encode("latin-1"))
+    status, printed, error = ask("entropy", str(run), "--config", str(tmp_path / "analysis.yaml"))
+    assert (status, printed) == (1, "")
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
 def test_describe_and_verify_a_sound_run(ask, run: Path) -> None:
     assert "6/6 prompts" in ask("describe", str(run))[1]
     status, printed, _ = ask("verify", str(run))
     assert status == 0
     assert "0 with problems" in printed
+
+
+def test_an_interval_without_a_bound_says_why() -> None:
+    """One of four prompts differs: a fifth of the resamples repeat one prompt, so one bound is out of reach."""
+    import numpy as np
+    import xarray as xr
+
+    from ibstats.report import open_intervals, rows, tables
+    from ibstats.uncertainty import Resampling, mean_interval
+    from schemas.results import ResultRow
+
+    found = mean_interval(xr.DataArray(np.array([0.5, 1.0, 1.0, 1.0]), dims="prompt"), Resampling())
+    point = {name: float(found[name]) for name in ("estimate", "low", "high")}
+    assert np.isnan(point["low"])
+    made = rows._row(
+        section="quality", model="m", experiment="factorial", quantity="reference_accuracy", units="1", term="x",
+        interval_method=found.attrs["method"], degenerate=False, n_prompts=4, n_images=2, **point,
+    )  # fmt: skip
+    row: ResultRow = open_intervals.with_reason(made)
+    assert row.note == open_intervals.REASON
+    assert open_intervals.open_intervals([row]) == f"– in an interval: {open_intervals.REASON}"
+    assert open_intervals.open_intervals([made]) == ""
+    assert tables.interval(row.model_copy(update={"high": 1.0})) == "0.8750 [–, 1.0000]"
