@@ -34,7 +34,10 @@ def model_class(name: str) -> type[Model]:
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except ModuleNotFoundError as error:
-        raise ModelError(f"model '{name}' needs the module '{error.name}', which is not installed.") from None
+        raise ModelError(
+            f"model '{name}' needs the module '{error.name}', which is not installed: install it, or, if it is a file "
+            "of yours, put its folder on PYTHONPATH (`PYTHONPATH=. ibgenerate ...`)."
+        ) from None
     except AttributeError:
         raise ModelError(f"model '{name}': module '{module_name}' has no class '{class_name}'.") from None
     if not (isinstance(found, type) and issubclass(found, Model)):
