@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from functools import partial
+from functools import cache, partial
+from itertools import product
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -12,10 +13,9 @@ import numpy as np
 import xarray as xr
 
 from ibstats import ablations, budget, diversity, effects, information, quality, strategy, subset_ratio
-from ibstats.distances import NETWORKS, AbstractDistance, distances, metric
-from ibstats.distances.lpips import cached_backbone
+from ibstats.distances import NETWORKS, AbstractDistance, are_kept, distances, metric
 from ibstats.each import Each, here
-from ibstats.errors import IbstatsError, MissingWeights, unknown
+from ibstats.errors import IbstatsError, IncompleteStore, Unmeasurable, unknown
 from ibstats.fidelity import reference_set
 from ibstats.fidelity.clip import DEFAULT as DEFAULT_CLIP
 from ibstats.frontier import frontier
@@ -25,8 +25,7 @@ from ibstats.uncertainty import Resampling, mean_interval
 from ibstats.variables import DISTANCES, INFORMATION
 
 DEFAULT_METRICS = ("pixel_cosine", "ssim", "reference", "lpips_alex")
-"""Measured when nothing is asked for; LPIPS only where its weights are already on the machine."""
-
+"""Measured when nothing is asked for; LPIPS only where it was measured or its weights are on the machine."""
 
 PARTS = ("diversity", "information", "quality", "ledger")
 
@@ -143,26 +142,46 @@ class Machine:
     each: Each = here
     """Where the image pass goes over prompts: in this process or on a cluster."""
 
-    def metrics(self, asked: Sequence[str], notes: list[str]) -> Iterator[AbstractDistance]:
-        """The metrics asked for, else those of the default ones that can be had without a download.
-
-        A note says why one was left out; MissingWeights is raised for one that was asked for.
-        """
-        for name in asked or DEFAULT_METRICS:
-            unasked = {"download": False} if not asked and name.startswith("lpips") else {}
-            try:
-                yield metric(name, **self.options(name), **unasked)
-            except MissingWeights as error:
-                if asked:
-                    raise
-                if str(error) not in notes:
-                    notes.append(str(error))
-
-    def options(self, name: str) -> dict[str, Any]:
-        """Constructor options of a metric."""
+    def metric(self, name: str, *, download: bool = True) -> AbstractDistance:
+        """The metric of that name, on this machine."""
         if name not in NETWORKS:
-            return {}
-        return {"device": self.device, "batch_size": self.batch_size, "weights": self.weights.get(name)}
+            return metric(name)
+        options = {"download": download} if name.startswith("lpips") else {}
+        weights = self.weights.get(name)
+        return metric(name, device=self.device, batch_size=self.batch_size, weights=weights, **options)
+
+    def metrics(self, config: Config) -> list[AbstractDistance]:
+        """The metrics asked for, else the default ones, which are not downloaded for."""
+        return [self.metric(name, download=bool(config.metrics)) for name in config.metrics or DEFAULT_METRICS]
+
+    def distances(
+        self,
+        store: Store,
+        model: str,
+        experiment: str,
+        config: Config,
+        notes: list[str],
+        *,
+        embedded: bool = False,
+    ) -> Iterator[tuple[str, xr.Dataset]]:
+        """Distances by result name: of the metrics asked for, else of the default ones that can be had.
+
+        A note says why one of the default ones was left out; what was asked for and cannot be had is an error.
+        `embedded`: only those that are distances of an embedding.
+        """
+        for chosen in self.metrics(config):
+            if embedded and not chosen.embedded:
+                continue
+            try:
+                found = distances(store, model, chosen, experiment, allow_partial=config.allow_partial, each=self.each)
+            except Unmeasurable as error:
+                if config.metrics:
+                    raise
+                note = f"{chosen.name} is left out: {error}"
+                if note not in notes:
+                    notes.append(note)
+            else:
+                yield chosen.name, found
 
     def networks(self, *, download: bool) -> quality.Networks:
         """The same for the networks behind quality."""
@@ -207,26 +226,66 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
         groups |= {f"{model}/{name}": group for name, group in made.items()}
     tree = xr.DataTree.from_dict(groups)
     families = {model: store.identity(model).family for model in models}
-    tree.attrs |= provenance(store, config) | {"models": list(models), "families": families, "notes": notes}
+    tree.attrs |= provenance(store, config, machine) | {"models": list(models), "families": families, "notes": notes}
     return tree
 
 
-def provenance(store: Store, config: Config) -> dict[str, Any]:
+def provenance(store: Store, config: Config, machine: Machine | None = None) -> dict[str, Any]:
     """What the numbers follow from: equal provenance means equal numbers."""
     from ibstats import __version__
 
+    machine = machine or Machine()
     _check_experiment(store, config.experiment)
+    models = config.models or store.models()
     followed: dict[str, Any] = {
         "run_id": store.run.run_id,
         "snapshot": store.snapshot(experiment=config.experiment),
         "settings": asdict(config),
         "ibstats_version": __version__,
     }
-    if not config.metrics:  # the default ones are those whose weights are here
-        followed["lpips_alex_here"] = cached_backbone("alex").is_file()
+    if not config.metrics:
+        followed["metrics"] = _to_be_had(store, config, machine)
+    if "reference" in machine.weights:
+        followed["reference"] = machine.metric("reference").settings()
+    if "quality" in config.parts and not config.scores:
+        networks = machine.networks(download=False)
+        given = config.experiment, config.references, config.clip, networks
+        followed["scores"] = {model: quality.available(store, model, *given)[0] for model in models}
     if config.references:
         followed["references_sha256"] = [reference_set.read(file).sha256 for file in config.references]
     return followed | (budget.sources(store, config) if "ledger" in config.parts else {})
+
+
+def _to_be_had(store: Store, config: Config, machine: Machine) -> list[str]:
+    """Which of the metrics there are, as `model/experiment/distance`: those measured before, and those measurable."""
+    whole = {"allow_partial": config.allow_partial}
+
+    @cache
+    def has_images(model: str, experiment: str) -> bool:
+        try:
+            return "image" in store.dataset(model, experiment, **whole)
+        except IncompleteStore:
+            return False
+
+    @cache
+    def can_run(chosen: AbstractDistance) -> bool:
+        try:
+            chosen.find_weights()
+        except Unmeasurable:
+            return False
+        return True
+
+    wanted: list[tuple[str, str, AbstractDistance]] = []
+    for model, chosen in product(config.models or store.models(), machine.metrics(config)):
+        if {"diversity", "quality"} & set(config.parts):
+            wanted.append((model, config.experiment, chosen))
+        if "ledger" in config.parts and chosen.embedded:
+            wanted += [(model, experiment, chosen) for experiment in budget.crossed_experiments(store)]
+    return [
+        f"{model}/{experiment}/{chosen.name}"
+        for model, experiment, chosen in wanted
+        if are_kept(store, model, chosen, experiment, **whole) or (can_run(chosen) and has_images(model, experiment))
+    ]
 
 
 def _check_experiment(store: Store, name: str) -> None:
@@ -246,13 +305,15 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
     """Diversity of every metric, and all that follows from it."""
     per_prompt: dict[str, xr.DataArray] = {}
     effective: dict[str, xr.DataArray] = {}
-    n_images = 0
-    for name, measured in _measured(store, model, config, machine, notes):
+    n_images, n_notes = 0, len(notes)
+    for name, measured in machine.distances(store, model, config.experiment, config, notes):
         n_images = measured.sizes["sample"]
         per_prompt[name] = by_factor(diversity.mean_pairwise(measured["distance"]))
         if bool(measured["squared_norm"].notnull().all()):
             for kind, order in EFFECTIVE_ORDERS.items():
                 effective[f"{kind}_{name}"] = by_factor(diversity.effective_number(measured, order))
+    if not per_prompt:
+        raise IbstatsError(notes[n_notes])
     values = xr.Dataset(per_prompt)
     stacked = {
         "diversity": _over_quantities(values, lambda y: mean_interval(y, config.resampling)),
@@ -274,15 +335,6 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
             claimed, lambda y: strategy.evidence(y, config.margins[str(y.name)], varies, config.resampling)
         )
     return {name: group.assign_attrs(n_images=n_images) for name, group in groups.items()}
-
-
-def _measured(
-    store: Store, model: str, config: Config, machine: Machine, notes: list[str]
-) -> Iterator[tuple[str, xr.Dataset]]:
-    """Distances by result name: of the metrics asked for, else of the default ones that can be had."""
-    how: dict[str, Any] = {"allow_partial": config.allow_partial, "each": machine.each}
-    for chosen in machine.metrics(config.metrics, notes):
-        yield chosen.name, distances(store, model, chosen, config.experiment, **how)
 
 
 def _information(store: Store, model: str, config: Config, notes: list[str]) -> dict[str, xr.Dataset]:
@@ -372,9 +424,8 @@ def _quality(store: Store, model: str, config: Config, machine: Machine, notes: 
             groups["quality_losses"] = subset_ratio.losses(
                 groups["quality_contrasts"], ablations.ratios(values, family)
             )
-    distance = {
-        name: diversity.mean_pairwise(d["distance"]) for name, d in _measured(store, model, config, machine, [])
-    }
+    measured = machine.distances(store, model, config.experiment, config, [])
+    distance = {name: diversity.mean_pairwise(found["distance"]) for name, found in measured}
     if distance:
         groups["frontier"] = frontier(xr.Dataset(distance), values, how)
     return {name: _plain(group) if "condition" in group.dims else group for name, group in groups.items()}
@@ -383,10 +434,12 @@ def _quality(store: Store, model: str, config: Config, machine: Machine, notes: 
 def _arms(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
     """Diversity of the arms of an ablation, and what follows from it."""
     kind, how = ablations.kind_of(store, config.experiment), config.resampling
-    per_prompt, n_images = {}, 0
-    for name, measured in _measured(store, model, config, machine, notes):
+    per_prompt, n_images, n_notes = {}, 0, len(notes)
+    for name, measured in machine.distances(store, model, config.experiment, config, notes):
         n_images = measured.sizes["sample"]
         per_prompt[name] = diversity.mean_pairwise(measured["distance"])
+    if not per_prompt:
+        raise IbstatsError(notes[n_notes])
     values = xr.Dataset(per_prompt)
     groups = {"per_prompt": values, "arms": _over_quantities(values, lambda y: mean_interval(y, how))}
     families = {"contrasts": ablations.against_reference(values), "comparisons": ablations.planned(values, kind)}

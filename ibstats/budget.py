@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from ibstats import decomposition, rescored
-from ibstats.distances import distances
 from ibstats.store import Store
 
 if TYPE_CHECKING:
@@ -80,15 +79,10 @@ def _shares(
     notes: list[str],
 ) -> xr.Dataset | None:
     """Sobol indices of every metric that is the distance of an embedding and can be had."""
-    if "image" not in store.dataset(model, name, allow_partial=config.allow_partial):
-        return None
     found = {}
-    for made in machine.metrics(config.metrics, notes):
-        if not made.embedded:
-            continue
-        measured = distances(store, model, made, name, allow_partial=config.allow_partial, each=machine.each)
+    for metric, measured in machine.distances(store, model, name, config, notes, embedded=True):
         variance = decomposition.crossed_components(measured["distance"], experiment.paths, experiment.executions)
-        found[made.name] = decomposition.sobol_shares(variance, config.resampling)
+        found[metric] = decomposition.sobol_shares(variance, config.resampling)
     if not found:
         return None
     stacked: xr.Dataset = xr.concat(found.values(), dim="quantity", combine_attrs="override")

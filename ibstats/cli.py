@@ -19,6 +19,7 @@ from rich.table import Table
 from ibstats.analysis import DEFAULT_METRICS, PARTS, Config, Machine, config_from
 from ibstats.each import Each, here, on_cluster
 from ibstats.errors import IbstatsError
+from ibstats.extras import extras_named
 from ibstats.report import files, tables
 from ibstats.report.figures import FORMATS
 from ibstats.store import Store, open_store
@@ -333,10 +334,11 @@ def report(run: Run, options: Options) -> None:
     """Everything: tables here; CSV, JSON, figures and contact sheets under RUN/results."""
     store, settings = options.open(run), options.settings()
     files.check_factorial(store, settings.experiment)
-    document = files.obtain(store, settings, options.machine())
+    machine = options.machine()
+    document = files.obtain(store, settings, machine)
     tables.show(document, out)
     out.print()
-    for kind, where in files.write_report(store, document, settings).items():
+    for kind, where in files.write_report(store, document, settings, machine).items():
         _say(f"{kind}: {where}")
 
 
@@ -386,14 +388,14 @@ def power(
 ) -> None:
     """Prompts and images a study needs, with this run as its pilot."""
     from ibstats import power as planning
-    from ibstats.distances import distances, metric
+    from ibstats.distances import distances
 
     store, settings, machine = options.open(run), options.settings(), options.machine()
     files.check_factorial(store, settings.experiment)
     for model in settings.models or store.models():
         for name in settings.metrics or DEFAULT_METRICS[:1]:
             how: dict[str, Any] = {"allow_partial": settings.allow_partial, "each": machine.each}
-            measured = distances(store, model, metric(name, **machine.options(name)), settings.experiment, **how)
+            measured = distances(store, model, machine.metric(name), settings.experiment, **how)
             pilot = planning.components(measured["distance"], effect)
             table = planning.table(pilot, effect_size=difference, margin=equivalence, seed=settings.resampling.seed)
             out.print(tables.power(table, planning.needed(table, target), f"{model}, {name}", target))
@@ -485,7 +487,8 @@ def diff(
 def main() -> None:
     """Console script: known errors end in one line and status 1."""
     try:
-        app()
+        with extras_named():
+            app()
     except (IbstatsError, ClusterError, OSError) as error:
         line = refusal(error) if isinstance(error, OSError) else str(error)
         if line is None:

@@ -41,8 +41,20 @@ class IncompleteStore(IbstatsError):
     """The ledger lacks blocks that the question needs."""
 
 
-class MissingWeights(IbstatsError):
-    """A distance needs a weight file that is not on this machine."""
+class Unmeasurable(IbstatsError):
+    """Something cannot be measured on these images here, while other things may be."""
+
+
+class MissingWeights(Unmeasurable):
+    """It needs a weight file that is not on this machine."""
+
+
+class MissingPackages(Unmeasurable):
+    """It needs a package that is not installed."""
+
+
+class MissingImages(Unmeasurable):
+    """It needs images that are not beside the tokens."""
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> IbstatsError:

@@ -18,6 +18,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from ibstats.each import Each
+from ibstats.store import Store
 
 Measure = Callable[[xr.DataArray], NDArray[Any]]
 """Images of one prompt, `(condition, sample, y, x, channel)`, to its row: an array whose first number is not NaN."""
@@ -52,10 +53,18 @@ def _empty(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     return open_memmap(file, mode="r+")
 
 
-def read(file: Path, images: xr.Dataset | xr.DataArray) -> tuple[NDArray[Any], dict[Any, Any]]:
-    """The table `(condition, prompt, ...)` of these images, memory-mapped, and their coordinates over both."""
-    coords = {name: c for name, c in images.coords.items() if set(c.dims) <= {"condition", "prompt"}}
+def read(file: Path, dataset: xr.Dataset) -> tuple[NDArray[Any], dict[Any, Any]]:
+    """The table `(condition, prompt, ...)` of a dataset's images, memory-mapped, and their coordinates over both."""
+    coords = {name: c for name, c in dataset.coords.items() if set(c.dims) <= {"condition", "prompt"}}
     return np.load(file, mmap_mode="r").swapaxes(0, 1), coords
+
+
+def content(store: Store, model: str, experiment: str, *, allow_partial: bool = False) -> dict[str, Any]:
+    """What a table follows from besides its measure: committed blocks, and the prompts that are complete in them."""
+    complete = store.complete(model, experiment)
+    used = complete.all("condition").values if allow_partial else slice(None)
+    prompts = [str(prompt) for prompt in complete["prompt"].values[used]]
+    return {"snapshot": store.snapshot(model, experiment), "prompts": prompts}
 
 
 def digest(content: Any) -> str:

@@ -13,21 +13,24 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from ibstats.each import Each, here
-from ibstats.errors import IbstatsError, MissingWeights, unknown
+from ibstats.errors import IbstatsError, Unmeasurable, unknown
 from ibstats.fidelity import embeddings, network, reference_set
-from ibstats.fidelity.cache import located
+from ibstats.fidelity.cache import are_kept
 from ibstats.fidelity.clip import DEFAULT, Texts, texts
 from ibstats.fidelity.reference import SIZE, ReferenceNetwork
 from ibstats.set_scores import FEWEST, SET_SCORES
 from ibstats.store import Store
 from ibstats.uncertainty import Resampling, mean_interval
 from ibstats.variables import QUALITY
+
+if TYPE_CHECKING:
+    from schemas.study import Prompt
 
 SCORES = ("clip_score", "clip_iqa", "fid", "kid", "reference_accuracy", "reference_frechet", "reference_kernel")
 """What a user may ask for; some give more than one quantity of `variables.QUALITY`."""
@@ -143,27 +146,28 @@ def available(
     store: Store, model: str, experiment: str, references: Sequence[str], clip: str, networks: Networks
 ) -> tuple[list[str], list[str]]:
     """Scores that can be had without a download for this model, and a line on each kind that cannot."""
-    dataset = store.dataset(model, experiment, allow_partial=True)
-    if "image" not in dataset and not (store.path / "results" / "features" / model / experiment).is_dir():
-        return [], [f"{model}: no images are stored, so there are no scores of quality"]
+    complete = store.complete(model, experiment).all("condition")
     wanted = ["clip_score", "clip_iqa"]
     if references:
         bare = all(reference_set.read(file).target.features is None for file in references)
         wanted += ["fid"] if bare else ["fid", "kid"]
-    if tuple(store.identity(model).image_size) == SIZE and _trio_attributes(dataset):
+    if tuple(store.identity(model).image_size) == SIZE and _of_the_trio(store.run.prompts[: complete.size]):
         wanted += ["reference_accuracy", "reference_frechet", "reference_kernel"]
     notes: list[str] = []
-    if dataset.sizes["prompt"] < FEWEST:
+    if complete.sum() < FEWEST:
         sets = [score for score in wanted if score in SET_SCORES]
         wanted = [score for score in wanted if score not in sets]
         notes += [f"{', '.join(sets)} need {FEWEST} prompts or more"] if sets else []
     scores = []
     for name in dict.fromkeys(NETWORK_OF[score] for score in wanted):
+        chosen, its = networks.make(name, clip), [score for score in wanted if NETWORK_OF[score] == name]
         try:
-            located(store, model, networks.make(name, clip), experiment, allow_partial=True)
-            scores += [score for score in wanted if NETWORK_OF[score] == name]
-        except MissingWeights as error:
-            notes.append(str(error))
+            if not are_kept(store, model, chosen, experiment, allow_partial=True):
+                chosen.find_weights()
+                store.images(model, experiment, allow_partial=True)
+            scores += its
+        except Unmeasurable as error:
+            notes.append(f"{', '.join(its)} left out: {error}")
     return scores, notes
 
 
@@ -192,10 +196,10 @@ def prompt_attributes(dataset: xr.Dataset, model: str, experiment: str) -> list[
     return named
 
 
-def _trio_attributes(dataset: xr.Dataset) -> bool:
+def _of_the_trio(prompts: Sequence[Prompt]) -> bool:
     """Whether prompts assert something, and only what the reference network can see."""
     known = ReferenceNetwork().attributes
-    named = [json.loads(str(text) or "{}") for text in dataset["prompt_attributes"].values]
+    named = [prompt.attributes for prompt in prompts]
     return any(named) and all(value in known.get(name, ()) for one in named for name, value in one.items())
 
 
@@ -277,7 +281,7 @@ def _reference(chosen: Any, files: Sequence[str], size: tuple[int, int]) -> refe
     fitting = [one for one in known if tuple(one.record.size) == tuple(size)] or known
     try:
         settings = chosen.settings()
-    except MissingWeights:
+    except Unmeasurable:
         settings = fitting[0].record.settings | chosen.asked()
     reference_set.check(fitting[0], chosen.name, settings, size)
     return fitting[0]

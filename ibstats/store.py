@@ -19,6 +19,7 @@ from ibstats.errors import (
     ForeignStore,
     IbstatsError,
     IncompleteStore,
+    MissingImages,
     NotAStore,
     StoreContractError,
     StoreNotFound,
@@ -91,7 +92,8 @@ class Store:
     def dataset(self, model: str, experiment: str = "factorial", *, allow_partial: bool = False) -> xr.Dataset:
         """One experiment of one model, lazily loaded, restricted to prompts that are complete in every condition.
 
-        Raises IncompleteStore when some are not, unless `allow_partial`.
+        Raises IncompleteStore when some are not, unless `allow_partial`. There is no `image` where a run was copied
+        without any of them.
         """
         done = self.complete(model, experiment)
         whole = done.all("condition").values
@@ -102,7 +104,7 @@ class Store:
                 f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; finish the run with `ibgenerate run`"
                 + (", or pass allow_partial (--allow-partial) to use complete prompts only" if whole.any() else "")
             )
-        self._check_objects(model, experiment)
+        objects = self._objects(model, experiment)
         try:
             dataset: xr.Dataset = xr.open_zarr(
                 self.folder.zarr(DATA, read_only=True), group=f"{model}/{experiment}", consolidated=False, chunks=None
@@ -113,6 +115,8 @@ class Store:
             ) from None
         from schemas.store import COORDINATES
 
+        if "image" in dataset and not any("/image/" in key for key in objects):
+            dataset = dataset.drop_vars("image")
         dataset = dataset.set_coords([name for name in COORDINATES if name in dataset])
         return dataset if whole.all() else dataset.isel(prompt=np.flatnonzero(whole))
 
@@ -120,8 +124,9 @@ class Store:
         """Images `(prompt, condition, sample, y, x, channel)` of `dataset`, lazily loaded."""
         dataset = self.dataset(model, experiment, allow_partial=allow_partial)
         if "image" not in dataset:
-            raise IbstatsError(
-                f"'{model}/{experiment}' holds no images (`images: false` in its study); decode them first"
+            raise MissingImages(
+                f"'{model}/{experiment}' holds no images (`images: false` in its study, or copied without them); "
+                "measure where they are, and copy RUN/results along"
             )
         return dataset["image"]
 
@@ -158,18 +163,25 @@ class Store:
             raise unknown("experiment", experiment, self.run.experiments)
         return self.run.experiments[experiment]
 
-    def _check_objects(self, model: str, experiment: str) -> None:
-        """A missing or empty object would read as fill values without an error, so look before reading."""
-        sizes = self.folder.sizes(f"{DATA}/{model}/{experiment}")
-        for record in self.records[model, experiment]:
-            for stored in record.objects:
-                size = sizes.get(f"{DATA}/{stored.key}")
-                if size != stored.bytes:
-                    seen = "missing" if size is None else f"{size} bytes long"
-                    raise CorruptBlock(
-                        f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} bytes; "
-                        "run `ibgenerate verify --repair` and resume"
-                    )
+    def _objects(self, model: str, experiment: str) -> set[str]:
+        """Keys of the stored objects; of images all or none.
+
+        A missing or empty object would read as fill values without an error, so look before reading.
+        """
+        group = f"{model}/{experiment}"
+        sizes = self.folder.sizes(f"{DATA}/{group}")
+        objects = [stored for record in self.records[model, experiment] for stored in record.objects]
+        images = {stored.key for stored in objects if stored.key.startswith(f"{group}/image/")}
+        left = images if not any(f"{DATA}/{key}" in sizes for key in images) else set()
+        for stored in objects:
+            size = sizes.get(f"{DATA}/{stored.key}")
+            if size != stored.bytes and stored.key not in left:
+                seen = "missing" if size is None else f"{size} bytes long"
+                raise CorruptBlock(
+                    f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} bytes; "
+                    "run `ibgenerate verify --repair` and resume"
+                )
+        return {stored.key for stored in objects} - left
 
 
 def is_factorial(dataset: xr.Dataset) -> bool:

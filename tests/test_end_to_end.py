@@ -63,7 +63,7 @@ def test_the_trio_is_scored_by_its_own_network_under_its_own_name(reported: tupl
     for row in cells:
         if row["quantity"] == "reference_accuracy":
             assert 0.7 < row["estimate"] <= 1.0  # type: ignore[operator]
-    assert "clip_score and clip_iqa are left out" in reported[1].replace("\n", " ")
+    assert "clip_score, clip_iqa left out: CLIP needs config.json" in reported[1].replace("\n", " ")
 
 
 def test_autoregressive_argmax_is_exactly_zero_and_degenerate_and_paraphrases_revive_it(

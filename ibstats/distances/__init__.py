@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from ibstats.distances.base import AbstractDistance, Pairs
-from ibstats.distances.cache import distances
+from ibstats.distances.cache import are_kept, distances
 from ibstats.errors import unknown
 
 METRICS = {
@@ -32,4 +32,4 @@ def metric(name: str, **options: Any) -> AbstractDistance:
     return made
 
 
-__all__ = ["METRICS", "NETWORKS", "AbstractDistance", "Pairs", "distances", "metric"]
+__all__ = ["METRICS", "NETWORKS", "AbstractDistance", "Pairs", "are_kept", "distances", "metric"]

@@ -35,6 +35,9 @@ class AbstractDistance(Portable, abc.ABC):
     def settings(self) -> dict[str, Any]:
         """Everything that fixes the numbers besides the images: constants, weight digests. Keys the cache."""
 
+    def find_weights(self) -> None:
+        """Find what measuring needs, fetching weights if that is wanted; MissingWeights or MissingPackages else."""
+
     @abc.abstractmethod
     def measure(self, images: Images) -> Pairs:
         """All pairs inside each cell of `images (cell, n, y, x, channel)`, 8-bit."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,17 @@ def distances(
     """Distances of all pairs of a prompt's images per condition, from the cache or measured now.
 
     Returns `distance (condition, prompt, sample, sample_other)` and `squared_norm (condition, prompt, sample)`; memory
-    while measuring is bounded by one prompt's images.
+    while measuring is bounded by one prompt's images. Raises MissingImages or MissingWeights when they must be measured
+    and cannot be.
     """
-    images = store.images(model, experiment, allow_partial=allow_partial)
-    check_sample_count(images.sizes["sample"])
-    prompts = [str(prompt) for prompt in images["prompt"].values]
-    key = prompt_table.digest([store.snapshot(model, experiment), metric.name, metric.settings(), prompts])
-    file = store.path / "results" / "distances" / model / experiment / f"{metric.name}-{key[:16]}.npy"
+    dataset = store.dataset(model, experiment, allow_partial=allow_partial)
+    check_sample_count(dataset.sizes["sample"])
+    file = _file(store, model, metric, experiment, allow_partial=allow_partial)
     if not file.is_file():
+        metric.find_weights()
+        images = store.images(model, experiment, allow_partial=allow_partial)
         prompt_table.fill(file, images, partial(_measure, metric, model), f"{model}: {metric.name}", each)
-    table, coords = prompt_table.read(file, images)
+    table, coords = prompt_table.read(file, dataset)
     meaning = DISTANCES[metric.name]
     attrs = {"units": meaning.units, "long_name": meaning.long_name, "settings": json.dumps(metric.settings())}
     return xr.Dataset(
@@ -53,6 +55,19 @@ def distances(
         },
         coords=coords,
     )
+
+
+def are_kept(
+    store: Store, model: str, metric: AbstractDistance, experiment: str = "factorial", *, allow_partial: bool = False
+) -> bool:
+    """Whether these distances were measured before, so that neither images nor weights are needed."""
+    return _file(store, model, metric, experiment, allow_partial=allow_partial).is_file()
+
+
+def _file(store: Store, model: str, metric: AbstractDistance, experiment: str, *, allow_partial: bool) -> Path:
+    content = prompt_table.content(store, model, experiment, allow_partial=allow_partial)
+    key = prompt_table.digest([metric.name, metric.settings(), content])
+    return store.path / "results" / "distances" / model / experiment / f"{metric.name}-{key[:16]}.npy"
 
 
 def _measure(metric: AbstractDistance, model: str, images: xr.DataArray) -> NDArray[Any]:

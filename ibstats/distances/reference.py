@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ibstats.distances.base import AbstractDistance, Images, Pairs
 from ibstats.distances.features import feature_pairs
 from ibstats.errors import IbstatsError, MissingWeights
+from ibstats.extras import need
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,6 +38,10 @@ class Reference(AbstractDistance):
                 f"reference_distance needs the reference network, but '{self.path}' does not exist; give its file with "
                 "--weights reference=PATH"
             )
+
+    def find_weights(self) -> None:
+        """They are shipped or were given; the packages that run them may lack."""
+        need("reference_distance", "torch", "safetensors")
 
     def settings(self) -> dict[str, Any]:
         """Digest of the weight file; all layers, equal weight."""

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from ibstats.distances.base import AbstractDistance, Images, Pairs
-from ibstats.errors import IbstatsError
+from ibstats.errors import Unmeasurable
 
 Array = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ def ssim_matrix(planes: NDArray[Any], data_range: float) -> Array:
     Single precision on values centred in their range, which leaves errors near 1e-6.
     """
     if min(planes.shape[-2:]) <= 2 * RADIUS:
-        raise IbstatsError(f"images are {planes.shape[-2]}x{planes.shape[-1]}, but SSIM's window needs 11x11 or more")
+        raise Unmeasurable(f"images are {planes.shape[-2]}x{planes.shape[-1]}, but SSIM's window needs 11x11 or more")
     c1, c2 = np.float32((K1 * data_range) ** 2), np.float32((K2 * data_range) ** 2)
     centre = np.float32(data_range / 2)
     x = planes.astype(np.float32) - centre

@@ -38,6 +38,9 @@ class AbstractNetwork(Portable, abc.ABC):
         Raises MissingWeights when the weights are not on this machine.
         """
 
+    def find_weights(self) -> None:
+        """Find what features need, fetching weights if that is wanted; MissingWeights or MissingPackages else."""
+
     @abc.abstractmethod
     def embed(self, images: Images) -> Features:
         """Features `(n, feature)` of images `(n, y, x, channel)`."""

@@ -7,7 +7,6 @@ without the weights finds what another one computed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from ibstats import prompt_table
 from ibstats.each import Each, here
-from ibstats.errors import IbstatsError, MissingWeights
+from ibstats.errors import IbstatsError, Unmeasurable
 from ibstats.fidelity.base import AbstractNetwork
 from ibstats.store import Store
 
@@ -40,6 +39,7 @@ def embeddings(
     """
     file, record = located(store, model, network, experiment, allow_partial=allow_partial)
     if not file.is_file():
+        network.find_weights()
         images = store.images(model, experiment, allow_partial=allow_partial)
         prompt_table.fill(file, images, partial(_embed, network, model), f"{model}: {network.name} features", each)
         file.with_suffix(".json").write_text(json.dumps(record, indent=1), encoding="utf-8")
@@ -53,37 +53,44 @@ def located(
 ) -> tuple[Path, dict[str, Any]]:
     """The file of these features, whether it is there yet or not, and what it says of itself.
 
-    Raises MissingWeights when they can neither be computed nor were they.
+    Raises MissingWeights or MissingPackages when they can neither be computed nor were they.
     """
-    prompts = store.complete(model, experiment)
-    if allow_partial:
-        prompts = prompts.isel(prompt=prompts.all("condition").values)
-    content = {
-        "snapshot": store.snapshot(model, experiment),
-        "prompts": [str(prompt) for prompt in prompts["prompt"].values],
-    }
-    folder = store.path / "results" / "features" / model / experiment
+    content = prompt_table.content(store, model, experiment, allow_partial=allow_partial)
+    folder = _folder(store, model, experiment)
     try:
         settings = network.settings()
-    except MissingWeights:
-        file, settings = _kept(folder, network, content)
+    except Unmeasurable:
+        found = _kept(folder, network, content)
+        if len(found) != 1:
+            raise
+        file, settings = found[0]
     else:
         key = prompt_table.digest([network.name, settings, content])
         file = folder / f"{network.name}-{key[:16]}.npy"
     return file, {"network": network.name, "settings": settings, **content}
 
 
-def _kept(folder: Path, network: AbstractNetwork, content: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """Features of these images that were computed where the weights are; the error of the weights if there are none."""
+def are_kept(
+    store: Store, model: str, network: AbstractNetwork, experiment: str, *, allow_partial: bool = False
+) -> bool:
+    """Whether these features were computed before, so that neither images nor weights are needed."""
+    content = prompt_table.content(store, model, experiment, allow_partial=allow_partial)
+    return len(_kept(_folder(store, model, experiment), network, content)) == 1
+
+
+def _folder(store: Store, model: str, experiment: str) -> Path:
+    return store.path / "results" / "features" / model / experiment
+
+
+def _kept(folder: Path, network: AbstractNetwork, content: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
+    """Features of these images under the asked-for network, computed wherever its weights were."""
     found = []
     for record in sorted(folder.glob(f"{network.name}-*.json")):
         kept = json.loads(record.read_text(encoding="utf-8"))
         same = kept["snapshot"] == content["snapshot"] and kept["prompts"] == content["prompts"]
         if same and network.asked().items() <= kept["settings"].items() and record.with_suffix(".npy").is_file():
             found.append((record.with_suffix(".npy"), kept["settings"]))
-    if len(found) != 1:
-        network.settings()  # raises: nothing is kept, or it is not clear which
-    return found[0]
+    return found
 
 
 def _embed(network: AbstractNetwork, model: str, images: xr.DataArray) -> NDArray[np.float32]:
@@ -95,9 +102,3 @@ def _embed(network: AbstractNetwork, model: str, images: xr.DataArray) -> NDArra
             f"{network.name} features of {model}, prompt {images['prompt'].item()} are not finite; check the weights"
         )
     return features.reshape(*pixels.shape[:2], -1)
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

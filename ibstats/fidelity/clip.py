@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ibstats import prompt_table
-from ibstats.errors import IbstatsError, MissingWeights
+from ibstats.errors import IbstatsError, MissingWeights, Unmeasurable
+from ibstats.extras import need
 from ibstats.fidelity.base import AbstractNetwork, Features, Images
-from ibstats.fidelity.cache import file_sha256
+from ibstats.weights import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +36,7 @@ FILES = (
 PATTERNS = ["*.json", "*.txt", "model.safetensors"]
 """Files asked of the hub."""
 
-PACKAGES = "CLIP needs the packages torch, torchvision and transformers; pip install 'ibstats[quality]'"
+PACKAGES = ("torch", "torchvision", "transformers")
 
 
 class Texts(NamedTuple):
@@ -71,6 +72,11 @@ class Clip(AbstractNetwork):
         files = [next(f for name in names if (f := self.folder / name).is_file()) for names in FILES]
         return self.asked() | {f.name: file_sha256(f) for f in files}
 
+    def find_weights(self) -> None:
+        """The checkpoint's folder, and the packages."""
+        need("CLIP", *PACKAGES)
+        _ = self.folder
+
     @cached_property
     def folder(self) -> Path:
         """The folder of the checkpoint's files; MissingWeights says which one lacks and where it would be."""
@@ -81,7 +87,7 @@ class Clip(AbstractNetwork):
         for names in FILES:
             if not any((folder / name).is_file() for name in names):
                 raise MissingWeights(
-                    f"clip_score and clip_iqa are left out: {' or '.join(names)} of '{self.checkpoint}' is not in "
+                    f"CLIP needs {' or '.join(names)} of '{self.checkpoint}', which is not in "
                     f"'{folder}' ({reason}); fetch it on a connected machine with `hf download {self.checkpoint}` and "
                     "copy that folder, or pass --clip FOLDER"
                 )
@@ -89,10 +95,9 @@ class Clip(AbstractNetwork):
 
     def _snapshot(self) -> tuple[Path, str]:
         """Folder of the hub's snapshot on this machine, and what was tried if files are not in it."""
-        try:
-            from huggingface_hub import constants, errors, snapshot_download
-        except ImportError:
-            raise MissingWeights(PACKAGES) from None
+        need("CLIP", *PACKAGES, "huggingface_hub")
+        from huggingface_hub import constants, errors, snapshot_download
+
         repository, _, revision = self.checkpoint.partition("@")
         reason = "no download was tried"
         for offline in (True, False) if self.download else (True,):
@@ -104,8 +109,7 @@ class Clip(AbstractNetwork):
                 )
             except errors.HFValidationError:
                 raise MissingWeights(
-                    f"clip_score and clip_iqa are left out: '{self.checkpoint}' is neither a folder here nor a hub "
-                    "name 'owner/name'; pass --clip FOLDER"
+                    f"CLIP '{self.checkpoint}' is neither a folder here nor a hub name 'owner/name'; pass --clip FOLDER"
                 ) from None
             except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
                 folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
@@ -119,10 +123,9 @@ class Clip(AbstractNetwork):
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         """Network in evaluation mode and processor."""
-        try:
-            from transformers import CLIPModel, CLIPProcessor
-        except ImportError:
-            raise IbstatsError(PACKAGES) from None
+        self.find_weights()
+        from transformers import CLIPModel, CLIPProcessor
+
         kind = json.loads((self.folder / "config.json").read_text(encoding="utf-8")).get("model_type")
         if kind != "clip":
             raise IbstatsError(f"'{self.checkpoint}' holds a network of kind '{kind}', but the scores need 'clip'")
@@ -187,7 +190,7 @@ def texts(network: Clip, wanted: Sequence[str], folder: Path) -> Texts:
     content = prompt_table.digest(list(wanted))
     try:
         settings = network.settings()
-    except MissingWeights:
+    except Unmeasurable:
         found = [f for f in sorted(folder.glob(f"clip-texts-{content[:16]}-*.npz")) if _asked(f) == network.asked()]
         if len(found) != 1:
             raise

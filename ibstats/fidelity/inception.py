@@ -5,14 +5,14 @@ Images are resized to 299 x 299 with an antialiased bilinear filter, torchmetric
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibstats.errors import IbstatsError, MissingWeights
+from ibstats.extras import need
 from ibstats.fidelity.base import AbstractNetwork, Features, Images, in_batches
-from ibstats.fidelity.cache import file_sha256
+from ibstats.weights import cached, file_sha256, published
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ FILE = "weights-inception-2015-12-05-6726825d.pth"
 """torch-fidelity's name of the weights."""
 
 INPUT = "299x299, bilinear, antialiased (torchmetrics)"
-PACKAGES = "Inception needs the packages torch, torchmetrics and torch-fidelity; pip install 'ibstats[quality]'"
+PACKAGES = ("torch", "torchmetrics", "torch_fidelity")
 
 
 class Inception(AbstractNetwork):
@@ -58,47 +58,50 @@ class Inception(AbstractNetwork):
 
     @cached_property
     def file(self) -> Path:
-        """The weight file: as given, else in torch's cache (TORCH_HOME), else downloaded there."""
+        """The published weights: as given, else in torch's cache (TORCH_HOME), else downloaded there."""
+        return published(self._found(), FILE)
+
+    def _found(self) -> Path:
         if self.given is not None:
             return Path(self.given)
-        cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-        home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
-        file = Path(home).expanduser() / "hub" / "checkpoints" / FILE
+        file = cached(FILE)
         reason = "no download was tried"
         if not file.is_file() and self.download:
-            try:
-                import torch
-                from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+            need("Inception", *PACKAGES)
+            import torch
+            from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
+            try:
                 torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, str(file.parent), progress=False, check_hash=True)
-            except ImportError:
-                raise MissingWeights(PACKAGES) from None
             except (OSError, RuntimeError) as error:
                 reason = f"download failed: {error}"
         if not file.is_file():
             fetch = "from torch_fidelity.feature_extractor_inceptionv3 import *; "
             fetch += "FeatureExtractorInceptionV3('inception-v3-compat', ['2048'])"
             raise MissingWeights(
-                f"fid and kid are left out: the Inception file {FILE} is not in '{file.parent}' ({reason}); fetch it "
+                f"Inception needs {FILE}, which is not in '{file.parent}' ({reason}); fetch it "
                 f'on a connected machine with `python -c "{fetch}"`, then copy it there or pass --weights '
                 "inception=PATH"
             )
         return file
 
+    def find_weights(self) -> None:
+        """torch-fidelity's file, and the packages."""
+        need("Inception", *PACKAGES)
+        _ = self.file
+
     @cached_property
     def _network(self) -> Any:
         """torchmetrics' extractor, frozen."""
+        self.find_weights()
         import pickle
 
         import torch
+        from torchmetrics.image.fid import NoTrainInceptionV3
 
         try:
             torch.load(self.file, map_location="cpu", weights_only=True)  # the extractor would run a pickle's code
-            from torchmetrics.image.fid import NoTrainInceptionV3
-
             network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(self.file))
-        except ModuleNotFoundError:
-            raise IbstatsError(PACKAGES) from None
         except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
             first = str(error).splitlines()[0]
             raise IbstatsError(f"'{self.file}' does not hold the weights of FID's Inception ({first})") from None

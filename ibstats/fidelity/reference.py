@@ -40,6 +40,10 @@ class ReferenceNetwork(AbstractNetwork):
 
         return {"weights_sha256": self.metric.settings()["weights_sha256"], "features": SCENE_FEATURES}
 
+    def find_weights(self) -> None:
+        """As for the distance."""
+        self.metric.find_weights()
+
     @cached_property
     def attributes(self) -> dict[str, list[str]]:
         """Values of each attribute, in the order of its logits; read without torch."""

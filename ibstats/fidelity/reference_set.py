@@ -15,8 +15,8 @@ import numpy as np
 from ibstats.each import Each, here
 from ibstats.errors import IbstatsError, unknown
 from ibstats.fidelity.base import AbstractNetwork, Images
-from ibstats.fidelity.cache import file_sha256
 from ibstats.kernels.frechet import Target
+from ibstats.weights import file_sha256
 
 if TYPE_CHECKING:
     from PIL.Image import Image

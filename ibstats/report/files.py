@@ -12,7 +12,8 @@ import xarray as xr
 
 from ibstats.ablations import experiments
 from ibstats.analysis import Config, Machine, analyse, provenance
-from ibstats.errors import IbstatsError, unknown
+from ibstats.errors import IbstatsError, MissingPackages, unknown
+from ibstats.extras import need
 from ibstats.report import ablation_latex, latex, quality_latex
 from ibstats.report.ablation_figures import draw_ablation, strategy_sheets
 from ibstats.report.contact import contact_sheets
@@ -31,7 +32,7 @@ def obtain(store: Store, config: Config, machine: Machine | None = None) -> Resu
     """The results of that analysis: read if the same one was made before, else made and kept."""
     from schemas.results import Results
 
-    file = _kept(store, config).with_suffix(".json")
+    file = _kept(store, config, machine).with_suffix(".json")
     if file.is_file():
         return Results.model_validate_json(file.read_bytes())
     tree = analyse(store, config, machine)
@@ -44,14 +45,14 @@ def obtain(store: Store, config: Config, machine: Machine | None = None) -> Resu
 
 def obtain_tree(store: Store, config: Config, machine: Machine | None = None) -> xr.DataTree:
     """The labelled tree behind `obtain`."""
-    path = _kept(store, config).with_suffix(".zarr")
+    path = _kept(store, config, machine).with_suffix(".zarr")
     if not path.is_dir():
         obtain(store, config, machine)
     return read_tree(path)
 
 
-def _kept(store: Store, config: Config) -> Path:
-    digest = analysis_digest(provenance(store, config))
+def _kept(store: Store, config: Config, machine: Machine | None) -> Path:
+    digest = analysis_digest(provenance(store, config, machine))
     return store.path / "results" / "analyses" / digest[:16]
 
 
@@ -137,14 +138,27 @@ def check_factorial(store: Store, experiment: str) -> None:
         )
 
 
-def write_report(store: Store, document: Results, config: Config) -> dict[str, Path]:
-    """Write JSON, CSV and figures under RUN/results unless they are there for this very analysis; where they lie."""
+def write_report(
+    store: Store, document: Results, config: Config, machine: Machine | None = None
+) -> dict[str, Path | str]:
+    """Write JSON, CSV and figures under RUN/results unless they are there for this very analysis.
+
+    Where each lies, or why there are no figures.
+    """
     folder = store.path / "results"
-    where = {"results": folder / "results.json", "tables": folder / "tables", "figures": folder / "figures"}
-    if not _is_current(where["results"], document):
-        write_csv(document, where["tables"])
-        figures(store, config, obtain_tree(store, config), where["figures"], ("png",), interactions=False)
-        write_json(document, where["results"])
+    file, tables, drawn = folder / "results.json", folder / "tables", folder / "figures"
+    where: dict[str, Path | str] = {"results": file, "tables": tables, "figures": drawn}
+    current = _is_current(file, document)
+    if not current:
+        write_csv(document, tables)
+    if not current or not drawn.is_dir():
+        try:
+            need("drawing", "matplotlib")
+            figures(store, config, obtain_tree(store, config, machine), drawn, ("png",), interactions=False)
+        except MissingPackages as error:
+            where["figures"] = str(error)
+    if not current:
+        write_json(document, file)
     return where
 
 

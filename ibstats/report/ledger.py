@@ -25,7 +25,6 @@ from ibstats.decomposition import (
     sobol_shares,
 )
 from ibstats.distances import distances
-from ibstats.distances import metric as metric_by_name
 from ibstats.diversity import mean_pairwise
 from ibstats.errors import IbstatsError
 from ibstats.report.tables import number
@@ -124,7 +123,7 @@ def _embedded(
         measured = distances(
             store,
             model,
-            metric_by_name(name, **machine.options(name)),
+            machine.metric(name),
             experiment,
             allow_partial=settings.allow_partial,
             each=machine.each,

@@ -17,6 +17,7 @@ from ibstats.distances.pixel import PixelCosine
 from ibstats.distances.reference import Reference
 from ibstats.distances.ssim import Ssim
 from ibstats.errors import IbstatsError, MissingWeights
+from ibstats.weights import cached
 
 
 def noise(cells: int, n: int, height: int, width: int, seed: int = 0) -> Images:
@@ -50,7 +51,7 @@ def test_lpips_weights_lie_where_torch_keeps_them(net: str, tmp_path: Path, monk
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     url = getattr(torchvision.models, own_lpips.BACKBONES[net]).IMAGENET1K_V1.url
-    assert own_lpips.cached_backbone(net) == Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    assert cached(own_lpips.FILES[net]) == Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
 
 
 def test_lpips_backbone_is_filled_from_torchvision_names() -> None:
@@ -69,9 +70,9 @@ def test_lpips_backbone_is_filled_from_torchvision_names() -> None:
 def test_lpips_without_weights_says_which_file_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(
-        MissingWeights, match=r"alexnet-owt-7be5be79\.pth is not in .*checkpoints.*--weights lpips_alex"
+        MissingWeights, match=r"alexnet-owt-7be5be79\.pth, which is not in .*checkpoints.*--weights lpips_alex"
     ) as error:
-        distances.metric("lpips_alex", download=False)
+        distances.metric("lpips_alex", download=False).find_weights()
     assert "\n" not in str(error.value)
 
 

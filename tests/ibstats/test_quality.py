@@ -162,7 +162,7 @@ def test_a_second_run_needs_neither_weights_nor_torch(tiny_clip: Path, run_copy:
     again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr
     assert again.stdout.split() == [repr(float(first[name].sum())) for name in wanted]
-    with pytest.raises(MissingWeights, match="clip_score and clip_iqa are left out"):
+    with pytest.raises(MissingWeights, match="is neither a folder here nor a hub name"):
         quality.quality(
             store, "toy-mim", scores=wanted, clip=str(checkpoint), networks=quality.Networks(download=False)
         )

@@ -13,13 +13,14 @@ from PIL import Image
 from ibstats import cli, quality
 from ibstats.analysis import Config
 from ibstats.errors import IbstatsError, MissingWeights
-from ibstats.fidelity import network, reference_set
+from ibstats.fidelity import inception, network, reference_set
 from ibstats.fidelity.base import AbstractNetwork
 from ibstats.fidelity.inception import Inception
 from ibstats.kernels import frechet
 from ibstats.report import figures, files
 from ibstats.store import open_store
 from ibstats.uncertainty import Resampling
+from ibstats.weights import file_sha256
 from tests.ibstats.conftest import write_run
 from tests.ibstats.test_cli import call
 
@@ -221,7 +222,7 @@ def test_fid_of_two_prompts_is_undefined_and_says_so(colours, tmp_path: Path) ->
     scores, notes = quality.available(small, "m", "factorial", [str(made_set(tmp_path))], "no/clip", networks)
     assert scores == []
     assert notes[0] == "fid, kid need 3 prompts or more"
-    assert "'no/clip' is not in" in notes[1]
+    assert "'no/clip', which is not in" in notes[1]
 
 
 def test_what_nobody_asked_for_is_left_out_when_it_cannot_be_had(colours, run: Path, tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_inception_features_are_those_of_torchmetrics(inception_file: Path) -> None:
+def test_inception_features_are_those_of_torchmetrics(inception_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -299,6 +300,9 @@ def test_inception_features_are_those_of_torchmetrics(inception_file: Path) -> N
     metric = FrechetInceptionDistance(feature_extractor_weights_path=str(inception_file))
     with torch.inference_mode():
         theirs = metric.inception(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
+    with pytest.raises(MissingWeights, match="is damaged or holds other weights"):
+        Inception(inception_file).embed(pixels)
+    monkeypatch.setattr(inception, "FILE", f"random-{file_sha256(inception_file)[:8]}.pth")
     ours = Inception(inception_file, batch_size=2).embed(pixels)
     assert ours.shape == (3, 2048)
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
@@ -315,10 +319,11 @@ def test_missing_inception_says_which_file_where_and_how(tmp_path: Path, monkeyp
         Inception("nowhere")
 
 
-def test_a_file_that_is_no_inception_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_no_inception_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     torch.save({"weight": torch.zeros(2)}, tmp_path / "w.pth")
+    monkeypatch.setattr(inception, "FILE", f"random-{file_sha256(tmp_path / 'w.pth')[:8]}.pth")
     with pytest.raises(IbstatsError, match="does not hold the weights of FID's Inception"):
         Inception(tmp_path / "w.pth").embed(np.zeros((1, 8, 8, 3), np.uint8))
 

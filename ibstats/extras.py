@@ -1,0 +1,43 @@
+"""Packages that only some parts need: looked for without importing them, and named with the extra that brings them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+from ibstats.errors import MissingPackages
+
+EXTRAS = {
+    "matplotlib": "figures",
+    "torch": "distances",
+    "torchvision": "distances",
+    "lpips": "distances",
+    "safetensors": "distances",
+    "torchmetrics": "quality",
+    "torch_fidelity": "quality",
+    "transformers": "quality",
+    "huggingface_hub": "quality",
+    "datasets": "quality",
+    "PIL": "quality",
+}
+"""The smallest extra of the installation that brings a package."""
+
+
+def need(what: str, *packages: str) -> None:
+    """MissingPackages if one of them is not installed."""
+    lacking = [package for package in packages if find_spec(package) is None]
+    if lacking:
+        extras = sorted({EXTRAS[package] for package in lacking})
+        raise MissingPackages(f"{what} needs {', '.join(lacking)}; pip install 'ibstats[{','.join(extras)}]'")
+
+
+@contextmanager
+def extras_named() -> Iterator[None]:
+    """An import that fails for want of an extra ends in MissingPackages."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name in EXTRAS:
+            need("this", error.name)
+        raise
