@@ -125,7 +125,7 @@ ANALYSE = """
 import sys, time
 from pathlib import Path
 from ibstats import analyse, open_store
-from ibstats.analysis import Config
+from ibstats.config import Config
 
 def peak():
     (line,) = (l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))

@@ -9,7 +9,8 @@ Kernels on plain arrays are in `ibstats.kernels`, labelled statistics in the mod
 __version__ = "0.1.0"
 
 from ibstats import kernels, significance
-from ibstats.analysis import Config, analyse
+from ibstats.analysis import analyse
+from ibstats.config import Config
 from ibstats.errors import IbstatsError
 from ibstats.store import Store, open_store
 

@@ -3,132 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cache, partial
 from itertools import product
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from ibstats import ablations, budget, diversity, effects, information, quality, strategy, subset_ratio
+from ibstats.config import Config
 from ibstats.distances import NETWORKS, AbstractDistance, are_kept, distances, metric
 from ibstats.each import Each, here
-from ibstats.errors import IbstatsError, IncompleteStore, Unmeasurable, unknown
+from ibstats.errors import IbstatsError, IncompleteStore, Unmeasurable
 from ibstats.fidelity import reference_set
-from ibstats.fidelity.clip import DEFAULT as DEFAULT_CLIP
 from ibstats.frontier import frontier
-from ibstats.kernels import entropy
 from ibstats.store import Store, by_factor, is_factorial
-from ibstats.uncertainty import Resampling, mean_interval
+from ibstats.uncertainty import mean_interval
 from ibstats.variables import DISTANCES, INFORMATION
 
 DEFAULT_METRICS = ("pixel_cosine", "ssim", "reference", "lpips_alex")
 """Measured when nothing is asked for; LPIPS only where it was measured or its weights are on the machine."""
 
-PARTS = ("diversity", "information", "quality", "ledger")
-
 EFFECTIVE_ORDERS = {"vendi": 1, "rke": 2}
 """Effective numbers of distinct images, from the cosine kernel of a metric's embedding, and their orders."""
-
-
-@dataclass(frozen=True)
-class Config:
-    """Settings of an analysis; everything here changes numbers and is stored with them."""
-
-    metrics: tuple[str, ...] = ()
-    """Metrics by user name; empty means the default ones that can be had."""
-    models: tuple[str, ...] = ()
-    """Models of the store; empty means all."""
-    parts: tuple[str, ...] = PARTS
-    """`diversity` and `quality` read images (or what was computed from them), `information` and `ledger` saved arrays.
-
-    Beside them, `ledger` takes the distances of crossed-noise experiments.
-    """
-    experiment: str = "factorial"
-    estimator: str = entropy.DEFAULT
-    resampling: Resampling = field(default_factory=Resampling)
-    margins: Mapping[str, float] = field(default_factory=dict)
-    """Predeclared equivalence margins, +- in the units of the distance, by result name (`ssim_dissimilarity`)."""
-    n_shuffles: int = 200
-    images_per_prompt: int | None = None
-    """Images of each prompt that entropies are made of (rarefaction, drawn by the seed); None: all of them. Entropies
-    and coverage depend on the token budget, so stores of different size are compared at the same one."""
-    scores: tuple[str, ...] = ()
-    """Scores of quality; empty means those that can be had without a download."""
-    references: tuple[str, ...] = ()
-    """Files of reference sets for fid and kid."""
-    clip: str = DEFAULT_CLIP
-    """Hub name or folder of the CLIP behind clip_score and clip_iqa."""
-    long_texts: str = "cut"
-    """Prompts longer than CLIP reads: `cut` or `leave_out`."""
-    allow_partial: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("metrics", "models", "parts", "scores", "references"):
-            if isinstance(value := getattr(self, name), str):
-                raise IbstatsError(f"{name} is {value!r}, but must be a list: [{value}]")
-        if self.estimator not in entropy.ESTIMATORS:
-            raise unknown("entropy estimator", self.estimator, entropy.ESTIMATORS)
-        for part in self.parts:
-            if part not in PARTS:
-                raise unknown("part of an analysis", part, PARTS)
-        for score in self.scores:
-            if score not in quality.SCORES:
-                raise unknown("score", score, quality.SCORES)
-        for name, margin in self.margins.items():
-            if name not in DISTANCES:
-                raise unknown("distance in margins", name, DISTANCES)
-            if not margin > 0:
-                raise IbstatsError(f"the margin of {name} is {margin}, but must be above 0")
-        if self.n_shuffles < 1:
-            raise IbstatsError(f"n_shuffles is {self.n_shuffles}, but must be 1 or more; the default is 200")
-
-
-def config_from(settings: Mapping[str, Any]) -> Config:
-    """Configuration from plain settings, as a YAML file gives them; an unknown key is an error that lists the known."""
-
-    def build(kind: Any, values: Mapping[str, Any]) -> Any:
-        known = [f.name for f in fields(kind)]
-        for key in values:
-            if key not in known:
-                raise unknown("analysis setting", key, known)
-        _check_types(kind, values)
-        return kind(**values)
-
-    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
-    if isinstance(plain.get("resampling"), Mapping):
-        plain["resampling"] = build(Resampling, plain["resampling"])
-    made: Config = build(Config, plain)
-    return made
-
-
-TYPES = {
-    tuple: "a list of names: [NAME, ...]",
-    Mapping: "a mapping of names to numbers: {NAME: NUMBER}",
-    Resampling: "a mapping: {level: 0.95, n_resamples: 5000}",
-    float: "a number",
-    int: "a whole number",
-    bool: "true or false",
-    str: "a name",
-}
-"""What a setting of each type looks like in YAML."""
-
-
-def _check_types(kind: type, values: Mapping[str, Any]) -> None:
-    """Refuse a value of another type than its setting's; a choice from a list is checked by the setting itself."""
-    from pydantic import TypeAdapter, ValidationError
-
-    hints = get_type_hints(kind)
-    for name, value in values.items():
-        plain = get_args(hints[name])[0] if isinstance(hints[name], UnionType) else hints[name]
-        wanted = TYPES.get(get_origin(plain) or plain)
-        try:
-            _ = wanted and TypeAdapter(hints[name]).validate_python(value, strict=True)
-        except ValidationError:
-            seen = list(value) if isinstance(value, tuple) else value
-            raise IbstatsError(f"analysis setting '{name}' is {seen!r}, but must be {wanted}") from None
 
 
 @dataclass(frozen=True)
@@ -324,6 +222,7 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
             values, lambda y: effects.waterfall(effects.restrict(y, sampling="stochastic"), config.resampling)
         ),
     }
+    _limit(stacked["diversity"], {name: DISTANCES[name].most for name in per_prompt})
     groups = {"per_prompt": values, **stacked}
     if effective:
         numbers = xr.Dataset(effective)
@@ -358,8 +257,8 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
     for quantity, value in plain.items():
         summary["estimate"].loc[{"quantity": quantity}] = _cells(value)
     capacity = _cells(xr.DataArray(np.log2(kept)))
-    most = {"codebook_entropy": capacity, "conditional_entropy": capacity, "utilisation": _cells(kept / n_codes)}
-    _limit(summary, most)
+    entropies = ("codebook_entropy", "conditional_entropy", "mutual_information")
+    _limit(summary, dict.fromkeys(entropies, capacity) | {"utilisation": _cells(kept / n_codes)})
     extra = {
         "coverage": covered["coverage"],
         "coverage_per_prompt": covered["coverage_per_prompt"],
@@ -442,6 +341,7 @@ def _arms(store: Store, model: str, config: Config, machine: Machine, notes: lis
         raise IbstatsError(notes[n_notes])
     values = xr.Dataset(per_prompt)
     groups = {"per_prompt": values, "arms": _over_quantities(values, lambda y: mean_interval(y, how))}
+    _limit(groups["arms"], {name: DISTANCES[name].most for name in per_prompt})
     families = {"contrasts": ablations.against_reference(values), "comparisons": ablations.planned(values, kind)}
     for name, family in families.items():
         if family:

@@ -10,7 +10,8 @@ from ibstats import decomposition, rescored
 from ibstats.store import Store
 
 if TYPE_CHECKING:
-    from ibstats.analysis import Config, Machine
+    from ibstats.analysis import Machine
+    from ibstats.config import Config
     from schemas.study import CrossedNoise
 
 

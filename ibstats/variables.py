@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Container
 from itertools import product
+from math import inf
 from typing import NamedTuple
 
 from ibstats.kernels.factorial import FACTORS
@@ -46,12 +47,14 @@ class Quantity(NamedTuple):
 
     long_name: str
     units: str
+    most: float = inf
+    """Largest possible value; the smallest is 0."""
 
 
 DISTANCES: dict[str, Quantity] = {
-    "pixel_cosine_distance": Quantity("pixel cosine distance, 1 - cos", "1"),
-    "ssim_dissimilarity": Quantity("structural dissimilarity, 1 - SSIM", "1"),
-    "reference_distance": Quantity("reference-network feature distance", "1"),
+    "pixel_cosine_distance": Quantity("pixel cosine distance, 1 - cos", "1", 1.0),
+    "ssim_dissimilarity": Quantity("structural dissimilarity, 1 - SSIM", "1", 2.0),
+    "reference_distance": Quantity("reference-network feature distance", "1", 2.0),
     "lpips_alex_distance": Quantity("LPIPS distance (AlexNet, v0.1)", "1"),
     "lpips_vgg_distance": Quantity("LPIPS distance (VGG-16, v0.1)", "1"),
     "lpips_squeeze_distance": Quantity("LPIPS distance (SqueezeNet, v0.1)", "1"),

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import ibstats
 from generate.cli import app as ibgenerate
 from ibstats import ablations, cli
-from ibstats.analysis import Config
+from ibstats.config import Config
 from ibstats.uncertainty import Resampling
 from tests.conftest import EXPERIMENTS as EXPERIMENTS_OF_STUDY
 from tests.conftest import ablation_study

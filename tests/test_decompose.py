@@ -22,8 +22,9 @@ from generate.models.toy_law import Law, enumerate_law
 from generate.run import prepare, run
 from generate.study import load_study, plan
 from ibstats import decomposition
-from ibstats.analysis import Config, Machine
+from ibstats.analysis import Machine
 from ibstats.cli import app
+from ibstats.config import Config
 from ibstats.distances import distances, metric
 from ibstats.errors import IbstatsError
 from ibstats.report import files, tables

@@ -22,8 +22,8 @@ from generate.run import prepare, run
 from generate.store import SampleStore
 from generate.study import load_study, plan
 from ibstats import rescored
-from ibstats.analysis import Config
 from ibstats.cli import app
+from ibstats.config import Config
 from ibstats.errors import IbstatsError
 from ibstats.report import files
 from ibstats.store import open_store

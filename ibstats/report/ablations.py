@@ -13,7 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ibstats.ablations import KINDS, experiments, label
-from ibstats.analysis import Config, Machine
+from ibstats.analysis import Machine
+from ibstats.config import Config
 from ibstats.errors import IbstatsError, unknown
 from ibstats.information import POOLED_NOTE
 from ibstats.report import files

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from ibstats.ablations import experiments
-from ibstats.analysis import Config, Machine, analyse, provenance
+from ibstats.analysis import Machine, analyse, provenance
+from ibstats.config import Config
 from ibstats.errors import IbstatsError, MissingPackages, unknown
 from ibstats.extras import need
 from ibstats.report import ablation_latex, latex, quality_latex
@@ -19,7 +20,7 @@ from ibstats.report.ablation_figures import draw_ablation, strategy_sheets
 from ibstats.report.contact import contact_sheets
 from ibstats.report.figures import FORMATS, draw
 from ibstats.report.rows import analysis_digest, results
-from ibstats.store import Store, read_tree, write_tree
+from ibstats.store import Store, open_store, read_tree, write_tree
 
 if TYPE_CHECKING:
     from schemas.results import Results
@@ -78,10 +79,11 @@ def write_csv(document: Results, folder: Path) -> list[Path]:
     return files
 
 
-def read_results(path: Path) -> Results:
-    """A document from a JSON file, or the report of a run directory."""
+def read_results(path: str | Path) -> Results:
+    """A document from a JSON file, or the report of a run, by its directory or URL."""
     from schemas.results import Results
 
+    path = open_store(path).path if "://" in str(path) else Path(path)
     file = path / "results" / "results.json" if path.is_dir() else path
     if not file.is_file():
         raise IbstatsError(f"no results at '{file}'; make them with `ibstats report`")

@@ -15,7 +15,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ibstats import rescored
-from ibstats.analysis import DEFAULT_METRICS, Config, Machine
+from ibstats.analysis import DEFAULT_METRICS, Machine
+from ibstats.config import Config
 from ibstats.decomposition import (
     LEDGER,
     crossed_components,

@@ -20,7 +20,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ibstats.ablations import KINDS, kind_of
-from ibstats.analysis import Config, Machine
+from ibstats.analysis import Machine
+from ibstats.config import Config
 from ibstats.report import files
 from ibstats.report.tables import interval, new_table
 from ibstats.store import Store

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ibstats import cli, quality
-from ibstats.analysis import Config
+from ibstats.config import Config
 from ibstats.errors import IbstatsError, MissingWeights
 from ibstats.fidelity import inception, network, reference_set
 from ibstats.fidelity.base import AbstractNetwork

@@ -14,13 +14,15 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 from ibstats import analysis, effects, information, power, significance, strategy
+from ibstats.config import Config
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import factorial
 from ibstats.kernels.variance import pair_variance
 from ibstats.report.rows import rows
 from ibstats.store import open_store
-from ibstats.uncertainty import Resampling
+from ibstats.uncertainty import Resampling, mean_interval
 from ibstats.variables import CELLS, LEVELS
+from tests.ibstats.conftest import write_run
 
 HOW = Resampling(n_resamples=500)
 
@@ -383,3 +385,19 @@ def test_power_of_t_equals_statsmodels_and_equivalence_grows() -> None:
     assert grown[0] < grown[1] < grown[2]
     with pytest.raises(IbstatsError, match=r"either the smallest effect worth finding \(--difference"):
         power.table(power.Components("sampling", 1.0, pair_variance(np.ones((4, 4)))))
+
+
+def test_intervals_of_few_prompts_stay_within_what_is_possible(tmp_path: Path) -> None:
+    store = open_store(write_run(tmp_path / "few", families={"toy-mim": "masked"}, n_prompts=4, n_samples=3))
+    config = Config(metrics=("pixel_cosine", "ssim"), parts=("diversity", "information"), n_shuffles=5)
+    tree = analysis.analyse(store, config)["toy-mim"]
+    bounds = tree["diversity"].to_dataset()
+    plain = mean_interval(tree["per_prompt"]["ssim_dissimilarity"], config.resampling)
+    assert float(plain["low"].min()) < 0
+    for name, most in (("pixel_cosine_distance", 1.0), ("ssim_dissimilarity", 2.0)):
+        found = bounds.sel(quantity=name)
+        assert float(found["low"].min()) >= 0
+        assert float(found["high"].max()) <= most
+    shared = tree["information"].to_dataset().sel(quantity="mutual_information")
+    assert float(shared["low"].min()) >= 0
+    assert float(shared["high"].max()) <= 5.0  # 32 codes

@@ -1,0 +1,5 @@
+"""`python -m generate` is `ibgenerate`."""
+
+from generate.cli import main
+
+main()

@@ -1,0 +1,5 @@
+"""`python -m ibstats` is `ibstats`."""
+
+from ibstats.cli import main
+
+main()
