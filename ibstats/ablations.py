@@ -165,9 +165,11 @@ def codebook(summary: xr.Dataset, pooled: xr.Dataset, keep: xr.DataArray) -> xr.
     kept = keep.transpose("condition", "code").values
     capacity = np.log2(kept.sum(axis=1))
     names = [str(name) for name in summary["quantity"].values]
-    top = {"codebook_entropy": capacity, "conditional_entropy": capacity, "utilisation": kept.mean(axis=1)}
+    top = dict.fromkeys(("codebook_entropy", "conditional_entropy", "mutual_information"), capacity)
+    top |= {"utilisation": kept.mean(axis=1)}
     highest = np.stack([np.broadcast_to(top.get(name, np.inf), capacity.shape) for name in names])
-    lowest = np.where(np.isfinite(highest), 0.0, -np.inf)  # mutual information is a difference and may leave its range
+    lowest = np.where(np.isfinite(highest), 0.0, -np.inf)
+    lowest[[name == "mutual_information" for name in names]] = -np.inf  # a difference: below 0 by chance
     bounds = {
         "estimate": np.stack([pooled[name].values for name in names]),
         **{bound: summary[bound].transpose("quantity", "condition").values for bound in ("low", "high")},

@@ -286,10 +286,14 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
 
 
 def _limit(summary: xr.Dataset, highest: Mapping[Any, float | xr.DataArray]) -> None:
-    """Keep estimates and bounds between 0 and what a cell allows, which an estimator may step over; in place."""
+    """Keep estimates and bounds between 0 and what a cell allows, which an estimator may step over; in place.
+
+    Of mutual information only from above: it is a difference, which falls below 0 by chance where there is none.
+    """
     for quantity, most in highest.items():
+        least = None if quantity == "mutual_information" else 0.0
         for name in ("estimate", "low", "high"):
-            summary[name].loc[{"quantity": quantity}] = summary[name].sel(quantity=quantity).clip(0.0, most)
+            summary[name].loc[{"quantity": quantity}] = summary[name].sel(quantity=quantity).clip(least, most)
 
 
 def _quality(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
