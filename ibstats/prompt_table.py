@@ -34,7 +34,9 @@ def fill(file: Path, images: xr.DataArray, measure: Measure, label: str, each: E
     for prompt, row in each(partial(_row, measure, images), todo, label):
         if table is None:
             table = _empty(unfinished, (n_prompts, *row.shape), row.dtype)
-        table[prompt] = row
+        kept, made = table[prompt].reshape(-1), row.reshape(-1)
+        kept[1:] = made[1:]
+        kept[0] = made[0]  # last: what marks the row as whole
     assert table is not None
     table.flush()
     unfinished.replace(file)
