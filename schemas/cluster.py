@@ -63,12 +63,15 @@ def connected(cluster: Cluster) -> Iterator[Client]:
     """A client of a cluster that has a worker able to do the work; what was started for it is stopped at the end."""
     try:
         from distributed import Client
+        from distributed.comm import resolve_address
     except ModuleNotFoundError:
         raise _missing(cluster.kind, "distributed", "cluster") from None
     logging.getLogger("distributed").setLevel(QUIET)  # what matters of its log reaches the user as our errors
     started = _started(cluster) if cluster.kind in KINDS else None
     try:
         try:
+            if started is None:
+                resolve_address(cluster.kind)  # before a client: one that fails here may hang a later start
             client = Client(started or cluster.kind, timeout=min(cluster.patience, 20))
         except (OSError, ValueError) as error:
             raise ClusterError(
