@@ -318,7 +318,8 @@ class RemoteFolder(Folder):
             with self._said():
                 self._store.put(key, content, mode="create")
         except FileExistsError:
-            if self.read(key) != content:  # ours: the answer to the first attempt was lost, and it was sent again
+            # ours if the answer to the first attempt was lost, and it was sent again; another's may be gone by now
+            if self._read_or_none(key) != content:
                 raise
 
     def replace(self, key: str, content: bytes) -> None:

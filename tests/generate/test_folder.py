@@ -75,6 +75,31 @@ def test_of_many_that_create_one_key_at_once_one_succeeds(place: Folder) -> None
         assert place.read(f"race-{attempt}") == b"%d" % made[0] * 100
 
 
+def test_a_key_that_others_make_and_remove_is_taken_or_made(place: Folder) -> None:
+    """A claim may be given back between the refusal of another's and the look at whose it is."""
+    problems: list[object] = []
+
+    def take_turns(writer: int) -> None:
+        for turn in range(40):
+            mine = b"turn %d of %d" % (turn, writer)
+            try:
+                place.create("claim", mine)
+                if (found := place.read("claim")) != mine:
+                    problems.append((mine, found))
+                place.remove("claim")
+            except FileExistsError:
+                continue
+            except Exception as error:
+                problems.append(error)
+
+    threads = [threading.Thread(target=take_turns, args=(writer,)) for writer in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not problems
+
+
 def test_the_same_content_sent_twice_is_no_conflict_in_a_bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer to a conditional put may be lost after the object was made; the client then sends it again."""
     credentials(monkeypatch, address)

@@ -102,9 +102,16 @@ def test_damage_in_a_bucket_is_found_and_exactly_its_block_is_made_again(tiny: P
 def test_two_that_make_one_store_at_once_commit_each_block_once(tiny: Plan, url: str, tmp_path: Path) -> None:
     prepare(tiny, url)
     made: list[int] = []
+    both_ready = threading.Barrier(2)
 
     def make() -> None:
-        made.append(run(tiny, SampleStore.open(url)).made)
+        before_the_first = iter([both_ready.wait])
+
+        def progress(what: str, done: int, total: int) -> None:
+            for wait in before_the_first:
+                wait(60)
+
+        made.append(run(tiny, SampleStore.open(url), progress=progress).made)
 
     threads = [threading.Thread(target=make) for _ in range(2)]
     for thread in threads:
