@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,13 @@ CELLS = list(itertools.product(("argmax", "stochastic"), ("original", "paraphras
 SOFTWARE = Software(python="3.11", code_revision=None, code_dirty=None, libraries={})
 HARDWARE = Hardware(host="test", platform="test", device="cpu", cpu_count=1)
 FAMILIES = {"toy-ar": "autoregressive", "toy-mim": "masked", "toy-diffusion": "diffusion"}
+
+
+def elsewhere(code: str) -> str:
+    """What a new interpreter prints that runs the code."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def sample_tokens(family: str, rng: np.random.Generator, n_prompts: int, n_samples: int) -> np.ndarray:

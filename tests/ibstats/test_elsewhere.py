@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -107,9 +105,7 @@ def test_distances_are_read_without_weights_torch_or_images(run_copy: Path, back
         "assert not {'torch', 'lpips', 'torchvision'} & set(sys.modules)\n"
         "print([float(x) for x in found['estimate'].values.ravel()])"
     )
-    again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert again.stdout.strip() == str([float(x) for x in expected])
+    assert conftest.elsewhere(code).strip() == str([float(x) for x in expected])
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["array", "chunks"])
