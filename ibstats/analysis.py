@@ -106,7 +106,7 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
     groups: dict[str, xr.Dataset] = {}
     models = config.models or tuple(store.models())
     for model in models:
-        complete = store.complete(model, config.experiment).all("condition")
+        complete = store.complete(model, config.experiment).all(axis=0)
         if not complete.all() and config.allow_partial:
             notes.append(f"{model}: {int(complete.sum())} of {complete.size} prompts are complete; only these are used")
         made: dict[str, xr.Dataset] = {}

@@ -58,7 +58,7 @@ def ledger_groups(
         else:
             notes.append(f"{model}: fewer than two prompts are rescored, so their bounds have no interval; left out")
     for name, experiment in crossed_experiments(store).items():
-        complete = store.complete(model, name).all("condition")
+        complete = store.complete(model, name).all(axis=0)
         if not complete.all() and not (config.allow_partial and complete.sum() > 1):
             notes.append(
                 f"{model}: {int(complete.sum())} of {complete.size} prompts of '{name}' are complete; left out"

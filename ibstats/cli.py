@@ -54,7 +54,7 @@ def describe(run: Run) -> None:
     table = Table("model", "family", "experiment", "conditions", "images each", "grid", "codes", "complete")
     for model, identity in record.models.items():
         for experiment, plan in record.experiments.items():
-            done = store.complete(model, experiment).all("condition")
+            done = store.complete(model, experiment).all(axis=0)
             grid = f"{identity.grid[0]}x{identity.grid[1]}"
             counts = (str(len(plan.conditions)), str(plan.n_samples), grid, str(identity.codebook_size))
             table.add_row(escape(model), identity.family, experiment, *counts, f"{int(done.sum())}/{done.size} prompts")

@@ -64,8 +64,8 @@ def read(file: Path, dataset: xr.Dataset) -> tuple[NDArray[Any], dict[Any, Any]]
 def content(store: Store, model: str, experiment: str, *, allow_partial: bool = False) -> dict[str, Any]:
     """What a table follows from besides its measure: committed blocks, and the prompts that are complete in them."""
     complete = store.complete(model, experiment)
-    used = complete.all("condition").values if allow_partial else slice(None)
-    prompts = [str(prompt) for prompt in complete["prompt"].values[used]]
+    used = np.flatnonzero(complete.all(axis=0)) if allow_partial else range(complete.shape[1])
+    prompts = [store.run.prompts[number].id for number in used]
     return {"snapshot": store.snapshot(model, experiment), "prompts": prompts}
 
 

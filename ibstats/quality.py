@@ -146,7 +146,7 @@ def available(
     store: Store, model: str, experiment: str, references: Sequence[str], clip: str, networks: Networks
 ) -> tuple[list[str], list[str]]:
     """Scores that can be had without a download for this model, and a line on each kind that cannot."""
-    complete = store.complete(model, experiment).all("condition")
+    complete = store.complete(model, experiment).all(axis=0)
     wanted = ["clip_score", "clip_iqa"]
     if references:
         bare = all(reference_set.read(file).target.features is None for file in references)

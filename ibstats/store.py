@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from ibstats.errors import (
     CorruptBlock,
@@ -67,16 +68,13 @@ class Store:
             raise unknown("model", model, self.run.models)
         return self.run.models[model]
 
-    def complete(self, model: str, experiment: str = "factorial") -> xr.DataArray:
-        """Which (condition, prompt) the ledger holds."""
+    def complete(self, model: str, experiment: str = "factorial") -> NDArray[np.bool_]:
+        """Which (condition, prompt) the ledger holds, in the order of the plan."""
         plan = self._plan(model, experiment)
         done = np.zeros((len(plan.conditions), plan.n_prompts), dtype=bool)
         for record in self.records.get((model, experiment), ()):
             done[record.condition, record.prompt_start : record.prompt_stop] = True
-        prompts = [prompt.id for prompt in self.run.prompts][: plan.n_prompts]
-        return xr.DataArray(
-            done, dims=("condition", "prompt"), coords={"condition": plan.conditions, "prompt": prompts}
-        )
+        return done
 
     def snapshot(self, model: str | None = None, experiment: str | None = None) -> str:
         """Digest of the committed blocks, of the whole run or a part of it: the version pin of a result."""
@@ -96,9 +94,10 @@ class Store:
         without any of them.
         """
         done = self.complete(model, experiment)
-        whole = done.all("condition").values
+        whole = done.all(axis=0)
         if not whole.all() and (not allow_partial or not whole.any()):
-            missing = [str(name) for name in done.condition.values[~done.all("prompt").values]]
+            conditions = self._plan(model, experiment).conditions
+            missing = [conditions[number] for number in np.flatnonzero(~done.all(axis=1))]
             raise IncompleteStore(
                 f"'{model}/{experiment}' has {whole.sum()} of {whole.size} prompts complete; blocks are missing in "
                 f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; finish the run with `ibgenerate run`"
