@@ -178,18 +178,26 @@ def outcome(claim: Claim, found: Evidence, pool: Sequence[Evidence]) -> Outcome:
     estimate = row.estimate if row.estimate is not None else float("nan")
     if claim.expect == "zero":
         return "holds" if estimate == 0 and row.degenerate else "contradicted"
+    margin = MARGIN_SHARE * abs(_reference(found, pool))
     if claim.expect == "number":
-        if row.low is None or row.high is None or claim.value is None:
-            return "undecided"
-        return "holds" if row.low - ROUNDING <= claim.value <= row.high + ROUNDING else "contradicted"
+        return _agreement(row, claim.value, margin + ROUNDING)
     significant = row.degenerate or (row.p_holm is not None and row.p_holm < ALPHA)
     if claim.expect in ("drop", "rise"):
         agrees = (estimate < 0) == (claim.expect == "drop")
         return "undecided" if not significant or estimate == 0 else "holds" if agrees else "contradicted"
-    margin = MARGIN_SHARE * abs(_reference(found, pool))
     if _equivalent(row, margin):
         return "holds"
     return "contradicted" if significant and abs(estimate) > margin else "undecided"
+
+
+def _agreement(row: ResultRow, value: float | None, margin: float) -> Outcome:
+    """Whether a value is ours: to hold, our whole interval lies within the margin of it; a wide one decides nothing."""
+    if row.low is None or row.high is None or row.estimate is None or value is None:
+        return "undecided"
+    if value - margin <= row.low and row.high <= value + margin:
+        return "holds"
+    outside = not row.low - ROUNDING <= value <= row.high + ROUNDING
+    return "contradicted" if outside and abs(row.estimate - value) > margin else "undecided"
 
 
 def _equivalent(row: ResultRow, margin: float) -> bool:
@@ -231,8 +239,8 @@ def table(findings: Sequence[Finding]) -> Table:
 CAPTION = (
     "The paper publishes neither its prompts, nor the number of images, nor all sampling settings: its numbers are "
     "compared with intervals over our prompts. Equivalence: two one-sided tests within 5 % of the value without "
-    "intervention, a margin of ours. FID and Frechet distances grow by a bias where diversity falls. Wording of the "
-    "claims is ours."
+    "intervention, a margin of ours; a number holds if our whole interval lies within that margin of it. FID and "
+    "Frechet distances grow by a bias where diversity falls. Wording of the claims is ours."
 )
 
 

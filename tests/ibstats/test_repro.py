@@ -67,10 +67,21 @@ def test_a_claim_is_reproduced_by_a_test_that_bears_it_out(
     assert (finding.verdict, finding.reason) == (verdict, reason)
 
 
-@pytest.mark.parametrize(("value", "verdict"), [(0.63, "reproduced"), (0.7, "not reproduced")])
-def test_a_number_is_reproduced_inside_our_interval(value: float, verdict: str) -> None:
-    finding = repro.examine(claim("number", value=value), [found(around(0.63))])
-    assert (finding.verdict, finding.paper) == (verdict, f"{value:.3f}")
+@pytest.mark.parametrize(
+    ("value", "spread", "verdict", "reason"),
+    [
+        (0.63, 0.01, "reproduced", "it holds"),
+        (0.65, 0.01, "reproduced", "it holds"),  # outside our interval, and within the margin of 0.03
+        (0.7, 0.01, "not reproduced", "it is contradicted"),
+        (0.63, 0.3, "not reproduced", "it is undecided"),  # so wide that 0.7 would be in it too
+        (0.7, 0.3, "not reproduced", "it is undecided"),
+    ],
+)
+def test_a_number_is_reproduced_when_our_whole_interval_is_close_to_it(
+    value: float, spread: float, verdict: str, reason: str
+) -> None:
+    finding = repro.examine(claim("number", value=value), [found(around(0.63, spread)), reference(0.6)])
+    assert (finding.verdict, finding.reason, finding.paper) == (verdict, reason, f"{value:.3f}")
     assert finding.ours.startswith("0.630 [")
 
 
