@@ -181,7 +181,7 @@ def test_control_c_keeps_what_was_measured(run_copy: Path, tmp_path: Path, sprea
     while process.poll() is None and not any(map(n_measured, run_copy.rglob("*.partial.npy"))):
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=180)
     assert process.returncode == 130
     assert "interrupted; what was measured is kept: run the same command to go on." in told
     assert "Traceback" not in told
@@ -198,7 +198,7 @@ class Slow(PixelCosine):
     """Takes its time."""
 
     def measure(self, images: Images) -> Pairs:
-        time.sleep(0.5)
+        time.sleep(2)
         return super().measure(images)
 
 

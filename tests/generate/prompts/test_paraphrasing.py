@@ -66,7 +66,7 @@ def server() -> Iterator[Server]:
             step = state.script.pop(0) if state.script else (200, None, {})
             status, text, headers = step
             if status == "hang":
-                time.sleep(0.5)
+                time.sleep(1.5)
                 return
             text = completion(well_answered(body["messages"][0]["content"], 1)) if text is None else text
             self.send_response(status)
@@ -148,7 +148,7 @@ def test_an_answer_that_is_no_chat_completion_is_asked_for_again(server: Server,
 
 def test_a_time_out_is_repeated(server: Server) -> None:
     server.script = [("hang", "", {}), (200, completion("good"), {})]
-    assert of(server, timeout=0.2).answer("x", 0) == "good"
+    assert of(server, timeout=1.0).answer("x", 0) == "good"
 
 
 def test_what_never_passes_ends_in_one_line(server: Server, pauses: list[float]) -> None:
