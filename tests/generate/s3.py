@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -13,18 +15,30 @@ SECRET = "secret-of-the-bucket"
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Address of a server with an empty bucket called `bucket`."""
-    from moto.server import ThreadedMotoServer
+    """Address of a server with an empty bucket called `bucket`.
 
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    address = f"http://{host}:{port}"
+    It answers one request after another: S3 promises that of conditional puts at once one succeeds, but moto looks
+    and writes in two steps, between which its threads may change.
+    """
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    answer, one_at_a_time = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def application(environ: Any, start_response: Any) -> Any:
+        with one_at_a_time:
+            return answer(environ, start_response)
+
+    moto = make_server("127.0.0.1", 0, application, threaded=True)
+    serving = threading.Thread(target=moto.serve_forever, daemon=True)
+    serving.start()
+    address = f"http://127.0.0.1:{moto.server_port}"
     urllib.request.urlopen(urllib.request.Request(f"{address}/bucket", method="PUT")).close()
     try:
         yield address
     finally:
-        moto.stop()
+        moto.shutdown()
+        serving.join()
 
 
 def credentials(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
