@@ -156,29 +156,6 @@ _PLANNED = {
 }
 
 
-def codebook(summary: xr.Dataset, pooled: xr.Dataset, keep: xr.DataArray) -> xr.Dataset:
-    """Codebook entropies of the arms over `quantity`, within what the codes at hand allow, and that as `capacity`.
-
-    `summary` holds intervals made from per-prompt values and `pooled` the estimates from all tokens; `capacity` is log2
-    of the codes an arm may use, `keep (condition, code)`: the most that H(Z) can be, in bits.
-    """
-    kept = keep.transpose("condition", "code").values
-    capacity = np.log2(kept.sum(axis=1))
-    names = [str(name) for name in summary["quantity"].values]
-    top = dict.fromkeys(("codebook_entropy", "conditional_entropy", "mutual_information"), capacity)
-    top |= {"utilisation": kept.mean(axis=1)}
-    highest = np.stack([np.broadcast_to(top.get(name, np.inf), capacity.shape) for name in names])
-    lowest = np.where(np.isfinite(highest), 0.0, -np.inf)
-    lowest[[name == "mutual_information" for name in names]] = -np.inf  # a difference: below 0 by chance
-    bounds = {
-        "estimate": np.stack([pooled[name].values for name in names]),
-        **{bound: summary[bound].transpose("quantity", "condition").values for bound in ("low", "high")},
-    }
-    dims = ("quantity", "condition")
-    limited = {name: (dims, np.clip(values, lowest, highest)) for name, values in bounds.items()}
-    return summary.assign(limited).assign(capacity=("condition", capacity))
-
-
 def window_tokens(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
     """Tokens of an image whose last change falls under argmax, mean over images, by condition.
 

@@ -75,9 +75,7 @@ class Machine:
             except Unmeasurable as error:
                 if config.metrics:
                     raise
-                note = f"{chosen.name} is left out: {error}"
-                if note not in notes:
-                    notes.append(note)
+                notes.append(f"{chosen.name} is left out: {error}")
             else:
                 yield chosen.name, found
 
@@ -124,7 +122,8 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
         groups |= {f"{model}/{name}": group for name, group in made.items()}
     tree = xr.DataTree.from_dict(groups)
     families = {model: store.identity(model).family for model in models}
-    tree.attrs |= provenance(store, config, machine) | {"models": list(models), "families": families, "notes": notes}
+    tree.attrs |= provenance(store, config, machine) | {"models": list(models), "families": families}
+    tree.attrs["notes"] = list(dict.fromkeys(notes))
     return tree
 
 
@@ -203,15 +202,13 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
     """Diversity of every metric, and all that follows from it."""
     per_prompt: dict[str, xr.DataArray] = {}
     effective: dict[str, xr.DataArray] = {}
-    n_images, n_notes = 0, len(notes)
-    for name, measured in machine.distances(store, model, config.experiment, config, notes):
+    n_images = 0
+    for name, measured in _measured(store, model, config, machine, notes):
         n_images = measured.sizes["sample"]
         per_prompt[name] = by_factor(diversity.mean_pairwise(measured["distance"]))
         if bool(measured["squared_norm"].notnull().all()):
             for kind, order in EFFECTIVE_ORDERS.items():
                 effective[f"{kind}_{name}"] = by_factor(diversity.effective_number(measured, order))
-    if not per_prompt:
-        raise IbstatsError(notes[n_notes])
     values = xr.Dataset(per_prompt)
     stacked = {
         "diversity": _over_quantities(values, lambda y: mean_interval(y, config.resampling)),
@@ -236,6 +233,18 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
     return {name: group.assign_attrs(n_images=n_images) for name, group in groups.items()}
 
 
+def _measured(
+    store: Store, model: str, config: Config, machine: Machine, notes: list[str]
+) -> Iterator[tuple[str, xr.Dataset]]:
+    """Distances by result name; IbstatsError with the first reason if there are none."""
+    n_notes, n_found = len(notes), 0
+    for name, found in machine.distances(store, model, config.experiment, config, notes):
+        n_found += 1
+        yield name, found
+    if not n_found:
+        raise IbstatsError(notes[n_notes])
+
+
 def _information(store: Store, model: str, config: Config, notes: list[str]) -> dict[str, xr.Dataset]:
     """Codebook entropies of every cell, from tokens only."""
     dataset = store.dataset(model, config.experiment, allow_partial=config.allow_partial)
@@ -254,11 +263,7 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
         xr.Dataset({k: by_factor(v) for k, v in values.items()}), lambda y: mean_interval(y, how)
     )
     plain = information.pooled(tokens, n_codes, config.estimator, usable)
-    for quantity, value in plain.items():
-        summary["estimate"].loc[{"quantity": quantity}] = _cells(value)
-    capacity = _cells(xr.DataArray(np.log2(kept)))
-    entropies = ("codebook_entropy", "conditional_entropy", "mutual_information")
-    _limit(summary, dict.fromkeys(entropies, capacity) | {"utilisation": _cells(kept / n_codes)})
+    _pool(summary, {name: _cells(value) for name, value in plain.items()}, _cells(kept), n_codes)
     extra = {
         "coverage": covered["coverage"],
         "coverage_per_prompt": covered["coverage_per_prompt"],
@@ -283,6 +288,14 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
         groups["bits"] = _over_quantities(xr.Dataset(bits), lambda y: mean_interval(y, how)).assign_attrs(attrs)
         _limit(groups["bits"], {name: 1.0 for name in bits if name != "bit_redundancy"})
     return groups
+
+
+def _pool(summary: xr.Dataset, pooled: Mapping[Any, xr.DataArray], kept: xr.DataArray, n_codes: int) -> None:
+    """Put in the estimates from all tokens; keep them and their bounds within what `kept` codes allow; in place."""
+    for quantity, value in pooled.items():
+        summary["estimate"].loc[{"quantity": quantity}] = value
+    entropies = ("codebook_entropy", "conditional_entropy", "mutual_information")
+    _limit(summary, dict.fromkeys(entropies, xr.DataArray(np.log2(kept))) | {"utilisation": kept / n_codes})
 
 
 def _limit(summary: xr.Dataset, highest: Mapping[Any, float | xr.DataArray]) -> None:
@@ -337,12 +350,10 @@ def _quality(store: Store, model: str, config: Config, machine: Machine, notes: 
 def _arms(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
     """Diversity of the arms of an ablation, and what follows from it."""
     kind, how = ablations.kind_of(store, config.experiment), config.resampling
-    per_prompt, n_images, n_notes = {}, 0, len(notes)
-    for name, measured in machine.distances(store, model, config.experiment, config, notes):
+    per_prompt, n_images = {}, 0
+    for name, measured in _measured(store, model, config, machine, notes):
         n_images = measured.sizes["sample"]
         per_prompt[name] = diversity.mean_pairwise(measured["distance"])
-    if not per_prompt:
-        raise IbstatsError(notes[n_notes])
     values = xr.Dataset(per_prompt)
     groups = {"per_prompt": values, "arms": _over_quantities(values, lambda y: mean_interval(y, how))}
     _limit(groups["arms"], {name: DISTANCES[name].most for name in per_prompt})
@@ -365,14 +376,16 @@ def _arms_information(store: Store, model: str, config: Config, notes: list[str]
     tokens, n_codes, how = dataset["tokens"], store.identity(model).codebook_size, config.resampling
     if config.images_per_prompt is not None:
         tokens = information.rarefy(tokens, config.images_per_prompt, how.seed)
-    usable = dataset["codebook_keep"].sum("code").values.tolist()
+    kept = dataset["codebook_keep"].sum("code")
+    usable = kept.values.tolist()
     values = information.per_prompt(tokens, n_codes, config.estimator, usable)
     plain = information.pooled(tokens, n_codes, config.estimator, usable)
     covered = information.coverage(tokens, n_codes)
     notes += information.coverage_warnings(covered, f"{model}, {config.experiment}")
     summary = _over_quantities(values, lambda y: mean_interval(y, how))
     attrs = {"estimator": config.estimator, "n_codes": n_codes, "n_images": tokens.sizes["sample"]}
-    codebook = ablations.codebook(summary, plain, dataset["codebook_keep"]).merge(covered, compat="override")
+    _pool(summary, plain, kept, n_codes)
+    codebook = summary.assign(capacity=("condition", np.log2(kept.values))).merge(covered, compat="override")
     groups = {"codebook": _plain(codebook).assign_attrs(attrs)}
     values = values.drop_vars("utilisation")
     if family := ablations.against_reference(values):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,9 +21,6 @@ from ibstats.report.figures import FORMATS
 from ibstats.store import open_store
 from schemas.cluster import ClusterError
 from schemas.folder import refusal
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="Where the diversity of an image generator comes from."

@@ -103,7 +103,7 @@ class Store:
                 f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; finish the run with `ibgenerate run`"
                 + (", or pass allow_partial (--allow-partial) to use complete prompts only" if whole.any() else "")
             )
-        objects = self._objects(model, experiment)
+        has_images = self._check_objects(model, experiment)
         try:
             dataset: xr.Dataset = xr.open_zarr(
                 self.folder.zarr(DATA, read_only=True), group=f"{model}/{experiment}", consolidated=False, chunks=None
@@ -114,7 +114,7 @@ class Store:
             ) from None
         from schemas.store import COORDINATES
 
-        if "image" in dataset and not any("/image/" in key for key in objects):
+        if "image" in dataset and not has_images:
             dataset = dataset.drop_vars("image")
         dataset = dataset.set_coords([name for name in COORDINATES if name in dataset])
         return dataset if whole.all() else dataset.isel(prompt=np.flatnonzero(whole))
@@ -162,8 +162,8 @@ class Store:
             raise unknown("experiment", experiment, self.run.experiments)
         return self.run.experiments[experiment]
 
-    def _objects(self, model: str, experiment: str) -> set[str]:
-        """Keys of the stored objects; of images all or none.
+    def _check_objects(self, model: str, experiment: str) -> bool:
+        """Whether there are images; CorruptBlock if some of them lack, or any other object.
 
         A missing or empty object would read as fill values without an error, so look before reading.
         """
@@ -171,16 +171,16 @@ class Store:
         sizes = self.folder.sizes(f"{DATA}/{group}")
         objects = [stored for record in self.records[model, experiment] for stored in record.objects]
         images = {stored.key for stored in objects if stored.key.startswith(f"{group}/image/")}
-        left = images if not any(f"{DATA}/{key}" in sizes for key in images) else set()
+        has_images = any(f"{DATA}/{key}" in sizes for key in images)
         for stored in objects:
             size = sizes.get(f"{DATA}/{stored.key}")
-            if size != stored.bytes and stored.key not in left:
+            if size != stored.bytes and (has_images or stored.key not in images):
                 seen = "missing" if size is None else f"{size} bytes long"
                 raise CorruptBlock(
                     f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} bytes; "
                     "run `ibgenerate verify --repair` and resume"
                 )
-        return {stored.key for stored in objects} - left
+        return has_images
 
 
 def is_factorial(dataset: xr.Dataset) -> bool:
