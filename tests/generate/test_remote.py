@@ -105,13 +105,9 @@ def test_two_that_make_one_store_at_once_commit_each_block_once(tiny: Plan, url:
     both_ready = threading.Barrier(2)
 
     def make() -> None:
-        before_the_first = iter([both_ready.wait])
-
-        def progress(what: str, done: int, total: int) -> None:
-            for wait in before_the_first:
-                wait(60)
-
-        made.append(run(tiny, SampleStore.open(url), progress=progress).made)
+        store = SampleStore.open(url)
+        both_ready.wait(60)
+        made.append(run(tiny, store).made)
 
     threads = [threading.Thread(target=make) for _ in range(2)]
     for thread in threads:
