@@ -35,6 +35,7 @@ def on_cluster(connect: Callable[[], Client], cluster: Cluster) -> Each:
     """
 
     def each(function: Callable[[int], Any], numbers: Sequence[int], label: str) -> Iterator[tuple[int, Any]]:
+        """A number and its result, as workers finish them."""
         if not numbers:
             return
         from distributed import wait

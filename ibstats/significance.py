@@ -212,6 +212,7 @@ def bayes_factor(t: ArrayLike, n: int, scale: float = 0.707) -> Array:
     df = n - 1
 
     def one(value: float) -> float:
+        """The Bayes factor of one t."""
         if not np.isfinite(value):
             return np.nan
         null = -(df + 1) / 2 * np.log1p(value**2 / df)

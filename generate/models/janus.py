@@ -148,6 +148,7 @@ class Janus(PublicModel):
         places = (mask.cumsum(1) - 1).clamp(min=0)
 
         def next_logits(previous: Tensor | None, position: int) -> Tensor:
+            """Logits at a position, after the codes before it: the prompt at first, then one code a row."""
             if previous is None:
                 start, embedded = 0, self.embed_prompt(conditioning.ids)
             else:

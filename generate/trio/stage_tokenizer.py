@@ -35,6 +35,7 @@ def fit_tokenizer(out: Path, *, minutes: float, export: Path) -> None:
     fit = Fit(tokenizer, [optimiser], out / "tokenizer.pt", minutes=minutes, seed=1)
 
     def step(rng: np.random.Generator, steps: int, progress: float) -> Tensor:
+        """Loss of one batch: without codes at first, then through them."""
         images = draw_images(BATCH, rng).to(memory_format=torch.channels_last)
         placed = steps > CONTINUOUS_STEPS
         restored, latents, codes = tokenizer(images, quantise=placed)

@@ -103,6 +103,7 @@ def _frechet(features: ArrayLike, target: Target) -> tuple[Callable[[NDArray[np.
     spread = float(np.trace(target.covariance))
 
     def value(kept: NDArray[np.bool_]) -> float:
+        """Distance of the images kept; NaN below two of them."""
         size = int(kept.sum())
         if size < 2:
             return np.nan
