@@ -410,7 +410,7 @@ def _over_quantities(values: xr.Dataset, statistic: Any) -> xr.Dataset:
 
     The size of a family differs between quantities, by the effects without variation: `n_tests (quantity)`.
     """
-    results = [statistic(value) for value in values.data_vars.values()]
+    results = [statistic(value.drop_attrs(deep=False)) for value in values.data_vars.values()]  # one label fits not all
     names = [str(name) for name in values.data_vars]
     stacked: xr.Dataset = xr.concat(results, dim="quantity", combine_attrs="override").assign_coords(quantity=names)
     if stacked.attrs.pop("n_tests", None) is not None:
