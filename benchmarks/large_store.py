@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.models.base import Model
-from generate.noise import uniforms
-from generate.probes import Probe
-from generate.run import prepare, run
-from generate.study import plan
+from generate.run.run import prepare, run
+from generate.study.noise import uniforms
+from generate.study.plan import plan
+from generate.study.probes import Probe
 from generate.traversal.draw import Noise, PhiloxNoise
 from generate.traversal.trace import Trace
 from ibstats.store import open_store
@@ -82,7 +82,11 @@ class Zipf(Model):
             rank = np.minimum(np.searchsorted(law.cumsum(), drawn), len(codes) - 1)
         tokens = codes[(rank * 7919 + conditioning[:, None]) % len(codes)]
         entropy = np.full(tokens.shape, -(law * np.log2(law)).sum())
-        return Trace(torch.from_numpy(tokens), torch.from_numpy(-np.log2(law[rank])), torch.from_numpy(entropy))
+        return Trace(
+            torch.from_numpy(tokens),
+            torch.from_numpy(-np.log2(law[rank])),
+            torch.from_numpy(entropy),
+        )
 
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
         raise NotImplementedError("images are off")
@@ -95,9 +99,13 @@ def make(folder: Path, n_images: int) -> Path:
         with (folder / f"{name}.jsonl").open("w") as file:
             for i in range(n):
                 texts = {
-                    length: [f"{name} {i} {length} {j}" for j in range(2)] for length in ("short", "medium", "long")
+                    length: [f"{name} {i} {length} {j}" for j in range(2)]
+                    for length in ("short", "medium", "long")
                 }
-                file.write(json.dumps({"id": f"{name}-{i}", "text": f"{name} {i}", "paraphrases": texts}) + "\n")
+                file.write(
+                    json.dumps({"id": f"{name}-{i}", "text": f"{name} {i}", "paraphrases": texts})
+                    + "\n"
+                )
     study = Study.model_validate(
         {
             "name": "large",
@@ -149,10 +157,16 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / "run"
         if not (path / "run.json").exists():
-            print(f"{given.images} images written in {seconds(lambda: make(folder, given.images)):.1f} s", flush=True)
+            print(
+                f"{given.images} images written in {seconds(lambda: make(folder, given.images)):.1f} s",
+                flush=True,
+            )
         tokens = open_store(path).dataset("zipf")["tokens"]
         read = [seconds(tokens.isel(condition=c).load) for c in range(CONDITIONS)]
-        print(f"tokens of one condition ({tokens[0].nbytes / 1e6:.0f} MB): {max(read):.3f} s at most", flush=True)
+        print(
+            f"tokens of one condition ({tokens[0].nbytes / 1e6:.0f} MB): {max(read):.3f} s at most",
+            flush=True,
+        )
         subprocess.run([sys.executable, "-c", ANALYSE, str(path)], check=True)
 
 

@@ -26,7 +26,7 @@ from generate.models import model_class
 from generate.models.amused import Amused
 from generate.models.janus import Janus
 from generate.models.public import DTYPES
-from generate.probes import Probe
+from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
 from tests.generate.models import tiny
 
@@ -66,7 +66,9 @@ def ours(model: Any, device: str, size: str) -> Loop:
 
     def sample(n: int) -> None:
         keys = np.arange(n, dtype=np.uint64)
-        model.traverse(conditioning(model, n, device, size), Probe(), PhiloxNoise(keys, keys + np.uint64(n)))
+        model.traverse(
+            conditioning(model, n, device, size), Probe(), PhiloxNoise(keys, keys + np.uint64(n))
+        )
 
     return sample
 
@@ -103,7 +105,9 @@ def upstream(model: Any, device: str, size: str) -> Loop | None:
         def janus(n: int) -> None:
             ids = torch.tensor([Janus.ids(model.settings, TEXT)] * n, device=device)
             mask = torch.ones_like(ids)
-            network.generate(ids, attention_mask=mask, generation_mode="image", do_sample=True, top_k=None)
+            network.generate(
+                ids, attention_mask=mask, generation_mode="image", do_sample=True, top_k=None
+            )
 
         return janus
     return None
@@ -126,17 +130,24 @@ def measure(sample: Loop, n: int, device: str, repeats: int) -> tuple[float, flo
     return n / best, torch.cuda.max_memory_allocated() / 1e9 if cuda else float("nan")
 
 
-def rows(names: list[str], batches: list[int], arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def rows(
+    names: list[str], batches: list[int], arguments: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
     """Images per second and peak memory of each model, by our loop and by upstream's."""
     device, size = arguments.device, arguments.size
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             adapter = model_class(name)
-            options = adapter.options({**tiny_options(name, Path(folder)), "dtype": arguments.dtype})
+            options = adapter.options(
+                {**tiny_options(name, Path(folder)), "dtype": arguments.dtype}
+            )
             model = adapter.load(adapter.identify(name, options), options, device)
             if size == "published":
                 enlarge(name, model)
-            loops = {"ibgenerate": ours(model, device, size), "upstream": upstream(model, device, size)}
+            loops = {
+                "ibgenerate": ours(model, device, size),
+                "upstream": upstream(model, device, size),
+            }
             for batch in batches:
                 for loop, sample in loops.items():
                     if sample is not None:
@@ -150,7 +161,9 @@ def rows(names: list[str], batches: list[int], arguments: argparse.Namespace) ->
 def main() -> None:
     """A line of CSV for each model, loop and batch size."""
     known = ["amused", "vq-diffusion", "janus-pro", "llamagen", "show-o"]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--models", nargs="*", default=known, choices=known)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--size", choices=("tiny", "published"), default="tiny")
@@ -161,7 +174,11 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.device.startswith("cuda"):
         print("no GPU here: these are CPU figures, and say nothing of a GPU.", file=sys.stderr)
-    with arguments.out.open("w", newline="") if arguments.out else contextlib.nullcontext(sys.stdout) as file:
+    with (
+        arguments.out.open("w", newline="")
+        if arguments.out
+        else contextlib.nullcontext(sys.stdout) as file
+    ):
         writer: csv.DictWriter[str] | None = None
         for row in rows(arguments.models, arguments.batch, arguments):
             if writer is None:

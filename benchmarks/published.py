@@ -37,7 +37,11 @@ def janus_1b() -> nn.Module:
 
     return LlamaModel(
         LlamaConfig(
-            hidden_size=2048, intermediate_size=5632, num_hidden_layers=24, num_attention_heads=16, vocab_size=102400
+            hidden_size=2048,
+            intermediate_size=5632,
+            num_hidden_layers=24,
+            num_attention_heads=16,
+            vocab_size=102400,
         )
     )
 
@@ -54,7 +58,9 @@ def llamagen_xl() -> LlamaGen:
 def showo_256() -> nn.Module:
     from transformers import PhiConfig, PhiForCausalLM
 
-    return PhiForCausalLM(PhiConfig(vocab_size=58498, qk_layernorm=True, attn_implementation="sdpa"))
+    return PhiForCausalLM(
+        PhiConfig(vocab_size=58498, qk_layernorm=True, attn_implementation="sdpa")
+    )
 
 
 NETWORKS = {
@@ -81,7 +87,9 @@ def replace(name: str, model: Any) -> Shape:
     if name == "janus-pro":
         model.language_model, model.embed_prompt = network, network.embed_tokens
         with torch.device(model.device):
-            embed = nn.Sequential(nn.Embedding(16384, 8), nn.Linear(8, 2048), nn.GELU(), nn.Linear(2048, 2048))
+            embed = nn.Sequential(
+                nn.Embedding(16384, 8), nn.Linear(8, 2048), nn.GELU(), nn.Linear(2048, 2048)
+            )
             head = nn.Sequential(nn.Linear(2048, 2048), nn.GELU(), nn.Linear(2048, 16384))
         model.embed_codes, model.head = embed.to(model.dtype), head.to(model.dtype)
         return (24, 24), 576
@@ -108,5 +116,7 @@ def conditioning(model: Any, n: int, device: str) -> Any:
         ids = torch.randint(100_000, (2 * n, 24), device=device)
         return janus.Conditioning(ids, torch.ones_like(ids))
     if name == "llamagen":
-        return llamagen.Conditioning(noise(120, 2048), (torch.arange(120, device=device) >= 100).expand(2 * n, -1))
+        return llamagen.Conditioning(
+            noise(120, 2048), (torch.arange(120, device=device) >= 100).expand(2 * n, -1)
+        )
     return torch.randint(50_000, (2 * n, TEXT_LENGTH), device=device)

@@ -66,7 +66,9 @@ def lpips(n: int, asked: str) -> Result:
         return torch.cat(parts).numpy()
 
     metric = LpipsAlex(network=network)
-    both = timed(peer, lambda: metric.measure(pixels).distance[0][first, second], 5 if n <= 10 else 2)
+    both = timed(
+        peer, lambda: metric.measure(pixels).distance[0][first, second], 5 if n <= 10 else 2
+    )
     return Result(both.peer, both.ours, asked, float(np.abs(both.made / both.expected - 1).max()))
 
 
@@ -85,7 +87,12 @@ def ssim() -> Result:
     def peer() -> np.ndarray:
         with torch.inference_mode():
             scores = peer_ssim(
-                tensor[first], tensor[second], data_range=255.0, sigma=1.5, kernel_size=11, reduction="none"
+                tensor[first],
+                tensor[second],
+                data_range=255.0,
+                sigma=1.5,
+                kernel_size=11,
+                reduction="none",
             )
         return scores.numpy()
 
@@ -101,14 +108,18 @@ def contrasts() -> Result:
     from ibstats.kernels import factorial
 
     y = np.random.default_rng(0).normal(size=(300, 2, 2, 2))
-    index = pd.MultiIndex.from_product([range(300), *[range(2)] * 3], names=["unit", "first", "second", "third"])
+    index = pd.MultiIndex.from_product(
+        [range(300), *[range(2)] * 3], names=["unit", "first", "second", "third"]
+    )
     frame = pd.DataFrame({"y": y.ravel()}, index=index).reset_index()
     within = ["first", "second", "third"]
     both = timed(
         lambda: AnovaRM(frame, "y", "unit", within=within).fit().anova_table,
         lambda: factorial.rm_anova(y, ("first", "second", "third")),
     )
-    difference = max(abs(row.F / both.expected.loc[name, "F Value"] - 1) for name, row in both.made.items())
+    difference = max(
+        abs(row.F / both.expected.loc[name, "F Value"] - 1) for name, row in both.made.items()
+    )
     return Result(both.peer, both.ours, ">= 1000", float(difference))
 
 
@@ -122,11 +133,23 @@ def bootstrap() -> Result:
 
     def peer() -> np.ndarray:
         interval = stats.bootstrap(
-            (x,), np.mean, axis=0, n_resamples=10_000, batch=10_000, vectorized=True, rng=np.random.default_rng(1)
+            (x,),
+            np.mean,
+            axis=0,
+            n_resamples=10_000,
+            batch=10_000,
+            vectorized=True,
+            rng=np.random.default_rng(1),
         ).confidence_interval
         return np.stack([interval.low, interval.high])
 
-    both = timed(peer, lambda: np.stack(resampling.bootstrap_mean(x, "bca", 10_000, 0.95, np.random.default_rng(1))), 3)
+    both = timed(
+        peer,
+        lambda: np.stack(
+            resampling.bootstrap_mean(x, "bca", 10_000, 0.95, np.random.default_rng(1))
+        ),
+        3,
+    )
     return Result(both.peer, both.ours, ">= 3", float(np.abs(both.made - both.expected).max()))
 
 
@@ -158,7 +181,11 @@ def fid(n: int, asked: str) -> Result:
     real = torch.from_numpy(target.mean), torch.from_numpy(target.covariance)
 
     def peer() -> float:
-        return float(_compute_fid(torch.from_numpy(x.mean(axis=0)), torch.from_numpy(np.cov(x, rowvar=False)), *real))
+        return float(
+            _compute_fid(
+                torch.from_numpy(x.mean(axis=0)), torch.from_numpy(np.cov(x, rowvar=False)), *real
+            )
+        )
 
     both = timed(peer, lambda: frechet.frechet(x, frechet.Target(target.mean, target.covariance)))
     return Result(both.peer, both.ours, asked, abs(both.made / both.expected - 1))
@@ -179,7 +206,7 @@ def path(how: str, asked: str) -> Result:
     import torch
 
     from generate.models import model_class
-    from generate.probes import Probe
+    from generate.study.probes import Probe
     from generate.traversal import PhiloxNoise
 
     n_threads = torch.get_num_threads()

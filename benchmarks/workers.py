@@ -12,16 +12,18 @@ from pathlib import Path
 
 import yaml
 
-from generate import dispatch
-from generate.run import prepare
-from generate.store import SampleStore
-from generate.study import Plan, load_study, plan
-from schemas.cluster import Cluster, connected
+from generate.run import dispatch, prepare
+from generate.store.samples import SampleStore
+from generate.study.plan import Plan, load_study, plan
+from schemas.io.cluster import Cluster, connected
 
 STUDY = {
     "name": "workers",
     "samples": 6,
-    "models": [{"model": name, "options": {"guidance": 1.0}} for name in ("trio-ar", "trio-mim", "trio-diffusion")],
+    "models": [
+        {"model": name, "options": {"guidance": 1.0}}
+        for name in ("trio-ar", "trio-mim", "trio-diffusion")
+    ],
     "prompts": {"source": "trio", "n": 4},
     "experiments": {"noise": {"kind": "crossed_noise", "paths": 4, "executions": 4}},
     "block_prompts": 1,
@@ -36,7 +38,9 @@ def seconds(laid_out: Plan, template: Path, folder: Path, workers: int) -> tuple
         client.wait_for_workers(workers)
         taken, digest = 0.0, ""
         for name in ("warm-up", "timed"):
-            store = SampleStore.open(shutil.copytree(template, folder / f"{name}-{workers}-{time.monotonic_ns()}"))
+            store = SampleStore.open(
+                shutil.copytree(template, folder / f"{name}-{workers}-{time.monotonic_ns()}")
+            )
             start = time.perf_counter()
             digest = dispatch.run(client, laid_out, store, cluster).digest
             taken = time.perf_counter() - start
@@ -50,4 +54,6 @@ def one_and_two() -> tuple[tuple[float, str], tuple[float, str]]:
         (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
         laid_out = plan(*load_study(str(folder / "study.yaml")))
         prepare(laid_out, folder / "template")
-        return seconds(laid_out, folder / "template", folder, 1), seconds(laid_out, folder / "template", folder, 2)
+        return seconds(laid_out, folder / "template", folder, 1), seconds(
+            laid_out, folder / "template", folder, 2
+        )

@@ -13,16 +13,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from generate.display import Display, display
 from generate.errors import GenerateError
 from generate.prompts.cli import app as prompts
-from schemas.cluster import Cluster, ClusterError, connected
-from schemas.folder import refusal
+from generate.run.display import Display, display
+from schemas.io.cluster import Cluster, ClusterError, connected
+from schemas.io.folder import refusal
 
 if TYPE_CHECKING:
-    from generate.study import Plan
+    from generate.study.plan import Plan
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
+)
 app.add_typer(prompts, name="prompts")
 out = Console(highlight=False, soft_wrap=True)
 log = Console(stderr=True, highlight=False)
@@ -32,7 +34,9 @@ StudyArgument = Annotated[
 ]
 Out = Annotated[str, typer.Option("--out", help="Run directory, or a URL (s3://bucket/run).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="Run directory, or a URL (s3://bucket/run).")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run directory, or a URL (s3://bucket/run).")
+]
 
 
 def main() -> None:
@@ -76,23 +80,34 @@ def run(
     device: Device = "auto",
     cluster: Annotated[
         str | None,
-        typer.Option(help="Dask cluster: local, cuda, slurm, kubernetes, or the address of a scheduler."),
+        typer.Option(
+            help="Dask cluster: local, cuda, slurm, kubernetes, or the address of a scheduler."
+        ),
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="Workers of the cluster; without --cluster, of a local one. One GPU or core each."),
+        typer.Option(
+            min=1,
+            help="Workers of the cluster; without --cluster, of a local one. One GPU or core each.",
+        ),
     ] = None,
     cluster_options: Annotated[
-        Path | None, typer.Option(help="YAML mapping of further settings of the cluster's Dask class.")
+        Path | None,
+        typer.Option(help="YAML mapping of further settings of the cluster's Dask class."),
     ] = None,
     wait: Annotated[
-        float | None, typer.Option(help="Seconds without any worker after which the run ends; 60, queues: no end.")
+        float | None,
+        typer.Option(
+            help="Seconds without any worker after which the run ends; 60, queues: no end."
+        ),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what the study costs; make nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the study costs; make nothing.")
+    ] = False,
 ) -> None:
     """Make the store of a study, or go on with one that was interrupted."""
-    from generate import run as runner
-    from generate.study import load_study, plan
+    from generate.run import run as runner
+    from generate.study.plan import load_study, plan
 
     laid_out = plan(*load_study(study))
     if dry_run:
@@ -103,26 +118,36 @@ def run(
             store = runner.prepare(laid_out, out_dir, device=device, progress=bars.progress)
             done = runner.run(laid_out, store, device=device, progress=bars.progress)
     else:
-        from generate import dispatch
+        from generate.run import dispatch
 
         options = _mapping(cluster_options)
-        asked = Cluster(cluster or "local", workers, _device_of(cluster or "local", device), options, wait)
+        asked = Cluster(
+            cluster or "local", workers, _device_of(cluster or "local", device), options, wait
+        )
         with shown() as bars, connected(asked) as client:
             log.print(f"dashboard: {client.dashboard_link}")
             store = dispatch.prepare(client, laid_out, out_dir, asked, progress=bars.progress)
-            done = dispatch.run(client, laid_out, store, asked, progress=bars.progress, watch=bars.watch)
-    out.print(f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now; digest {done.digest[:16]}")
+            done = dispatch.run(
+                client, laid_out, store, asked, progress=bars.progress, watch=bars.watch
+            )
+    out.print(
+        f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now; digest {done.digest[:16]}"
+    )
     if done.elsewhere:
         log.print(f"{done.elsewhere} blocks are being made by another process.")
     if done.failed:
-        raise GenerateError(f"{done.failed} blocks failed; see {out_dir}/failed, then run the same command again.")
+        raise GenerateError(
+            f"{done.failed} blocks failed; see {out_dir}/failed, then run the same command again."
+        )
     return None
 
 
 def _device_of(cluster: str, device: str) -> str:
     """Device of a cluster's workers: `auto` looks at this machine for local ones, and elsewhere means cpu."""
     if cluster in ("local", "cuda"):
-        return pick_device("cuda" if cluster == "cuda" and device == "auto" else device).partition(":")[0]
+        return pick_device("cuda" if cluster == "cuda" and device == "auto" else device).partition(
+            ":"
+        )[0]
     return "cpu" if device == "auto" else device.partition(":")[0]
 
 
@@ -133,22 +158,28 @@ def _mapping(path: Path | None) -> dict[str, Any]:
     try:
         document = {} if path is None else yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
-        raise GenerateError(f"--cluster-options {path} cannot be read: {' '.join(str(error).split())}") from None
+        raise GenerateError(
+            f"--cluster-options {path} cannot be read: {' '.join(str(error).split())}"
+        ) from None
     if not isinstance(document, dict):
-        raise GenerateError(f"--cluster-options {path} holds a {type(document).__name__}, but must be a mapping.")
+        raise GenerateError(
+            f"--cluster-options {path} holds a {type(document).__name__}, but must be a mapping."
+        )
     return document
 
 
 def _say_cost(laid_out: Plan, where: str, device: str, workers: int) -> None:
     """The cost plan of a study, for so many workers."""
-    from generate import cost
-    from generate import run as runner
-    from schemas.folder import folder
+    from generate.run import cost
+    from generate.run import run as runner
+    from schemas.io.folder import folder
 
     store = runner.existing(laid_out, folder(where))
     with shown():
         found = cost.forecast(laid_out, store, device)
-    table = Table("model", "images", "left", "bytes", "operations", "images/s", "hours", "measured on")
+    table = Table(
+        "model", "images", "left", "bytes", "operations", "images/s", "hours", "measured on"
+    )
     hours = 0.0
     for estimate in found:
         each = estimate.each
@@ -156,7 +187,9 @@ def _say_cost(laid_out: Plan, where: str, device: str, workers: int) -> None:
             continue
         hours += estimate.seconds_left / 3600 / workers
         bound = "" if each.bytes is not None else "<= "
-        operations = _scaled((each.operations or 0) * (estimate.left + estimate.calibration), "FLOP")
+        operations = _scaled(
+            (each.operations or 0) * (estimate.left + estimate.calibration), "FLOP"
+        )
         table.add_row(
             estimate.model, str(estimate.images), str(estimate.left),
             bound + _scaled(estimate.bytes_left, "B"), operations if each.operations else "none counted",
@@ -183,28 +216,34 @@ def _scaled(number: float, unit: str) -> str:
 @app.command()
 def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
     """Count code usage and lay out the store, without sampling the study."""
-    from generate import run as runner
-    from generate.audit import summary
-    from generate.study import load_study, plan
+    from generate.run import run as runner
+    from generate.store.audit import summary
+    from generate.study.plan import load_study, plan
 
     laid_out = plan(*load_study(study))
     with shown() as bars:
-        store = runner.prepare(laid_out, out_dir, device=pick_device(device), progress=bars.progress)
+        store = runner.prepare(
+            laid_out, out_dir, device=pick_device(device), progress=bars.progress
+        )
     out.print(f"{out_dir}: {summary(laid_out, store).total} blocks to make with `ibgenerate run`.")
 
 
 @app.command()
 def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
     """Count how often each model uses each code on the calibration prompts."""
-    from generate import run as runner
-    from generate.calibration import record_key
-    from generate.study import load_study, plan
+    from generate.run import run as runner
+    from generate.run.calibration import record_key
+    from generate.study.plan import load_study, plan
 
     laid_out = plan(*load_study(study))
     if not laid_out.needs_calibration:
-        raise GenerateError("no condition of this study restricts the codebook, so there is nothing to count.")
+        raise GenerateError(
+            "no condition of this study restricts the codebook, so there is nothing to count."
+        )
     with shown() as bars:
-        records = runner.calibrate(laid_out, out_dir, device=pick_device(device), progress=bars.progress)
+        records = runner.calibrate(
+            laid_out, out_dir, device=pick_device(device), progress=bars.progress
+        )
     table = Table("model", "tokens", "codes used", "of", "file")
     for label, record in records.items():
         used = sum(count > 0 for count in record.counts)
@@ -221,25 +260,35 @@ def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> No
 @app.command()
 def status(run_dir: RunArgument) -> None:
     """Say which blocks are done, running, failed or missing, and what is left to store and to wait for."""
-    from generate import audit, cost
-    from generate.store import SampleStore, bytes_needed
-    from generate.study import recorded_plan
+    from generate.run import cost
+    from generate.store import audit
+    from generate.store.samples import SampleStore, bytes_needed
+    from generate.study.plan import recorded_plan
 
     store = SampleStore.open(run_dir)
     laid_out = recorded_plan(store.run)
     blocks = list(laid_out.blocks())
-    done, running, failed = (store.ledger.among(part, blocks) for part in ("ledger", "claims", "failed"))
+    done, running, failed = (
+        store.ledger.among(part, blocks) for part in ("ledger", "claims", "failed")
+    )
     table = Table("model", "experiment", "done", "running", "failed", "missing")
     for model in laid_out.models:
         for experiment in laid_out.experiments:
             ours = {b for b in blocks if (b.model, b.experiment) == (model, experiment)}
             pending = ours - done
-            counts = (ours & done, pending & running, pending & failed - running, pending - running - failed)
+            counts = (
+                ours & done,
+                pending & running,
+                pending & failed - running,
+                pending - running - failed,
+            )
             table.add_row(model, experiment, *[str(len(some)) for some in counts])
     out.print(table)
     for block in sorted(running - done, key=lambda b: (b.model, b.experiment, b.name))[:10]:
         who = store.ledger.owner(block)
-        out.print(f"running: {block.model}/{block.experiment}/{block.name} on {who.get('host')}, pid {who.get('pid')}")
+        out.print(
+            f"running: {block.model}/{block.experiment}/{block.name} on {who.get('host')}, pid {who.get('pid')}"
+        )
     found = cost.estimates(laid_out, store)
     free = store.folder.free()
     out.print(
@@ -253,11 +302,19 @@ def status(run_dir: RunArgument) -> None:
         seconds = sum(e.seconds_left or 0.0 for e in found) / processes
         out.print(
             f"time: about {seconds / 3600:.2g} h with {processes} process{'es' * (processes > 1)}, by committed blocks"
-            + (f" (not counting {', '.join(unknown)}, of which none is committed)" if unknown else "")
+            + (
+                f" (not counting {', '.join(unknown)}, of which none is committed)"
+                if unknown
+                else ""
+            )
         )
     elif unknown:
-        out.print("time: unknown until a block is committed; `ibgenerate run --dry-run` measures a batch.")
-    out.print(f"digest {audit.summary(laid_out, store).digest}; at most {bytes_needed(store.run) / 1e6:.0f} MB in all.")
+        out.print(
+            "time: unknown until a block is committed; `ibgenerate run --dry-run` measures a batch."
+        )
+    out.print(
+        f"digest {audit.summary(laid_out, store).digest}; at most {bytes_needed(store.run) / 1e6:.0f} MB in all."
+    )
 
 
 @app.command()
@@ -266,9 +323,9 @@ def verify(
     repair: Annotated[bool, typer.Option(help="Drop bad blocks, to be made again.")] = False,
 ) -> None:
     """Compare every committed block with its checksums."""
-    from generate import audit
-    from generate.store import SampleStore
-    from generate.study import recorded_plan
+    from generate.store import audit
+    from generate.store.samples import SampleStore
+    from generate.study.plan import recorded_plan
 
     store = SampleStore.open(run_dir)
     laid_out = recorded_plan(store.run)
@@ -292,24 +349,32 @@ def verify(
 @app.command()
 def rescore(
     run_dir: RunArgument,
-    paths: Annotated[int, typer.Option(help="Proposed paths per image; bounds tighten with them.")] = 8,
+    paths: Annotated[
+        int, typer.Option(help="Proposed paths per image; bounds tighten with them.")
+    ] = 8,
     model: Annotated[
-        list[str] | None, typer.Option(help="Model of the run; repeat for more. Default all with a path.")
+        list[str] | None,
+        typer.Option(help="Model of the run; repeat for more. Default all with a path."),
     ] = None,
     experiment: Annotated[str, typer.Option(help="Experiment of the run.")] = "factorial",
     condition: Annotated[
-        list[str] | None, typer.Option(help="Condition; repeat for more. Default the one without intervention.")
+        list[str] | None,
+        typer.Option(help="Condition; repeat for more. Default the one without intervention."),
     ] = None,
-    prompts: Annotated[int | None, typer.Option(min=1, help="The first so many prompts; default all.")] = None,
+    prompts: Annotated[
+        int | None, typer.Option(min=1, help="The first so many prompts; default all.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the proposed paths.")] = 0,
     device: Device = "auto",
 ) -> None:
     """Bound H(Z|X) and the residual H(P|Z,X): score the stored tokens along more paths, into RUN/rescored."""
-    from generate import rescore as scorer
-    from generate.store import SampleStore
+    from generate.run import rescore as scorer
+    from generate.store.samples import SampleStore
 
     store = SampleStore.open(run_dir)
-    chosen = model or [label for label, identity in store.run.models.items() if identity.family in scorer.PROPOSALS]
+    chosen = model or [
+        label for label, identity in store.run.models.items() if identity.family in scorer.PROPOSALS
+    ]
     if not chosen:
         raise GenerateError("every model of this run has a fixed order: nothing is to be rescored.")
     with shown() as bars:
@@ -329,23 +394,39 @@ def rescore(
 
 
 @app.command()
-def models(markdown: Annotated[bool, typer.Option(help="Print the README's table instead.")] = False) -> None:
+def models(
+    markdown: Annotated[bool, typer.Option(help="Print the README's table instead.")] = False,
+) -> None:
     """List the models that are known by name, and whether their files are in the local cache."""
     from generate.models import catalogue
 
     if markdown:
         print(catalogue.markdown(), end="")
         return
-    table = Table(Column("model", no_wrap=True), "family", "token grid", "codebook", "licence", "weights", "here")
+    table = Table(
+        Column("model", no_wrap=True),
+        "family",
+        "token grid",
+        "codebook",
+        "licence",
+        "weights",
+        "here",
+    )
     for row in catalogue.rows():
-        table.add_row(row.name, row.family, row.grids, row.codes, row.licence, row.weights, row.here)
+        table.add_row(
+            row.name, row.family, row.grids, row.codes, row.licence, row.weights, row.here
+        )
     out.print(table)
 
 
 @app.command()
 def inspect(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A known name, or 'package.module:Class'.")],
-    option: Annotated[list[str] | None, typer.Option(help="A setting, name=value; may be repeated.")] = None,
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A known name, or 'package.module:Class'.")
+    ],
+    option: Annotated[
+        list[str] | None, typer.Option(help="A setting, name=value; may be repeated.")
+    ] = None,
 ) -> None:
     """Say what a model would load and sample with; fetches files that are not in the local cache."""
     import yaml
@@ -363,24 +444,33 @@ def inspect(
     table.add_row("licence", identity.licence)
     table.add_row("grid", f"{identity.grid[0]} x {identity.grid[1]}, {identity.steps} steps")
     table.add_row("image", f"{identity.image_size[0]} x {identity.image_size[1]} pixels")
-    table.add_row("codebook", f"{identity.codebook_size} codes, {identity.capacity:g} bit, {identity.quantizer}")
+    table.add_row(
+        "codebook",
+        f"{identity.codebook_size} codes, {identity.capacity:g} bit, {identity.quantizer}",
+    )
     shares = catalogue.thirds(identity)
     early = "decided by chance" if shares is None else " / ".join(map(str, shares))
     table.add_row("tokens committed by early / middle / late third of the steps", early)
     for file in identity.weights:
-        table.add_row(f"weights {file.name}", f"{memory.gigabytes(file.bytes)}, sha256 {file.sha256[:16]}")
+        table.add_row(
+            f"weights {file.name}", f"{memory.gigabytes(file.bytes)}, sha256 {file.sha256[:16]}"
+        )
     if issubclass(adapter, PublicModel):
         table.add_row("memory for the weights", memory.gigabytes(adapter.bytes_needed(options)))
     for name, value in identity.options.items():
         table.add_row(f"option {name}", str(value))
     for name, settings in adapter.presets.items():
-        table.add_row(f"preset {name}", ", ".join(f"{key}={value}" for key, value in settings.items()))
+        table.add_row(
+            f"preset {name}", ", ".join(f"{key}={value}" for key, value in settings.items())
+        )
     out.print(table)
 
 
 @app.command()
 def convert(
-    checkpoint: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A folder or hub name that holds pickles.")],
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A folder or hub name that holds pickles.")
+    ],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the safetensors.")],
 ) -> None:
     """Rewrite pickled weights (LlamaGen's .pt files) as safetensors, once; then name the new folder as checkpoint."""

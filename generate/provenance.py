@@ -36,7 +36,9 @@ def software() -> Software:
     return Software(
         python=platform.python_version(),
         code_revision=revision,
-        code_dirty=None if revision is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
+        code_dirty=None
+        if revision is None
+        else bool(_git("status", "--porcelain", "--untracked-files=no")),
         libraries=installed,
     )
 
@@ -47,7 +49,9 @@ def _git(*arguments: str) -> str | None:
     if not (source.parent / ".git").exists():
         return None
     try:
-        done = subprocess.run(["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            ["git", "-C", str(source), *arguments], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.strip()
@@ -75,7 +79,11 @@ def _device_name(device: str) -> str:
 def weight_file(path: Path, folder: Path | None = None) -> WeightFile:
     """Size and sha256 of a weight file, named relative to the folder of its checkpoint."""
     if not path.is_file():
-        raise ModelError(f"weight file {path} does not exist; reinstall the package, or train it (see the model card).")
+        raise ModelError(
+            f"weight file {path} does not exist; reinstall the package, or train it (see the model card)."
+        )
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return WeightFile(name=str(path.relative_to(folder or path.parent)), bytes=path.stat().st_size, sha256=digest)
+    return WeightFile(
+        name=str(path.relative_to(folder or path.parent)), bytes=path.stat().st_size, sha256=digest
+    )

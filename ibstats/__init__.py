@@ -8,10 +8,20 @@ Kernels on plain arrays are in `ibstats.kernels`, labelled statistics in the mod
 
 __version__ = "0.1.0"
 
-from ibstats import kernels, significance
+from ibstats import kernels
 from ibstats.analysis import analyse
 from ibstats.config import Config
 from ibstats.errors import IbstatsError
+from ibstats.statistics import significance
 from ibstats.store import Store, open_store
 
-__all__ = ["Config", "IbstatsError", "Store", "__version__", "analyse", "kernels", "open_store", "significance"]
+__all__ = [
+    "Config",
+    "IbstatsError",
+    "Store",
+    "__version__",
+    "analyse",
+    "kernels",
+    "open_store",
+    "significance",
+]

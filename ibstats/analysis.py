@@ -11,15 +11,24 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from ibstats import ablations, budget, diversity, effects, information, quality, strategy, subset_ratio
+from ibstats import budget
 from ibstats.config import Config
 from ibstats.distances import NETWORKS, AbstractDistance, are_kept, distances, metric
 from ibstats.each import Each, here
 from ibstats.errors import IbstatsError, IncompleteStore, Unmeasurable
 from ibstats.fidelity import reference_set
-from ibstats.frontier import frontier
+from ibstats.statistics import (
+    ablations,
+    diversity,
+    effects,
+    information,
+    quality,
+    strategy,
+    subset_ratio,
+)
+from ibstats.statistics.frontier import frontier
+from ibstats.statistics.uncertainty import mean_interval
 from ibstats.store import Store, by_factor, is_factorial
-from ibstats.uncertainty import mean_interval
 from ibstats.variables import DISTANCES, INFORMATION
 
 DEFAULT_METRICS = ("pixel_cosine", "ssim", "reference", "lpips_alex")
@@ -46,11 +55,16 @@ class Machine:
             return metric(name)
         options = {"download": download} if name.startswith("lpips") else {}
         weights = self.weights.get(name)
-        return metric(name, device=self.device, batch_size=self.batch_size, weights=weights, **options)
+        return metric(
+            name, device=self.device, batch_size=self.batch_size, weights=weights, **options
+        )
 
     def metrics(self, config: Config) -> list[AbstractDistance]:
         """The metrics asked for, else the default ones, which are not downloaded for."""
-        return [self.metric(name, download=bool(config.metrics)) for name in config.metrics or DEFAULT_METRICS]
+        return [
+            self.metric(name, download=bool(config.metrics))
+            for name in config.metrics or DEFAULT_METRICS
+        ]
 
     def distances(
         self,
@@ -71,7 +85,14 @@ class Machine:
             if embedded and not chosen.embedded:
                 continue
             try:
-                found = distances(store, model, chosen, experiment, allow_partial=config.allow_partial, each=self.each)
+                found = distances(
+                    store,
+                    model,
+                    chosen,
+                    experiment,
+                    allow_partial=config.allow_partial,
+                    each=self.each,
+                )
             except Unmeasurable as error:
                 if config.metrics:
                     raise
@@ -84,7 +105,9 @@ class Machine:
         return quality.Networks(self.device, self.batch_size, self.weights, download, self.each)
 
 
-def analyse(store: Store, config: Config | None = None, machine: Machine | None = None) -> xr.DataTree:
+def analyse(
+    store: Store, config: Config | None = None, machine: Machine | None = None
+) -> xr.DataTree:
     """Every statistic of an experiment, one group per model, with intervals and provenance.
 
     Groups of a model: `per_prompt` (diversity of each prompt and cell), `diversity`, `effective_number` (Vendi score
@@ -94,8 +117,8 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
     crossed noise);
     `quality_per_prompt`, `quality`, `quality_effects`, `quality_probes`, `frontier`: over `condition`, for every
     experiment, the effects for a factorial. Of an ablation: `per_prompt`, `arms`, `contrasts`, `comparisons`,
-    `codebook`, `codebook_contrasts`, `quality_contrasts`, and by its kind `window_tokens` (see `ibstats.ablations`), or
-    `inflection`, `quality_losses` and `offer` (see `ibstats.subset_ratio`).
+    `codebook`, `codebook_contrasts`, `quality_contrasts`, and by its kind `window_tokens`, or
+    `inflection`, `quality_losses` and `offer` (see `ibstats.statistics.subset_ratio`).
     Attributes of the root: run, snapshot digest, settings, notes.
     """
     config, machine = config or Config(), machine or Machine()
@@ -106,7 +129,9 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
     for model in models:
         complete = store.complete(model, config.experiment).all(axis=0)
         if not complete.all() and config.allow_partial:
-            notes.append(f"{model}: {int(complete.sum())} of {complete.size} prompts are complete; only these are used")
+            notes.append(
+                f"{model}: {int(complete.sum())} of {complete.size} prompts are complete; only these are used"
+            )
         made: dict[str, xr.Dataset] = {}
         arms = config.experiment in ablations.experiments(store)
         if "diversity" in config.parts:
@@ -122,7 +147,10 @@ def analyse(store: Store, config: Config | None = None, machine: Machine | None 
         groups |= {f"{model}/{name}": group for name, group in made.items()}
     tree = xr.DataTree.from_dict(groups)
     families = {model: store.identity(model).family for model in models}
-    tree.attrs |= provenance(store, config, machine) | {"models": list(models), "families": families}
+    tree.attrs |= provenance(store, config, machine) | {
+        "models": list(models),
+        "families": families,
+    }
     tree.attrs["notes"] = list(dict.fromkeys(notes))
     return tree
 
@@ -149,7 +177,9 @@ def provenance(store: Store, config: Config, machine: Machine | None = None) -> 
         given = config.experiment, config.references, config.clip, networks
         followed["scores"] = {model: quality.available(store, model, *given)[0] for model in models}
     if config.references:
-        followed["references_sha256"] = [reference_set.read(file).sha256 for file in config.references]
+        followed["references_sha256"] = [
+            reference_set.read(file).sha256 for file in config.references
+        ]
     return followed | (budget.sources(store, config) if "ledger" in config.parts else {})
 
 
@@ -177,11 +207,14 @@ def _to_be_had(store: Store, config: Config, machine: Machine) -> list[str]:
         if {"diversity", "quality"} & set(config.parts):
             wanted.append((model, config.experiment, chosen))
         if "ledger" in config.parts and chosen.embedded:
-            wanted += [(model, experiment, chosen) for experiment in budget.crossed_experiments(store)]
+            wanted += [
+                (model, experiment, chosen) for experiment in budget.crossed_experiments(store)
+            ]
     return [
         f"{model}/{experiment}/{chosen.name}"
         for model, experiment, chosen in wanted
-        if are_kept(store, model, chosen, experiment, **whole) or (can_run(chosen) and has_images(model, experiment))
+        if are_kept(store, model, chosen, experiment, **whole)
+        or (can_run(chosen) and has_images(model, experiment))
     ]
 
 
@@ -190,7 +223,9 @@ def _check_experiment(store: Store, name: str) -> None:
     kinds = {experiment: ablations.kind_of(store, experiment) for experiment in store.experiments()}
     if name in kinds:
         return
-    held = ", ".join(known if known == kind else f"{known} ({kind})" for known, kind in kinds.items())
+    held = ", ".join(
+        known if known == kind else f"{known} ({kind})" for known, kind in kinds.items()
+    )
     factorials = [known for known, kind in kinds.items() if kind == "factorial"]
     repair = f"--experiment {(factorials or list(kinds))[0]} analyses that"
     if not factorials and ablations.experiments(store):
@@ -198,7 +233,9 @@ def _check_experiment(store: Store, name: str) -> None:
     raise IbstatsError(f"'{store.path}' holds no experiment '{name}', only {held}; {repair}")
 
 
-def _diversity(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
+def _diversity(
+    store: Store, model: str, config: Config, machine: Machine, notes: list[str]
+) -> dict[str, xr.Dataset]:
     """Diversity of every metric, and all that follows from it."""
     per_prompt: dict[str, xr.DataArray] = {}
     effective: dict[str, xr.DataArray] = {}
@@ -216,19 +253,27 @@ def _diversity(store: Store, model: str, config: Config, machine: Machine, notes
         "probes": _over_quantities(values, lambda y: effects.probes(y, config.resampling)),
         "waterfall": _over_quantities(values, lambda y: effects.waterfall(y, config.resampling)),
         "waterfall_stochastic": _over_quantities(
-            values, lambda y: effects.waterfall(effects.restrict(y, sampling="stochastic"), config.resampling)
+            values,
+            lambda y: effects.waterfall(
+                effects.restrict(y, sampling="stochastic"), config.resampling
+            ),
         ),
     }
     _limit(stacked["diversity"], {name: DISTANCES[name].most for name in per_prompt})
     groups = {"per_prompt": values, **stacked}
     if effective:
         numbers = xr.Dataset(effective)
-        groups["effective_number"] = _over_quantities(numbers, lambda y: mean_interval(y, config.resampling))
+        groups["effective_number"] = _over_quantities(
+            numbers, lambda y: mean_interval(y, config.resampling)
+        )
     claimed = values[[name for name in per_prompt if name in config.margins]]
     if claimed.data_vars:
-        varies = strategy.path_varies(store.dataset(model, config.experiment, allow_partial=config.allow_partial))
+        varies = strategy.path_varies(
+            store.dataset(model, config.experiment, allow_partial=config.allow_partial)
+        )
         groups["strategy"] = _over_quantities(
-            claimed, lambda y: strategy.evidence(y, config.margins[str(y.name)], varies, config.resampling)
+            claimed,
+            lambda y: strategy.evidence(y, config.margins[str(y.name)], varies, config.resampling),
         )
     return {name: group.assign_attrs(n_images=n_images) for name, group in groups.items()}
 
@@ -245,7 +290,9 @@ def _measured(
         raise IbstatsError(notes[n_notes])
 
 
-def _information(store: Store, model: str, config: Config, notes: list[str]) -> dict[str, xr.Dataset]:
+def _information(
+    store: Store, model: str, config: Config, notes: list[str]
+) -> dict[str, xr.Dataset]:
     """Codebook entropies of every cell, from tokens only."""
     dataset = store.dataset(model, config.experiment, allow_partial=config.allow_partial)
     n_codes = store.identity(model).codebook_size
@@ -285,17 +332,24 @@ def _information(store: Store, model: str, config: Config, notes: list[str]) -> 
     if store.identity(model).quantizer == "lfq":
         channels = information.by_bit(tokens, n_codes, config.estimator, usable)
         bits = {name: by_factor(value) for name, value in channels.items()}
-        groups["bits"] = _over_quantities(xr.Dataset(bits), lambda y: mean_interval(y, how)).assign_attrs(attrs)
+        groups["bits"] = _over_quantities(
+            xr.Dataset(bits), lambda y: mean_interval(y, how)
+        ).assign_attrs(attrs)
         _limit(groups["bits"], {name: 1.0 for name in bits if name != "bit_redundancy"})
     return groups
 
 
-def _pool(summary: xr.Dataset, pooled: Mapping[Any, xr.DataArray], kept: xr.DataArray, n_codes: int) -> None:
+def _pool(
+    summary: xr.Dataset, pooled: Mapping[Any, xr.DataArray], kept: xr.DataArray, n_codes: int
+) -> None:
     """Put in the estimates from all tokens; keep them and their bounds within what `kept` codes allow; in place."""
     for quantity, value in pooled.items():
         summary["estimate"].loc[{"quantity": quantity}] = value
     entropies = ("codebook_entropy", "conditional_entropy", "mutual_information")
-    _limit(summary, dict.fromkeys(entropies, xr.DataArray(np.log2(kept))) | {"utilisation": kept / n_codes})
+    _limit(
+        summary,
+        dict.fromkeys(entropies, xr.DataArray(np.log2(kept))) | {"utilisation": kept / n_codes},
+    )
 
 
 def _limit(summary: xr.Dataset, highest: Mapping[Any, float | xr.DataArray]) -> None:
@@ -306,15 +360,21 @@ def _limit(summary: xr.Dataset, highest: Mapping[Any, float | xr.DataArray]) -> 
     for quantity, most in highest.items():
         least = None if quantity == "mutual_information" else 0.0
         for name in ("estimate", "low", "high"):
-            summary[name].loc[{"quantity": quantity}] = summary[name].sel(quantity=quantity).clip(least, most)
+            summary[name].loc[{"quantity": quantity}] = (
+                summary[name].sel(quantity=quantity).clip(least, most)
+            )
 
 
-def _quality(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
+def _quality(
+    store: Store, model: str, config: Config, machine: Machine, notes: list[str]
+) -> dict[str, xr.Dataset]:
     """Scores of every condition, their contrasts, and the frontier with every distance that can be had."""
     networks = machine.networks(download=bool(config.scores))
     scores = list(config.scores)
     if not scores:
-        scores, missing = quality.available(store, model, config.experiment, config.references, config.clip, networks)
+        scores, missing = quality.available(
+            store, model, config.experiment, config.references, config.clip, networks
+        )
         notes += [note for note in missing if note not in notes]
     if not scores:
         return {}
@@ -332,10 +392,18 @@ def _quality(store: Store, model: str, config: Config, machine: Machine, notes: 
     )
     groups = {"quality_per_prompt": values, "quality": quality.intervals(values, how)}
     if is_factorial(values):
-        groups["quality_effects"] = quality.over_scores(values, lambda y: effects.effects(by_factor(y), how))
-        groups["quality_probes"] = quality.over_scores(values, lambda y: effects.probes(by_factor(y), how))
-    elif config.experiment in ablations.experiments(store) and (family := ablations.against_reference(values)):
-        groups["quality_contrasts"] = quality.over_scores(values, lambda y: ablations.contrasts(y, family, how))
+        groups["quality_effects"] = quality.over_scores(
+            values, lambda y: effects.effects(by_factor(y), how)
+        )
+        groups["quality_probes"] = quality.over_scores(
+            values, lambda y: effects.probes(by_factor(y), how)
+        )
+    elif config.experiment in ablations.experiments(store) and (
+        family := ablations.against_reference(values)
+    ):
+        groups["quality_contrasts"] = quality.over_scores(
+            values, lambda y: ablations.contrasts(y, family, how)
+        )
         if ablations.kind_of(store, config.experiment) == "subset_ratio":
             groups["quality_losses"] = subset_ratio.losses(
                 groups["quality_contrasts"], ablations.ratios(values, family)
@@ -344,10 +412,15 @@ def _quality(store: Store, model: str, config: Config, machine: Machine, notes: 
     distance = {name: diversity.mean_pairwise(found["distance"]) for name, found in measured}
     if distance:
         groups["frontier"] = frontier(xr.Dataset(distance), values, how)
-    return {name: _plain(group) if "condition" in group.dims else group for name, group in groups.items()}
+    return {
+        name: _plain(group) if "condition" in group.dims else group
+        for name, group in groups.items()
+    }
 
 
-def _arms(store: Store, model: str, config: Config, machine: Machine, notes: list[str]) -> dict[str, xr.Dataset]:
+def _arms(
+    store: Store, model: str, config: Config, machine: Machine, notes: list[str]
+) -> dict[str, xr.Dataset]:
     """Diversity of the arms of an ablation, and what follows from it."""
     kind, how = ablations.kind_of(store, config.experiment), config.resampling
     per_prompt, n_images = {}, 0
@@ -355,22 +428,34 @@ def _arms(store: Store, model: str, config: Config, machine: Machine, notes: lis
         n_images = measured.sizes["sample"]
         per_prompt[name] = diversity.mean_pairwise(measured["distance"])
     values = xr.Dataset(per_prompt)
-    groups = {"per_prompt": values, "arms": _over_quantities(values, lambda y: mean_interval(y, how))}
+    groups = {
+        "per_prompt": values,
+        "arms": _over_quantities(values, lambda y: mean_interval(y, how)),
+    }
     _limit(groups["arms"], {name: DISTANCES[name].most for name in per_prompt})
-    families = {"contrasts": ablations.against_reference(values), "comparisons": ablations.planned(values, kind)}
+    families = {
+        "contrasts": ablations.against_reference(values),
+        "comparisons": ablations.planned(values, kind),
+    }
     for name, family in families.items():
         if family:
-            groups[name] = _over_quantities(values, partial(ablations.contrasts, comparisons=family, how=how))
+            groups[name] = _over_quantities(
+                values, partial(ablations.contrasts, comparisons=family, how=how)
+            )
     if kind == "subset_ratio":
         groups["inflection"] = _over_quantities(values, lambda y: subset_ratio.inflection(y, how))
     if kind == "argmax_window":
         dataset = store.dataset(model, config.experiment, allow_partial=config.allow_partial)
-        groups["window_tokens"] = ablations.window_tokens(dataset, store.identity(model)).to_dataset(name="tokens")
+        groups["window_tokens"] = ablations.window_tokens(
+            dataset, store.identity(model)
+        ).to_dataset(name="tokens")
     attrs = {"n_images": n_images, "n_prompts": values.sizes["prompt"], "kind": kind}
     return {name: _plain(group).assign_attrs(attrs) for name, group in groups.items()}
 
 
-def _arms_information(store: Store, model: str, config: Config, notes: list[str]) -> dict[str, xr.Dataset]:
+def _arms_information(
+    store: Store, model: str, config: Config, notes: list[str]
+) -> dict[str, xr.Dataset]:
     """Codebook entropies of the arms of an ablation, from tokens only."""
     dataset = store.dataset(model, config.experiment, allow_partial=config.allow_partial)
     tokens, n_codes, how = dataset["tokens"], store.identity(model).codebook_size, config.resampling
@@ -385,11 +470,15 @@ def _arms_information(store: Store, model: str, config: Config, notes: list[str]
     summary = _over_quantities(values, lambda y: mean_interval(y, how))
     attrs = {"estimator": config.estimator, "n_codes": n_codes, "n_images": tokens.sizes["sample"]}
     _pool(summary, plain, kept, n_codes)
-    codebook = summary.assign(capacity=("condition", np.log2(kept.values))).merge(covered, compat="override")
+    codebook = summary.assign(capacity=("condition", np.log2(kept.values))).merge(
+        covered, compat="override"
+    )
     groups = {"codebook": _plain(codebook).assign_attrs(attrs)}
     values = values.drop_vars("utilisation")
     if family := ablations.against_reference(values):
-        changes = _over_quantities(values, partial(ablations.contrasts, comparisons=family, how=how))
+        changes = _over_quantities(
+            values, partial(ablations.contrasts, comparisons=family, how=how)
+        )
         groups["codebook_contrasts"] = changes.assign_attrs(attrs)
     return groups
 
@@ -410,9 +499,13 @@ def _over_quantities(values: xr.Dataset, statistic: Any) -> xr.Dataset:
 
     The size of a family differs between quantities, by the effects without variation: `n_tests (quantity)`.
     """
-    results = [statistic(value.drop_attrs(deep=False)) for value in values.data_vars.values()]  # one label fits not all
+    results = [
+        statistic(value.drop_attrs(deep=False)) for value in values.data_vars.values()
+    ]  # one label fits not all
     names = [str(name) for name in values.data_vars]
-    stacked: xr.Dataset = xr.concat(results, dim="quantity", combine_attrs="override").assign_coords(quantity=names)
+    stacked: xr.Dataset = xr.concat(
+        results, dim="quantity", combine_attrs="override"
+    ).assign_coords(quantity=names)
     if stacked.attrs.pop("n_tests", None) is not None:
         stacked = stacked.assign(n_tests=("quantity", [one.attrs["n_tests"] for one in results]))
     known = {name: meaning.units for name, meaning in (DISTANCES | INFORMATION).items()}

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from ibstats import decomposition, rescored
+from ibstats.statistics import path_and_execution as decomposition
+from ibstats.statistics import rescored
 from ibstats.store import Store
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ def crossed_experiments(store: Store) -> dict[str, CrossedNoise]:
     """Crossed-noise experiments of a run by name."""
     from schemas.study import CrossedNoise
 
-    return {name: e for name, e in store.run.study.experiments.items() if isinstance(e, CrossedNoise)}
+    return {
+        name: e for name, e in store.run.study.experiments.items() if isinstance(e, CrossedNoise)
+    }
 
 
 def sources(store: Store, config: Config) -> dict[str, dict[str, str]]:
@@ -30,7 +33,9 @@ def sources(store: Store, config: Config) -> dict[str, dict[str, str]]:
         for model in config.models or store.models()
         if (found := rescored.find(store, model, config.experiment)) is not None
     }
-    return {name: digests for name, digests in (("crossed", crossed), ("rescored", scored)) if digests}
+    return {
+        name: digests for name, digests in (("crossed", crossed), ("rescored", scored)) if digests
+    }
 
 
 def ledger_groups(
@@ -56,7 +61,9 @@ def ledger_groups(
                 n_images=scored.record.n_samples, proposal=scored.record.proposal
             )
         else:
-            notes.append(f"{model}: fewer than two prompts are rescored, so their bounds have no interval; left out")
+            notes.append(
+                f"{model}: fewer than two prompts are rescored, so their bounds have no interval; left out"
+            )
     for name, experiment in crossed_experiments(store).items():
         complete = store.complete(model, name).all(axis=0)
         if not complete.all() and not (config.allow_partial and complete.sum() > 1):
@@ -66,7 +73,9 @@ def ledger_groups(
             continue
         shares = _shares(store, model, name, experiment, config, machine, notes)
         if shares is not None:
-            made[f"shares_{name}"] = shares.assign_attrs(n_images=experiment.samples, experiment=name)
+            made[f"shares_{name}"] = shares.assign_attrs(
+                n_images=experiment.samples, experiment=name
+            )
     return made
 
 
@@ -82,7 +91,9 @@ def _shares(
     """Sobol indices of every metric that is the distance of an embedding and can be had."""
     found = {}
     for metric, measured in machine.distances(store, model, name, config, notes, embedded=True):
-        variance = decomposition.crossed_components(measured["distance"], experiment.paths, experiment.executions)
+        variance = decomposition.crossed_components(
+            measured["distance"], experiment.paths, experiment.executions
+        )
         found[metric] = decomposition.sobol_shares(variance, config.resampling)
     if not found:
         return None

@@ -19,15 +19,20 @@ from ibstats.options import Options, analysing, log, with_progress
 from ibstats.report import files, tables
 from ibstats.report.figures import FORMATS
 from ibstats.store import open_store
-from schemas.cluster import ClusterError
-from schemas.folder import refusal
+from schemas.io.cluster import ClusterError
+from schemas.io.folder import refusal
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="Where the diversity of an image generator comes from."
+    no_args_is_help=True,
+    add_completion=False,
+    help="Where the diversity of an image generator comes from.",
 )
 out = Console(width=max(Console().width, tables.WIDTH))
 
-Run = Annotated[str, typer.Argument(help="Run made by `ibgenerate run`: its directory or URL.", show_default=False)]
+Run = Annotated[
+    str,
+    typer.Argument(help="Run made by `ibgenerate run`: its directory or URL.", show_default=False),
+]
 
 
 def _say(text: str) -> None:
@@ -47,14 +52,29 @@ def describe(run: Run) -> None:
     store = open_store(run)
     record = store.run
     _say(f"run {record.run_id} of study '{escape(record.study.name)}', created {record.created}")
-    _say(f"{len(record.prompts)} prompts, seed {record.study.seed}, snapshot {store.snapshot()[:16]}")
-    table = Table("model", "family", "experiment", "conditions", "images each", "grid", "codes", "complete")
+    _say(
+        f"{len(record.prompts)} prompts, seed {record.study.seed}, snapshot {store.snapshot()[:16]}"
+    )
+    table = Table(
+        "model", "family", "experiment", "conditions", "images each", "grid", "codes", "complete"
+    )
     for model, identity in record.models.items():
         for experiment, plan in record.experiments.items():
             done = store.complete(model, experiment).all(axis=0)
             grid = f"{identity.grid[0]}x{identity.grid[1]}"
-            counts = (str(len(plan.conditions)), str(plan.n_samples), grid, str(identity.codebook_size))
-            table.add_row(escape(model), identity.family, experiment, *counts, f"{int(done.sum())}/{done.size} prompts")
+            counts = (
+                str(len(plan.conditions)),
+                str(plan.n_samples),
+                grid,
+                str(identity.codebook_size),
+            )
+            table.add_row(
+                escape(model),
+                identity.family,
+                experiment,
+                *counts,
+                f"{int(done.sum())}/{done.size} prompts",
+            )
     out.print(table)
 
 
@@ -102,15 +122,28 @@ def quality(run: Run, options: Options) -> None:
 
 @app.command()
 def reference(
-    source: Annotated[str, typer.Argument(help="Folder of images, hf:NAME of a data set, or .npz with mu and sigma.")],
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder of images, hf:NAME of a data set, or .npz with mu and sigma."),
+    ],
     file: Annotated[Path, typer.Option("--out", help="The reference set to write.")],
-    size: Annotated[str | None, typer.Option(help="Size of the images compared: 256 or 256x384.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Size of the images compared: 256 or 256x384.")
+    ] = None,
     resize: Annotated[str, typer.Option(help="centre-crop, stretch or none.")] = "centre-crop",
-    network: Annotated[str, typer.Option(help="inception (fid, kid) or reference (scenes of the trio).")] = "inception",
-    images: Annotated[int | None, typer.Option(help="Images to take, or that an imported .npz was made of.")] = None,
+    network: Annotated[
+        str, typer.Option(help="inception (fid, kid) or reference (scenes of the trio).")
+    ] = "inception",
+    images: Annotated[
+        int | None, typer.Option(help="Images to take, or that an imported .npz was made of.")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="Split of the data set.")] = None,
-    column: Annotated[str | None, typer.Option(help="Column of the data set that holds the images.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name in the results; default that of the source.")] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Column of the data set that holds the images.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name in the results; default that of the source.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Device of the network.")] = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 64,
     weights: Annotated[str | None, typer.Option(help="Weight file of the network.")] = None,
@@ -171,7 +204,9 @@ def report(run: Run, options: Options) -> None:
 def export(
     run: Run,
     kind: Annotated[str, typer.Option("--format", help="csv, latex, json or netcdf.")],
-    folder: Annotated[Path | None, typer.Option("--out", help="Folder; default RUN/results/export.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder; default RUN/results/export.")
+    ] = None,
     *,
     options: Options,
 ) -> None:
@@ -186,8 +221,12 @@ def export(
 @analysing
 def figures(
     run: Run,
-    kind: Annotated[list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")] = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="Folder; default RUN/results/figures.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder; default RUN/results/figures.")
+    ] = None,
     *,
     options: Options,
 ) -> None:
@@ -203,16 +242,20 @@ def figures(
 @analysing
 def power(
     run: Run,
-    effect: Annotated[str, typer.Option(help="Effect to plan for, for instance sampling:codebook.")] = "sampling",
+    effect: Annotated[
+        str, typer.Option(help="Effect to plan for, for instance sampling:codebook.")
+    ] = "sampling",
     difference: Annotated[float | None, typer.Option(help="Smallest effect worth finding.")] = None,
-    equivalence: Annotated[float | None, typer.Option(help="Margin within which to show equivalence.")] = None,
+    equivalence: Annotated[
+        float | None, typer.Option(help="Margin within which to show equivalence.")
+    ] = None,
     target: Annotated[float, typer.Option(min=0, max=1, help="Power wanted.")] = 0.8,
     *,
     options: Options,
 ) -> None:
     """Prompts and images a study needs, with this run as its pilot."""
-    from ibstats import power as planning
     from ibstats.distances import distances
+    from ibstats.statistics import power as planning
 
     store, settings, machine = options.open(run), options.settings(), options.machine()
     files.check_factorial(store, settings.experiment)
@@ -221,8 +264,12 @@ def power(
             how: dict[str, Any] = {"allow_partial": settings.allow_partial, "each": machine.each}
             measured = distances(store, model, machine.metric(name), settings.experiment, **how)
             pilot = planning.components(measured["distance"], effect)
-            table = planning.table(pilot, effect_size=difference, margin=equivalence, seed=settings.resampling.seed)
-            out.print(tables.power(table, planning.needed(table, target), f"{model}, {name}", target))
+            table = planning.table(
+                pilot, effect_size=difference, margin=equivalence, seed=settings.resampling.seed
+            )
+            out.print(
+                tables.power(table, planning.needed(table, target), f"{model}, {name}", target)
+            )
             where = store.path / "results" / "figures"
             where.mkdir(parents=True, exist_ok=True)
             from ibstats.report.figures import draw_power
@@ -237,8 +284,12 @@ def decompose(
     crossed: Annotated[
         bool, typer.Option("--crossed", help="Shares of path and execution from crossed noise.")
     ] = False,
-    wording: Annotated[bool, typer.Option("--wording", help="Share of the wording in paraphrase cells.")] = False,
-    figures: Annotated[bool, typer.Option("--figures", help="Draw the ledger into RUN/results/figures.")] = False,
+    wording: Annotated[
+        bool, typer.Option("--wording", help="Share of the wording in paraphrase cells.")
+    ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw the ledger into RUN/results/figures.")
+    ] = False,
     *,
     options: Options,
 ) -> None:
@@ -256,7 +307,9 @@ def decompose(
 @analysing
 def ablations(
     run: Run,
-    kind: Annotated[list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")
+    ] = None,
     *,
     options: Options,
 ) -> None:
@@ -278,7 +331,7 @@ def repro(
     options: Options,
 ) -> None:
     """The paper's claims beside the results of these runs: reproduced, not reproduced or not comparable, and why."""
-    from ibstats.report import repro as claims
+    from ibstats.results import claims
 
     pool = claims.evidence(map(open_store, runs), options.settings(), options.machine())
     findings = [claims.examine(claim, pool) for claim in claims.claims()]
@@ -291,11 +344,13 @@ def repro(
 def diff(
     before: Annotated[str, typer.Argument(help="Run directory or URL, or results JSON.")],
     after: Annotated[str, typer.Argument(help="Run directory or URL, or results JSON.")],
-    tolerance: Annotated[float, typer.Option(min=0, help="Numbers this close count as equal.")] = 0.0,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Numbers this close count as equal.")
+    ] = 0.0,
     limit: Annotated[int, typer.Option(min=0, help="Changes to list.")] = 30,
 ) -> None:
     """Which numbers moved between two analyses, by how much, and why."""
-    from ibstats.report.compare import compare
+    from ibstats.results.compare import compare
 
     comparison = compare(files.read_results(before), files.read_results(after), tolerance)
     for cause in comparison.causes:

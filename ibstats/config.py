@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, fields
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from ibstats import quality
 from ibstats.errors import IbstatsError, unknown
 from ibstats.fidelity.clip import DEFAULT as DEFAULT_CLIP
 from ibstats.kernels import entropy
-from ibstats.uncertainty import Resampling
+from ibstats.statistics import quality
+from ibstats.statistics.uncertainty import Resampling
 from ibstats.variables import DISTANCES
 
 PARTS = ("diversity", "information", "quality", "ledger")
@@ -67,7 +67,9 @@ class Config:
             if not margin > 0:
                 raise IbstatsError(f"the margin of {name} is {margin}, but must be above 0")
         if self.n_shuffles < 1:
-            raise IbstatsError(f"n_shuffles is {self.n_shuffles}, but must be 1 or more; the default is 200")
+            raise IbstatsError(
+                f"n_shuffles is {self.n_shuffles}, but must be 1 or more; the default is 200"
+            )
 
 
 def config_from(settings: Mapping[str, Any]) -> Config:
@@ -81,7 +83,9 @@ def config_from(settings: Mapping[str, Any]) -> Config:
         _check_types(kind, values)
         return kind(**values)
 
-    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    plain: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+    }
     if isinstance(plain.get("resampling"), Mapping):
         plain["resampling"] = build(Resampling, plain["resampling"])
     made: Config = build(Config, plain)
@@ -112,4 +116,6 @@ def _check_types(kind: type, values: Mapping[str, Any]) -> None:
             _ = wanted and TypeAdapter(hints[name]).validate_python(value, strict=True)
         except ValidationError:
             seen = list(value) if isinstance(value, tuple) else value
-            raise IbstatsError(f"analysis setting '{name}' is {seen!r}, but must be {wanted}") from None
+            raise IbstatsError(
+                f"analysis setting '{name}' is {seen!r}, but must be {wanted}"
+            ) from None

@@ -9,7 +9,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from schemas.cluster import Cluster, Workforce, loss_told
+from schemas.io.cluster import Cluster, Workforce, loss_told
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -21,7 +21,9 @@ AHEAD = 2
 """Tasks in flight per worker, so that none waits for the client."""
 
 
-def here(function: Callable[[int], Any], numbers: Sequence[int], label: str) -> Iterator[tuple[int, Any]]:
+def here(
+    function: Callable[[int], Any], numbers: Sequence[int], label: str
+) -> Iterator[tuple[int, Any]]:
     """Each number in this process, in order."""
     for number in numbers:
         yield number, function(number)
@@ -34,7 +36,9 @@ def on_cluster(connect: Callable[[], Client], cluster: Cluster) -> Each:
     raised here as they are; ClusterError when the cluster is lost.
     """
 
-    def each(function: Callable[[int], Any], numbers: Sequence[int], label: str) -> Iterator[tuple[int, Any]]:
+    def each(
+        function: Callable[[int], Any], numbers: Sequence[int], label: str
+    ) -> Iterator[tuple[int, Any]]:
         """A number and its result, as workers finish them."""
         if not numbers:
             return
@@ -49,7 +53,9 @@ def on_cluster(connect: Callable[[], Client], cluster: Cluster) -> Each:
                 with loss_told():
                     most = AHEAD * max(1, len(workforce.able()))
                     for number in islice(todo, max(0, most - len(flying))):
-                        future = client.submit(_apply, key, content, number, resources=cluster.resources, pure=False)
+                        future = client.submit(
+                            _apply, key, content, number, resources=cluster.resources, pure=False
+                        )
                         flying[future] = number
                     if not flying:
                         return
@@ -71,7 +77,9 @@ class Portable:
 
     def __getstate__(self) -> dict[str, Any]:
         kept = vars(self).items()
-        return {k: v for k, v in kept if not isinstance(getattr(type(self), k, None), cached_property)}
+        return {
+            k: v for k, v in kept if not isinstance(getattr(type(self), k, None), cached_property)
+        }
 
 
 _functions: dict[str, Callable[[int], Any]] = {}

@@ -29,7 +29,9 @@ def need(what: str, *packages: str) -> None:
     lacking = [package for package in packages if find_spec(package) is None]
     if lacking:
         extras = sorted({EXTRAS[package] for package in lacking})
-        raise MissingPackages(f"{what} needs {', '.join(lacking)}; pip install 'ibstats[{','.join(extras)}]'")
+        raise MissingPackages(
+            f"{what} needs {', '.join(lacking)}; pip install 'ibstats[{','.join(extras)}]'"
+        )
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from ibstats.distances import METRICS
 from ibstats.each import Each, here, on_cluster
 from ibstats.errors import IbstatsError
 from ibstats.kernels.entropy import DEFAULT, ESTIMATORS
-from ibstats.quality import SCORES
+from ibstats.statistics.quality import SCORES
 from ibstats.store import Store, open_store
-from schemas.cluster import Cluster, connected
+from schemas.io.cluster import Cluster, connected
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -40,28 +40,43 @@ class Options:
 
     resources: ExitStack
     """What a command opened, closed when it ends; this one is no option."""
-    config: Annotated[Path | None, typer.Option(help="Settings in YAML; options given here win over it.")] = None
+    config: Annotated[
+        Path | None, typer.Option(help="Settings in YAML; options given here win over it.")
+    ] = None
     metric: Annotated[
         list[str] | None,
-        of_images(help=f"Distance: {', '.join(METRICS)}; repeat for more. Default: those that can be had."),
+        of_images(
+            help=f"Distance: {', '.join(METRICS)}; repeat for more. Default: those that can be had."
+        ),
     ] = None
-    model: Annotated[list[str] | None, typer.Option(help="Model of the store; repeat for more. Default: all.")] = None
-    experiment: Annotated[str | None, typer.Option(help="Experiment of the store; default factorial.")] = None
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model of the store; repeat for more. Default: all.")
+    ] = None
+    experiment: Annotated[
+        str | None, typer.Option(help="Experiment of the store; default factorial.")
+    ] = None
     estimator: Annotated[
-        str | None, of_statistics(help=f"Entropy estimator: {', '.join(ESTIMATORS)}; default {DEFAULT}.")
+        str | None,
+        of_statistics(help=f"Entropy estimator: {', '.join(ESTIMATORS)}; default {DEFAULT}."),
     ] = None
     images_per_prompt: Annotated[
-        int | None, of_statistics(help="Images of each prompt that entropies are made of; default all.")
+        int | None,
+        of_statistics(help="Images of each prompt that entropies are made of; default all."),
     ] = None
     interval: Annotated[
         str | None,
-        of_statistics(help="auto, bca, percentile or studentized; auto: studentized below 50 prompts, else bca."),
+        of_statistics(
+            help="auto, bca, percentile or studentized; auto: studentized below 50 prompts, else bca."
+        ),
     ] = None
     level: Annotated[float | None, of_statistics(help="Level of intervals; default 0.95.")] = None
-    resamples: Annotated[int | None, of_statistics(help="Bootstrap resamples and permutations; default 5000.")] = None
+    resamples: Annotated[
+        int | None, of_statistics(help="Bootstrap resamples and permutations; default 5000.")
+    ] = None
     seed: Annotated[int | None, of_statistics(help="Seed of resampling; default 0.")] = None
     margin: Annotated[
-        list[str] | None, of_statistics(help="Equivalence margin in a distance's units: ssim_dissimilarity=0.05.")
+        list[str] | None,
+        of_statistics(help="Equivalence margin in a distance's units: ssim_dissimilarity=0.05."),
     ] = None
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial", help="Use an unfinished run's complete prompts.")
@@ -69,27 +84,44 @@ class Options:
     device: Annotated[str, of_images(help="Device of network distances.")] = "cpu"
     batch_size: Annotated[int, of_images(min=1, help="Images per forward pass.")] = 64
     weights: Annotated[
-        list[str] | None, of_images(help="Weight file of a network, for instance lpips_alex=PATH or inception=PATH.")
+        list[str] | None,
+        of_images(help="Weight file of a network, for instance lpips_alex=PATH or inception=PATH."),
     ] = None
     score: Annotated[
         list[str] | None,
-        of_images(help=f"Score of quality: {', '.join(SCORES)}; repeat for more. Default: those that can be had."),
+        of_images(
+            help=f"Score of quality: {', '.join(SCORES)}; repeat for more. Default: those that can be had."
+        ),
     ] = None
-    reference: Annotated[list[str] | None, of_images(help="Reference set for fid and kid; repeat for sizes.")] = None
+    reference: Annotated[
+        list[str] | None, of_images(help="Reference set for fid and kid; repeat for sizes.")
+    ] = None
     clip: Annotated[str | None, of_images(help="CLIP of the scores: hub name or folder.")] = None
-    long_texts: Annotated[str | None, of_images(help="Prompts beyond CLIP's reach: cut or leave_out.")] = None
+    long_texts: Annotated[
+        str | None, of_images(help="Prompts beyond CLIP's reach: cut or leave_out.")
+    ] = None
     results: Annotated[
-        Path | None, typer.Option(help="Folder that keeps the results; default RUN, for a URL ibstats-results here.")
+        Path | None,
+        typer.Option(
+            help="Folder that keeps the results; default RUN, for a URL ibstats-results here."
+        ),
     ] = None
     cluster: Annotated[
         str | None,
-        of_workers(help="Dask cluster to measure images on: local, cuda, slurm, kubernetes, or an address."),
+        of_workers(
+            help="Dask cluster to measure images on: local, cuda, slurm, kubernetes, or an address."
+        ),
     ] = None
-    workers: Annotated[int | None, of_workers(min=1, help="Workers of the cluster; without --cluster, local.")] = None
+    workers: Annotated[
+        int | None, of_workers(min=1, help="Workers of the cluster; without --cluster, local.")
+    ] = None
     cluster_options: Annotated[
-        Path | None, of_workers(help="YAML mapping of further settings of the cluster's Dask class.")
+        Path | None,
+        of_workers(help="YAML mapping of further settings of the cluster's Dask class."),
     ] = None
-    wait: Annotated[float | None, of_workers(help="Seconds without any worker after which it ends.")] = None
+    wait: Annotated[
+        float | None, of_workers(help="Seconds without any worker after which it ends.")
+    ] = None
 
     def settings(self, parts: tuple[str, ...] | None = None) -> Config:
         """The configuration file, overruled by the options that were given, and by what the command is about."""
@@ -111,13 +143,20 @@ class Options:
             "n_resamples": self.resamples,
             "seed": self.seed,
         }
-        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        changes: dict[str, Any] = {
+            name: value for name, value in given.items() if value is not None
+        }
         return replace(
             base,
             parts=base.parts if parts is None else parts,
             allow_partial=self.allow_partial or base.allow_partial,
-            margins={**base.margins, **{name: _number(name, text) for name, text in _pairs(self.margin, "--margin")}},
-            resampling=replace(base.resampling, **{name: value for name, value in how.items() if value is not None}),
+            margins={
+                **base.margins,
+                **{name: _number(name, text) for name, text in _pairs(self.margin, "--margin")},
+            },
+            resampling=replace(
+                base.resampling, **{name: value for name, value in how.items() if value is not None}
+            ),
             **changes,
         )
 
@@ -125,7 +164,10 @@ class Options:
         """The run, and a line about where its results are kept if that is not the run itself."""
         store = open_store(run, self.results)
         if store.path != Path(run):
-            log.print(f"results of {escape(run)} are kept in {escape(str(store.path / 'results'))}", soft_wrap=True)
+            log.print(
+                f"results of {escape(run)} are kept in {escape(str(store.path / 'results'))}",
+                soft_wrap=True,
+            )
         return store
 
     def machine(self) -> Machine:
@@ -133,12 +175,17 @@ class Options:
         device, each = self.device, with_progress(here)
         if self.cluster is not None or self.workers is not None:
             asked = self._cluster()
-            device, each = asked.device, with_progress(on_cluster(cache(partial(self._connected, asked)), asked))
+            device, each = (
+                asked.device,
+                with_progress(on_cluster(cache(partial(self._connected, asked)), asked)),
+            )
         return Machine(device, self.batch_size, dict(_pairs(self.weights, "--weights")), each)
 
     def _cluster(self) -> Cluster:
         kind = self.cluster or "local"
-        device = "cuda" if kind == "cuda" else self.device.partition(":")[0]  # of its GPUs each worker sees one
+        device = (
+            "cuda" if kind == "cuda" else self.device.partition(":")[0]
+        )  # of its GPUs each worker sees one
         settings = _read_yaml(self.cluster_options) if self.cluster_options else {}
         return Cluster(kind, self.workers, device, settings, self.wait)
 
@@ -151,10 +198,14 @@ class Options:
 def analysing(function: Callable[..., None]) -> Callable[..., None]:
     """A command whose last parameter is `Options`: its fields become options of the command line."""
     hints = get_type_hints(function, include_extras=True)
-    own = [p.replace(annotation=hints[p.name]) for p in inspect.signature(function).parameters.values()][:-1]
+    own = [
+        p.replace(annotation=hints[p.name]) for p in inspect.signature(function).parameters.values()
+    ][:-1]
     kinds = get_type_hints(Options, include_extras=True)
     common = [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name])
+        inspect.Parameter(
+            f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name]
+        )
         for f in fields(Options)[1:]
     ]
 
@@ -165,7 +216,10 @@ def analysing(function: Callable[..., None]) -> Callable[..., None]:
             try:
                 function(**given, options=options)
             except KeyboardInterrupt:
-                log.print("interrupted; what was measured is kept: run the same command to go on.", soft_wrap=True)
+                log.print(
+                    "interrupted; what was measured is kept: run the same command to go on.",
+                    soft_wrap=True,
+                )
                 raise typer.Exit(130) from None
 
     keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
@@ -208,10 +262,14 @@ def _number(name: str, text: str) -> float:
 def with_progress(each: Each) -> Each:
     """The same with a bar."""
 
-    def shown(function: Callable[[int], Any], numbers: Sequence[int], label: str) -> Iterator[tuple[int, Any]]:
+    def shown(
+        function: Callable[[int], Any], numbers: Sequence[int], label: str
+    ) -> Iterator[tuple[int, Any]]:
         from rich.progress import track
 
         found = each(function, numbers, label)
-        yield from track(found, description=escape(label), total=len(numbers), console=log, transient=True)
+        yield from track(
+            found, description=escape(label), total=len(numbers), console=log, transient=True
+        )
 
     return shown

@@ -30,7 +30,11 @@ def fill(file: Path, images: xr.DataArray, measure: Measure, label: str, each: E
     unfinished = file.with_suffix(".partial.npy")
     table = open_memmap(unfinished, mode="r+") if unfinished.is_file() else None
     n_prompts = images.sizes["prompt"]
-    todo = range(n_prompts) if table is None else np.flatnonzero(np.isnan(table.reshape(n_prompts, -1)[:, 0])).tolist()
+    todo = (
+        range(n_prompts)
+        if table is None
+        else np.flatnonzero(np.isnan(table.reshape(n_prompts, -1)[:, 0])).tolist()
+    )
     for prompt, row in each(partial(_row, measure, images), todo, label):
         if table is None:
             table = _empty(unfinished, (n_prompts, *row.shape), row.dtype)
@@ -44,7 +48,9 @@ def fill(file: Path, images: xr.DataArray, measure: Measure, label: str, each: E
 
 def _row(measure: Measure, images: xr.DataArray, prompt: int) -> NDArray[Any]:
     """The row of one prompt, from its images loaded."""
-    return measure(images.isel(prompt=prompt).transpose("condition", "sample", "y", "x", "channel").load())
+    return measure(
+        images.isel(prompt=prompt).transpose("condition", "sample", "y", "x", "channel").load()
+    )
 
 
 def _empty(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
@@ -57,11 +63,15 @@ def _empty(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
 
 def read(file: Path, dataset: xr.Dataset) -> tuple[NDArray[Any], dict[Any, Any]]:
     """The table `(condition, prompt, ...)` of a dataset's images, memory-mapped, and their coordinates over both."""
-    coords = {name: c for name, c in dataset.coords.items() if set(c.dims) <= {"condition", "prompt"}}
+    coords = {
+        name: c for name, c in dataset.coords.items() if set(c.dims) <= {"condition", "prompt"}
+    }
     return np.load(file, mmap_mode="r").swapaxes(0, 1), coords
 
 
-def content(store: Store, model: str, experiment: str, *, allow_partial: bool = False) -> dict[str, Any]:
+def content(
+    store: Store, model: str, experiment: str, *, allow_partial: bool = False
+) -> dict[str, Any]:
     """What a table follows from besides its measure: committed blocks, and the prompts that are complete in them."""
     complete = store.complete(model, experiment)
     used = np.flatnonzero(complete.all(axis=0)) if allow_partial else range(complete.shape[1])

@@ -31,7 +31,7 @@ from ibstats.kernels.factorial import FACTORS
 from ibstats.variables import CELLS, LEVELS
 
 if TYPE_CHECKING:
-    from schemas.folder import Folder
+    from schemas.io.folder import Folder
     from schemas.provenance import ModelIdentity
     from schemas.store import BlockRecord, RunRecord, StoredObject
 
@@ -87,7 +87,9 @@ class Store:
             for record in records
         )
 
-    def dataset(self, model: str, experiment: str = "factorial", *, allow_partial: bool = False) -> xr.Dataset:
+    def dataset(
+        self, model: str, experiment: str = "factorial", *, allow_partial: bool = False
+    ) -> xr.Dataset:
         """One experiment of one model, lazily loaded, restricted to prompts that are complete in every condition.
 
         Raises IncompleteStore when some are not, unless `allow_partial`. There is no `image` where a run was copied
@@ -101,14 +103,23 @@ class Store:
             raise IncompleteStore(
                 f"'{model}/{experiment}' has {whole.sum()} of {whole.size} prompts complete; blocks are missing in "
                 f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; finish the run with `ibgenerate run`"
-                + (", or pass allow_partial (--allow-partial) to use complete prompts only" if whole.any() else "")
+                + (
+                    ", or pass allow_partial (--allow-partial) to use complete prompts only"
+                    if whole.any()
+                    else ""
+                )
             )
         has_images = self._check_objects(model, experiment)
         try:
             dataset: xr.Dataset = xr.open_zarr(
-                self.folder.zarr(DATA, read_only=True), group=f"{model}/{experiment}", consolidated=False, chunks=None
+                self.folder.zarr(DATA, read_only=True),
+                group=f"{model}/{experiment}",
+                consolidated=False,
+                chunks=None,
             )
-        except Exception as error:  # whatever a library makes of metadata that were damaged after the run
+        except (
+            Exception
+        ) as error:  # whatever a library makes of metadata that were damaged after the run
             raise CorruptStore(
                 f"'{model}/{experiment}' cannot be opened ({' '.join(str(error).split())}); restore its zarr.json files"
             ) from None
@@ -119,7 +130,9 @@ class Store:
         dataset = dataset.set_coords([name for name in COORDINATES if name in dataset])
         return dataset if whole.all() else dataset.isel(prompt=np.flatnonzero(whole))
 
-    def images(self, model: str, experiment: str = "factorial", *, allow_partial: bool = False) -> xr.DataArray:
+    def images(
+        self, model: str, experiment: str = "factorial", *, allow_partial: bool = False
+    ) -> xr.DataArray:
         """Images `(prompt, condition, sample, y, x, channel)` of `dataset`, lazily loaded."""
         dataset = self.dataset(model, experiment, allow_partial=allow_partial)
         if "image" not in dataset:
@@ -130,7 +143,12 @@ class Store:
         return dataset["image"]
 
     def factorial(
-        self, model: str, variable: str, experiment: str = "factorial", *, allow_partial: bool = False
+        self,
+        model: str,
+        variable: str,
+        experiment: str = "factorial",
+        *,
+        allow_partial: bool = False,
     ) -> xr.DataArray:
         """One variable of the 2x2x2 as (prompt, sampling, prompt_type, codebook, ...), levels low then high."""
         dataset = self.dataset(model, experiment, allow_partial=allow_partial)
@@ -154,7 +172,11 @@ class Store:
             return "missing"
         if len(content) != stored.bytes:
             return f"{len(content)} bytes, the ledger says {stored.bytes}"
-        return None if hashlib.sha256(content).hexdigest() == stored.sha256 else "content differs from the ledger"
+        return (
+            None
+            if hashlib.sha256(content).hexdigest() == stored.sha256
+            else "content differs from the ledger"
+        )
 
     def _plan(self, model: str, experiment: str) -> Any:
         self.identity(model)
@@ -169,7 +191,9 @@ class Store:
         """
         group = f"{model}/{experiment}"
         sizes = self.folder.sizes(f"{DATA}/{group}")
-        objects = [stored for record in self.records[model, experiment] for stored in record.objects]
+        objects = [
+            stored for record in self.records[model, experiment] for stored in record.objects
+        ]
         images = {stored.key for stored in objects if stored.key.startswith(f"{group}/image/")}
         has_images = any(f"{DATA}/{key}" in sizes for key in images)
         for stored in objects:
@@ -206,7 +230,9 @@ def by_factor(array: xr.DataArray) -> xr.DataArray:
     rest = [dim for dim in array.dims if dim not in ("condition", "prompt")]
     ordered = array.isel(condition=positions).transpose("condition", "prompt", *rest)
     dims = ("prompt", *FACTORS, *rest)
-    values = np.moveaxis(ordered.values.reshape((2,) * len(FACTORS) + ordered.shape[1:]), len(FACTORS), 0)
+    values = np.moveaxis(
+        ordered.values.reshape((2,) * len(FACTORS) + ordered.shape[1:]), len(FACTORS), 0
+    )
     coords: dict[str, Any] = {factor: list(levels) for factor, levels in LEVELS.items()}
     coords |= {str(dim): array[dim].values for dim in ("prompt", *rest) if dim in array.coords}
     return xr.DataArray(values, dims=dims, coords=coords, name=array.name, attrs=array.attrs)
@@ -218,18 +244,24 @@ def open_store(path: str | Path, results: Path | None = None) -> Store:
     `path` is its folder or URL. `results` are kept in the folder, or, for a URL, in the folder given, by default
     `ibstats-results/BUCKET/NAME` here.
     """
-    from schemas.folder import FolderError, LocalFolder, folder
+    from schemas.io.folder import FolderError, LocalFolder, folder
 
     where = folder(path)
     if isinstance(where, LocalFolder) and not where.root.exists():
-        raise StoreNotFound(f"no such run: '{where}'; give the directory that `ibgenerate run --out` made")
+        raise StoreNotFound(
+            f"no such run: '{where}'; give the directory that `ibgenerate run --out` made"
+        )
     try:
         run = _read_run(where)
         _check_arrays(where, run)
         records = _read_ledger(where, run)
     except FolderError as error:
         raise StoreNotFound(str(error)) from None
-    here = where.root if isinstance(where, LocalFolder) else Path("ibstats-results", str(path).partition("://")[2])
+    here = (
+        where.root
+        if isinstance(where, LocalFolder)
+        else Path("ibstats-results", str(path).partition("://")[2])
+    )
     return Store(results or here, run, records, where)
 
 
@@ -237,7 +269,9 @@ def _parsed(where: Folder, key: str, content: bytes) -> Any:
     try:
         return json.loads(content)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorruptStore(f"'{where}/{key}' is not valid JSON ({error}); restore it or run the study again") from None
+        raise CorruptStore(
+            f"'{where}/{key}' is not valid JSON ({error}); restore it or run the study again"
+        ) from None
 
 
 def _read_run(where: Folder) -> RunRecord:
@@ -264,7 +298,8 @@ def _read_run(where: Folder) -> RunRecord:
     newer = version[1] > ours[1]
     if newer:
         warnings.warn(
-            f"store schema {data['schema_version']} is newer than {VERSION}: unknown keys are ignored", stacklevel=3
+            f"store schema {data['schema_version']} is newer than {VERSION}: unknown keys are ignored",
+            stacklevel=3,
         )
     try:
         run = RunRecord.model_validate(data, extra="ignore" if newer else None)
@@ -274,7 +309,9 @@ def _read_run(where: Folder) -> RunRecord:
         raise CorruptStore(f"'{file}' is damaged (its checksum differs); restore it from a copy")
     for name, plan in run.experiments.items():
         if plan.n_prompts > len(run.prompts):
-            raise CorruptStore(f"'{file}' names {len(run.prompts)} prompts, but '{name}' has {plan.n_prompts}")
+            raise CorruptStore(
+                f"'{file}' names {len(run.prompts)} prompts, but '{name}' has {plan.n_prompts}"
+            )
     return run
 
 
@@ -292,7 +329,9 @@ def _version(text: object, file: str) -> tuple[int, int]:
     try:
         major, minor = (int(part) for part in str(text).split("."))
     except ValueError:
-        raise CorruptStore(f"'{file}' has schema version {text!r}, but it must read like '1.0'") from None
+        raise CorruptStore(
+            f"'{file}' has schema version {text!r}, but it must read like '1.0'"
+        ) from None
     return major, minor
 
 
@@ -347,7 +386,9 @@ def _read_ledger(where: Folder, run: RunRecord) -> dict[tuple[str, str], tuple[B
     records: dict[tuple[str, str], tuple[BlockRecord, ...]] = {}
     for model in run.models:
         for experiment in run.experiments:
-            keys = sorted(key for key in where.sizes(f"ledger/{model}/{experiment}") if key.endswith(".json"))
+            keys = sorted(
+                key for key in where.sizes(f"ledger/{model}/{experiment}") if key.endswith(".json")
+            )
             blocks = []
             for key, content in where.found(keys).items():
                 file = f"{where}/{key}"
@@ -355,7 +396,9 @@ def _read_ledger(where: Folder, run: RunRecord) -> dict[tuple[str, str], tuple[B
                 try:
                     record = BlockRecord.model_validate(document)
                 except ValidationError as error:
-                    raise CorruptStore(f"ledger record '{file}' does not follow its schema: {_first(error)}") from None
+                    raise CorruptStore(
+                        f"ledger record '{file}' does not follow its schema: {_first(error)}"
+                    ) from None
                 if not is_whole(document):
                     raise CorruptStore(
                         f"ledger record '{file}' is damaged (its checksum differs); run `ibgenerate verify --repair`"
@@ -368,7 +411,9 @@ def _read_ledger(where: Folder, run: RunRecord) -> dict[tuple[str, str], tuple[B
                 plan = run.experiments[experiment]
                 inside = 0 <= record.prompt_start < record.prompt_stop <= plan.n_prompts
                 if not (inside and 0 <= record.condition < len(plan.conditions)):
-                    raise CorruptStore(f"ledger record '{file}' is of prompts or a condition that the run has not")
+                    raise CorruptStore(
+                        f"ledger record '{file}' is of prompts or a condition that the run has not"
+                    )
                 blocks.append(record)
             records[model, experiment] = tuple(blocks)
     return records
@@ -380,11 +425,13 @@ def write_tree(tree: xr.DataTree, path: Path) -> None:
 
     def portable(dataset: xr.Dataset) -> xr.Dataset:
         texts = {
-            name: variable.astype(object) for name, variable in dataset.variables.items() if variable.dtype.kind in "UT"
+            name: variable.astype(object)
+            for name, variable in dataset.variables.items()
+            if variable.dtype.kind in "UT"
         }
-        return dataset.assign_coords({n: v for n, v in texts.items() if n in dataset.coords}).assign(
-            {n: v for n, v in texts.items() if n not in dataset.coords}
-        )
+        return dataset.assign_coords(
+            {n: v for n, v in texts.items() if n in dataset.coords}
+        ).assign({n: v for n, v in texts.items() if n not in dataset.coords})
 
     temporary = path.with_name(f".{path.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -395,11 +442,15 @@ def write_tree(tree: xr.DataTree, path: Path) -> None:
 
 def read_tree(path: Path) -> xr.DataTree:
     """The tree of an analysis, loaded."""
-    tree: xr.DataTree = xr.open_datatree(path, engine="zarr", consolidated=False, chunks=None).load()
+    tree: xr.DataTree = xr.open_datatree(
+        path, engine="zarr", consolidated=False, chunks=None
+    ).load()
     return tree
 
 
 def check_sample_count(n_samples: int, minimum: int = 2) -> None:
     """Pairs need at least two images."""
     if n_samples < minimum:
-        raise IbstatsError(f"{n_samples} sample(s) per prompt and condition, but a pair needs at least {minimum}")
+        raise IbstatsError(
+            f"{n_samples} sample(s) per prompt and condition, but a pair needs at least {minimum}"
+        )

@@ -99,10 +99,18 @@ QUALITY: dict[str, Score] = {
     "reference_accuracy_shape": Score("shape right, by the reference network", "1", True, True),
     "reference_accuracy_colour": Score("colour right, by the reference network", "1", True, True),
     "reference_accuracy_size": Score("size right, by the reference network", "1", True, True),
-    "reference_accuracy_position": Score("position right, by the reference network", "1", True, True),
-    "reference_accuracy_background": Score("background right, by the reference network", "1", True, True),
-    "reference_frechet": Score("reference-network Frechet distance at this number of images", "1", False),
-    "reference_frechet_infinity": Score("reference-network Frechet distance without its bias in 1/n", "1", False),
+    "reference_accuracy_position": Score(
+        "position right, by the reference network", "1", True, True
+    ),
+    "reference_accuracy_background": Score(
+        "background right, by the reference network", "1", True, True
+    ),
+    "reference_frechet": Score(
+        "reference-network Frechet distance at this number of images", "1", False
+    ),
+    "reference_frechet_infinity": Score(
+        "reference-network Frechet distance without its bias in 1/n", "1", False
+    ),
     "reference_kernel": Score("reference-network kernel distance, unbiased", "1", False),
 }
 """Quality scores by name."""

@@ -14,7 +14,9 @@ from ibstats.errors import MissingWeights
 
 def cached(name: str) -> Path:
     """Where torch keeps a file of that name on this machine, whether it is there or not; loads no torch."""
-    home = os.environ.get("TORCH_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
+    home = os.environ.get("TORCH_HOME") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch"
+    )
     return Path(home).expanduser() / "hub" / "checkpoints" / name
 
 

@@ -35,6 +35,8 @@ def rendered(model: type[BaseModel]) -> str:
 
 if __name__ == "__main__":
     for name, model in PUBLISHED.items():
-        Path(__file__).with_name(f"{name}.schema.json").write_text(rendered(model), encoding="utf-8")
+        Path(__file__).with_name(f"{name}.schema.json").write_text(
+            rendered(model), encoding="utf-8"
+        )
     for name, text in pages().items():
         (Path(__file__).parents[1] / "docs" / name).write_text(text, encoding="utf-8")

@@ -26,11 +26,19 @@ class ReferenceSet(Strict):
     schema_version: str = VERSION
     name: str = Field(description="What the user called the set, for instance coco-val2014.")
     network: str = Field(description="Feature network: inception or reference.")
-    settings: dict[str, Any] = Field(description="What fixes the features of the network: weight digest, input rule.")
-    size: tuple[int, int] = Field(description="Height and width of the images as the network is given them.")
-    resize: str = Field(description="How images came to that size: a rule of ibstats, or 'declared' of an import.")
+    settings: dict[str, Any] = Field(
+        description="What fixes the features of the network: weight digest, input rule."
+    )
+    size: tuple[int, int] = Field(
+        description="Height and width of the images as the network is given them."
+    )
+    resize: str = Field(
+        description="How images came to that size: a rule of ibstats, or 'declared' of an import."
+    )
     n_images: int = Field(ge=2)
     n_features_kept: int = Field(default=0, description="Rows of `features`.")
     dimensions: int = Field(ge=1)
-    images_sha256: str | None = Field(default=None, description="Digest of the prepared images, in order.")
+    images_sha256: str | None = Field(
+        default=None, description="Digest of the prepared images, in order."
+    )
     made: str = Field(description="Program and version.")

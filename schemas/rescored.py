@@ -47,7 +47,12 @@ VARIABLES: dict[str, Variable] = {
         per_block=True,
     ),
     "complete": Variable(
-        ("condition", "prompt"), "bool", "1", "scored; written last, once per piece", False, per_block=True
+        ("condition", "prompt"),
+        "bool",
+        "1",
+        "scored; written last, once per piece",
+        False,
+        per_block=True,
     ),
     "condition": Variable(("condition",), "string", "1", "name of the condition", ""),
     "prompt": Variable(("prompt",), "string", "1", "prompt id", ""),
@@ -61,7 +66,9 @@ class RescoreRecord(Strict):
     schema_name: Literal["ibstats-rescored"] = SCHEMA
     schema_version: str = VERSION
     run_id: str
-    snapshot: str = Field(description="Digest of the committed blocks of this model and experiment that were scored.")
+    snapshot: str = Field(
+        description="Digest of the committed blocks of this model and experiment that were scored."
+    )
     model: str
     identity: ModelIdentity
     experiment: str

@@ -42,7 +42,9 @@ class ResultRow(Strict):
     section: Section
     model: str
     experiment: str
-    quantity: str = Field(description="Name of the measured quantity, for instance ssim_dissimilarity.")
+    quantity: str = Field(
+        description="Name of the measured quantity, for instance ssim_dissimilarity."
+    )
     units: str
     term: str = Field(
         description="Cell (sampling/prompt_type/codebook), condition, effect, probe, waterfall step or 'arm - arm'."
@@ -52,7 +54,9 @@ class ResultRow(Strict):
         description="Waterfall: marginal, simple or shapley; sobol: whose share; frontier: the distance it is against; "
         "offer: the score or distance it goes with.",
     )
-    estimator: str | None = Field(default=None, description="Entropy estimator, where one was used.")
+    estimator: str | None = Field(
+        default=None, description="Entropy estimator, where one was used."
+    )
 
     estimate: Number
     low: Number = None
@@ -63,13 +67,19 @@ class ResultRow(Strict):
     )
     n_resamples: int | None = None
     seed: int | None = None
-    degenerate: bool = Field(default=False, description="No variation over prompts: interval of width 0, no test.")
+    degenerate: bool = Field(
+        default=False, description="No variation over prompts: interval of width 0, no test."
+    )
 
     n_prompts: int
     n_images: int = Field(description="Images per prompt and condition.")
-    n_units: int | None = Field(default=None, description="Blocks of prompts resampled, where they are not prompts.")
+    n_units: int | None = Field(
+        default=None, description="Blocks of prompts resampled, where they are not prompts."
+    )
 
-    statistic: Number = Field(default=None, description="t with df degrees of freedom; F(1, df) is its square.")
+    statistic: Number = Field(
+        default=None, description="t with df degrees of freedom; F(1, df) is its square."
+    )
     df: int | None = None
     p: Number = None
     p_wilcoxon: Number = None
@@ -77,7 +87,9 @@ class ResultRow(Strict):
     p_max_t: Number = None
     p_holm: Number = None
     p_bh: Number = None
-    n_tests: int | None = Field(default=None, description="Size of the family that adjusted p values count.")
+    n_tests: int | None = Field(
+        default=None, description="Size of the family that adjusted p values count."
+    )
     partial_eta_squared: Number = None
     d_z: Number = None
     d_z_low: Number = None
@@ -87,7 +99,9 @@ class ResultRow(Strict):
     hedges_g_high: Number = None
     bayes_factor: Number = None
 
-    margin: Number = Field(default=None, description="Predeclared equivalence margin, +- in units of the quantity.")
+    margin: Number = Field(
+        default=None, description="Predeclared equivalence margin, +- in units of the quantity."
+    )
     verdict: str | None = None
     note: str | None = None
 
@@ -98,7 +112,9 @@ class Results(Strict):
     schema_name: Literal["ibstats-results"] = SCHEMA
     schema_version: str = VERSION
     run_id: str
-    snapshot: str = Field(description="Digest of the ledger records the numbers were computed from.")
+    snapshot: str = Field(
+        description="Digest of the ledger records the numbers were computed from."
+    )
     analysis_sha256: str = Field(description="Digest of snapshot, settings and version.")
     ibstats_version: str
     settings: dict[str, Any]

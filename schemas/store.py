@@ -108,13 +108,21 @@ VARIABLES: dict[str, Variable] = {
         False,
         per_block=True,
     ),
-    "text_tokens": Variable(("text",), "int32", "1", "tokens of the text that reach the model, -1 if unknown", -1),
-    "text_cut": Variable(("text",), "bool", "1", "the model does not see the end of the text", False),
+    "text_tokens": Variable(
+        ("text",), "int32", "1", "tokens of the text that reach the model, -1 if unknown", -1
+    ),
+    "text_cut": Variable(
+        ("text",), "bool", "1", "the model does not see the end of the text", False
+    ),
     "text_index": Variable(_SAMPLE, "int32", "1", "row of `text` given to the model", -1),
     "path_key": Variable(_SAMPLE, "uint64", "1", "Philox key of the path noise", 0),
     "execution_key": Variable(_SAMPLE, "uint64", "1", "Philox key of the execution noise", 0),
-    "codebook_keep": Variable(("condition", "code"), "bool", "1", "codes the condition may use", True),
-    "calibration_count": Variable(("code",), "int64", "1", "uses of the code on the calibration prompts", 0),
+    "codebook_keep": Variable(
+        ("condition", "code"), "bool", "1", "codes the condition may use", True
+    ),
+    "calibration_count": Variable(
+        ("code",), "int64", "1", "uses of the code on the calibration prompts", 0
+    ),
 }
 """Data variables by name."""
 
@@ -124,18 +132,38 @@ COORDINATES: dict[str, Variable] = {
     "prompt_type": Variable(("condition",), "string", "1", "original or paraphrase", ""),
     "codebook": Variable(("condition",), "string", "1", "subset or full", ""),
     "keep_ratio": Variable(("condition",), "float64", "1", "share of the codebook kept", 1.0),
-    "subset_method": Variable(("condition",), "string", "1", "how kept codes were chosen, empty for full", ""),
-    "argmax_window": Variable(("condition",), "string", "1", "share of the steps under argmax, 'from:to'", ""),
-    "paraphrase_length": Variable(("condition",), "string", "1", "length class of the paraphrases", ""),
-    "n_paraphrases": Variable(
-        ("condition",), "int32", "1", "paraphrases the samples are spread over, 0 for the original", 0, optional=True
+    "subset_method": Variable(
+        ("condition",), "string", "1", "how kept codes were chosen, empty for full", ""
     ),
-    "subset_draw": Variable(("condition",), "int32", "1", "number of the random subset, from 0", 0, optional=True),
+    "argmax_window": Variable(
+        ("condition",), "string", "1", "share of the steps under argmax, 'from:to'", ""
+    ),
+    "paraphrase_length": Variable(
+        ("condition",), "string", "1", "length class of the paraphrases", ""
+    ),
+    "n_paraphrases": Variable(
+        ("condition",),
+        "int32",
+        "1",
+        "paraphrases the samples are spread over, 0 for the original",
+        0,
+        optional=True,
+    ),
+    "subset_draw": Variable(
+        ("condition",), "int32", "1", "number of the random subset, from 0", 0, optional=True
+    ),
     "subset_counts": Variable(
-        ("condition",), "string", "1", "sha256 of the calibration counts that chose the codes kept", "", optional=True
+        ("condition",),
+        "string",
+        "1",
+        "sha256 of the calibration counts that chose the codes kept",
+        "",
+        optional=True,
     ),
     "prompt": Variable(("prompt",), "string", "1", "prompt id", ""),
-    "prompt_attributes": Variable(("prompt",), "string", "1", "asserted attributes as JSON, '{}' if unknown", "{}"),
+    "prompt_attributes": Variable(
+        ("prompt",), "string", "1", "asserted attributes as JSON, '{}' if unknown", "{}"
+    ),
     "text": Variable(("text",), "string", "1", "prompt or paraphrase", ""),
     "text_prompt": Variable(("text",), "int32", "1", "index of the prompt the text belongs to", -1),
     "text_kind": Variable(("text",), "string", "1", "original, short, medium or long", ""),
@@ -194,7 +222,9 @@ class BlockRecord(Strict):
     finished: str
     software: Software
     hardware: Hardware
-    sha256: str = Field(default="", description="Digest of all the above, against damage to the record itself.")
+    sha256: str = Field(
+        default="", description="Digest of all the above, against damage to the record itself."
+    )
 
 
 class FailureRecord(Strict):
@@ -233,7 +263,9 @@ class RunRecord(Strict):
     prompts: list[Prompt]
     """Every prompt with its paraphrases, so that the run does not depend on the file they came from."""
     prompts_sha256: str
-    prompt_files: dict[str, str] = Field(default={}, description="sha256 of the files prompts were read from.")
+    prompt_files: dict[str, str] = Field(
+        default={}, description="sha256 of the files prompts were read from."
+    )
     models: dict[Name, ModelIdentity]
     """What fixes the law of each model's samples: weight digests, codebook, grid, sampling settings."""
     experiments: dict[Name, ExperimentPlan]
@@ -241,12 +273,18 @@ class RunRecord(Strict):
     """Digest of the code counts per model."""
     config_sha256: str
     """Digest of study, prompts, models and calibration: two runs with the same one hold the same samples."""
-    batch_sizes: dict[str, int] = Field(default={}, description="Samples per forward of each model.")
+    batch_sizes: dict[str, int] = Field(
+        default={}, description="Samples per forward of each model."
+    )
     """The study's, or what was found to fit; logits depend on it by rounding."""
     software: Software
     hardware: Hardware
-    template: list[StoredObject] = Field(default=[], description="What `create` wrote into `data.zarr`.")
-    sha256: str = Field(default="", description="Digest of all the above, against damage to the record itself.")
+    template: list[StoredObject] = Field(
+        default=[], description="What `create` wrote into `data.zarr`."
+    )
+    sha256: str = Field(
+        default="", description="Digest of all the above, against damage to the record itself."
+    )
 
 
 def seal(document: Mapping[str, Any]) -> str:

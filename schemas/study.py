@@ -22,7 +22,11 @@ Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Ratio = Annotated[float, Field(gt=0, le=1)]
 SubsetMethod = Literal["drop_least_frequent", "drop_most_frequent", "drop_random"]
 LengthClass = Literal["short", "medium", "long"]
-LENGTH_WORDS: dict[LengthClass, tuple[int, int]] = {"short": (1, 12), "medium": (13, 22), "long": (23, 50)}
+LENGTH_WORDS: dict[LengthClass, tuple[int, int]] = {
+    "short": (1, 12),
+    "medium": (13, 22),
+    "long": (23, 50),
+}
 """Fewest and most words of a paraphrase in each length class; 50 English words stay within CLIP's 77 tokens."""
 ParaphraseLength = Literal["short", "medium", "long", "mixed"]
 
@@ -49,7 +53,9 @@ class Paraphrases(Strict):
 
     short: list[Text] = Field(default=[], description="The facts in the fewest words: at most 12.")
     medium: list[Text] = Field(default=[], description="A plain sentence or two: 13 to 22 words.")
-    long: list[Text] = Field(default=[], description="The same facts at greater length: 23 to 50 words.")
+    long: list[Text] = Field(
+        default=[], description="The same facts at greater length: 23 to 50 words."
+    )
 
 
 class Prompt(Strict):
@@ -66,16 +72,26 @@ class Prompt(Strict):
 class ModelChoice(Strict):
     """A model by name, with its sampling settings."""
 
-    model: str = Field(description="A known name, or 'package.module:Class' for a model of your own.")
-    label: Name | None = Field(default=None, description="Name in the store; defaults to the model's.")
-    options: dict[str, Any] = Field(default={}, description="Sampling settings; unnamed ones keep the default.")
+    model: str = Field(
+        description="A known name, or 'package.module:Class' for a model of your own."
+    )
+    label: Name | None = Field(
+        default=None, description="Name in the store; defaults to the model's."
+    )
+    options: dict[str, Any] = Field(
+        default={}, description="Sampling settings; unnamed ones keep the default."
+    )
 
 
 class PromptSource(Strict):
     """Where prompts come from: the trio's grammar, the shipped general set, or a file of prompt records."""
 
-    source: str = Field(default="trio", description="'trio', 'general', or the path of a .jsonl or .csv file.")
-    n: int | None = Field(default=None, ge=1, description="How many of them; default all (100 of the trio's).")
+    source: str = Field(
+        default="trio", description="'trio', 'general', or the path of a .jsonl or .csv file."
+    )
+    n: int | None = Field(
+        default=None, ge=1, description="How many of them; default all (100 of the trio's)."
+    )
 
 
 class Calibration(PromptSource):
@@ -89,9 +105,13 @@ class Factorial(Strict):
     """The 2x2x2: sampling x wording x codebook (paper section 3.4)."""
 
     kind: Literal["factorial"] = "factorial"
-    keep_ratio: Ratio = Field(default=0.5, description="Share of the codebook kept under the subset probe.")
+    keep_ratio: Ratio = Field(
+        default=0.5, description="Share of the codebook kept under the subset probe."
+    )
     subset_method: SubsetMethod = "drop_least_frequent"
-    paraphrases: int = Field(default=5, ge=2, description="Paraphrases a prompt's samples are spread over.")
+    paraphrases: int = Field(
+        default=5, ge=2, description="Paraphrases a prompt's samples are spread over."
+    )
     paraphrase_length: ParaphraseLength = "mixed"
 
 
@@ -103,12 +123,19 @@ class CrossedNoise(Strict):
 
     kind: Literal["crossed_noise"] = "crossed_noise"
     paths: int = Field(default=4, ge=2, description="Path draws per prompt.")
-    executions: int = Field(default=4, ge=2, description="Execution draws per prompt; each meets every path draw.")
+    executions: int = Field(
+        default=4, ge=2, description="Execution draws per prompt; each meets every path draw."
+    )
     sampling: list[Literal["stochastic", "argmax"]] = Field(
-        default=["stochastic"], min_length=1, max_length=2, description="Sampling of its conditions."
+        default=["stochastic"],
+        min_length=1,
+        max_length=2,
+        description="Sampling of its conditions.",
     )
     prompts: int | None = Field(
-        default=None, ge=2, description="The first so many of the study's prompts; default all of them."
+        default=None,
+        ge=2,
+        description="The first so many of the study's prompts; default all of them.",
     )
 
     @property
@@ -125,7 +152,9 @@ class SubsetRatio(Strict):
 
     kind: Literal["subset_ratio"] = "subset_ratio"
     ratios: list[Ratio] = Field(
-        default=[0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9], min_length=1, description="Shares kept."
+        default=[0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
+        min_length=1,
+        description="Shares kept.",
     )
     subset_method: SubsetMethod = "drop_least_frequent"
 
@@ -152,7 +181,9 @@ class ParaphraseLengths(Strict):
     lengths: list[Literal["original"] | ParaphraseLength] = Field(
         default=["short", "medium", "long", "mixed"], min_length=1
     )
-    paraphrases: int = Field(default=5, ge=2, description="Paraphrases a prompt's samples are spread over.")
+    paraphrases: int = Field(
+        default=5, ge=2, description="Paraphrases a prompt's samples are spread over."
+    )
 
     _distinct = field_validator("lengths")(_refuse_repeats)
 
@@ -161,11 +192,15 @@ class SubsetMethods(Strict):
     """Which codes go, at one size of the subset (section 4.4.4, Fig. 5c); the full codebook is always there."""
 
     kind: Literal["subset_method"] = "subset_method"
-    keep_ratio: BelowOne = Field(default=0.5, description="Share of the codebook kept by every method.")
+    keep_ratio: BelowOne = Field(
+        default=0.5, description="Share of the codebook kept by every method."
+    )
     methods: list[SubsetMethod] = Field(
         default=["drop_least_frequent", "drop_most_frequent", "drop_random"], min_length=1
     )
-    random_draws: int = Field(default=3, ge=1, description="Random subsets, each a condition of its own.")
+    random_draws: int = Field(
+        default=3, ge=1, description="Random subsets, each a condition of its own."
+    )
 
     _distinct = field_validator("methods")(_refuse_repeats)
 
@@ -178,10 +213,14 @@ class Enhancement(Strict):
 
     kind: Literal["enhancement"] = "enhancement"
     ratios: list[BelowOne] = Field(
-        default=[0.5, 0.6, 0.7, 0.8, 0.9], min_length=1, description="Shares of the codebook kept; Fig. 7 has 0.8."
+        default=[0.5, 0.6, 0.7, 0.8, 0.9],
+        min_length=1,
+        description="Shares of the codebook kept; Fig. 7 has 0.8.",
     )
     subset_method: SubsetMethod = "drop_most_frequent"
-    paraphrases: int = Field(default=5, ge=2, description="Paraphrases a prompt's samples are spread over.")
+    paraphrases: int = Field(
+        default=5, ge=2, description="Paraphrases a prompt's samples are spread over."
+    )
     paraphrase_length: ParaphraseLength = "mixed"
 
     _distinct = field_validator("ratios")(_refuse_repeats)
@@ -193,7 +232,11 @@ Ablation = SubsetRatio | ArgmaxWindow | ParaphraseLengths | SubsetMethods | Enha
 
 def _kind(experiment: Any) -> str:
     """Kind of an experiment as written; one that names none is a factorial."""
-    given = experiment.get("kind", "factorial") if isinstance(experiment, dict) else getattr(experiment, "kind", "")
+    given = (
+        experiment.get("kind", "factorial")
+        if isinstance(experiment, dict)
+        else getattr(experiment, "kind", "")
+    )
     return str(given)
 
 
@@ -218,13 +261,18 @@ class Study(Strict):
     models: list[ModelChoice] = Field(min_length=1)
     prompts: PromptSource = PromptSource()
     calibration: Calibration = Calibration()
-    samples: int = Field(ge=2, description="Images per prompt and condition; pairs need at least two.")
+    samples: int = Field(
+        ge=2, description="Images per prompt and condition; pairs need at least two."
+    )
     experiments: dict[Name, Experiment] = Field(default={"factorial": Factorial()}, min_length=1)
     images: bool = Field(default=True, description="Store images; tokens are always stored.")
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
-        default=64, description="Samples per forward, fixed for the whole run; 'auto' is as many as fit the GPU."
+        default=64,
+        description="Samples per forward, fixed for the whole run; 'auto' is as many as fit the GPU.",
     )
-    block_prompts: int | None = Field(default=None, ge=1, description="Prompts per block; default near 256 images.")
+    block_prompts: int | None = Field(
+        default=None, ge=1, description="Prompts per block; default near 256 images."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -240,6 +288,10 @@ class Study(Strict):
         """Code usage on the trio's captions says nothing of the general set: it has calibration prompts of its own."""
         if isinstance(data, dict) and isinstance(prompts := data.get("prompts"), dict):
             calibration = data.get("calibration", {})
-            if prompts.get("source") == "general" and isinstance(calibration, dict) and "source" not in calibration:
+            if (
+                prompts.get("source") == "general"
+                and isinstance(calibration, dict)
+                and "source" not in calibration
+            ):
                 return {**data, "calibration": {**calibration, "source": "general"}}
         return data

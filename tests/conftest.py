@@ -27,13 +27,18 @@ def ablation_study(folder: Path, **changes: Any) -> Path:
     for tag, n in (("s", 3), ("c", 4)):
         lines = prompt_lines(tag, n)
         for length in ("short", "medium", "long"):
-            lines = lines.replace(f'"{length}": [', f'"{length}": ["another {tag} {length} wording", ')
+            lines = lines.replace(
+                f'"{length}": [', f'"{length}": ["another {tag} {length} wording", '
+            )
         (folder / f"{tag}.jsonl").write_text(lines)
     document = {
         "name": "ablations",
         "seed": 5,
         "samples": 4,
-        "models": [{"model": f"toy-{family}", "options": {"codes": 8}} for family in ("ar", "masked", "diffusion")],
+        "models": [
+            {"model": f"toy-{family}", "options": {"codes": 8}}
+            for family in ("ar", "masked", "diffusion")
+        ],
         "prompts": {"source": "s.jsonl"},
         "calibration": {"source": "c.jsonl", "n": 4},
         "experiments": EXPERIMENTS,
@@ -48,6 +53,8 @@ def ablation_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """That study, run."""
     folder = tmp_path_factory.mktemp("ablations")
     study = ablation_study(folder)
-    done = CliRunner().invoke(app, ["run", str(study), "--out", str(folder / "run"), "--device", "cpu"])
+    done = CliRunner().invoke(
+        app, ["run", str(study), "--out", str(folder / "run"), "--device", "cpu"]
+    )
     assert done.exit_code == 0, done.output
     return folder / "run"

@@ -16,9 +16,10 @@ from typer.testing import CliRunner
 
 import ibstats
 from generate.cli import app as ibgenerate
-from ibstats import ablations, cli
+from ibstats import cli
 from ibstats.config import Config
-from ibstats.uncertainty import Resampling
+from ibstats.statistics import ablations
+from ibstats.statistics.uncertainty import Resampling
 from tests.conftest import EXPERIMENTS as EXPERIMENTS_OF_STUDY
 from tests.conftest import ablation_study
 
@@ -55,7 +56,9 @@ def test_every_ablation_is_printed_exported_and_drawn_the_same_each_time(
         assert part in first
     assert call(capsys, monkeypatch, "ablations", run, "--format", "pdf", *OPTIONS)[1] == first
     folder = run / "results/ablations"
-    schema = json.loads((Path(ibstats.__file__).parents[1] / "schemas/results.schema.json").read_text())
+    schema = json.loads(
+        (Path(ibstats.__file__).parents[1] / "schemas/results.schema.json").read_text()
+    )
     for name in EXPERIMENTS:
         document = json.loads((folder / f"{name}.json").read_text())
         jsonschema.validate(document, schema)
@@ -71,7 +74,9 @@ def test_every_ablation_is_printed_exported_and_drawn_the_same_each_time(
     arms = (folder / "latex/window/arms-pixel_cosine_distance.tex").read_text()
     row = next(row for row in json.loads((folder / "window.json").read_text())["rows"]
                if (row["section"], row["term"]) == ("contrast", "early - none"))  # fmt: skip
-    bounds = " & ".join("{--}" if row[key] is None else f"{row[key]:.4f}" for key in ("low", "high", "p_holm"))
+    bounds = " & ".join(
+        "{--}" if row[key] is None else f"{row[key]:.4f}" for key in ("low", "high", "p_holm")
+    )
     (line,) = [line for line in arms.splitlines() if line.startswith("toy-masked & early &")]
     assert f" & {row['estimate']:.4f}" in line
     assert line.endswith(rf" & {bounds} \\")
@@ -82,11 +87,15 @@ def latex_tables(folder: Path) -> set[str]:
     """Names of the tables of a folder, each with as many cells in every line as it has columns."""
     for file in folder.glob("*.tex"):
         text = file.read_text()
-        columns = re.findall(r"[lS](?:\[[^]]*\])?", re.search(r"\\begin\{tabular\}\{(.*)\}\n", text)[1])  # type: ignore[index]
+        columns = re.findall(
+            r"[lS](?:\[[^]]*\])?", re.search(r"\\begin\{tabular\}\{(.*)\}\n", text)[1]
+        )  # type: ignore[index]
         lines = [line for line in text.splitlines() if line.endswith(r"\\")]
         assert {line.count(" & ") + 1 for line in lines} == {len(columns)}, file
         assert text.count("{") == text.count("}")
-        assert not re.search(r"(?<![\\a-z{:])_|\$.*(?<!\\)%", text.partition(r"\caption")[2].partition(r"\label")[0])
+        assert not re.search(
+            r"(?<![\\a-z{:])_|\$.*(?<!\\)%", text.partition(r"\caption")[2].partition(r"\label")[0]
+        )
     return {file.stem for file in folder.glob("*.tex")}
 
 
@@ -96,8 +105,14 @@ def test_export_and_figures_of_an_ablation_are_those_of_the_ablations_command(
     asked = ("--experiment", "method", *OPTIONS)
     folder = run / "results/ablations"
     assert call(capsys, monkeypatch, "ablations", run, "--format", "svg", *asked)[0] == 0
-    assert call(capsys, monkeypatch, "export", run, "--format", "latex", "--out", tmp_path, *asked)[0] == 0
-    assert call(capsys, monkeypatch, "figures", run, "--format", "svg", "--out", tmp_path, *asked)[0] == 0
+    assert (
+        call(capsys, monkeypatch, "export", run, "--format", "latex", "--out", tmp_path, *asked)[0]
+        == 0
+    )
+    assert (
+        call(capsys, monkeypatch, "figures", run, "--format", "svg", "--out", tmp_path, *asked)[0]
+        == 0
+    )
     for file in [*(folder / "latex/method").glob("*.tex"), folder / "figures/method.svg"]:
         assert (tmp_path / file.name).read_bytes() == file.read_bytes()
     status, _, error = call(capsys, monkeypatch, "ablations", run, "--format", "gif", *asked)
@@ -124,13 +139,20 @@ def test_a_run_without_a_factorial_names_what_it_holds_and_the_command_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path_factory.mktemp("only")
-    study = ablation_study(folder, models=["toy-ar"], experiments={"ratio": EXPERIMENTS_OF_STUDY["ratio"]})
-    made = CliRunner().invoke(ibgenerate, ["run", str(study), "--out", str(folder / "run"), "--device", "cpu"])
+    study = ablation_study(
+        folder, models=["toy-ar"], experiments={"ratio": EXPERIMENTS_OF_STUDY["ratio"]}
+    )
+    made = CliRunner().invoke(
+        ibgenerate, ["run", str(study), "--out", str(folder / "run"), "--device", "cpu"]
+    )
     assert made.exit_code == 0, made.output
     name, *options = command.split()
     status, _, error = call(capsys, monkeypatch, name, folder / "run", *options)
     assert status == 1
-    assert "holds no experiment 'factorial', only ratio (subset_ratio); `ibstats ablations" in error.replace("\n", " ")
+    assert (
+        "holds no experiment 'factorial', only ratio (subset_ratio); `ibstats ablations"
+        in error.replace("\n", " ")
+    )
 
 
 def test_an_ablation_is_sent_to_its_own_command_and_an_unknown_one_is_named(
@@ -141,13 +163,21 @@ def test_an_ablation_is_sent_to_its_own_command_and_an_unknown_one_is_named(
     status, _, error = call(capsys, monkeypatch, "ablations", run, "--experiment", "windw")
     assert (status, "unknown ablation 'windw'; known: ratio, window" in error) == (1, True)
     status, _, error = call(capsys, monkeypatch, "report", run, "--experiment", "main")
-    assert (status, "no experiment 'main'" in error, "--experiment factorial analyses that" in error) == (1, True, True)
+    assert (
+        status,
+        "no experiment 'main'" in error,
+        "--experiment factorial analyses that" in error,
+    ) == (1, True, True)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-def test_contrasts_are_differences_of_arms_and_equal_arms_differ_by_nothing(run: Path, name: str) -> None:
+def test_contrasts_are_differences_of_arms_and_equal_arms_differ_by_nothing(
+    run: Path, name: str
+) -> None:
     store = ibstats.open_store(run)
-    config = Config(metrics=("pixel_cosine",), experiment=name, resampling=Resampling(n_resamples=100))
+    config = Config(
+        metrics=("pixel_cosine",), experiment=name, resampling=Resampling(n_resamples=100)
+    )
     assert ablations.experiments(store)[name] == EXPERIMENTS[name]
     for model, group in ibstats.analyse(store, config).children.items():
         arms = group["arms"].to_dataset().isel(quantity=0)
@@ -157,7 +187,9 @@ def test_contrasts_are_differences_of_arms_and_equal_arms_differ_by_nothing(run:
         for effect in contrasts["effect"].values:
             arm = labels.index(str(effect).split(" - ")[0])
             change = float(arms["estimate"][arm]) - reference
-            assert float(contrasts["estimate"].sel(effect=effect)) == pytest.approx(change, abs=1e-12)
+            assert float(contrasts["estimate"].sel(effect=effect)) == pytest.approx(
+                change, abs=1e-12
+            )
         codebook = group["codebook"].to_dataset()
         entropies = codebook["estimate"].sel(quantity="codebook_entropy")
         assert (entropies <= codebook["capacity"] + 1e-12).all(), model
@@ -171,23 +203,34 @@ def test_the_tokens_of_the_thirds_add_up_and_follow_the_schedule(run: Path) -> N
         assert tokens.sel(condition="1-none") == 0
         assert tokens.sel(condition="5-all") == 4
         if model == "toy-ar":  # positions 0 to 3: 3 k / 4 is 0, 0, 1, 2
-            assert [float(tokens.sel(condition=c)) for c in ("2-early", "3-middle", "4-late")] == [2, 1, 1]
+            assert [float(tokens.sel(condition=c)) for c in ("2-early", "3-middle", "4-late")] == [
+                2,
+                1,
+                1,
+            ]
         if model == "toy-masked":  # cosine schedule of 4 positions in 3 steps
             steps = xr.DataArray(dataset["token_step"]).sel(condition="1-none").values[0, 0]
             expected = [(steps == step).sum() for step in range(3)]
-            assert [float(tokens.sel(condition=c)) for c in ("2-early", "3-middle", "4-late")] == expected
+            assert [
+                float(tokens.sel(condition=c)) for c in ("2-early", "3-middle", "4-late")
+            ] == expected
 
 
 def test_a_run_without_ablations_says_which_kinds_there_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = ablation_study(tmp_path, models=["toy-ar"], experiments={"factorial": {"paraphrases": 2}})
-    made = CliRunner().invoke(ibgenerate, ["run", str(study), "--out", str(tmp_path / "run"), "--device", "cpu"])
+    study = ablation_study(
+        tmp_path, models=["toy-ar"], experiments={"factorial": {"paraphrases": 2}}
+    )
+    made = CliRunner().invoke(
+        ibgenerate, ["run", str(study), "--out", str(tmp_path / "run"), "--device", "cpu"]
+    )
     assert made.exit_code == 0, made.output
     status, _, error = call(capsys, monkeypatch, "ablations", tmp_path / "run", *OPTIONS)
     assert status == 1
-    assert "holds no ablation, only factorial; add an experiment of kind subset_ratio, argmax_window" in error.replace(
-        "\n", " "
+    assert (
+        "holds no ablation, only factorial; add an experiment of kind subset_ratio, argmax_window"
+        in error.replace("\n", " ")
     )
 
 
@@ -205,7 +248,9 @@ def test_stores_without_the_newer_coordinates_still_open(run: Path, tmp_path: Pa
         for folder in copy.glob(f"data.zarr/*/*/{name}"):
             shutil.rmtree(folder)
     store = ibstats.open_store(copy)
-    config = Config(metrics=("pixel_cosine",), parts=("diversity",), models=("toy-ar",), experiment="method")
+    config = Config(
+        metrics=("pixel_cosine",), parts=("diversity",), models=("toy-ar",), experiment="method"
+    )
     estimate = ibstats.analyse(store, config)["toy-ar/arms"]["estimate"]
     assert np.isfinite(estimate).all()
 
@@ -221,7 +266,14 @@ def test_the_claims_of_the_paper_stand_beside_the_results_and_no_stand_in_reprod
         rows = {(row["where"], row["claim"]): row for row in csv.DictReader(stream)}
     early = rows["4.4.2, Fig. 5a", "early argmax lowers diversity"]
     assert early["verdict"] == "not comparable"
-    assert "toy-masked (masked) stands in for amused; pixel_cosine_distance stands in for lpips" in early["reason"]
-    config = Config(metrics=("pixel_cosine",), models=("toy-masked",), parts=("diversity",), experiment="window")
+    assert (
+        "toy-masked (masked) stands in for amused; pixel_cosine_distance stands in for lpips"
+        in early["reason"]
+    )
+    config = Config(
+        metrics=("pixel_cosine",), models=("toy-masked",), parts=("diversity",), experiment="window"
+    )
     contrasts = ibstats.analyse(ibstats.open_store(run), config)["toy-masked/contrasts"]
-    assert early["ours"].startswith(f"{float(contrasts['estimate'].sel(effect='early - none')[0]):.3f}")
+    assert early["ours"].startswith(
+        f"{float(contrasts['estimate'].sel(effect='early - none')[0]):.3f}"
+    )

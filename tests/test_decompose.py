@@ -19,9 +19,8 @@ from typer.testing import CliRunner
 from generate.models import model_class
 from generate.models.toy import Toy
 from generate.models.toy_law import Law, enumerate_law
-from generate.run import prepare, run
-from generate.study import load_study, plan
-from ibstats import decomposition
+from generate.run.run import prepare, run
+from generate.study.plan import load_study, plan
 from ibstats.analysis import Machine
 from ibstats.cli import app
 from ibstats.config import Config
@@ -29,8 +28,9 @@ from ibstats.distances import distances, metric
 from ibstats.errors import IbstatsError
 from ibstats.report import files, tables
 from ibstats.report import ledger as report
+from ibstats.statistics import path_and_execution as decomposition
+from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import Store, open_store
-from ibstats.uncertainty import Resampling
 
 N_PROMPTS, N_SAMPLES = 6, 50
 OPTIONS = {"toy-ar": {}, "toy-masked": {"path_temperature": 0.5}, "toy-diffusion": {"positions": 3}}
@@ -46,7 +46,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
             {
                 "id": f"{name}{i}",
                 "text": f"{name} {i}",
-                "paraphrases": {size: [f"{size} {name} {i} {j}" for j in "ab"] for size in ("short", "medium", "long")},
+                "paraphrases": {
+                    size: [f"{size} {name} {i} {j}" for j in "ab"]
+                    for size in ("short", "medium", "long")
+                },
             }
             for i in range(N_PROMPTS)
         ]
@@ -90,7 +93,9 @@ def free_cell(store: Store, name: str) -> xr.DataArray:
 
 def close(measured: xr.DataArray, expected: list[float]) -> bool:
     """Mean over 360 samples, spread at most that of a few bits."""
-    return abs(float(measured.mean()) - np.mean(expected)) < 4 * 2.0 / np.sqrt(N_PROMPTS * N_SAMPLES)
+    return abs(float(measured.mean()) - np.mean(expected)) < 4 * 2.0 / np.sqrt(
+        N_PROMPTS * N_SAMPLES
+    )
 
 
 def test_masked_ledger_measures_the_enumerated_entropies(store: Store) -> None:
@@ -102,7 +107,10 @@ def test_masked_ledger_measures_the_enumerated_entropies(store: Store) -> None:
 
 def test_bounds_on_the_path_and_the_residual_hold(store: Store) -> None:
     found, exact = free_cell(store, "toy-masked").mean("prompt"), laws("toy-masked")
-    path, residual = np.mean([law.path for law in exact]), np.mean([law.path_given_tokens for law in exact])
+    path, residual = (
+        np.mean([law.path for law in exact]),
+        np.mean([law.path_given_tokens for law in exact]),
+    )
     assert float(found.sel(quantity="path_upper_fitted")) > path - 0.2
     assert float(found.sel(quantity="path_upper_schedule")) >= path
     assert float(found.sel(quantity="residual_upper")) >= residual
@@ -128,7 +136,9 @@ def test_diffusion_ledger_has_both_definitions_of_the_path(store: Store) -> None
 
 def test_argmax_leaves_no_execution(store: Store) -> None:
     for name in OPTIONS:
-        bits = decomposition.ledger(store.dataset(name), store.identity(name)).sel(condition="argmax-original-full")
+        bits = decomposition.ledger(store.dataset(name), store.identity(name)).sel(
+            condition="argmax-original-full"
+        )
         assert np.abs(bits.sel(quantity="execution_causal")).max() < 1e-3
 
 
@@ -151,7 +161,9 @@ def test_only_execution_draws_matter_where_the_path_is_fixed(store: Store) -> No
     assert (variance.sel(component=["path", "interaction"]) == 0).all()
     assert variance.sizes["prompt"] == 4
     assert (variance.sel(condition="argmax-original-full") == 0).all()
-    shares = decomposition.sobol_shares(variance, HOW)["estimate"].sel(condition="stochastic-original-full")
+    shares = decomposition.sobol_shares(variance, HOW)["estimate"].sel(
+        condition="stochastic-original-full"
+    )
     assert float(shares.sel(share="execution")) == 1.0
     assert float(shares.sel(share="path_total")) == 0.0
 
@@ -167,34 +179,55 @@ def test_the_command_prints_each_models_ledger_with_a_sentence(store: Store) -> 
     printed = output(str(store.path))
     for model in OPTIONS:
         assert f"{model}: entropy ledger" in printed
-    assert "toy-ar: the order is fixed, so the path has no entropy and all of it is execution." in printed
+    assert (
+        "toy-ar: the order is fixed, so the path has no entropy and all of it is execution."
+        in printed
+    )
     assert "toy-masked: without intervention an image takes" in printed
     file = store.path / "results" / "ledger-toy-masked-factorial.csv"
     rows = list(csv.DictReader(file.read_text().splitlines()))
     assert {row["condition"] for row in rows} == set(store.run.experiments["factorial"].conditions)
-    assert all(row["units"] == "bit" and float(row["low"]) <= float(row["estimate"]) + 1e-9 for row in rows)
+    assert all(
+        row["units"] == "bit" and float(row["low"]) <= float(row["estimate"]) + 1e-9 for row in rows
+    )
     assert "95% studentized intervals over 6 prompts, 100 resamples, seed 0" in printed
 
 
 def test_the_command_prints_shares_of_crossed_noise_and_of_wording(store: Store) -> None:
-    assert "toy-masked: shares of pixel_cosine" in output(str(store.path), "--crossed", "--model", "toy-masked")
-    assert "toy-ar: wording in pixel_cosine" in output(str(store.path), "--wording", "--model", "toy-ar")
+    assert "toy-masked: shares of pixel_cosine" in output(
+        str(store.path), "--crossed", "--model", "toy-masked"
+    )
+    assert "toy-ar: wording in pixel_cosine" in output(
+        str(store.path), "--wording", "--model", "toy-ar"
+    )
     both = output(str(store.path), "--crossed", "--wording", "--model", "toy-ar")
     assert "toy-ar: shares of pixel_cosine" in both
     assert "toy-ar: wording in pixel_cosine" in both
 
 
-def test_a_report_and_its_exports_hold_the_ledger_and_the_shares(store: Store, tmp_path: Path) -> None:
-    config = Config(parts=("ledger",), metrics=("pixel_cosine", "ssim"), resampling=Resampling(n_resamples=100))
+def test_a_report_and_its_exports_hold_the_ledger_and_the_shares(
+    store: Store, tmp_path: Path
+) -> None:
+    config = Config(
+        parts=("ledger",), metrics=("pixel_cosine", "ssim"), resampling=Resampling(n_resamples=100)
+    )
     document = files.obtain(store, config)
     jsonschema.validate(json.loads(document.model_dump_json()), rendered_schema())
-    assert document.families == {"toy-ar": "autoregressive", "toy-masked": "masked", "toy-diffusion": "diffusion"}
+    assert document.families == {
+        "toy-ar": "autoregressive",
+        "toy-masked": "masked",
+        "toy-diffusion": "diffusion",
+    }
     bits = {(r.model, r.quantity, r.term): r for r in document.rows if r.section == "ledger"}
     assert bits["toy-ar", "path_causal", "stochastic/original/full"].estimate == 0
     expected = free_cell(store, "toy-masked").sel(quantity="joint").mean()
-    assert bits["toy-masked", "joint", "stochastic/original/full"].estimate == pytest.approx(float(expected))
+    assert bits["toy-masked", "joint", "stochastic/original/full"].estimate == pytest.approx(
+        float(expected)
+    )
     shares = {(r.model, r.term, r.attribution): r for r in document.rows if r.section == "sobol"}
-    assert {r.quantity for r in shares.values()} == {"pixel_cosine_distance"}  # SSIM has no embedding
+    assert {r.quantity for r in shares.values()} == {
+        "pixel_cosine_distance"
+    }  # SSIM has no embedding
     assert shares["toy-ar", "stochastic/original/full", "path_total"].estimate == 0
     assert shares["toy-ar", "argmax/original/full", "path"].estimate is None
     assert shares["toy-diffusion", "argmax/original/full", "path"].estimate == pytest.approx(1.0)
@@ -213,8 +246,12 @@ def rendered_schema() -> object:
     return json.loads((Path(__file__).parents[1] / "schemas/results.schema.json").read_text())
 
 
-def test_metrics_without_an_embedding_have_no_components(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "distances", lambda *args, **options: xr.Dataset({"squared_norm": ("x", [np.nan])}))
+def test_metrics_without_an_embedding_have_no_components(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        report, "distances", lambda *args, **options: xr.Dataset({"squared_norm": ("x", [np.nan])})
+    )
     with pytest.raises(IbstatsError, match="'ssim' is not the distance of an embedding"):
         app(["decompose", str(store.path), "--wording", "--metric", "ssim"], standalone_mode=False)
 
@@ -232,7 +269,9 @@ def test_a_budget_of_the_wording_needs_two_images_of_one_wording(store: Store) -
         dims=("condition", "prompt", "sample", "sample_other"),
         coords={name: text[name].values for name in ("condition", "prompt")},
     )
-    with pytest.raises(IbstatsError, match="prompt 'study0' has one image a paraphrase, so nothing varies"):
+    with pytest.raises(
+        IbstatsError, match="prompt 'study0' has one image a paraphrase, so nothing varies"
+    ):
         decomposition.paraphrase_budget(distance, text, HOW)
 
 
@@ -243,9 +282,13 @@ def test_the_budget_of_diversity_is_that_of_the_cell_without_intervention(
 
     drawn: dict[str, dict[str, float]] = {}
     monkeypatch.setattr(
-        ledger_figures, "draw_ledger", lambda datasets, ledgers, diversity, budgets, *rest: drawn.update(budgets) or []
+        ledger_figures,
+        "draw_ledger",
+        lambda datasets, ledgers, diversity, budgets, *rest: drawn.update(budgets) or [],
     )
-    report.draw_run(store, Config(metrics=("pixel_cosine",), models=("toy-masked",), resampling=HOW), Machine())
+    report.draw_run(
+        store, Config(metrics=("pixel_cosine",), models=("toy-masked",), resampling=HOW), Machine()
+    )
     measured = distances(store, "toy-masked", metric("pixel_cosine"), "crossed")["distance"]
     variance = decomposition.crossed_components(measured, 5, 4).mean("prompt")
     assert variance.sizes["condition"] == 2  # argmax is crossed too, and leaves no execution

@@ -14,11 +14,26 @@ from typer.testing import CliRunner
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-EXAMPLES = [page for page in sorted(DOCS.glob("*.md")) if "\n```console\n" in page.read_text(encoding="utf-8")]
+EXAMPLES = [
+    page
+    for page in sorted(DOCS.glob("*.md"))
+    if "\n```console\n" in page.read_text(encoding="utf-8")
+]
 
 
 def test_documentation_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html", str(DOCS), str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "-q",
+        "-W",
+        "--keep-going",
+        "-b",
+        "html",
+        str(DOCS),
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "tutorial.html").exists()
@@ -52,5 +67,7 @@ def run(line: str) -> None:
     program, *arguments = shlex.split(line)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        done = CliRunner().invoke({"ibgenerate": ibgenerate, "ibstats": ibstats}[program], arguments)
+        done = CliRunner().invoke(
+            {"ibgenerate": ibgenerate, "ibstats": ibstats}[program], arguments
+        )
     assert done.exit_code == 0, f"{line}: {done.output} {done.exception}"

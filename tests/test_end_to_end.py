@@ -27,7 +27,9 @@ batch_size: 20
 
 
 def call(*command: object) -> str:
-    done = subprocess.run([sys.executable, "-m", *map(str, command)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", *map(str, command)], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -57,9 +59,15 @@ def test_every_diversity_has_its_interval_n_and_seed(reported: tuple[Path, str])
         assert row["seed"] is not None
 
 
-def test_the_trio_is_scored_by_its_own_network_under_its_own_name(reported: tuple[Path, str]) -> None:
+def test_the_trio_is_scored_by_its_own_network_under_its_own_name(
+    reported: tuple[Path, str],
+) -> None:
     cells = rows(reported[0], section="quality", term="stochastic/original/full")
-    assert {row["quantity"] for row in cells} >= {"reference_accuracy", "reference_frechet", "reference_kernel"}
+    assert {row["quantity"] for row in cells} >= {
+        "reference_accuracy",
+        "reference_frechet",
+        "reference_kernel",
+    }
     for row in cells:
         if row["quantity"] == "reference_accuracy":
             assert 0.7 < row["estimate"] <= 1.0  # type: ignore[operator]
@@ -70,19 +78,27 @@ def test_autoregressive_argmax_is_exactly_zero_and_degenerate_and_paraphrases_re
     reported: tuple[Path, str],
 ) -> None:
     for codebook in ("subset", "full"):
-        for row in rows(reported[0], section="diversity", model="trio-ar", term=f"argmax/original/{codebook}"):
+        for row in rows(
+            reported[0], section="diversity", model="trio-ar", term=f"argmax/original/{codebook}"
+        ):
             assert (row["estimate"], row["low"], row["high"], row["degenerate"]) == (0, 0, 0, True)
-        for row in rows(reported[0], section="diversity", model="trio-ar", term=f"argmax/paraphrase/{codebook}"):
+        for row in rows(
+            reported[0], section="diversity", model="trio-ar", term=f"argmax/paraphrase/{codebook}"
+        ):
             assert row["estimate"] > 0  # type: ignore[operator]
             assert not row["degenerate"]
 
 
 def test_random_reveal_keeps_diversity_under_argmax(reported: tuple[Path, str]) -> None:
-    for row in rows(reported[0], section="diversity", model="trio-diffusion", term="argmax/original/full"):
+    for row in rows(
+        reported[0], section="diversity", model="trio-diffusion", term="argmax/original/full"
+    ):
         assert row["estimate"] > 0  # type: ignore[operator]
 
 
-def test_the_report_prints_effects_entropy_and_both_synergy_gaps(reported: tuple[Path, str]) -> None:
+def test_the_report_prints_effects_entropy_and_both_synergy_gaps(
+    reported: tuple[Path, str],
+) -> None:
     for word in (
         "trio-ar",
         "trio-diffusion",
@@ -92,27 +108,47 @@ def test_the_report_prints_effects_entropy_and_both_synergy_gaps(reported: tuple
         "synergy gap",
     ):
         assert word in reported[1]
-    effects = rows(reported[0], section="effect", model="trio-diffusion", quantity="ssim_dissimilarity")
+    effects = rows(
+        reported[0], section="effect", model="trio-diffusion", quantity="ssim_dissimilarity"
+    )
     assert len({row["term"] for row in effects}) == 7
     gaps = rows(reported[0], section="waterfall", term="gap")
     assert {row["attribution"] for row in gaps} >= {"marginal", "simple"}
 
 
-def test_the_ledger_of_the_trio_holds_what_is_known_of_each_family(reported: tuple[Path, str]) -> None:
+def test_the_ledger_of_the_trio_holds_what_is_known_of_each_family(
+    reported: tuple[Path, str],
+) -> None:
     def bits(model: str, quantity: str) -> dict[str, float]:
-        (row,) = rows(reported[0], section="ledger", model=model, quantity=quantity, term="stochastic/original/full")
+        (row,) = rows(
+            reported[0],
+            section="ledger",
+            model=model,
+            quantity=quantity,
+            term="stochastic/original/full",
+        )
         return row  # type: ignore[return-value]
 
     assert "Path and execution: bits per image" in reported[1]
-    assert "trio-ar (autoregressive): the order is fixed: the path takes 0 of" in " ".join(reported[1].split())
+    assert "trio-ar (autoregressive): the order is fixed: the path takes 0 of" in " ".join(
+        reported[1].split()
+    )
     assert bits("trio-ar", "path_causal")["estimate"] == 0
     for share in ("path", "interaction", "path_total"):
-        (row,) = rows(reported[0], section="sobol", model="trio-ar", quantity="reference_distance", attribution=share)
+        (row,) = rows(
+            reported[0],
+            section="sobol",
+            model="trio-ar",
+            quantity="reference_distance",
+            attribution=share,
+        )
         assert row["estimate"] == 0
     surprisal, entropy = (bits("trio-ar", name) for name in ("tokens", "tokens_rao_blackwell"))
     joint = sum((row["high"] - row["low"]) ** 2 for row in (surprisal, entropy)) ** 0.5 / 2
     assert abs(surprisal["estimate"] - entropy["estimate"]) <= joint
-    path = bits("trio-diffusion", "path_causal")  # every position is revealed at one of 12 steps: all paths alike
+    path = bits(
+        "trio-diffusion", "path_causal"
+    )  # every position is revealed at one of 12 steps: all paths alike
     assert path["estimate"] == pytest.approx(64 * math.log2(12), abs=1e-3)
     assert path["degenerate"]
 
@@ -134,7 +170,9 @@ def test_figures_and_contact_sheets_are_there(reported: tuple[Path, str]) -> Non
     assert "contact" in names
 
 
-def test_lpips_is_there_under_its_own_name_or_a_line_says_how_to_get_it(reported: tuple[Path, str]) -> None:
+def test_lpips_is_there_under_its_own_name_or_a_line_says_how_to_get_it(
+    reported: tuple[Path, str],
+) -> None:
     measured = rows(reported[0], section="diversity", quantity="lpips_alex_distance")
     assert measured or "LPIPS" in reported[1].upper()
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generate.errors import GenerateError
-from generate.study import BUILT_IN, load_study, plan
+from generate.study.plan import BUILT_IN, load_study, plan
 from ibstats.errors import IbstatsError
 from ibstats.report.files import read_results
 from ibstats.store import Store, open_store
@@ -36,8 +36,12 @@ JSON = st.recursive(
     | st.integers(-2, 3)
     | st.floats()
     | st.text(max_size=8)
-    | st.sampled_from(["..", "../../x", "/etc", "factorial", "trio", "1.0", "9.0", "nan", "", "a:b"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    | st.sampled_from(
+        ["..", "../../x", "/etc", "factorial", "trio", "1.0", "9.0", "nan", "", "a:b"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -48,7 +52,9 @@ def places(document: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     if isinstance(document, dict):
         found += [place for key, value in document.items() for place in places(value, (*at, key))]
     elif isinstance(document, list):
-        found += [place for i, value in enumerate(document[:3]) for place in places(value, (*at, i))]
+        found += [
+            place for i, value in enumerate(document[:3]) for place in places(value, (*at, i))
+        ]
     return found
 
 
@@ -83,7 +89,9 @@ def bent(draw: st.DrawFn, content: bytes) -> bytes:
         case "cut":
             return content[:at]
         case "flip":
-            return content[:at] + bytes([content[at] ^ draw(st.integers(1, 255))]) + content[at + 1 :]
+            return (
+                content[:at] + bytes([content[at] ^ draw(st.integers(1, 255))]) + content[at + 1 :]
+            )
         case _:
             return content[:at] + draw(st.binary(min_size=1, max_size=8)) + content[at:]
 
@@ -128,7 +136,9 @@ def test_any_study_bytes_are_read_or_refused(content: bytes, tmp_path: Path) -> 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fuzz")
-    return write_run(folder / "run", n_prompts=2, n_samples=2, families={"toy-mim": "masked"}, images=False)
+    return write_run(
+        folder / "run", n_prompts=2, n_samples=2, families={"toy-mim": "masked"}, images=False
+    )
 
 
 METADATA = {
@@ -174,7 +184,10 @@ RESULTS = {
 
 
 @FUZZ
-@given(content=damaged(RESULTS).map(lambda d: json.dumps(d).encode()) | bent(json.dumps(RESULTS).encode()))
+@given(
+    content=damaged(RESULTS).map(lambda d: json.dumps(d).encode())
+    | bent(json.dumps(RESULTS).encode())
+)
 def test_any_results_are_read_or_refused(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "results.json"
     file.write_bytes(content)

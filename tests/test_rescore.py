@@ -12,22 +12,22 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from generate import rescore as scorer
 from generate.cli import app as generate_app
 from generate.errors import StoreError
 from generate.models import model_class
 from generate.models.toy import Toy
 from generate.models.toy_law import enumerate_law
-from generate.run import prepare, run
-from generate.store import SampleStore
-from generate.study import load_study, plan
-from ibstats import rescored
+from generate.run import rescore as scorer
+from generate.run.run import prepare, run
+from generate.store.samples import SampleStore
+from generate.study.plan import load_study, plan
 from ibstats.cli import app
 from ibstats.config import Config
 from ibstats.errors import IbstatsError
 from ibstats.report import files
+from ibstats.statistics import rescored
+from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import open_store
-from ibstats.uncertainty import Resampling
 from schemas.provenance import WeightFile
 
 N_PROMPTS, N_SAMPLES, PATHS = 4, 60, 8
@@ -42,14 +42,19 @@ MODELS = {
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("rescore")
-    prompts = [{"id": f"p{i}", "text": f"prompt {i}", "paraphrases": {"short": ["a", "b"]}} for i in range(N_PROMPTS)]
+    prompts = [
+        {"id": f"p{i}", "text": f"prompt {i}", "paraphrases": {"short": ["a", "b"]}}
+        for i in range(N_PROMPTS)
+    ]
     (folder / "study.jsonl").write_text("\n".join(map(json.dumps, prompts)))
     document = {
         "name": "rescore",
         "samples": N_SAMPLES,
         "models": [{"label": label} | choice for label, choice in MODELS.items()],
         "prompts": {"source": "study.jsonl"},
-        "experiments": {"factorial": {"keep_ratio": 1.0, "paraphrases": 2, "paraphrase_length": "short"}},
+        "experiments": {
+            "factorial": {"keep_ratio": 1.0, "paraphrases": 2, "paraphrase_length": "short"}
+        },
     }
     document["calibration"] = {"source": "calibration.jsonl", "n": 1}
     (folder / "calibration.jsonl").write_text(json.dumps({"id": "c", "text": "another"}))
@@ -62,9 +67,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def scored(root: Path) -> Path:
     before = digest(root / "data.zarr")
-    result = CliRunner().invoke(generate_app, ["rescore", str(root), "--paths", str(PATHS), "--device", "cpu"])
+    result = CliRunner().invoke(
+        generate_app, ["rescore", str(root), "--paths", str(PATHS), "--device", "cpu"]
+    )
     assert result.exit_code == 0, result.output
-    assert "masked: 240 images x 9 paths = 2160 traversals of 3 steps" in " ".join(result.output.split())
+    assert "masked: 240 images x 9 paths = 2160 traversals of 3 steps" in " ".join(
+        result.output.split()
+    )
     assert digest(root / "data.zarr") == before  # the data of a run never change
     return root
 
@@ -82,7 +91,9 @@ def mean_entropy(label: str, quantity: str) -> float:
     options = adapter.options(choice.get("options", {}))  # type: ignore[arg-type]
     model = adapter.load(adapter.identify(str(choice["model"]), options), options, "cpu")
     assert isinstance(model, Toy)
-    return float(np.mean([getattr(enumerate_law(model, f"prompt {i}"), quantity) for i in range(N_PROMPTS)]))
+    return float(
+        np.mean([getattr(enumerate_law(model, f"prompt {i}"), quantity) for i in range(N_PROMPTS)])
+    )
 
 
 @pytest.mark.parametrize("label", ["masked", "reveals", "revises"])
@@ -101,18 +112,27 @@ def test_the_bracket_holds_the_enumerated_entropy_and_tightens(scored: Path, lab
     assert found.data["log_weight"].notnull().all()
     if label == "revises":
         assert "residual_lower" not in bits["quantity"]
-        assert float(bits.sel(quantity="residual_upper")[-1]) > mean_entropy(label, "path_given_tokens") - slack
+        assert (
+            float(bits.sel(quantity="residual_upper")[-1])
+            > mean_entropy(label, "path_given_tokens") - slack
+        )
     else:
         residual = mean_entropy(label, "path_given_tokens")
         assert float(bits.sel(quantity="residual_lower")[-1]) < residual + slack
         assert float(bits.sel(quantity="residual_upper")[-1]) > residual - slack
-        assert float(bits.sel(quantity="joint")[0]) == pytest.approx(mean_entropy(label, "both"), abs=slack)
+        assert float(bits.sel(quantity="joint")[0]) == pytest.approx(
+            mean_entropy(label, "both"), abs=slack
+        )
 
 
-def test_a_rescoring_that_was_cut_short_goes_on_and_ends_the_same(scored: Path, tmp_path: Path) -> None:
+def test_a_rescoring_that_was_cut_short_goes_on_and_ends_the_same(
+    scored: Path, tmp_path: Path
+) -> None:
     copy = tmp_path / "run"
     shutil.copytree(scored, copy)
-    work = scorer.plan_rescoring(SampleStore.open(copy), "masked", experiment="factorial", n_paths=PATHS)
+    work = scorer.plan_rescoring(
+        SampleStore.open(copy), "masked", experiment="factorial", n_paths=PATHS
+    )
     whole = work.arrays["log_weight"][...]
     work.arrays["complete"][0, 2] = False
     work.arrays["log_weight"][0, 2] = np.nan
@@ -131,14 +151,26 @@ def test_what_was_scored_from_other_data_is_refused_by_name(scored: Path, tmp_pa
     with pytest.raises(IbstatsError, match=f"paths{PATHS}-seed0' was scored from another snapshot"):
         rescored.find(open_store(copy), "masked", "factorial")
     with pytest.raises(StoreError, match="made for another snapshot: delete it to score anew"):
-        scorer.rescore(scorer.plan_rescoring(SampleStore.open(copy), "masked", experiment="factorial", n_paths=PATHS))
+        scorer.rescore(
+            scorer.plan_rescoring(
+                SampleStore.open(copy), "masked", experiment="factorial", n_paths=PATHS
+            )
+        )
 
 
-def test_other_weights_than_the_stores_are_refused(scored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    work = scorer.plan_rescoring(SampleStore.open(scored), "masked", experiment="factorial", n_paths=2)
-    theirs = work.record.identity.model_copy(update={"weights": [WeightFile(name="w", bytes=1, sha256="ab" * 32)]})
+def test_other_weights_than_the_stores_are_refused(
+    scored: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = scorer.plan_rescoring(
+        SampleStore.open(scored), "masked", experiment="factorial", n_paths=2
+    )
+    theirs = work.record.identity.model_copy(
+        update={"weights": [WeightFile(name="w", bytes=1, sha256="ab" * 32)]}
+    )
     other = scorer.Rescoring(work.store, work.record.model_copy(update={"identity": theirs}))
-    with pytest.raises(StoreError, match=r"not the one .* \(weights seed-0 here, abababababab there"):
+    with pytest.raises(
+        StoreError, match=r"not the one .* \(weights seed-0 here, abababababab there"
+    ):
         scorer.rescore(other)
 
 
@@ -152,14 +184,18 @@ def test_other_weights_than_the_stores_are_refused(scored: Path, monkeypatch: py
         ({"n_paths": 0}, "--paths is 0"),
     ],
 )
-def test_what_cannot_be_scored_is_refused_in_one_line(root: Path, changes: dict, message: str) -> None:
+def test_what_cannot_be_scored_is_refused_in_one_line(
+    root: Path, changes: dict, message: str
+) -> None:
     given = {"model": "masked", "experiment": "factorial", "n_paths": 2} | changes
     with pytest.raises(StoreError, match=message):
         scorer.plan_rescoring(SampleStore.open(root), given.pop("model"), **given)
 
 
 def test_bounds_stand_in_the_command_the_report_and_its_rows(scored: Path) -> None:
-    result = CliRunner().invoke(app, ["decompose", str(scored), "--model", "masked", "--resamples", "100"])
+    result = CliRunner().invoke(
+        app, ["decompose", str(scored), "--model", "masked", "--resamples", "100"]
+    )
     assert result.exit_code == 0, result.output
     assert "masked: bounds by rescored paths" in result.output
     config = Config(parts=("ledger",), resampling=Resampling(n_resamples=100))

@@ -39,7 +39,9 @@ def model_class(name: str) -> type[Model]:
             "of yours, put its folder on PYTHONPATH (`PYTHONPATH=. ibgenerate ...`)."
         ) from None
     except AttributeError:
-        raise ModelError(f"model '{name}': module '{module_name}' has no class '{class_name}'.") from None
+        raise ModelError(
+            f"model '{name}': module '{module_name}' has no class '{class_name}'."
+        ) from None
     if not (isinstance(found, type) and issubclass(found, Model)):
         raise ModelError(f"model '{name}' is not a subclass of generate.models.base.Model.")
     return found

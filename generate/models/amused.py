@@ -17,8 +17,8 @@ from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import PIPELINE_FILES, Checkpoint, Source
 from generate.models.clip import ClipTokenizer
 from generate.models.public import Geometry, PublicModel, PublicOptions
-from generate.probes import Probe
-from generate.reading import Reading
+from generate.study.probes import Probe
+from generate.study.reading import Reading
 from generate.traversal import masked
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
@@ -72,7 +72,9 @@ class Amused(PublicModel):
         """From the transformer and the number of levels of the decoder."""
         transformer = found["checkpoint"].json("transformer/config.json")
         side = transformer["sample_size"]
-        pixels = side * 2 ** (len(found["checkpoint"].json("vqvae/config.json")["block_out_channels"]) - 1)
+        pixels = side * 2 ** (
+            len(found["checkpoint"].json("vqvae/config.json")["block_out_channels"]) - 1
+        )
         return Geometry(transformer["codebook_size"], (side, side), (pixels, pixels), options.steps)
 
     def __init__(self, identity: ModelIdentity, options: AmusedOptions, device: str) -> None:
@@ -83,7 +85,9 @@ class Amused(PublicModel):
         self.text_encoder = self.component(CLIPTextModelWithProjection, "text_encoder")
         self.transformer = self.compiled(self.component(UVit2DModel, "transformer"))
         self.vqvae = self.component(VQModel, "vqvae", dtype=torch.float32)
-        self.mask_id = self.found["checkpoint"].json("scheduler/scheduler_config.json")["mask_token_id"]
+        self.mask_id = self.found["checkpoint"].json("scheduler/scheduler_config.json")[
+            "mask_token_id"
+        ]
         self.encode_text = functools.lru_cache(maxsize=512)(self._encode_text)
 
     @classmethod
@@ -106,7 +110,9 @@ class Amused(PublicModel):
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
         """Conditioning of the texts and, when guided, of the empty text."""
-        rows = [self.encode_text(text) for text in [*texts, *([""] * len(texts) if self.guided else [])]]
+        rows = [
+            self.encode_text(text) for text in [*texts, *([""] * len(texts) if self.guided else [])]
+        ]
         return Conditioning(*(torch.stack(part) for part in zip(*rows, strict=True)))
 
     @torch.inference_mode()
@@ -116,7 +122,9 @@ class Amused(PublicModel):
         n_rows = len(conditioning.pooled)
         steps = self.settings.steps
         height, width = self.identity.image_size
-        micro = torch.tensor([[width, height, 0, 0, self.settings.aesthetic_score]], device=self.device)
+        micro = torch.tensor(
+            [[width, height, 0, 0, self.settings.aesthetic_score]], device=self.device
+        )
         micro = micro.to(conditioning.hidden.dtype).expand(n_rows, -1)
 
         def grid_logits(tokens: Tensor, step: int) -> Tensor:

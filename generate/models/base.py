@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.errors import ModelError
-from generate.probes import Probe
-from generate.reading import Reading
+from generate.study.probes import Probe
+from generate.study.reading import Reading
 from generate.traversal.draw import Noise
 from generate.traversal.trace import Trace
 from schemas.provenance import ModelIdentity
@@ -96,15 +96,23 @@ class Model(abc.ABC):
             if name not in fields:
                 close = difflib.get_close_matches(name, fields, n=1)
                 hint = f" (did you mean '{close[0]}'?)" if close else ""
-                raise ModelError(f"option '{name}' of {cls.__name__} is unknown{hint}; allowed: {', '.join(fields)}.")
+                raise ModelError(
+                    f"option '{name}' of {cls.__name__} is unknown{hint}; allowed: {', '.join(fields)}."
+                )
             default = fields[name].default
             choices = get_args(get_type_hints(cls.Options)[name])
-            if all(isinstance(choice, str) for choice in choices) and choices and value not in choices:
+            if (
+                all(isinstance(choice, str) for choice in choices)
+                and choices
+                and value not in choices
+            ):
                 raise ModelError(
                     f"option '{name}' of {cls.__name__} is {value!r}; it must be one of {', '.join(choices)}."
                 )
             if default is not None and not isinstance(value, _accepted(default)):
-                raise ModelError(f"option '{name}' of {cls.__name__} is {value!r}; it must be like {default!r}.")
+                raise ModelError(
+                    f"option '{name}' of {cls.__name__} is {value!r}; it must be like {default!r}."
+                )
         return cls.Options(**given)
 
     @classmethod
@@ -129,5 +137,7 @@ def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
 
 def to_pixels(image: Tensor) -> NDArray[np.uint8]:
     """8-bit channel-last images of (sample, channel, y, x) in [0, 1]: round half to even of 255 x."""
-    levels: NDArray[np.uint8] = (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    levels: NDArray[np.uint8] = (
+        (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    )
     return levels

@@ -15,7 +15,9 @@ def clean_caption(text: str) -> str:
         import bs4  # noqa: F401
         import ftfy  # noqa: F401
     except ModuleNotFoundError as error:
-        raise ModelError(f"captions need the module '{error.name}': install ibstats[models].") from None
+        raise ModelError(
+            f"captions need the module '{error.name}': install ibstats[models]."
+        ) from None
     from diffusers import PixArtAlphaPipeline
 
     for _ in range(2):

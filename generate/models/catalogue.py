@@ -40,7 +40,9 @@ class Row:
             name=name,
             family=adapter.family,
             grids=card.grids,
-            codes="" if card.codebook_size is None else f"{card.codebook_size} ({math.log2(card.codebook_size):g} bit)",
+            codes=""
+            if card.codebook_size is None
+            else f"{card.codebook_size} ({math.log2(card.codebook_size):g} bit)",
             quantizer=card.quantizer,
             weights=weights,
             licence=card.licence,

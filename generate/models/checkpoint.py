@@ -66,9 +66,13 @@ class Checkpoint:
         try:
             read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise ModelError(f"checkpoint '{self.name}' has no file {name}: fetch it whole, or name another.") from None
+            raise ModelError(
+                f"checkpoint '{self.name}' has no file {name}: fetch it whole, or name another."
+            ) from None
         except json.JSONDecodeError as error:
-            raise ModelError(f"{name} of checkpoint '{self.name}' is not JSON ({error}): fetch it again.") from None
+            raise ModelError(
+                f"{name} of checkpoint '{self.name}' is not JSON ({error}): fetch it again."
+            ) from None
         return read
 
 
@@ -112,23 +116,38 @@ def _matches(folder: Path, file: str) -> list[Path]:
     return []
 
 
-def _snapshot(repository: str, revision: str | None, files: Sequence[str], *, download: bool) -> Path:
+def _snapshot(
+    repository: str, revision: str | None, files: Sequence[str], *, download: bool
+) -> Path:
     """Folder of a repository's snapshot in the local cache, with the files in it that the hub has."""
     from huggingface_hub import errors, snapshot_download
 
     what = f"checkpoint '{repository}'" + (f" at revision '{revision}'" if revision else "")
     try:
         return Path(
-            snapshot_download(repository, revision=revision, allow_patterns=list(files), local_files_only=not download)
+            snapshot_download(
+                repository,
+                revision=revision,
+                allow_patterns=list(files),
+                local_files_only=not download,
+            )
         )
     except errors.HFValidationError:
-        raise ModelError(f"{what} is neither a folder here nor a hub name 'owner/name': correct it.") from None
+        raise ModelError(
+            f"{what} is neither a folder here nor a hub name 'owner/name': correct it."
+        ) from None
     except errors.GatedRepoError:
-        raise ModelError(f"{what} is gated: accept its licence on its hub page, then run `hf auth login`.") from None
+        raise ModelError(
+            f"{what} is gated: accept its licence on its hub page, then run `hf auth login`."
+        ) from None
     except errors.RepositoryNotFoundError:
-        raise ModelError(f"{what} is not on the hub, or is private: correct the name, or `hf auth login`.") from None
+        raise ModelError(
+            f"{what} is not on the hub, or is private: correct the name, or `hf auth login`."
+        ) from None
     except errors.RevisionNotFoundError:
-        raise ModelError(f"{what} does not exist: name a branch, tag or commit the repository has.") from None
+        raise ModelError(
+            f"{what} does not exist: name a branch, tag or commit the repository has."
+        ) from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
         reason = "; HF_HUB_OFFLINE is set" if isinstance(error, errors.OfflineModeIsEnabled) else ""
         raise ModelError(
@@ -138,7 +157,12 @@ def _snapshot(repository: str, revision: str | None, files: Sequence[str], *, do
 
 
 def load_component(
-    component: type[Any], checkpoint: Checkpoint, subfolder: str = "", *, dtype: Any, unused: tuple[str, ...] = ()
+    component: type[Any],
+    checkpoint: Checkpoint,
+    subfolder: str = "",
+    *,
+    dtype: Any,
+    unused: tuple[str, ...] = (),
 ) -> Any:
     """A network of diffusers or transformers in evaluation mode, its state dict strict.
 
@@ -161,7 +185,10 @@ def load_component(
         )
     try:
         network, report = component.from_pretrained(
-            checkpoint.folder / subfolder, local_files_only=True, output_loading_info=True, **precision
+            checkpoint.folder / subfolder,
+            local_files_only=True,
+            output_loading_info=True,
+            **precision,
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(
@@ -170,7 +197,9 @@ def load_component(
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         names = sorted(map(str, report[kind]))
         # older libraries saved the position numbers 0, 1, 2, ... as a tensor
-        wrong = [key for key in names if not (key.startswith(unused) or key.endswith(".position_ids"))]
+        wrong = [
+            key for key in names if not (key.startswith(unused) or key.endswith(".position_ids"))
+        ]
         refuse_keys(checkpoint, name, kind, wrong)
     return network.eval().requires_grad_(False)
 
@@ -181,7 +210,9 @@ def fill(checkpoint: Checkpoint, network: Network, tensors: Mapping[str, Tensor]
     try:
         report = network.load_state_dict(tensors, strict=False, assign=True)
     except RuntimeError as error:
-        raise ModelError(f"checkpoint '{checkpoint.name}' is not a {name}: {' '.join(str(error).split())}") from None
+        raise ModelError(
+            f"checkpoint '{checkpoint.name}' is not a {name}: {' '.join(str(error).split())}"
+        ) from None
     refuse_keys(checkpoint, name, "missing_keys", report.missing_keys)
     refuse_keys(checkpoint, name, "unexpected_keys", report.unexpected_keys)
     return network.eval().requires_grad_(False)
@@ -207,13 +238,18 @@ def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             names = file.keys()
             if device == "meta":
-                return {name: torch.empty(file.get_slice(name).get_shape(), device=device) for name in names}
+                return {
+                    name: torch.empty(file.get_slice(name).get_shape(), device=device)
+                    for name in names
+                }
             return {name: file.get_tensor(name).to(device) for name in names}
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location=device, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise ModelError(f"{path} is not a file of weights ({str(error).splitlines()[0]}): fetch it again.") from None
+        raise ModelError(
+            f"{path} is not a file of weights ({str(error).splitlines()[0]}): fetch it again."
+        ) from None
     for wrapper in ("model", "module", "state_dict"):
         if isinstance(content.get(wrapper), dict):
             content = content[wrapper]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from generate.reading import Reading
+from generate.study.reading import Reading
 
 
 class ClipTokenizer:

@@ -16,8 +16,8 @@ from torch import Tensor
 from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.public import Dtype, Geometry, PublicModel, PublicOptions
-from generate.probes import Probe
-from generate.reading import Reading
+from generate.study.probes import Probe
+from generate.study.reading import Reading
 from generate.traversal import autoregressive
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
@@ -82,7 +82,9 @@ class Janus(PublicModel):
         network = self.component(JanusForConditionalGeneration, "", dtype="auto").model
         self.language_model = self.compiled(network.language_model.to(self.dtype))
         self.embed_prompt = network.language_model.get_input_embeddings()
-        self.embed_codes = torch.nn.Sequential(network.generation_embeddings, network.generation_aligner).to(self.dtype)
+        self.embed_codes = torch.nn.Sequential(
+            network.generation_embeddings, network.generation_aligner
+        ).to(self.dtype)
         self.head = network.generation_head.to(self.dtype)
         self.vqmodel = network.vqmodel.float()
         self.law = TokenLaw(temperature=options.temperature, top_k=options.top_k or None)
@@ -102,13 +104,17 @@ class Janus(PublicModel):
         """The tokenizer of a checkpoint; it names the begin-of-image token."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(cls.find(options)["checkpoint"].folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(
+            cls.find(options)["checkpoint"].folder, local_files_only=True
+        )
 
     @classmethod
     def ids(cls, options: JanusOptions, text: str) -> list[int]:
         """Token ids of the image prompt of a text."""
         tokenizer = cls.tokenizer(options)
-        found: list[int] = tokenizer(PROMPT.format(text=text, begin_of_image=tokenizer.boi_token)).input_ids
+        found: list[int] = tokenizer(
+            PROMPT.format(text=text, begin_of_image=tokenizer.boi_token)
+        ).input_ids
         return found
 
     @classmethod
@@ -127,11 +133,15 @@ class Janus(PublicModel):
         prompts = [self.ids(self.settings, text) for text in texts]
         longest = max(map(len, prompts))
         pad = tokenizer.pad_token_id
-        ids = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in prompts], device=self.device)
+        ids = torch.tensor(
+            [[pad] * (longest - len(prompt)) + prompt for prompt in prompts], device=self.device
+        )
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
         mask = (torch.arange(longest, device=self.device) >= longest - lengths[:, None]).long()
         if self.guided:
-            kept = (ids == tokenizer.bos_token_id) | (ids == tokenizer.convert_tokens_to_ids(tokenizer.boi_token))
+            kept = (ids == tokenizer.bos_token_id) | (
+                ids == tokenizer.convert_tokens_to_ids(tokenizer.boi_token)
+            )
             ids, mask = torch.cat([ids, ids.masked_fill(~kept, pad)]), torch.cat([mask, mask])
         return Conditioning(ids, mask)
 
@@ -164,7 +174,9 @@ class Janus(PublicModel):
             ).last_hidden_state
             return self.guided_logits(self.head(states[:, -1]), self.settings.guidance)
 
-        return autoregressive.traverse(next_logits, n_positions, law=self.law, probe=probe, noise=noise)
+        return autoregressive.traverse(
+            next_logits, n_positions, law=self.law, probe=probe, noise=noise
+        )
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:

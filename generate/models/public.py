@@ -85,10 +85,15 @@ class PublicModel(Model):
     def identify(cls, name: str, options: Any) -> ModelIdentity:
         """Revision and digests of the weight files; what is not in the local cache is fetched."""
         found = cls.find(options)
-        weights = [weight_file(path, part.folder) for part in found.values() for path in part.weights]
+        weights = [
+            weight_file(path, part.folder) for part in found.values() for path in part.weights
+        ]
         revision = found["checkpoint"].revision
         if revision == "local":
-            revision = "sha256-" + hashlib.sha256("".join(file.sha256 for file in weights).encode()).hexdigest()[:12]
+            revision = (
+                "sha256-"
+                + hashlib.sha256("".join(file.sha256 for file in weights).encode()).hexdigest()[:12]
+            )
         return ModelIdentity(
             model=name,
             family=cls.family,
@@ -128,7 +133,9 @@ class PublicModel(Model):
     ) -> Any:
         """A network of the checkpoint on the model's device, in its precision or the one given ("auto": as stored)."""
         (unused,) = (part.unused for part in self.sources if part.option == source)
-        network = load_component(kind, self.found[source], subfolder, dtype=dtype or self.dtype, unused=unused)
+        network = load_component(
+            kind, self.found[source], subfolder, dtype=dtype or self.dtype, unused=unused
+        )
         return network.to(self.device)
 
     @property

@@ -19,8 +19,8 @@ from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
 from generate.models.public import Geometry, PublicModel, PublicOptions
 from generate.networks.lfq import DecoderConfig, LFQDecoder
-from generate.probes import Probe
-from generate.reading import Reading
+from generate.study.probes import Probe
+from generate.study.reading import Reading
 from generate.traversal import masked
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
@@ -77,9 +77,14 @@ class Showo(PublicModel):
         paper="arXiv:2408.12528",
     )
     sources = (
-        Source("checkpoint", ("config.json", "pytorch_model.safetensors|model.safetensors|pytorch_model.bin")),
         Source(
-            "image_tokenizer", ("pytorch_model.safetensors|model.safetensors|pytorch_model.bin",), unused=("encoder.",)
+            "checkpoint",
+            ("config.json", "pytorch_model.safetensors|model.safetensors|pytorch_model.bin"),
+        ),
+        Source(
+            "image_tokenizer",
+            ("pytorch_model.safetensors|model.safetensors|pytorch_model.bin",),
+            unused=("encoder.",),
         ),
         Source("text_tokenizer", ("tokenizer.json|vocab.json", "*.json")),
     )
@@ -89,7 +94,9 @@ class Showo(PublicModel):
         checkpoint, images = self.found["checkpoint"], self.found["image_tokenizer"]
         self.first_special = int(checkpoint.json("config.json")["llm_vocab_size"])
         self.mask_id = self.first_special + N_SPECIAL + identity.codebook_size
-        self.network = load_language_model(checkpoint, load_tensors(checkpoint.weights[0])).to(device, self.dtype)
+        self.network = load_language_model(checkpoint, load_tensors(checkpoint.weights[0])).to(
+            device, self.dtype
+        )
         self.transformer = self.compiled(self.network.model)
         self.decoder = load_decoder(images, load_tensors(images.weights[0])).to(device)
 
@@ -98,7 +105,9 @@ class Showo(PublicModel):
         """From the number of image tokens."""
         config = found["checkpoint"].json("config.json")
         side = math.isqrt(config["num_vq_tokens"])
-        return Geometry(config["codebook_size"], (side, side), (side * DOWNSAMPLE,) * 2, options.steps)
+        return Geometry(
+            config["codebook_size"], (side, side), (side * DOWNSAMPLE,) * 2, options.steps
+        )
 
     @classmethod
     @functools.cache
@@ -106,7 +115,9 @@ class Showo(PublicModel):
         """The language model's tokenizer; the special ids are set here, not in it."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(cls.find(options)["text_tokenizer"].folder, local_files_only=True)
+        return AutoTokenizer.from_pretrained(
+            cls.find(options)["text_tokenizer"].folder, local_files_only=True
+        )
 
     @classmethod
     @functools.cache
@@ -125,7 +136,9 @@ class Showo(PublicModel):
     @classmethod
     def read(cls, options: ShowoOptions, texts: Sequence[str]) -> list[Reading]:
         """Ids of the text part: task token, BOS, text, EOS."""
-        return [Reading(tuple(ids), cut) for ids, cut in (cls.prompt(options, text) for text in texts)]
+        return [
+            Reading(tuple(ids), cut) for ids, cut in (cls.prompt(options, text) for text in texts)
+        ]
 
     @property
     def guided(self) -> bool:
@@ -134,9 +147,14 @@ class Showo(PublicModel):
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Text parts (row, TEXT_LENGTH): those of the texts, then as many of the empty text when guided."""
-        rows = [self.prompt(self.settings, text)[0] for text in [*texts, *([""] * len(texts) if self.guided else [])]]
+        rows = [
+            self.prompt(self.settings, text)[0]
+            for text in [*texts, *([""] * len(texts) if self.guided else [])]
+        ]
         pad = self.first_special + PAD
-        return torch.tensor([[pad] * (TEXT_LENGTH - len(row)) + row for row in rows], device=self.device)
+        return torch.tensor(
+            [[pad] * (TEXT_LENGTH - len(row)) + row for row in rows], device=self.device
+        )
 
     @torch.inference_mode()
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
@@ -146,7 +164,11 @@ class Showo(PublicModel):
         """
         from transformers import DynamicCache
 
-        n_positions, n_rows, steps = math.prod(self.identity.grid), len(conditioning), self.settings.steps
+        n_positions, n_rows, steps = (
+            math.prod(self.identity.grid),
+            len(conditioning),
+            self.settings.steps,
+        )
         is_text = conditioning != self.first_special + PAD
         places = torch.arange(TEXT_LENGTH + n_positions + 2, device=self.device).expand(n_rows, -1)
         cache = DynamicCache(config=self.network.config)
@@ -165,7 +187,11 @@ class Showo(PublicModel):
 
         def grid_logits(tokens: Tensor, step: int) -> Tensor:
             ids = tokens.where(tokens == self.mask_id, tokens + first_code)
-            ids = F.pad(F.pad(ids, (1, 0), value=self.first_special + SOI), (0, 1), value=self.first_special + EOI)
+            ids = F.pad(
+                F.pad(ids, (1, 0), value=self.first_special + SOI),
+                (0, 1),
+                value=self.first_special + EOI,
+            )
             states = self.transformer(
                 input_ids=self.both(ids),
                 attention_mask=seen_by_image,
@@ -174,7 +200,9 @@ class Showo(PublicModel):
                 use_cache=True,
             ).last_hidden_state
             cache.crop(-states.shape[1])
-            return self.guided_logits(F.linear(states[:, 1:-1], weight, bias), 1.0 + self.settings.guidance)
+            return self.guided_logits(
+                F.linear(states[:, 1:-1], weight, bias), 1.0 + self.settings.guidance
+            )
 
         return masked.traverse(
             grid_logits,
@@ -219,10 +247,16 @@ def load_language_model(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> A
     from transformers import PhiConfig, PhiForCausalLM
 
     tensors = {
-        key.removeprefix("showo."): tensor for key, tensor in tensors.items() if not key.startswith("mm_projector.")
+        key.removeprefix("showo."): tensor
+        for key, tensor in tensors.items()
+        if not key.startswith("mm_projector.")
     }
     layer = "model.layers.0"
-    needed = {f"{layer}.self_attn.q_layernorm.weight", f"{layer}.mlp.fc1.weight", "model.embed_tokens.weight"}
+    needed = {
+        f"{layer}.self_attn.q_layernorm.weight",
+        f"{layer}.mlp.fc1.weight",
+        "model.embed_tokens.weight",
+    }
     refuse_keys(checkpoint, "Show-o", "missing_keys", sorted(needed - set(tensors)))
     vocabulary, width = tensors["model.embed_tokens.weight"].shape
     sizes: dict[str, Any] = {
@@ -243,7 +277,9 @@ def load_language_model(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> A
 def load_decoder(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> LFQDecoder:
     """The decoder of an image tokenizer, strictly, in float32; the encoder and the derivable codebook are left out."""
     decoder = {
-        key.removeprefix("decoder."): part.float() for key, part in tensors.items() if key.startswith("decoder.")
+        key.removeprefix("decoder."): part.float()
+        for key, part in tensors.items()
+        if key.startswith("decoder.")
     }
     needed = {"conv_in.weight", "up.0.block.0.conv1.weight"}
     refuse_keys(checkpoint, "LFQDecoder", "missing_keys", sorted(needed - set(decoder)))

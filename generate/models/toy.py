@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.models.base import Family, Model
-from generate.probes import Probe
+from generate.study.probes import Probe
 from generate.traversal import autoregressive, diffusion, masked
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
@@ -74,18 +74,24 @@ class Toy(Model):
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """A phase per text."""
-        return torch.tensor([zlib.crc32(text.encode()) % 1000 / 500 for text in texts], dtype=torch.float64)
+        return torch.tensor(
+            [zlib.crc32(text.encode()) % 1000 / 500 for text in texts], dtype=torch.float64
+        )
 
     def logits(self, phase: Tensor, tokens: Tensor) -> Tensor:
         """Logits (sample, position, code) of grids (sample, position) with id `codes` where open."""
         grid = torch.nn.functional.one_hot(tokens, self.settings.codes + 1).double()
         context = torch.einsum("iajb,sjb->sia", self.weight, grid)
-        logits: Tensor = self.settings.sharpness * torch.sin(context + self.bias + phase[:, None, None])
+        logits: Tensor = self.settings.sharpness * torch.sin(
+            context + self.bias + phase[:, None, None]
+        )
         return logits
 
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
         """One grey level a code, none of them black, 2x2 pixels a position."""
-        grey = ((tokens.view(-1, *self.identity.grid) + 1) * 255 // self.settings.codes).to(torch.uint8)
+        grey = ((tokens.view(-1, *self.identity.grid) + 1) * 255 // self.settings.codes).to(
+            torch.uint8
+        )
         image: NDArray[np.uint8] = grey.unsqueeze(-1).numpy().repeat(2, 1).repeat(2, 2).repeat(3, 3)
         return image
 
@@ -163,7 +169,9 @@ class ToyDiffusion(Toy):
         """Masked at a constant rate, replaced at a constant rate per step."""
         gamma = np.linspace(0.0, 1.0, self.settings.steps + 1)
         kept = (1.0 - self.settings.replaced) ** np.arange(self.settings.steps + 1)
-        return diffusion.Schedule((1 - gamma) * kept, (1 - gamma) * (1 - kept) / self.settings.codes, gamma)
+        return diffusion.Schedule(
+            (1 - gamma) * kept, (1 - gamma) * (1 - kept) / self.settings.codes, gamma
+        )
 
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
         """Denoise from an all-MASK grid."""

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from generate.models.toy import Toy, ToyDiffusion, ToyMasked
-from generate.probes import Probe
+from generate.study.probes import Probe
 
 Array = NDArray[np.float64]
 Path = tuple[tuple[int, ...], ...]
@@ -123,27 +123,38 @@ def _raster(model: Toy, text: str, probe: Probe) -> Law:
             p = _drawn_law(model, text, state, position, probe)[position]
             execution += probability * entropy(dict(enumerate(p)))
             for code in np.flatnonzero(p):
-                following[(*state[:position], int(code), *state[position + 1 :])] = probability * float(p[code])
+                following[(*state[:position], int(code), *state[position + 1 :])] = (
+                    probability * float(p[code])
+                )
         reached = following
     joint = {(path, tokens): probability for tokens, probability in reached.items()}
     return Law(joint, 0.0, execution, 0.0, execution)
 
 
 def _masked(model: ToyMasked, text: str, probe: Probe) -> Law:
-    n, k, temperature = model.settings.positions, model.settings.codes, model.settings.path_temperature
+    n, k, temperature = (
+        model.settings.positions,
+        model.settings.codes,
+        model.settings.path_temperature,
+    )
     reached: dict[tuple[Path, Tokens], float] = {((), (k,) * n): 1.0}
     sums = np.zeros(4)
     for step, n_left in enumerate(model.masked_after):
         following: dict[tuple[Path, Tokens], float] = defaultdict(float)
         for (path, state), probability in reached.items():
-            p, drawn = _model_law(model, text, state, probe), _drawn_law(model, text, state, step, probe)
+            p, drawn = (
+                _model_law(model, text, state, probe),
+                _drawn_law(model, text, state, step, probe),
+            )
             events, given_candidates, marginal = _commits(p, drawn, state, k, n_left, temperature)
             sets: dict[Hashable, float] = defaultdict(float)
             for (chosen, after), q in events.items():
                 sets[chosen] += q
                 following[(*path, chosen), after] += probability * q
             set_bits = entropy(sets)
-            sums += probability * np.array([set_bits, entropy(events) - set_bits, given_candidates, marginal])
+            sums += probability * np.array(
+                [set_bits, entropy(events) - set_bits, given_candidates, marginal]
+            )
         reached = following
     return Law(reached, *sums.tolist())
 
@@ -161,7 +172,9 @@ def _commits(
     for candidates in itertools.product(*(np.flatnonzero(drawn[i]) for i in positions)):
         chances = drawn[positions, candidates]
         weight = float(np.prod(chances))
-        chosen_sets = best_sets(np.log(p[positions, candidates]), len(positions) - n_left, temperature)
+        chosen_sets = best_sets(
+            np.log(p[positions, candidates]), len(positions) - n_left, temperature
+        )
         given_candidates += weight * entropy(chosen_sets)
         for chosen, q in chosen_sets.items():
             after = list(state)
@@ -197,8 +210,12 @@ def best_sets(log_p: Array, n: int, temperature: float) -> dict[tuple[int, ...],
 def _diffusion(model: ToyDiffusion, text: str, probe: Probe) -> Law:
     n, k = model.settings.positions, model.settings.codes
     states = list(itertools.product(range(k + 1), repeat=n))
-    pattern = np.array([[sum(2**i for i in range(n) if a[i] != b[i]) for b in states] for a in states])
-    by_path: dict[tuple[int, ...], Array] = {(): np.eye(len(states))[-1]}  # the last state is all MASK
+    pattern = np.array(
+        [[sum(2**i for i in range(n) if a[i] != b[i]) for b in states] for a in states]
+    )
+    by_path: dict[tuple[int, ...], Array] = {
+        (): np.eye(len(states))[-1]
+    }  # the last state is all MASK
     path_bits = joint_bits = marginal_bits = last = 0.0
     for step in range(model.settings.steps):
         reach = np.sum(list(by_path.values()), axis=0)
@@ -211,16 +228,25 @@ def _diffusion(model: ToyDiffusion, text: str, probe: Probe) -> Law:
                 -moves[i, code] * np.log2(p[i, code]) for i in range(n) for code in range(k)
                 if code != states[index][i] and p[i, code] > 0
             )  # fmt: skip
-            path_bits += reach[index] * entropy(dict(enumerate(np.bincount(pattern[index], transition[index]))))
-        step_bits = float(sum(reach[i] * entropy(dict(enumerate(transition[i]))) for i in np.flatnonzero(reach)))
+            path_bits += reach[index] * entropy(
+                dict(enumerate(np.bincount(pattern[index], transition[index])))
+            )
+        step_bits = float(
+            sum(reach[i] * entropy(dict(enumerate(transition[i]))) for i in np.flatnonzero(reach))
+        )
         joint_bits, last = joint_bits + step_bits, step_bits
         paths, masses = list(by_path), np.stack(list(by_path.values()))
         by_path = {}
         for number in range(2**n):
             moved = masses @ np.where(pattern == number, transition, 0.0)
-            by_path |= {(*path, number): mass for path, mass in zip(paths, moved, strict=True) if mass.any()}
+            by_path |= {
+                (*path, number): mass for path, mass in zip(paths, moved, strict=True) if mass.any()
+            }
     joint = {
-        (tuple(tuple(i for i in range(n) if number >> i & 1) for number in path), states[index]): float(mass[index])
+        (
+            tuple(tuple(i for i in range(n) if number >> i & 1) for number in path),
+            states[index],
+        ): float(mass[index])
         for path, mass in by_path.items()
         for index in np.flatnonzero(mass)
     }
@@ -231,13 +257,17 @@ def _moves(model: ToyDiffusion, state: Tokens, p: Array, t: int, probe: Probe) -
     """q(x_{t-1} | x_t) by Bayes' rule, x0 ~ p summed out: (position, code or MASK)."""
     k = model.settings.codes
     usable = np.append(np.ones(k, dtype=bool) if probe.allowed is None else probe.allowed, True)
-    before = _forward(model.schedule.alpha[t - 1], model.schedule.beta[t - 1], model.schedule.gamma[t - 1], k)
+    before = _forward(
+        model.schedule.alpha[t - 1], model.schedule.beta[t - 1], model.schedule.gamma[t - 1], k
+    )
     single = _forward(*model.schedule.one_step(t), k)
     moves = np.zeros((len(state), k + 1))
     for i, now in enumerate(state):
         for x0 in np.flatnonzero(p[i]):
             posterior = before[x0] * single[:, now] * usable
-            moves[i] += p[i, x0] * (posterior / posterior.sum() if posterior.sum() > 0 else np.eye(k + 1)[now])
+            moves[i] += p[i, x0] * (
+                posterior / posterior.sum() if posterior.sum() > 0 else np.eye(k + 1)[now]
+            )
     return moves
 
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from generate.errors import ModelError
 from generate.models.base import Card, Family, Model, guide, to_pixels
-from generate.probes import Probe
 from generate.provenance import weight_file
-from generate.reading import Reading
+from generate.study.probes import Probe
+from generate.study.reading import Reading
 from generate.traversal import autoregressive, diffusion, masked
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
@@ -80,7 +80,9 @@ class Trio(Model):
     @classmethod
     def identify(cls, name: str, options: Any) -> ModelIdentity:
         """The shipped weights and their digests."""
-        files = [weight_file(SHIPPED / f"{part}.safetensors") for part in ("tokenizer", cls.weights)]
+        files = [
+            weight_file(SHIPPED / f"{part}.safetensors") for part in ("tokenizer", cls.weights)
+        ]
         return ModelIdentity(
             model=name,
             family=cls.family,
@@ -162,9 +164,13 @@ class TrioAutoregressive(Trio):
 
         def next_logits(previous: Tensor | None, position: int) -> Tensor:
             token = self.both(start if previous is None else previous)
-            return self.guided_logits(self.network.next_logits(conditioning, cache, token, position))
+            return self.guided_logits(
+                self.network.next_logits(conditioning, cache, token, position)
+            )
 
-        return autoregressive.traverse(next_logits, N_POSITIONS, law=self.law, probe=probe, noise=noise)
+        return autoregressive.traverse(
+            next_logits, N_POSITIONS, law=self.law, probe=probe, noise=noise
+        )
 
 
 @dataclass(frozen=True)
@@ -251,4 +257,6 @@ class TrioRaster(Trio):
                 grid[:, position - 1] = previous
             return self.grid_logits(conditioning, grid, position)[:, position]
 
-        return autoregressive.traverse(next_logits, N_POSITIONS, law=self.law, probe=probe, noise=noise)
+        return autoregressive.traverse(
+            next_logits, N_POSITIONS, law=self.law, probe=probe, noise=noise
+        )

@@ -17,8 +17,8 @@ from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import PIPELINE_FILES, Checkpoint, Source, load_tensors
 from generate.models.clip import ClipTokenizer
 from generate.models.public import Geometry, PublicModel, PublicOptions
-from generate.probes import Probe
-from generate.reading import Reading
+from generate.study.probes import Probe
+from generate.study.reading import Reading
 from generate.traversal import diffusion
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace

@@ -35,7 +35,11 @@ class DecoderConfig:
         blocks = sorted((int(match[1]), int(match[2]), match[0]) for match in found if match)
         levels = 1 + max(level for level, _, _ in blocks)
         widths = tuple(
-            tuple((tensors[key].shape[1], tensors[key].shape[0]) for at, _, key in blocks if at == level)
+            tuple(
+                (tensors[key].shape[1], tensors[key].shape[0])
+                for at, _, key in blocks
+                if at == level
+            )
             for level in range(levels)
         )
         bottom, n_bits = tensors["conv_in.weight"].shape[:2]
@@ -116,7 +120,9 @@ class LFQDecoder(nn.Module):
                 "block_2": ResidualBlock(config.bottom, config.bottom),
             }
         )
-        self.up = nn.ModuleList(Level(widths, finest=level == 0) for level, widths in enumerate(config.widths))
+        self.up = nn.ModuleList(
+            Level(widths, finest=level == 0) for level, widths in enumerate(config.widths)
+        )
         width = config.widths[0][-1][1]
         self.norm_out, self.conv_out = _norm(width), nn.Conv2d(width, 3, 3, padding=1)
 

@@ -36,7 +36,9 @@ class LlamaGenConfig:
         """The sizes of a state dict."""
         codebook_size, width = tensors["tok_embeddings.weight"].shape
         caption_length, caption_width = tensors["cls_embedding.uncond_embedding"].shape
-        layers = 1 + max(int(found[1]) for key in tensors if (found := re.match(r"layers\.(\d+)\.", key)))
+        layers = 1 + max(
+            int(found[1]) for key in tensors if (found := re.match(r"layers\.(\d+)\.", key))
+        )
         hidden = len(tensors["layers.0.feed_forward.w1.weight"])
         return cls(width, layers, heads, hidden, codebook_size, caption_width, caption_length, side)
 
@@ -76,7 +78,11 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
     """Turn neighbouring pairs of (row, head, position, head_dim) by the angles of their positions, in float32."""
     first, second = x.float().view(*x.shape[:-1], -1, 2).unbind(-1)
     cos, sin = table.unbind(-1)
-    return torch.stack([first * cos - second * sin, second * cos + first * sin], -1).flatten(-2).type_as(x)
+    return (
+        torch.stack([first * cos - second * sin, second * cos + first * sin], -1)
+        .flatten(-2)
+        .type_as(x)
+    )
 
 
 class RMSNorm(nn.Module):
@@ -89,7 +95,9 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`x` with unit mean square in the last dimension, times the learned scale."""
         wide = x.float()
-        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-5)).type_as(x) * self.weight
+        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-5)).type_as(
+            x
+        ) * self.weight
 
 
 class Attention(nn.Module):
@@ -101,7 +109,9 @@ class Attention(nn.Module):
         self.wqkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.wo = nn.Linear(config.width, config.width, bias=False)
 
-    def forward(self, x: Tensor, table: Tensor, places: Tensor, mask: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, table: Tensor, places: Tensor, mask: Tensor, keys: Tensor, values: Tensor
+    ) -> Tensor:
         """(row, place, width); writes the keys and values of `places` and sees those that `mask` admits."""
         query, key, value = self.wqkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         keys.index_copy_(2, places, rotate(key, table))
@@ -136,7 +146,9 @@ class Layer(nn.Module):
         self.attention_norm = RMSNorm(config.width)
         self.ffn_norm = RMSNorm(config.width)
 
-    def forward(self, x: Tensor, table: Tensor, places: Tensor, mask: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, table: Tensor, places: Tensor, mask: Tensor, keys: Tensor, values: Tensor
+    ) -> Tensor:
         """(row, place, width)."""
         x = x + self.attention(self.attention_norm(x), table, places, mask, keys, values)
         out: Tensor = x + self.feed_forward(self.ffn_norm(x))
@@ -150,7 +162,9 @@ class CaptionEmbedding(nn.Module):
 
     def __init__(self, config: LlamaGenConfig) -> None:
         super().__init__()
-        self.register_buffer("uncond_embedding", torch.zeros(config.caption_length, config.caption_width))
+        self.register_buffer(
+            "uncond_embedding", torch.zeros(config.caption_length, config.caption_width)
+        )
         self.cap_proj = nn.ModuleDict(
             {
                 "fc1": nn.Linear(config.caption_width, config.width, bias=False),
@@ -160,7 +174,9 @@ class CaptionEmbedding(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """(row, caption token, width)."""
-        projected: Tensor = self.cap_proj["fc2"](F.gelu(self.cap_proj["fc1"](states), approximate="tanh"))
+        projected: Tensor = self.cap_proj["fc2"](
+            F.gelu(self.cap_proj["fc1"](states), approximate="tanh")
+        )
         return projected
 
 
@@ -179,7 +195,13 @@ class LlamaGen(nn.Module):
     def empty_cache(self, caption: Tensor) -> Cache:
         """Room for whole sequences whose caption tokens may be seen where `caption` (row, token) is true."""
         config = self.config
-        shape = (config.layers, len(caption), config.heads, config.length, config.width // config.heads)
+        shape = (
+            config.layers,
+            len(caption),
+            config.heads,
+            config.length,
+            config.width // config.heads,
+        )
         zeros = self.output.weight.new_zeros
         return Cache(zeros(shape), zeros(shape), caption, rotation_table(config).to(caption.device))
 
@@ -191,7 +213,9 @@ class LlamaGen(nn.Module):
 
     def next_logits(self, tokens: Tensor, position: Tensor, cache: Cache) -> Tensor:
         """Float32 logits (row, code) of the code after `tokens` (row,), which stand at `position` (1,) of the grid."""
-        logits: Tensor = self(self.tok_embeddings(tokens)[:, None], self.config.caption_length + position, cache)
+        logits: Tensor = self(
+            self.tok_embeddings(tokens)[:, None], self.config.caption_length + position, cache
+        )
         return logits[:, -1]
 
     def forward(self, x: Tensor, places: Tensor, cache: Cache) -> Tensor:

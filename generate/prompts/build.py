@@ -59,7 +59,10 @@ class PassedOver:
     excluded: int = 0
 
     def __str__(self) -> str:
-        return ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in vars(self).items() if n) or "none"
+        return (
+            ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in vars(self).items() if n)
+            or "none"
+        )
 
 
 def collect(asked: Asked, *, exclude: Sequence[Prompt] = ()) -> tuple[list[Prompt], PassedOver]:
@@ -103,24 +106,32 @@ def _candidates(asked: Asked, passed: PassedOver) -> Iterator[Prompt]:
         "--revision": asked.revision,
     }
     if source in hub.KNOWN or source.startswith(HUB):
-        yield from _numbered(hub.read(_captions(asked), seed=asked.seed), source.removeprefix(HUB), passed)
+        yield from _numbered(
+            hub.read(_captions(asked), seed=asked.seed), source.removeprefix(HUB), passed
+        )
         return
     if path.suffix not in (".jsonl", ".csv") and source not in (TRIO, *SHIPPED):
         raise StudyError(f"source '{source}' is unknown; give one of {', '.join(SOURCES)}.")
     for option, value in table.items():
         if value is not None and not (option == "--column" and path.suffix == ".csv"):
-            raise StudyError(f"{option} is for captions of a table (hf:, {', '.join(hub.KNOWN)}, .csv), not {source}.")
+            raise StudyError(
+                f"{option} is for captions of a table (hf:, {', '.join(hub.KNOWN)}, .csv), not {source}."
+            )
     if asked.column is not None:
         texts = read_column(path, asked.column)
         yield from _numbered(_shuffled(texts, asked.seed), path.stem, passed)
         return
     if source == TRIO:
         if asked.seed is not None:
-            raise StudyError("--seed is not for the trio, whose prompts are drawn already: leave it out.")
+            raise StudyError(
+                "--seed is not for the trio, whose prompts are drawn already: leave it out."
+            )
         yield from load_prompts(PromptSource(source=TRIO, n=asked.n), asked.split, Path())
         return
     prompts = (
-        load_prompts(PromptSource(source=source), asked.split, Path()) if source in SHIPPED else read_prompts(path)
+        load_prompts(PromptSource(source=source), asked.split, Path())
+        if source in SHIPPED
+        else read_prompts(path)
     )
     yield from _shuffled(prompts, asked.seed)
 
@@ -128,12 +139,18 @@ def _candidates(asked: Asked, passed: PassedOver) -> Iterator[Prompt]:
 def _captions(asked: Asked) -> hub.Captions:
     if asked.source in hub.KNOWN:
         return hub.known(
-            asked.source, column=asked.column, split=asked.hub_split, config=asked.config, revision=asked.revision
+            asked.source,
+            column=asked.column,
+            split=asked.hub_split,
+            config=asked.config,
+            revision=asked.revision,
         )
     if asked.column is None:
         raise StudyError(f"name the column of the captions in {asked.source} with --column.")
     repository = asked.source.removeprefix(HUB)
-    return hub.Captions(repository, asked.hub_split or "train", asked.column, asked.config, asked.revision)
+    return hub.Captions(
+        repository, asked.hub_split or "train", asked.column, asked.config, asked.revision
+    )
 
 
 def _numbered(texts: Iterable[str], where: str, passed: PassedOver) -> Iterator[Prompt]:
@@ -152,5 +169,7 @@ def write(prompts: Sequence[Prompt], out: Path, made: dict[str, object]) -> str:
     """Write a prompt set and, beside it, `<name>.record.json`: how it was made and its sha256, which is returned."""
     digest = write_prompts(prompts, out)
     document = {**made, "n_prompts": len(prompts), "sha256": digest}
-    out.with_suffix(".record.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    out.with_suffix(".record.json").write_text(
+        json.dumps(document, indent=1) + "\n", encoding="utf-8"
+    )
     return digest

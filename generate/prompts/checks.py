@@ -31,8 +31,14 @@ def check(prompts: Sequence[Prompt], *, per_length: int = WANTED) -> list[Proble
     base prompt that a paraphrase lacks or adds (English words); `grammar`: a prompt whose `attributes` are a
     meaning of the trio's must be worded as its grammar words exactly that in that length, in place of the last two.
     """
-    return [problem for found in (_too_few(prompts, per_length), _duplicates(prompts)) for problem in found] + [
-        problem for prompt in prompts for problem in (_grammar(prompt) if of_the_trio(prompt) else _wording(prompt))
+    return [
+        problem
+        for found in (_too_few(prompts, per_length), _duplicates(prompts))
+        for problem in found
+    ] + [
+        problem
+        for prompt in prompts
+        for problem in (_grammar(prompt) if of_the_trio(prompt) else _wording(prompt))
     ]
 
 

@@ -56,7 +56,9 @@ def drift(prompts: Sequence[Prompt], checkpoint: str, *, device: str = "cpu") ->
     nearest = distance.argmin(1)
     strays = [
         (prompts[owner].id, prompts[near].id, text)
-        for owner, near, text, its, least in zip(owners, nearest, texts, own, distance.min(1), strict=True)
+        for owner, near, text, its, least in zip(
+            owners, nearest, texts, own, distance.min(1), strict=True
+        )
         if least < its - 1e-6
     ]
     apart = 1.0 - base @ base.T
@@ -71,7 +73,9 @@ def drift(prompts: Sequence[Prompt], checkpoint: str, *, device: str = "cpu") ->
     )
 
 
-def embed(texts: Sequence[str], checkpoint: str, *, device: str = "cpu") -> tuple[NDArray[np.float64], int]:
+def embed(
+    texts: Sequence[str], checkpoint: str, *, device: str = "cpu"
+) -> tuple[NDArray[np.float64], int]:
     """Unit vectors (text, width) of texts, and how many texts are longer than the model reads."""
     import torch
 
@@ -80,7 +84,11 @@ def embed(texts: Sequence[str], checkpoint: str, *, device: str = "cpu") -> tupl
     found = []
     for start in range(0, len(texts), BATCH):
         batch = tokenizer(
-            list(texts[start : start + BATCH]), padding=True, truncation=True, max_length=limit, return_tensors="pt"
+            list(texts[start : start + BATCH]),
+            padding=True,
+            truncation=True,
+            max_length=limit,
+            return_tensors="pt",
         ).to(device)
         with torch.inference_mode():
             output = model(**batch)
@@ -95,7 +103,11 @@ def _load(checkpoint: str, device: str) -> tuple[Any, Any, int]:
 
     try:
         config = AutoConfig.from_pretrained(checkpoint)
-        kind = CLIPTextModelWithProjection if config.model_type in ("clip", "clip_text_model") else AutoModel
+        kind = (
+            CLIPTextModelWithProjection
+            if config.model_type in ("clip", "clip_text_model")
+            else AutoModel
+        )
         model: Any = kind.from_pretrained(checkpoint)
         model = model.eval().to(device)
         tokenizer = AutoTokenizer.from_pretrained(checkpoint)
@@ -117,7 +129,9 @@ def _pooled(output: Any, mask: Any, checkpoint: str) -> Any:
         return output.text_embeds
     states = output.last_hidden_state
     pooling = Path(checkpoint) / "1_Pooling/config.json"
-    if pooling.is_file() and json.loads(pooling.read_text(encoding="utf-8")).get("pooling_mode_cls_token"):
+    if pooling.is_file() and json.loads(pooling.read_text(encoding="utf-8")).get(
+        "pooling_mode_cls_token"
+    ):
         return states[:, 0]
     weights = mask[..., None].to(states.dtype)
     return (states * weights).sum(1) / weights.sum(1)

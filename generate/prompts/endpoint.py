@@ -96,7 +96,11 @@ class Endpoint:
         self._last = time.monotonic()
         try:
             response = requests.post(
-                f"{self.url}/chat/completions", json=body, auth=self._sign, timeout=self.timeout, allow_redirects=False
+                f"{self.url}/chat/completions",
+                json=body,
+                auth=self._sign,
+                timeout=self.timeout,
+                allow_redirects=False,
             )
         except requests.Timeout:
             raise _TryAgain(f"no answer within {self.timeout:g} s") from None
@@ -104,7 +108,9 @@ class Endpoint:
             raise _TryAgain("no connection") from None
         text = self._without_key(response.text)
         if response.status_code in _PASSING:
-            raise _TryAgain(f"status {response.status_code}", _retry_after(response.headers.get("Retry-After")))
+            raise _TryAgain(
+                f"status {response.status_code}", _retry_after(response.headers.get("Retry-After"))
+            )
         if response.status_code != 200:
             said = " ".join(text.split())[:200]
             raise StudyError(f"{self.name} answered with status {response.status_code}: {said}")
@@ -126,7 +132,9 @@ class Endpoint:
         try:
             content = json.loads(text)["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError):
-            raise _TryAgain(f"an answer that is no chat completion ('{' '.join(text.split())[:80]}')") from None
+            raise _TryAgain(
+                f"an answer that is no chat completion ('{' '.join(text.split())[:80]}')"
+            ) from None
         if not isinstance(content, str):
             raise _TryAgain("a chat completion without text")
         return content
@@ -161,7 +169,9 @@ def checked_url(url: str) -> str:
             "URL and put the key in an environment variable (--key-from)."
         )
     if parts.scheme not in ("http", "https") or not host:
-        raise StudyError(f"the endpoint's URL must begin with https:// or http:// and name a host, as in {OPENAI}.")
+        raise StudyError(
+            f"the endpoint's URL must begin with https:// or http:// and name a host, as in {OPENAI}."
+        )
     return url.rstrip("/").removesuffix("/chat/completions")
 
 

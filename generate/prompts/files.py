@@ -17,7 +17,9 @@ from generate.errors import StudyError, said
 from schemas.study import Prompt
 
 _WORDING = re.compile(r"(short|medium|long)(_\d+)?")
-CSV_COLUMNS = "id (optional), text, and short_1, short_2, ..., medium_1, ..., long_1, ... (each optional)"
+CSV_COLUMNS = (
+    "id (optional), text, and short_1, short_2, ..., medium_1, ..., long_1, ... (each optional)"
+)
 
 
 def read_prompts(path: Path) -> list[Prompt]:
@@ -39,7 +41,9 @@ def read_prompts(path: Path) -> list[Prompt]:
     records = _csv_records(text, path) if path.suffix == ".csv" else _jsonl_records(text, path)
     prompts = list(records)
     if not prompts:
-        raise StudyError(f"prompt file {path} is empty; it needs one JSON object with `id` and `text` a line.")
+        raise StudyError(
+            f"prompt file {path} is empty; it needs one JSON object with `id` and `text` a line."
+        )
     refuse_repeated_ids(prompts, str(path))
     return prompts
 
@@ -57,7 +61,9 @@ def refuse_repeated_ids(prompts: Sequence[Prompt], where: str) -> None:
     """Raise if two prompts have one id."""
     repeated = [name for name, count in Counter(p.id for p in prompts).items() if count > 1]
     if repeated:
-        raise StudyError(f"{where} uses prompt id '{repeated[0]}' more than once; ids name prompts in the store.")
+        raise StudyError(
+            f"{where} uses prompt id '{repeated[0]}' more than once; ids name prompts in the store."
+        )
 
 
 def write_prompts(prompts: Sequence[Prompt], path: Path) -> str:
@@ -88,20 +94,32 @@ def _jsonl_records(text: str, path: Path) -> Iterator[Prompt]:
 def _csv_records(text: str, path: Path) -> Iterator[Prompt]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
     columns = list(reader.fieldnames or [])
-    unknown = [name for name in columns if name not in ("id", "text") and not _WORDING.fullmatch(name or "")]
+    unknown = [
+        name
+        for name in columns
+        if name not in ("id", "text") and not _WORDING.fullmatch(name or "")
+    ]
     if "text" not in columns:
-        raise StudyError(f"{path} has no column 'text'; its columns are {', '.join(columns)}. Allowed: {CSV_COLUMNS}.")
+        raise StudyError(
+            f"{path} has no column 'text'; its columns are {', '.join(columns)}. Allowed: {CSV_COLUMNS}."
+        )
     if unknown:
-        raise StudyError(f"{path} has a column '{unknown[0]}' that is unknown; allowed: {CSV_COLUMNS}.")
+        raise StudyError(
+            f"{path} has a column '{unknown[0]}' that is unknown; allowed: {CSV_COLUMNS}."
+        )
     for number, row in enumerate(reader, start=1):
         where = f"{path}, row {number}"
         if None in row:
-            raise StudyError(f"{where} has more cells than the header has columns: quote texts that hold a comma.")
+            raise StudyError(
+                f"{where} has more cells than the header has columns: quote texts that hold a comma."
+            )
         paraphrases: dict[str, list[str]] = {}
         for name, cell in row.items():
             if (match := _WORDING.fullmatch(name)) and (cell or "").strip():
                 paraphrases.setdefault(match[1], []).append(cell)
-        yield record(row.get("id") or numbered(path.name, number), row["text"] or "", where, paraphrases)
+        yield record(
+            row.get("id") or numbered(path.name, number), row["text"] or "", where, paraphrases
+        )
 
 
 def numbered(source: str, number: int) -> str:

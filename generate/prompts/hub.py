@@ -24,7 +24,11 @@ class Captions:
 
 
 KNOWN = {
-    "dalle3": Captions("ProGamerGov/synthetic-dataset-1m-dalle3-high-quality-captions", "train", "json.short_caption"),
+    "dalle3": Captions(
+        "ProGamerGov/synthetic-dataset-1m-dalle3-high-quality-captions",
+        "train",
+        "json.short_caption",
+    ),
     "coco2014": Captions("yerevann/coco-karpathy", "test", "sentences"),
 }
 """Caption sets by name. `dalle3` is the one the paper cites (Egan et al., 2024); `coco2014` is MSCOCO 2014 in the
@@ -33,7 +37,9 @@ splits of Karpathy and Fei-Fei (2015), one caption for each of the 5,000 test im
 
 def known(name: str, **changes: str | None) -> Captions:
     """A caption set by name, with the settings that are not None in place of its own."""
-    return replace(KNOWN[name], **{key: value for key, value in changes.items() if value is not None})
+    return replace(
+        KNOWN[name], **{key: value for key, value in changes.items() if value is not None}
+    )
 
 
 def read(captions: Captions, *, seed: int | None = None) -> Iterator[str]:
@@ -44,12 +50,18 @@ def read(captions: Captions, *, seed: int | None = None) -> Iterator[str]:
     try:
         import datasets
     except ModuleNotFoundError as error:
-        raise StudyError(f"caption sets need the module '{error.name}': install ibstats[prompts].") from None
+        raise StudyError(
+            f"caption sets need the module '{error.name}': install ibstats[prompts]."
+        ) from None
 
     where = f"dataset '{captions.repository}'"
     try:
         rows = datasets.load_dataset(
-            captions.repository, captions.config, split=captions.split, revision=captions.revision, streaming=True
+            captions.repository,
+            captions.config,
+            split=captions.split,
+            revision=captions.revision,
+            streaming=True,
         )
         columns = rows.column_names or list(next(iter(rows)))
     except (OSError, ValueError, RuntimeError, StopIteration) as error:
@@ -68,10 +80,14 @@ def read(captions: Captions, *, seed: int | None = None) -> Iterator[str]:
 def _text(value: Any, fields: list[str], where: str) -> str:
     for field in fields:
         if isinstance(value, dict) and field not in value:
-            raise StudyError(f"{where}: there is no field '{field}'; fields are {', '.join(value)}.")
+            raise StudyError(
+                f"{where}: there is no field '{field}'; fields are {', '.join(value)}."
+            )
         value = value[field] if isinstance(value, dict) else None
     if isinstance(value, list):
         value = value[0] if value else None
     if value is not None and not isinstance(value, str):
-        raise StudyError(f"{where} holds {type(value).__name__}, not text: name the column of the captions.")
+        raise StudyError(
+            f"{where} holds {type(value).__name__}, not text: name the column of the captions."
+        )
     return " ".join((value or "").split())

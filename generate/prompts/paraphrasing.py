@@ -47,7 +47,9 @@ class Answers:
         try:
             self._known = {entry["key"]: str(entry["answer"]) for entry in map(json.loads, whole)}
         except (ValueError, KeyError, TypeError):
-            raise StudyError(f"{path} does not hold recorded answers: give another --answers, or delete it.") from None
+            raise StudyError(
+                f"{path} does not hold recorded answers: give another --answers, or delete it."
+            ) from None
         if lines and lines[-1]:
             path.write_text("".join(line + "\n" for line in whole), encoding="utf-8")
 
@@ -93,7 +95,11 @@ def with_paraphrases(
     prompt and is no duplicate of any text of the set. What is missing is asked for again, up to `ROUNDS` times; then
     the set cannot be completed and `StudyError` names the prompt.
     """
-    taken = {normalised(text) for prompt in prompts for text in (prompt.text, *(t for _, t in paraphrases(prompt)))}
+    taken = {
+        normalised(text)
+        for prompt in prompts
+        for text in (prompt.text, *(t for _, t in paraphrases(prompt)))
+    }
     completed = []
     for done, prompt in enumerate(prompts):
         progress(done)
@@ -106,7 +112,9 @@ def with_paraphrases(
                 owed = per_length - len(found[length])
                 request = instruction(prompt.text, length, owed, found[length])
                 answer = answers.get(model, request, seed + turn)
-                found[length] += _usable(answer, length, counts_and_colours(prompt.text), taken)[:owed]
+                found[length] += _usable(answer, length, counts_and_colours(prompt.text), taken)[
+                    :owed
+                ]
             if len(found[length]) < per_length:
                 raise StudyError(
                     f"{model.name} gave {len(found[length])} usable {length} paraphrases of prompt '{prompt.id}' in "
@@ -115,7 +123,9 @@ def with_paraphrases(
                     f"the prompt, and no duplicate. Its answers are in {answers.path}; choose "
                     "another model or seed, or a lower --per-length."
                 )
-        completed.append(prompt.model_copy(update={"paraphrases": Paraphrases.model_validate(found)}))
+        completed.append(
+            prompt.model_copy(update={"paraphrases": Paraphrases.model_validate(found)})
+        )
     progress(len(prompts))
     return completed
 
@@ -128,7 +138,11 @@ def _usable(answer: str, length: LengthClass, facts: frozenset[str], taken: set[
     found = []
     for match in filter(None, map(_NUMBERED.fullmatch, answer.splitlines())):
         text = match["text"].strip().strip('"“”').strip()
-        if length_class(text) == length and counts_and_colours(text) == facts and normalised(text) not in taken:
+        if (
+            length_class(text) == length
+            and counts_and_colours(text) == facts
+            and normalised(text) not in taken
+        ):
             taken.add(normalised(text))
             found.append(text)
     return found
@@ -150,12 +164,16 @@ def from_grammar(prompts: Iterable[Prompt], *, per_length: int) -> list[Prompt]:
             )
         found = {}
         for length in LENGTHS:
-            texts = [text for text in all_captions(prompt.attributes, length) if text != prompt.text]
+            texts = [
+                text for text in all_captions(prompt.attributes, length) if text != prompt.text
+            ]
             if len(texts) < per_length:
                 raise StudyError(
                     f"the trio's grammar has {len(texts)} other {length} wordings of prompt '{prompt.id}', "
                     f"{per_length} are asked for: lower --per-length."
                 )
             found[length] = texts[:per_length]
-        completed.append(prompt.model_copy(update={"paraphrases": Paraphrases.model_validate(found)}))
+        completed.append(
+            prompt.model_copy(update={"paraphrases": Paraphrases.model_validate(found)})
+        )
     return completed

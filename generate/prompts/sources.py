@@ -35,7 +35,9 @@ def load_prompts(source: PromptSource, split: Split, base: Path) -> list[Prompt]
         return [Prompt.model_validate(record) for record in records]
     prompts = read_prompts(source_file(source, split, base))
     if source.n is not None and source.n > len(prompts):
-        raise StudyError(f"{source.source} holds {len(prompts)} prompts, but n is {source.n}: lower it or add prompts.")
+        raise StudyError(
+            f"{source.source} holds {len(prompts)} prompts, but n is {source.n}: lower it or add prompts."
+        )
     return prompts[: source.n]
 
 
@@ -73,5 +75,7 @@ def comparable_texts(prompts: Sequence[Prompt]) -> set[str]:
 
 def prompts_digest(prompts: Sequence[Prompt]) -> str:
     """sha256 of a prompt set: ids, texts and paraphrases."""
-    canonical = json.dumps([prompt.model_dump() for prompt in prompts], sort_keys=True, ensure_ascii=False)
+    canonical = json.dumps(
+        [prompt.model_dump() for prompt in prompts], sort_keys=True, ensure_ascii=False
+    )
     return hashlib.sha256(canonical.encode()).hexdigest()

@@ -59,5 +59,7 @@ class TransformersModel:
                 **inputs.to(self.device), do_sample=True, max_new_tokens=self.max_new_tokens,
                 pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id, **settings,
             )  # fmt: skip
-        answer: str = tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        answer: str = tokenizer.decode(
+            ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True
+        )
         return answer

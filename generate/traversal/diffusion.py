@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generate.probes import Probe
+from generate.study.probes import Probe
 from generate.traversal.draw import Noise, TokenLaw, entropy, identify, surprisal
 from generate.traversal.replay import Replay
 from generate.traversal.trace import Trace
@@ -56,7 +56,9 @@ def absorbing(n_steps: int) -> Schedule:
     return Schedule(alpha=1.0 - gamma, beta=np.zeros_like(gamma), gamma=gamma)
 
 
-def mask_and_replace(n_steps: int, n_codes: int, *, alpha: tuple[float, float], gamma: tuple[float, float]) -> Schedule:
+def mask_and_replace(
+    n_steps: int, n_codes: int, *, alpha: tuple[float, float], gamma: tuple[float, float]
+) -> Schedule:
     """Cumulative alpha and gamma linear in t between the values at t = 1 and t = T; what is left replaces tokens."""
     stay, mask = (np.array([0.0, *np.linspace(*ends, n_steps)]) for ends in (alpha, gamma))
     stay[0] = 1.0
@@ -134,15 +136,26 @@ def traverse(
         uniform = noise.path(step, n_positions).to(device)
         new, jumped = _move(state, x0, transition, codes, uniform, mask_id=n_codes)
         changed = new != state
-        bits = torch.where(jumped, float(np.log2(max(len(codes) - 1, 1))), surprisal(probabilities, x0))
+        bits = torch.where(
+            jumped, float(np.log2(max(len(codes) - 1, 1))), surprisal(probabilities, x0)
+        )
         belief = torch.nn.functional.one_hot(x0, n_codes).float() if argmax else probabilities
         path_bits[:, step] = _pattern_bits(state, changed, transition, belief, mask_id=n_codes)
-        joint_bits[:, step] = _move_bits(state, new, transition, belief, len(codes), mask_id=n_codes)
+        joint_bits[:, step] = _move_bits(
+            state, new, transition, belief, len(codes), mask_id=n_codes
+        )
         surprisals = torch.where(changed, bits, surprisals)
         entropies = torch.where(changed, entropy(probabilities), entropies)
         step_of = step_of.masked_fill(changed, step)
         state = new
-    return Trace(state, surprisals, entropies, token_step=step_of, path_surprisal=path_bits, joint_surprisal=joint_bits)
+    return Trace(
+        state,
+        surprisals,
+        entropies,
+        token_step=step_of,
+        path_surprisal=path_bits,
+        joint_surprisal=joint_bits,
+    )
 
 
 def _replay(
@@ -167,13 +180,19 @@ def _replay(
     allowed = None if probe.allowed is None else torch.from_numpy(probe.allowed).to(device)
     codes = torch.arange(n_codes, device=device) if allowed is None else allowed.nonzero()[:, 0]
     certain = torch.nn.functional.one_hot(given, n_codes).float()
-    path, joint, proposed = torch.zeros((3, len(given), n_steps), dtype=torch.float64, device=device)
+    path, joint, proposed = torch.zeros(
+        (3, len(given), n_steps), dtype=torch.float64, device=device
+    )
     for step in range(n_steps):
         t = n_steps - step
         transition = Transition.at(schedule, t, len(codes))
         argmax = probe.argmax(step, n_steps)
         probabilities = law.probabilities(grid_logits(state, t), allowed)
-        belief = torch.nn.functional.one_hot(probabilities.argmax(dim=-1), n_codes).float() if argmax else probabilities
+        belief = (
+            torch.nn.functional.one_hot(probabilities.argmax(dim=-1), n_codes).float()
+            if argmax
+            else probabilities
+        )
         if replay.token_step is not None and not schedule.beta.any():
             new = torch.where(replay.token_step.to(device) == step, given, state)
         else:
@@ -185,7 +204,9 @@ def _replay(
         path[:, step] = _pattern_bits(state, changed, transition, belief, mask_id=n_codes)
         joint[:, step] = _move_bits(state, new, transition, belief, len(codes), mask_id=n_codes)
         proposed[:, step] = _move_bits(state, new, transition, certain, len(codes), mask_id=n_codes)
-        surprisals = torch.where(changed, surprisal(probabilities, new.clamp(max=n_codes - 1)), surprisals)
+        surprisals = torch.where(
+            changed, surprisal(probabilities, new.clamp(max=n_codes - 1)), surprisals
+        )
         entropies = torch.where(changed, entropy(probabilities), entropies)
         step_of = step_of.masked_fill(changed, step)
         state = new
@@ -193,14 +214,22 @@ def _replay(
 
 
 def _move(
-    state: Tensor, x0: Tensor, transition: Transition, codes: Tensor, uniform: Tensor, *, mask_id: int
+    state: Tensor,
+    x0: Tensor,
+    transition: Transition,
+    codes: Tensor,
+    uniform: Tensor,
+    *,
+    mask_id: int,
 ) -> tuple[Tensor, Tensor]:
     """Next state of every position, and which positions jumped to a code that is neither x_t nor x0.
 
     The unit interval is cut into stay, reveal x0, jump; what is left of the uniform inside a jump picks the code.
     """
     is_mask, is_x0 = state == mask_id, state == x0
-    stay = _by_state(is_mask, is_x0, transition.mask_stay, transition.same_stay, transition.other_stay)
+    stay = _by_state(
+        is_mask, is_x0, transition.mask_stay, transition.same_stay, transition.other_stay
+    )
     reveal = _by_state(is_mask, is_x0, transition.mask_reveal, 0.0, transition.other_reveal)
     jumped = uniform >= stay + reveal
     new = torch.where(uniform < stay, state, x0)
@@ -218,7 +247,9 @@ def _move(
     return torch.where(jumped, codes[pick.clamp(max=len(codes) - 1)], new), jumped
 
 
-def _pattern_bits(state: Tensor, changed: Tensor, transition: Transition, belief: Tensor, *, mask_id: int) -> Tensor:
+def _pattern_bits(
+    state: Tensor, changed: Tensor, transition: Transition, belief: Tensor, *, mask_id: int
+) -> Tensor:
     """-log2 of the probability that exactly the `changed` positions change, given the state, (sample,)."""
     is_mask = state == mask_id
     p_same = belief.gather(-1, state.clamp(max=mask_id - 1).unsqueeze(-1)).squeeze(-1).double()
@@ -229,7 +260,13 @@ def _pattern_bits(state: Tensor, changed: Tensor, transition: Transition, belief
 
 
 def _move_bits(
-    state: Tensor, new: Tensor, transition: Transition, belief: Tensor, n_codes: int, *, mask_id: int
+    state: Tensor,
+    new: Tensor,
+    transition: Transition,
+    belief: Tensor,
+    n_codes: int,
+    *,
+    mask_id: int,
 ) -> Tensor:
     """-log2 q(x_{t-1} | x_t) of the move from `state` to `new`, x0 summed out, (sample,).
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generate.noise import uniforms
+from generate.study.noise import uniforms
 
 LN2 = math.log(2.0)
 

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from generate.probes import Probe
+from generate.study.probes import Probe
 from generate.traversal.draw import Noise, TokenLaw, entropy, identify, surprisal
 from generate.traversal.path_probability import exact_surprisals, set_surprisal_given_candidates
 from generate.traversal.replay import Replay
@@ -71,7 +71,9 @@ def traverse(
     which only a temperature of 0 can make, go to the earlier position.
     """
     if isinstance(noise, Replay):
-        return _replay(grid_logits, mask_id, masked_after, path_temperature, law, probe, noise, device)
+        return _replay(
+            grid_logits, mask_id, masked_after, path_temperature, law, probe, noise, device
+        )
     n_steps = len(masked_after)
     shape = (n_samples, n_positions)
     tokens = torch.full(shape, mask_id, dtype=torch.int64, device=device)
@@ -90,10 +92,14 @@ def traverse(
         confidence = (perturbation - math.log(2.0) * bits).masked_fill(~masked, -torch.inf)
         commit = _largest(confidence, n_masked - n_left)
         if path_surprisal == "exact" and not argmax:
-            set_bits, pair_bits = exact_surprisals(probabilities, candidates, masked, commit, path_temperature[step])
+            set_bits, pair_bits = exact_surprisals(
+                probabilities, candidates, masked, commit, path_temperature[step]
+            )
         elif path_surprisal != "none":  # under argmax the state fixes the candidates
             log_p = -math.log(2.0) * bits
-            set_bits = pair_bits = set_surprisal_given_candidates(log_p, masked, commit, path_temperature[step])
+            set_bits = pair_bits = set_surprisal_given_candidates(
+                log_p, masked, commit, path_temperature[step]
+            )
         if path_surprisal != "none":
             path_bits.append(set_bits)
             joint_bits.append(pair_bits)
@@ -127,7 +133,11 @@ def _replay(
     given = replay.tokens.to(device)
     state = torch.full_like(given, mask_id)
     masked = torch.ones_like(given, dtype=torch.bool)
-    step_of, surprisals, entropies = torch.zeros_like(given), torch.zeros(given.shape), torch.zeros(given.shape)
+    step_of, surprisals, entropies = (
+        torch.zeros_like(given),
+        torch.zeros(given.shape),
+        torch.zeros(given.shape),
+    )
     surprisals, entropies = surprisals.to(device), entropies.to(device)
     allowed = None if probe.allowed is None else torch.from_numpy(probe.allowed).to(device)
     by_step: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -141,15 +151,21 @@ def _replay(
         if replay.token_step is not None:
             commit = replay.token_step.to(device) == step
         else:
-            confidence = log_p + max(temperature, WARM) * gumbel(replay.path(step, given.shape[1]).to(device))
+            confidence = log_p + max(temperature, WARM) * gumbel(
+                replay.path(step, given.shape[1]).to(device)
+            )
             confidence = torch.where(possible, confidence, torch.finfo(confidence.dtype).min)
             commit = _largest(confidence.masked_fill(~masked, -torch.inf), n_masked - n_left)
         proposal = set_surprisal_given_candidates(log_p, possible, commit, max(temperature, WARM))
         if argmax:
             log_mode = torch.log(probabilities.amax(dim=-1))
-            set_bits = pair_bits = set_surprisal_given_candidates(log_mode, masked, commit, temperature)
+            set_bits = pair_bits = set_surprisal_given_candidates(
+                log_mode, masked, commit, temperature
+            )
         else:
-            set_bits, pair_bits = exact_surprisals(probabilities, given, masked, commit, temperature)
+            set_bits, pair_bits = exact_surprisals(
+                probabilities, given, masked, commit, temperature
+            )
         works = (possible | ~commit).all(dim=-1)
         by_step.append((set_bits, pair_bits.where(works, torch.inf), proposal.where(works, 0.0)))
         state = torch.where(commit, given, state)
@@ -164,6 +180,8 @@ def _replay(
 def _largest(confidence: Tensor, n: int) -> Tensor:
     """The `n` positions of highest confidence in each row, as a mask; refuses what has no order."""
     if confidence.isnan().any():
-        raise FloatingPointError("a confidence is NaN: the logits or the noise of this step are broken.")
+        raise FloatingPointError(
+            "a confidence is NaN: the logits or the noise of this step are broken."
+        )
     order = confidence.argsort(dim=-1, descending=True, stable=True)
     return torch.zeros_like(confidence, dtype=torch.bool).scatter(-1, order[:, :n], True)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 
-def log_probability(committed: Tensor, left: Tensor, committed_at: Tensor, left_at: Tensor) -> Tensor:
+def log_probability(
+    committed: Tensor, left: Tensor, committed_at: Tensor, left_at: Tensor
+) -> Tensor:
     """log-probability that all `committed` candidates rank above all those `left`, (sample,).
 
     The laws are log-masses (sample, n, atom) and rank by them; `*_at` (sample, n) are their positions in the grid. One
@@ -21,10 +23,13 @@ def log_probability(committed: Tensor, left: Tensor, committed_at: Tensor, left_
     before = torch.cat([torch.full_like(below[..., :1], -torch.inf), below[..., :-1]], dim=-1)
     growth = torch.where(first, below, below - before).masked_fill(~possible, 0.0)
     above = committed.flip(-1).logcumsumexp(dim=-1).flip(-1)
-    loss = torch.cat([above[..., 1:] - above[..., :-1], torch.full_like(above[..., -1:], -torch.inf)], dim=-1)
+    loss = torch.cat(
+        [above[..., 1:] - above[..., :-1], torch.full_like(above[..., -1:], -torch.inf)], dim=-1
+    )
 
     order = _by_rank(
-        torch.cat([left.flatten(1), committed.flatten(1)], dim=1), _each(left_at, left, committed_at, committed)
+        torch.cat([left.flatten(1), committed.flatten(1)], dim=1),
+        _each(left_at, left, committed_at, committed),
     )
 
     def swept(of_left: Tensor, of_committed: Tensor) -> Tensor:
@@ -33,14 +38,19 @@ def log_probability(committed: Tensor, left: Tensor, committed_at: Tensor, left_
     none = torch.zeros_like(committed)
     others_below = swept(growth, none).cumsum(dim=1) + swept(left - below, none)
     all_begun = swept(first, none.bool()).cumsum(dim=1) == n_left
-    all_above = swept(torch.zeros_like(left), loss).cumsum(dim=1) + above[..., 0].sum(dim=1, keepdim=True)
+    all_above = swept(torch.zeros_like(left), loss).cumsum(dim=1) + above[..., 0].sum(
+        dim=1, keepdim=True
+    )
     is_case = swept(possible, none.bool()) & all_begun
     return (others_below + all_above).masked_fill(~is_case, -torch.inf).logsumexp(dim=1)
 
 
 def _each(left_at: Tensor, left: Tensor, committed_at: Tensor, committed: Tensor) -> Tensor:
     """Position of every atom, (sample, atom)."""
-    at = [p.unsqueeze(-1).expand_as(laws).flatten(1) for p, laws in ((left_at, left), (committed_at, committed))]
+    at = [
+        p.unsqueeze(-1).expand_as(laws).flatten(1)
+        for p, laws in ((left_at, left), (committed_at, committed))
+    ]
     return torch.cat(at, dim=1)
 
 

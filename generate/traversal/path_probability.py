@@ -75,8 +75,15 @@ def exact_surprisals(
         n_positions, n_codes = logs.shape[1:]
         width = n_codes * NODES if n_codes <= DIRECT else max(n_codes, 16 * NODES)
         size = max(1, CHUNK // (n_positions * width))
-        parts = zip(torch.split(sets, size), torch.split(pairs, size), torch.split(others, size), strict=True)
-        chunks = [_log_integrals(rows, [first, second], temperature) for first, second, rows in parts]
+        parts = zip(
+            torch.split(sets, size),
+            torch.split(pairs, size),
+            torch.split(others, size),
+            strict=True,
+        )
+        chunks = [
+            _log_integrals(rows, [first, second], temperature) for first, second, rows in parts
+        ]
         nats = [torch.cat(chunk) for chunk in zip(*chunks, strict=True)]
     first, second = (-value.clamp(max=0) / math.log(2.0) for value in nats)
     return first, second
@@ -118,7 +125,9 @@ class Ranks:
             return ranks
         low, width = low[:, None, None], ((high - low) / COARSE).clamp(min=TINY)[:, None, None]
         level = ((ranks.log_weight - low) / width).clamp(0, COARSE - 1).long()
-        mass = ranks.mass.new_zeros((*ranks.mass.shape[:2], COARSE)).scatter_add(-1, level, ranks.mass)
+        mass = ranks.mass.new_zeros((*ranks.mass.shape[:2], COARSE)).scatter_add(
+            -1, level, ranks.mass
+        )
         centre = low + (torch.arange(COARSE, dtype=torch.float64, device=mass.device) + 0.5) * width
         return cls(torch.log(mass), centre.expand_as(mass))
 
@@ -159,7 +168,9 @@ def _log_integrals(left: Tensor, committed: Sequence[Tensor], temperature: float
     windows = [_window(version, others) for version in versions]
     start = torch.stack([start for start, _ in windows]).amin(dim=0)
     stop = torch.stack([stop for _, stop in windows]).amax(dim=0)
-    step = min(0.25, 0.7 / math.sqrt(left.shape[1] + committed[0].shape[1]))  # of 1 / sqrt(2 n), the least width
+    step = min(
+        0.25, 0.7 / math.sqrt(left.shape[1] + committed[0].shape[1])
+    )  # of 1 / sqrt(2 n), the least width
     n_nodes = math.ceil(float((stop - start).max()) / step) + 1
     shift = step * torch.arange(n_nodes, dtype=torch.float64, device=left.device)
     parts: list[list[Tensor]] = [[] for _ in versions]
@@ -190,7 +201,11 @@ def _window(committed: Ranks, left: Ranks) -> tuple[Tensor, Tensor]:
     most = committed.log_mass.logsumexp(dim=-1).sum(dim=-1)
     cut = committed.log_above(middle) + left.log_below(middle) - NEGLIGIBLE
     stop = _last(lambda x: most + rough_left.log_below(x) > cut, middle - error, high) + 0.5 + error
-    start = _last(lambda x: rough_committed.log_above(x) + rough_left.log_any_above(x) < cut, low, middle + error)
+    start = _last(
+        lambda x: rough_committed.log_above(x) + rough_left.log_any_above(x) < cut,
+        low,
+        middle + error,
+    )
     start = start - error
     return start, torch.maximum(stop, start + 1.0)
 
@@ -209,7 +224,9 @@ def _log_hits(ranks: Ranks, start: Tensor, shift: Tensor) -> Tensor:
     """log (1 - F) at log t of `start + shift`, (sample, position, node)."""
     exponent = ranks.log_weight + start[:, None, None]
     if ranks.log_mass.shape[-1] <= DIRECT:
-        return (ranks.log_mass.unsqueeze(-1) + _log_hit(exponent.unsqueeze(-1) + shift)).logsumexp(dim=2)
+        return (ranks.log_mass.unsqueeze(-1) + _log_hit(exponent.unsqueeze(-1) + shift)).logsumexp(
+            dim=2
+        )
     bins = Bins.of(ranks, exponent, shift)
     missed = torch.exp(-bins.y)
     hit = bins.moments @ torch.cat([-torch.expm1(-bins.y), bins.y * missed, -(bins.y**2) * missed])
@@ -227,8 +244,13 @@ def _log_misses(ranks: Ranks, start: Tensor, shift: Tensor) -> tuple[Tensor, Ten
     bins = Bins.of(ranks, exponent, shift)
     y, missed = bins.y, torch.exp(-bins.y)
     value = bins.moments @ torch.cat([missed, -y * missed, y**2 * missed])
-    falling = bins.moments @ torch.cat([y * missed, (y - y**2) * missed, (y**3 - 2 * y**2) * missed])
-    value, falling = value.clamp(min=TINY) + bins.outside, falling.clamp(min=TINY) + torch.exp(bins.log_rare)
+    falling = bins.moments @ torch.cat(
+        [y * missed, (y - y**2) * missed, (y**3 - 2 * y**2) * missed]
+    )
+    value, falling = (
+        value.clamp(min=TINY) + bins.outside,
+        falling.clamp(min=TINY) + torch.exp(bins.log_rare),
+    )
     return torch.log(value), falling / value
 
 
@@ -264,8 +286,14 @@ class Bins:
         mass = ranks.mass * inside
         empty = mass.new_zeros((*mass.shape[:2], n_bins))
         terms = (mass, mass * deviation, mass * deviation**2 / 2)
-        centre = bottom + (torch.arange(n_bins, dtype=torch.float64, device=mass.device) + 0.5) * BIN
-        rate = (ranks.log_mass + exponent).masked_fill(inside, -torch.inf).logsumexp(dim=-1, keepdim=True)
+        centre = (
+            bottom + (torch.arange(n_bins, dtype=torch.float64, device=mass.device) + 0.5) * BIN
+        )
+        rate = (
+            (ranks.log_mass + exponent)
+            .masked_fill(inside, -torch.inf)
+            .logsumexp(dim=-1, keepdim=True)
+        )
         return cls(
             moments=torch.cat([empty.scatter_add(-1, index, term) for term in terms], dim=-1),
             y=torch.exp(centre[:, None] + shift),
@@ -284,7 +312,10 @@ def _log_race(log_ratio: Tensor) -> Tensor:
     for _ in range(30):
         mode = (low + high) / 2
         scaled = torch.exp((log_ratio + mode[:, None]).clamp(max=math.log(LATE)))
-        rising = 1 - mode.exp() + (scaled / torch.expm1(scaled).clamp(min=TINY)).clamp(max=1).sum(dim=-1) > 0
+        rising = (
+            1 - mode.exp() + (scaled / torch.expm1(scaled).clamp(min=TINY)).clamp(max=1).sum(dim=-1)
+            > 0
+        )
         low, high = torch.where(rising, mode, low), torch.where(rising, high, mode)
     width = 1 / math.sqrt(n + 1)
     left, right = math.asinh(1.5 * NEGLIGIBLE / width), math.asinh(4 / width)

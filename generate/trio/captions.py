@@ -146,7 +146,9 @@ def tokenise(texts: Iterable[str]) -> NDArray[np.int64]:
     for row, text in zip(tokens, texts, strict=True):
         words = _words(text)
         if len(words) >= CAPTION_LENGTH:
-            raise ValueError(f"Caption {text!r} has {len(words)} words; shorten it to {CAPTION_LENGTH - 1}.")
+            raise ValueError(
+                f"Caption {text!r} has {len(words)} words; shorten it to {CAPTION_LENGTH - 1}."
+            )
         row[: len(words) + 1] = [START, *(_token(word, text) for word in words)]
     return tokens
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from generate.models import model_class
-from generate.noise import stream_keys
-from generate.probes import Probe
+from generate.study.noise import stream_keys
+from generate.study.probes import Probe
 from generate.traversal import PhiloxNoise
 from generate.trio import scenes, weights
 from generate.trio.captions import Meaning
@@ -35,7 +35,9 @@ def peak_signal_to_noise(one: Tensor, other: Tensor) -> float:
     return float(-10 * (one - other).square().mean().log10())
 
 
-def attribute_accuracy(reference: Reference, images: Tensor, meanings: Sequence[Meaning]) -> dict[str, float]:
+def attribute_accuracy(
+    reference: Reference, images: Tensor, meanings: Sequence[Meaning]
+) -> dict[str, float]:
     """Share of images (B, 3, 32, 32) that show each attribute their caption names; NaN if none does."""
     seen = reference.attributes(images)
     shares = {}
@@ -49,7 +51,9 @@ def attribute_accuracy(reference: Reference, images: Tensor, meanings: Sequence[
     return shares
 
 
-def reconstruction(tokenizer: Tokenizer, reference: Reference, *, count: int, seed: int) -> dict[str, float]:
+def reconstruction(
+    tokenizer: Tokenizer, reference: Reference, *, count: int, seed: int
+) -> dict[str, float]:
     """Decibels, code perplexity, and attribute accuracy on fresh scenes before and after coding."""
     rng = np.random.default_rng(seed)
     attributes = scenes.draw_attributes(count, rng)
@@ -65,11 +69,15 @@ def reconstruction(tokenizer: Tokenizer, reference: Reference, *, count: int, se
     truth = torch.from_numpy(attributes)
     for kind, batch in (("rendered", images), ("reconstructed", restored)):
         right = (reference.attributes(batch) == truth).double().mean(0)
-        figures |= {f"{name}_{kind}": float(x) for name, x in zip(scenes.ATTRIBUTES, right, strict=True)}
+        figures |= {
+            f"{name}_{kind}": float(x) for name, x in zip(scenes.ATTRIBUTES, right, strict=True)
+        }
     return figures
 
 
-def caption_use(transformer: GridTransformer, tokenizer: Tokenizer, *, count: int, seed: int) -> dict[str, float]:
+def caption_use(
+    transformer: GridTransformer, tokenizer: Tokenizer, *, count: int, seed: int
+) -> dict[str, float]:
     """Loss in nats per token with each scene's own caption and with another scene's."""
     words, codes = draw_samples(tokenizer, count, np.random.default_rng(seed))
     losses: dict[str, float] = {}
@@ -105,8 +113,12 @@ def family_accuracy(
 
 def main() -> None:
     """Print the figures as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m generate.trio.evaluate", description="Quality of the trio.")
-    parser.add_argument("--scenes", type=int, default=2048, help="fresh scenes for reconstruction and loss")
+    parser = argparse.ArgumentParser(
+        prog="python -m generate.trio.evaluate", description="Quality of the trio."
+    )
+    parser.add_argument(
+        "--scenes", type=int, default=2048, help="fresh scenes for reconstruction and loss"
+    )
     parser.add_argument("--prompts", type=int, default=100, help="study prompts for samples")
     parser.add_argument("--samples", type=int, default=6, help="samples of each prompt")
     chosen = parser.parse_args()
@@ -116,7 +128,9 @@ def main() -> None:
         transformer = load_transformer(weights.SHIPPED / f"{name}.safetensors")
         figures[name] = caption_use(transformer, tokenizer, count=chosen.scenes, seed=12)
     for name in MEMBERS:
-        figures[name] = family_accuracy(name, reference, prompts=chosen.prompts, samples=chosen.samples, seed=13)
+        figures[name] = family_accuracy(
+            name, reference, prompts=chosen.prompts, samples=chosen.samples, seed=13
+        )
     print(json.dumps(figures, indent=2))
 
 

@@ -48,7 +48,9 @@ class Fit:
         self.seed = seed
         self.steps = 0
         self.seconds = 0.0
-        self.rates = [[group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers]
+        self.rates = [
+            [group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers
+        ]
         torch.manual_seed(seed)
         if checkpoint.is_file():
             self._resume()
@@ -94,7 +96,9 @@ class Fit:
         self.steps += 1
         decay = min(self.average_decay, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
-            for mine, theirs in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            for mine, theirs in zip(
+                self.average.parameters(), self.network.parameters(), strict=True
+            ):
                 mine.lerp_(theirs, 1 - decay)
             for buffer, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
                 buffer.copy_(current)

@@ -51,7 +51,9 @@ def split_of(meaning: Meaning) -> str:
 
 
 def _draw_meaning(rng: np.random.Generator) -> dict[str, str]:
-    values = {attribute: values[rng.integers(len(values))] for attribute, values in ATTRIBUTES.items()}
+    values = {
+        attribute: values[rng.integers(len(values))] for attribute, values in ATTRIBUTES.items()
+    }
     named = dict(zip(ATTRIBUTES, rng.random(len(ATTRIBUTES)) < NAMED_PROBABILITY, strict=True))
     return {name: value for name, value in values.items() if name in ALWAYS_NAMED or named[name]}
 

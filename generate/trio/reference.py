@@ -28,7 +28,8 @@ class Reference(nn.Module):
         super().__init__()
         ins = (3, *WIDTHS[:-1])
         self.conv = nn.ModuleList(
-            nn.Conv2d(i, o, 3, stride=s, padding=1) for i, o, s in zip(ins, WIDTHS, STRIDES, strict=True)
+            nn.Conv2d(i, o, 3, stride=s, padding=1)
+            for i, o, s in zip(ins, WIDTHS, STRIDES, strict=True)
         )
         self.head = _heads()
 
@@ -45,7 +46,10 @@ class Reference(nn.Module):
     @torch.no_grad()
     def attributes(self, images: Tensor, *, batch: int = 500) -> Tensor:
         """Most likely attribute indices (B, 5), columns as in `scenes.ATTRIBUTES`."""
-        parts = [torch.stack([x.argmax(1) for x in self(part).values()], 1) for part in torch.split(images, batch)]
+        parts = [
+            torch.stack([x.argmax(1) for x in self(part).values()], 1)
+            for part in torch.split(images, batch)
+        ]
         return torch.cat(parts)
 
 
@@ -56,7 +60,8 @@ class TrainableReference(nn.Module):
         super().__init__()
         ins = (3, *WIDTHS[:-1])
         self.conv = nn.ModuleList(
-            nn.Conv2d(i, o, 3, stride=s, padding=1, bias=False) for i, o, s in zip(ins, WIDTHS, STRIDES, strict=True)
+            nn.Conv2d(i, o, 3, stride=s, padding=1, bias=False)
+            for i, o, s in zip(ins, WIDTHS, STRIDES, strict=True)
         )
         self.norm = nn.ModuleList(nn.BatchNorm2d(o) for o in WIDTHS)
         self.head = _heads()
@@ -73,7 +78,10 @@ class TrainableReference(nn.Module):
     def folded(self) -> dict[str, Tensor]:
         """Weights of the equal `Reference`, batch norm folded in."""
         tensors = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
-        convs, norms = cast(Sequence[nn.Conv2d], self.conv), cast(Sequence[nn.BatchNorm2d], self.norm)
+        convs, norms = (
+            cast(Sequence[nn.Conv2d], self.conv),
+            cast(Sequence[nn.BatchNorm2d], self.norm),
+        )
         for index, (conv, norm) in enumerate(zip(convs, norms, strict=True)):
             assert norm.running_mean is not None
             assert norm.running_var is not None
@@ -109,5 +117,8 @@ def _heads() -> nn.ModuleDict:
     for stride in STRIDES:
         side //= stride
     return nn.ModuleDict(
-        {name: nn.Linear(WIDTHS[-1] * side * side, len(values)) for name, values in ATTRIBUTES.items()}
+        {
+            name: nn.Linear(WIDTHS[-1] * side * side, len(values))
+            for name, values in ATTRIBUTES.items()
+        }
     )

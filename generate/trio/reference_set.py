@@ -30,14 +30,18 @@ def scene_features(count: int, seed: int) -> tuple[NDArray[np.float32], str]:
     with torch.no_grad():
         for start in range(0, count, BATCH):
             size = min(BATCH, count - start)
-            images = render_batch(scenes.draw_attributes(size, rng), scenes.draw_wordings(size, rng), rng)
+            images = render_batch(
+                scenes.draw_attributes(size, rng), scenes.draw_wordings(size, rng), rng
+            )
             pixels = (images * 255).round().clamp(0, 255)
             content.update(pixels.byte().permute(0, 2, 3, 1).contiguous().numpy().tobytes())
             parts.append(network.features(pixels / 255)[-1].mean(dim=(2, 3)).numpy())
     return np.concatenate(parts), content.hexdigest()
 
 
-def write_reference_set(out: Path, *, count: int = SCENES, kept: int = KEPT, seed: int = SEED) -> ReferenceSet:
+def write_reference_set(
+    out: Path, *, count: int = SCENES, kept: int = KEPT, seed: int = SEED
+) -> ReferenceSet:
     """Write mean and covariance of the features of `count` scenes, and the features of the first `kept`."""
     features, digest = scene_features(count, seed)
     x = features.astype(np.float64)
@@ -45,7 +49,10 @@ def write_reference_set(out: Path, *, count: int = SCENES, kept: int = KEPT, see
     record = ReferenceSet(
         name="trio-scenes",
         network="reference",
-        settings={"weights_sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "features": SCENE_FEATURES},
+        settings={
+            "weights_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "features": SCENE_FEATURES,
+        },
         size=(scenes.IMAGE_SIZE, scenes.IMAGE_SIZE),
         resize="none",
         n_images=count,

@@ -55,7 +55,13 @@ _OBJECT_RGB = np.array(
     np.float32,
 )  # fmt: skip
 _BACKGROUND_RGB = np.array(
-    [(0.08, 0.08, 0.08), (0.90, 0.90, 0.90), (0.50, 0.50, 0.50), (0.42, 0.29, 0.18), (0.10, 0.14, 0.36)],
+    [
+        (0.08, 0.08, 0.08),
+        (0.90, 0.90, 0.90),
+        (0.50, 0.50, 0.50),
+        (0.42, 0.29, 0.18),
+        (0.10, 0.14, 0.36),
+    ],
     np.float32,
 )
 _RADIUS = np.array([6.0, 7.75, 9.75], np.float32)
@@ -67,7 +73,9 @@ Ints = NDArray[np.int64]
 
 def draw_attributes(count: int, rng: np.random.Generator) -> Ints:
     """Uniform attribute indices, shape (count, 5), columns as in `ATTRIBUTES`."""
-    return rng.integers(0, [len(values) for values in ATTRIBUTES.values()], (count, len(ATTRIBUTES)))
+    return rng.integers(
+        0, [len(values) for values in ATTRIBUTES.values()], (count, len(ATTRIBUTES))
+    )
 
 
 def draw_wordings(count: int, rng: np.random.Generator) -> Ints:
@@ -85,7 +93,9 @@ def render(attributes: Ints, wordings: Ints, rng: np.random.Generator) -> Floats
         return rng.uniform(-half_width, half_width, (count, *trailing)).astype(np.float32)
 
     radius = _RADIUS[size] * SIZE_WORD_SCALE[size_word] * (1 + uniform(SCALE_JITTER))
-    centre = np.stack([_CENTRE[position % 3], _CENTRE[position // 3]], -1) + uniform(CENTRE_JITTER, 2)
+    centre = np.stack([_CENTRE[position % 3], _CENTRE[position // 3]], -1) + uniform(
+        CENTRE_JITTER, 2
+    )
     light = LENGTH_LIGHTNESS[length] + rng.normal(0, LIGHTNESS_SPREAD, count).astype(np.float32)
     cover = _coverage(shape, radius, centre, uniform(ANGLE_JITTER))[..., None]
     front = _lighten(_OBJECT_RGB[colour], light + SHAPE_WORD_LIGHTNESS[shape_word])

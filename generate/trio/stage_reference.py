@@ -39,10 +39,14 @@ def fit_reference(out: Path, *, minutes: float, tokenizer: Path, export: Path) -
 
     def step(rng: np.random.Generator, steps: int, progress: float) -> Tensor:
         attributes = scenes.draw_attributes(BATCH, rng)
-        images = disturb(render_batch(attributes, scenes.draw_wordings(BATCH, rng), rng), coder, rng)
+        images = disturb(
+            render_batch(attributes, scenes.draw_wordings(BATCH, rng), rng), coder, rng
+        )
         labels = torch.from_numpy(attributes)
         logits = network(images).values()
-        losses = [F.cross_entropy(x, labels[:, i], label_smoothing=0.02) for i, x in enumerate(logits)]
+        losses = [
+            F.cross_entropy(x, labels[:, i], label_smoothing=0.02) for i, x in enumerate(logits)
+        ]
         return torch.stack(losses).sum()
 
     averaged = fit.run(step, name="reference")

@@ -17,7 +17,9 @@ RESTART_UNTIL = 0.8  # share of the time after which the codebook is only follow
 COMMITMENT = 0.25
 
 
-def render_batch(attributes: scenes.Ints, wordings: scenes.Ints, rng: np.random.Generator) -> Tensor:
+def render_batch(
+    attributes: scenes.Ints, wordings: scenes.Ints, rng: np.random.Generator
+) -> Tensor:
     """Rendered scenes as a tensor (count, 3, 32, 32)."""
     images = scenes.render(attributes, wordings, rng)
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
@@ -31,7 +33,9 @@ def draw_images(count: int, rng: np.random.Generator) -> Tensor:
 def fit_tokenizer(out: Path, *, minutes: float, export: Path) -> None:
     """Train for `minutes`, checkpointing in `out`, and write the tokenizer to `export`."""
     tokenizer = Tokenizer().to(memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=1e-3)
+    optimiser = torch.optim.AdamW(
+        tokenizer.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=1e-3
+    )
     fit = Fit(tokenizer, [optimiser], out / "tokenizer.pt", minutes=minutes, seed=1)
 
     def step(rng: np.random.Generator, steps: int, progress: float) -> Tensor:
@@ -40,10 +44,17 @@ def fit_tokenizer(out: Path, *, minutes: float, export: Path) -> None:
         placed = steps > CONTINUOUS_STEPS
         restored, latents, codes = tokenizer(images, quantise=placed)
         if steps == CONTINUOUS_STEPS:
-            tokenizer.restart(latents.detach().flatten(0, -2), torch.ones(tokenizer.config.codes, dtype=torch.bool))
+            tokenizer.restart(
+                latents.detach().flatten(0, -2),
+                torch.ones(tokenizer.config.codes, dtype=torch.bool),
+            )
         if placed:
-            tokenizer.follow(latents.detach(), codes, dead=0.05 if progress < RESTART_UNTIL else 0.0)
-        commitment = F.mse_loss(latents, tokenizer.codebook[codes]) if placed else latents.new_zeros(())
+            tokenizer.follow(
+                latents.detach(), codes, dead=0.05 if progress < RESTART_UNTIL else 0.0
+            )
+        commitment = (
+            F.mse_loss(latents, tokenizer.codebook[codes]) if placed else latents.new_zeros(())
+        )
         error = F.mse_loss(restored, images)
         if steps % 200 == 0:
             used = len(codes.unique())
@@ -51,7 +62,11 @@ def fit_tokenizer(out: Path, *, minutes: float, export: Path) -> None:
                 f"tokenizer: step {steps}, {-10 * error.log10().item():.2f} dB, {used} codes in batch",
                 flush=True,
             )
-        return 20 * error + F.l1_loss(restored, images) + COMMITMENT * tokenizer.config.code_dim * commitment
+        return (
+            20 * error
+            + F.l1_loss(restored, images)
+            + COMMITMENT * tokenizer.config.code_dim * commitment
+        )
 
     fit.run(step, name="tokenizer")
     save_tokenizer(tokenizer, export)

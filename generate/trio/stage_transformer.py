@@ -24,45 +24,63 @@ CAPTION_DROPOUT = 0.1  # for classifier-free guidance
 RATE = 3e-3
 
 
-def draw_captions(attributes: NDArray[np.int64], wordings: NDArray[np.int64], rng: np.random.Generator) -> list[str]:
+def draw_captions(
+    attributes: NDArray[np.int64], wordings: NDArray[np.int64], rng: np.random.Generator
+) -> list[str]:
     """A caption for each scene, in its wording, with every attribute left open at random."""
     named = rng.random(attributes.shape) > UNNAMED
     texts = []
     for row, row_named, wording in zip(attributes, named, wordings, strict=True):
         meaning = {
             name: values[index]
-            for (name, values), index, keep in zip(scenes.ATTRIBUTES.items(), row, row_named, strict=True)
+            for (name, values), index, keep in zip(
+                scenes.ATTRIBUTES.items(), row, row_named, strict=True
+            )
             if keep
         }
         texts.append(captions.caption(meaning, wording, captions.draw_choice(wording, rng)))
     return texts
 
 
-def draw_samples(tokenizer: Tokenizer, count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def draw_samples(
+    tokenizer: Tokenizer, count: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Caption tokens (count, L) and code tokens (count, N) of fresh scenes."""
     attributes, wordings = scenes.draw_attributes(count, rng), scenes.draw_wordings(count, rng)
     texts = draw_captions(attributes, wordings, rng)
-    texts = ["" if drop else text for text, drop in zip(texts, rng.random(count) < CAPTION_DROPOUT, strict=True)]
+    texts = [
+        "" if drop else text
+        for text, drop in zip(texts, rng.random(count) < CAPTION_DROPOUT, strict=True)
+    ]
     with torch.no_grad():
         codes = tokenizer.encode(render_batch(attributes, wordings, rng)).flatten(1)
     return torch.from_numpy(captions.tokenise(texts)), codes
 
 
-def batches_of_like_length(words: Tensor, codes: Tensor, rng: np.random.Generator) -> list[tuple[Tensor, Tensor]]:
+def batches_of_like_length(
+    words: Tensor, codes: Tensor, rng: np.random.Generator
+) -> list[tuple[Tensor, Tensor]]:
     """Batches whose captions are about equally long, so that little padding is computed."""
     lengths = (words != captions.PAD).sum(1)
-    batches = [(words[part, : lengths[part].max()], codes[part]) for part in torch.split(lengths.argsort(), BATCH)]
+    batches = [
+        (words[part, : lengths[part].max()], codes[part])
+        for part in torch.split(lengths.argsort(), BATCH)
+    ]
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
-def loss(transformer: GridTransformer, words: Tensor, codes: Tensor, rng: np.random.Generator) -> Tensor:
+def loss(
+    transformer: GridTransformer, words: Tensor, codes: Tensor, rng: np.random.Generator
+) -> Tensor:
     """Mean cross-entropy in nats: of every token when causal, of the masked tokens otherwise.
 
     The share of masked tokens is uniform, so the weights serve any order of unmasking.
     """
     prefix = transformer.encode_caption(words)
     if transformer.config.causal:
-        return F.cross_entropy(transformer.grid_logits(prefix, codes).flatten(0, 1), codes.flatten())
+        return F.cross_entropy(
+            transformer.grid_logits(prefix, codes).flatten(0, 1), codes.flatten()
+        )
     count, size = codes.shape
     n_masked = rng.integers(1, size + 1, count)
     order = rng.random((count, size)).argsort(1)
@@ -71,12 +89,16 @@ def loss(transformer: GridTransformer, words: Tensor, codes: Tensor, rng: np.ran
     return F.cross_entropy(logits[masked], codes[masked])
 
 
-def fit_transformer(out: Path, *, causal: bool, minutes: float, tokenizer: Path, export: Path) -> None:
+def fit_transformer(
+    out: Path, *, causal: bool, minutes: float, tokenizer: Path, export: Path
+) -> None:
     """Train for `minutes`, checkpointing in `out`, and write the averaged weights to `export`."""
     name = "causal" if causal else "masked"
     codes_of = load_tokenizer(tokenizer)
     torch.manual_seed(2)
-    transformer = GridTransformer(TransformerConfig(causal=causal, vocabulary=len(captions.VOCABULARY)))
+    transformer = GridTransformer(
+        TransformerConfig(causal=causal, vocabulary=len(captions.VOCABULARY))
+    )
     hidden = [p for layer in transformer.layers for p in layer.parameters() if p.ndim >= 2]
     inside = {id(p) for p in hidden}
     others = [p for p in transformer.parameters() if id(p) not in inside]

@@ -76,7 +76,9 @@ class Tokenizer(nn.Module):
             nn.Conv2d(fine, 12, 3, padding=1),
             nn.PixelShuffle(2),
         )
-        self.register_buffer("codebook", F.normalize(torch.randn(config.codes, config.code_dim), dim=1))
+        self.register_buffer(
+            "codebook", F.normalize(torch.randn(config.codes, config.code_dim), dim=1)
+        )
         self.register_buffer("usage", torch.ones(config.codes))
 
     def encode(self, images: Tensor) -> Tensor:
@@ -99,7 +101,9 @@ class Tokenizer(nn.Module):
         return self._images(seen.permute(0, 3, 1, 2)), latents, codes
 
     @torch.no_grad()
-    def follow(self, latents: Tensor, codes: Tensor, *, decay: float = 0.98, dead: float = 0.05) -> None:
+    def follow(
+        self, latents: Tensor, codes: Tensor, *, decay: float = 0.98, dead: float = 0.05
+    ) -> None:
         """Move the codebook towards the latents assigned to it; restart codes used too rarely.
 
         `dead` is the share of a uniform code's usage below which a code restarts at a latent.

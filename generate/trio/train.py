@@ -30,14 +30,20 @@ def run_stage(stage: str, *, out: Path, export: Path, minutes: float) -> None:
         case "reference":
             fit_reference(out, minutes=minutes, tokenizer=tokenizer, export=target)
         case "causal" | "masked":
-            fit_transformer(out, causal=stage == "causal", minutes=minutes, tokenizer=tokenizer, export=target)
+            fit_transformer(
+                out, causal=stage == "causal", minutes=minutes, tokenizer=tokenizer, export=target
+            )
 
 
 def main() -> None:
     """Read the command line and run the stages asked for."""
-    parser = argparse.ArgumentParser(prog="python -m generate.trio.train", description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m generate.trio.train", description=__doc__.split("\n\n")[0]
+    )
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoints")
-    parser.add_argument("--export", type=Path, default=weights.SHIPPED, help="folder of the finished weights")
+    parser.add_argument(
+        "--export", type=Path, default=weights.SHIPPED, help="folder of the finished weights"
+    )
     parser.add_argument("--stage", choices=["all", *MINUTES], default="all")
     parser.add_argument("--minutes", type=float, help="time of the stage (default: as shipped)")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
@@ -47,7 +53,9 @@ def main() -> None:
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
     for stage in MINUTES if chosen.stage == "all" else [chosen.stage]:
-        run_stage(stage, out=chosen.out, export=chosen.export, minutes=chosen.minutes or MINUTES[stage])
+        run_stage(
+            stage, out=chosen.out, export=chosen.export, minutes=chosen.minutes or MINUTES[stage]
+        )
 
 
 if __name__ == "__main__":

@@ -139,7 +139,9 @@ class GridTransformer(nn.Module):
         prefix_sight = prefix.mask[:, None].expand(-1, count, -1)
         mask = torch.cat([prefix_sight, sight.expand(batch, -1, -1)], -1)[:, None]
         x = self.code(tokens) + self._positions()
-        for layer, prefix_key, prefix_value in zip(self.layers, prefix.keys, prefix.values, strict=True):
+        for layer, prefix_key, prefix_value in zip(
+            self.layers, prefix.keys, prefix.values, strict=True
+        ):
             query, key, value = layer.project(x)
             keys, values = torch.cat([prefix_key, key], 2), torch.cat([prefix_value, value], 2)
             x = layer.update(x, query, keys, values, mask)
@@ -148,7 +150,13 @@ class GridTransformer(nn.Module):
     def empty_cache(self, batch: int) -> Cache:
         """Room for a whole grid of keys and values, for `next_logits`."""
         config = self.config
-        shape = (config.layers, batch, config.heads, config.rows * config.cols, config.width // config.heads)
+        shape = (
+            config.layers,
+            batch,
+            config.heads,
+            config.rows * config.cols,
+            config.width // config.heads,
+        )
         return Cache(self.row.new_zeros(shape), self.row.new_zeros(shape))
 
     def next_logits(self, prefix: Prefix, cache: Cache, previous: Tensor, position: int) -> Tensor:

@@ -53,10 +53,14 @@ def fully_named(meaning: Meaning, rng: np.random.Generator) -> dict[str, str]:
     return {name: values[index] for (name, values), index in drawn} | dict(meaning)
 
 
-def control(*, prompts: int, samples: int, seed: int, all_named: bool = False) -> dict[str, dict[str, float]]:
+def control(
+    *, prompts: int, samples: int, seed: int, all_named: bool = False
+) -> dict[str, dict[str, float]]:
     """Both measures for each arm, averaged over study prompts; `all_named` leaves no attribute free."""
     rng = np.random.default_rng(seed)
-    meanings: list[Meaning] = [record["attributes"] for record in prompt_set("study", prompts, seed)]
+    meanings: list[Meaning] = [
+        record["attributes"] for record in prompt_set("study", prompts, seed)
+    ]
     if all_named:
         meanings = [fully_named(meaning, rng) for meaning in meanings]
     figures: dict[str, dict[str, float]] = {}
@@ -64,7 +68,9 @@ def control(*, prompts: int, samples: int, seed: int, all_named: bool = False) -
         rng = np.random.default_rng(seed)  # the same scenes and jitter in every arm
         sets = [render_prompt(meaning, arm, samples, rng) for meaning in meanings]
         figures[arm] = {
-            "pixel_cosine_distance": float(np.mean([pixel_cosine_distance(images) for images in sets])),
+            "pixel_cosine_distance": float(
+                np.mean([pixel_cosine_distance(images) for images in sets])
+            ),
             "lightness_spread": float(np.mean([lightness_spread(images) for images in sets])),
         }
     return figures

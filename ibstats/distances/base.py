@@ -47,7 +47,9 @@ def identical(images: Images) -> NDArray[np.bool_]:
     """Which pairs `(cell, n, n)` are equal byte for byte: their distance is exactly 0, whatever rounding says."""
     cells, n = images.shape[:2]
     _, inverse = np.unique(
-        np.ascontiguousarray(images).reshape(cells * n, -1).view(np.dtype((np.void, images[0, 0].nbytes))),
+        np.ascontiguousarray(images)
+        .reshape(cells * n, -1)
+        .view(np.dtype((np.void, images[0, 0].nbytes))),
         return_inverse=True,
     )
     code = inverse.reshape(cells, n)

@@ -44,10 +44,16 @@ def distances(
     if not file.is_file():
         metric.find_weights()
         images = store.images(model, experiment, allow_partial=allow_partial)
-        prompt_table.fill(file, images, partial(_measure, metric, model), f"{model}: {metric.name}", each)
+        prompt_table.fill(
+            file, images, partial(_measure, metric, model), f"{model}: {metric.name}", each
+        )
     table, coords = prompt_table.read(file, dataset)
     meaning = DISTANCES[metric.name]
-    attrs = {"units": meaning.units, "long_name": meaning.long_name, "settings": json.dumps(metric.settings())}
+    attrs = {
+        "units": meaning.units,
+        "long_name": meaning.long_name,
+        "settings": json.dumps(metric.settings()),
+    }
     return xr.Dataset(
         {
             "distance": (("condition", "prompt", "sample", "sample_other"), table[..., :-1], attrs),
@@ -58,16 +64,25 @@ def distances(
 
 
 def are_kept(
-    store: Store, model: str, metric: AbstractDistance, experiment: str = "factorial", *, allow_partial: bool = False
+    store: Store,
+    model: str,
+    metric: AbstractDistance,
+    experiment: str = "factorial",
+    *,
+    allow_partial: bool = False,
 ) -> bool:
     """Whether these distances were measured before, so that neither images nor weights are needed."""
     return _file(store, model, metric, experiment, allow_partial=allow_partial).is_file()
 
 
-def _file(store: Store, model: str, metric: AbstractDistance, experiment: str, *, allow_partial: bool) -> Path:
+def _file(
+    store: Store, model: str, metric: AbstractDistance, experiment: str, *, allow_partial: bool
+) -> Path:
     content = prompt_table.content(store, model, experiment, allow_partial=allow_partial)
     key = prompt_table.digest([metric.name, metric.settings(), content])
-    return store.path / "results" / "distances" / model / experiment / f"{metric.name}-{key[:16]}.npy"
+    return (
+        store.path / "results" / "distances" / model / experiment / f"{metric.name}-{key[:16]}.npy"
+    )
 
 
 def _measure(metric: AbstractDistance, model: str, images: xr.DataArray) -> NDArray[Any]:

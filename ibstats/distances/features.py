@@ -30,13 +30,21 @@ CPU_BATCH = 16
 
 
 def feature_pairs(
-    images: Images, forward: Forward, weights: Sequence[Tensor], *, device: str, batch_size: int, eps: float = 1e-10
+    images: Images,
+    forward: Forward,
+    weights: Sequence[Tensor],
+    *,
+    device: str,
+    batch_size: int,
+    eps: float = 1e-10,
 ) -> Pairs:
     """All pairs inside each cell of `images (cell, n, y, x, channel)`; memory is bounded by one cell's features."""
     cells, n = images.shape[:2]
     distance, squared_norm = np.zeros((cells, n, n)), np.zeros((cells, n))
     for cell in range(cells):
-        for layer, weight in zip(_features(images[cell], forward, device, batch_size), weights, strict=True):
+        for layer, weight in zip(
+            _features(images[cell], forward, device, batch_size), weights, strict=True
+        ):
             gram, squared = _gram(layer, weight, eps)
             distance[cell] += pairs.distances_from_gram(gram)
             squared_norm[cell] += squared
@@ -52,10 +60,18 @@ def _features(images: Images, forward: Forward, device: str, batch_size: int) ->
         batch_size = min(batch_size, CPU_BATCH)
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
-            pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(device)
-            unit = pixels.permute(0, 3, 1, 2).float().div_(255)  # channels stay last: the fastest pooling
+            pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size])).to(
+                device
+            )
+            unit = (
+                pixels.permute(0, 3, 1, 2).float().div_(255)
+            )  # channels stay last: the fastest pooling
             parts.append(list(forward(unit)))
-        return parts[0] if len(parts) == 1 else [torch.cat(layer) for layer in zip(*parts, strict=True)]
+        return (
+            parts[0]
+            if len(parts) == 1
+            else [torch.cat(layer) for layer in zip(*parts, strict=True)]
+        )
 
 
 def embed(layer: Tensor, weight: Tensor, eps: float) -> Tensor:
@@ -73,7 +89,11 @@ def _places(layer: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
 def _phi(places: Tensor, scale: Tensor, eps: float) -> Tensor:
     import torch
 
-    phi: Tensor = (places * scale).div_(torch.linalg.vector_norm(places, dim=2, keepdim=True).add_(eps)).flatten(1)
+    phi: Tensor = (
+        (places * scale)
+        .div_(torch.linalg.vector_norm(places, dim=2, keepdim=True).add_(eps))
+        .flatten(1)
+    )
     return phi
 
 

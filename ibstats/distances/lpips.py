@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 BACKBONES = {"alex": "AlexNet_Weights", "vgg": "VGG16_Weights", "squeeze": "SqueezeNet1_1_Weights"}
 """torchvision's name of the weights of each net."""
 
-FILES = {"alex": "alexnet-owt-7be5be79.pth", "vgg": "vgg16-397923af.pth", "squeeze": "squeezenet1_1-b8a52dc0.pth"}
+FILES = {
+    "alex": "alexnet-owt-7be5be79.pth",
+    "vgg": "vgg16-397923af.pth",
+    "squeeze": "squeezenet1_1-b8a52dc0.pth",
+}
 """torchvision's file of these weights."""
 
 HEADS = {
@@ -98,7 +102,9 @@ class Lpips(AbstractDistance):
         if network is None:
             network = untrained(self.net)
             check_heads(self.net)
-            fill_backbone(network, torch.load(self._file, map_location="cpu", weights_only=True), self._file)
+            fill_backbone(
+                network, torch.load(self._file, map_location="cpu", weights_only=True), self._file
+            )
         return network.to(self.device).eval().requires_grad_(False)
 
     def measure(self, images: Images) -> Pairs:
@@ -106,9 +112,13 @@ class Lpips(AbstractDistance):
         height, width = images.shape[2:4]
         if min(height, width) < SMALLEST[self.net]:
             side = SMALLEST[self.net]
-            raise Unmeasurable(f"images are {height}x{width}, but LPIPS ({self.net}) needs {side}x{side} or more")
+            raise Unmeasurable(
+                f"images are {height}x{width}, but LPIPS ({self.net}) needs {side}x{side} or more"
+            )
         heads = [head.model[-1].weight.flatten() for head in self.network.lins]
-        return feature_pairs(images, self._features, heads, device=self.device, batch_size=self.batch_size)
+        return feature_pairs(
+            images, self._features, heads, device=self.device, batch_size=self.batch_size
+        )
 
     def _features(self, images: Tensor) -> Sequence[Tensor]:
         return list(self.network.net.forward(self.network.scaling_layer(images.mul(2).sub_(1))))
@@ -147,7 +157,9 @@ def check_heads(net: str) -> None:
 
     file = Path(lpips.__file__).parent / "weights" / "v0.1" / f"{net}.pth"
     if file_sha256(file) != HEADS[net]:
-        raise IbstatsError(f"'{file}' does not hold the heads of LPIPS 0.1; pip install 'lpips==0.1.4'")
+        raise IbstatsError(
+            f"'{file}' does not hold the heads of LPIPS 0.1; pip install 'lpips==0.1.4'"
+        )
 
 
 def fill_backbone(network: Any, state: Mapping[str, Tensor], file: object) -> None:
@@ -157,7 +169,9 @@ def fill_backbone(network: Any, state: Mapping[str, Tensor], file: object) -> No
         filled = {name: state["features." + name.split(".", 1)[1]] for name in own}
         network.net.load_state_dict(filled)
     except (KeyError, RuntimeError) as error:
-        raise IbstatsError(f"'{file}' does not hold the weights of this LPIPS backbone ({error})") from None
+        raise IbstatsError(
+            f"'{file}' does not hold the weights of this LPIPS backbone ({error})"
+        ) from None
 
 
 def backbone_file(net: str, given: str | Path | None, *, download: bool) -> Path:
@@ -172,11 +186,15 @@ def backbone_file(net: str, given: str | Path | None, *, download: bool) -> Path
         import torchvision
 
         try:
-            getattr(torchvision.models, BACKBONES[net]).IMAGENET1K_V1.get_state_dict(progress=False, check_hash=True)
+            getattr(torchvision.models, BACKBONES[net]).IMAGENET1K_V1.get_state_dict(
+                progress=False, check_hash=True
+            )
         except (OSError, RuntimeError) as error:
             reason = f"download failed: {error}"
     if not file.is_file():
-        fetch = f"import torchvision; torchvision.models.{CONSTRUCTORS[net]}(weights='IMAGENET1K_V1')"
+        fetch = (
+            f"import torchvision; torchvision.models.{CONSTRUCTORS[net]}(weights='IMAGENET1K_V1')"
+        )
         raise MissingWeights(
             f"LPIPS ({net}) needs {file.name}, which is not in '{file.parent}' ({reason}); fetch it "
             f'on a connected machine with `python -c "{fetch}"`, then copy it there or pass --weights lpips_{net}=PATH'

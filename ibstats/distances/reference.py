@@ -29,7 +29,9 @@ class Reference(AbstractDistance):
 
     name = "reference_distance"
 
-    def __init__(self, weights: str | Path | None = None, device: str = "cpu", batch_size: int = 64) -> None:
+    def __init__(
+        self, weights: str | Path | None = None, device: str = "cpu", batch_size: int = 64
+    ) -> None:
         self.path = Path(weights) if weights is not None else SHIPPED
         self.device = device
         self.batch_size = batch_size
@@ -70,8 +72,12 @@ class Reference(AbstractDistance):
 
         tensors, config = self.network
         layers = len(config["strides"])
-        weights = [torch.full((tensors[f"conv.{i}.bias"].shape[0],), 1.0 / layers) for i in range(layers)]
-        return feature_pairs(images, self.features, weights, device=self.device, batch_size=self.batch_size)
+        weights = [
+            torch.full((tensors[f"conv.{i}.bias"].shape[0],), 1.0 / layers) for i in range(layers)
+        ]
+        return feature_pairs(
+            images, self.features, weights, device=self.device, batch_size=self.batch_size
+        )
 
     def features(self, images: Tensor) -> Sequence[Tensor]:
         """Activations of every layer for images `(n, 3, y, x)` in [0, 1]."""

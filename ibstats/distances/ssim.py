@@ -62,7 +62,9 @@ def ssim_matrix(planes: NDArray[Any], data_range: float) -> Array:
     Single precision on values centred in their range, which leaves errors near 1e-6.
     """
     if min(planes.shape[-2:]) <= 2 * RADIUS:
-        raise Unmeasurable(f"images are {planes.shape[-2]}x{planes.shape[-1]}, but SSIM's window needs 11x11 or more")
+        raise Unmeasurable(
+            f"images are {planes.shape[-2]}x{planes.shape[-1]}, but SSIM's window needs 11x11 or more"
+        )
     c1, c2 = np.float32((K1 * data_range) ** 2), np.float32((K2 * data_range) ** 2)
     centre = np.float32(data_range / 2)
     x = planes.astype(np.float32) - centre
@@ -94,13 +96,17 @@ def smooth(planes: NDArray[np.float32]) -> NDArray[np.float32]:
         band[column : column + len(taps), column] = taps
     pad = [(0, -(size - 2 * RADIUS) % BLOCK) for size in planes.shape[-2:]]
     padded = np.pad(planes, [(0, 0)] * (planes.ndim - 2) + pad)
-    columns = np.moveaxis(sliding_window_view(padded, len(band), axis=-1)[..., ::BLOCK, :], -2, -3) @ band
+    columns = (
+        np.moveaxis(sliding_window_view(padded, len(band), axis=-1)[..., ::BLOCK, :], -2, -3) @ band
+    )
     rows = sliding_window_view(columns, len(band), axis=-2)[..., ::BLOCK, :, :]
     return np.asarray(band.T @ np.swapaxes(rows, -1, -2))
 
 
 def _valid(height: int, width: int) -> Array:
     """Weights of the entries of the blocks: equal inside the valid region, 0 in the padding, sum 1."""
-    high, wide = (np.arange(-(-(size - 10) // BLOCK) * BLOCK) < size - 10 for size in (height, width))
+    high, wide = (
+        np.arange(-(-(size - 10) // BLOCK) * BLOCK) < size - 10 for size in (height, width)
+    )
     inside = wide.reshape(-1, 1, 1, BLOCK) & high.reshape(1, -1, BLOCK, 1)
     return np.asarray(inside / inside.sum())

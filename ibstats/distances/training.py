@@ -28,7 +28,9 @@ class LpipsDiversity(Metric):
     total: Tensor
     prompts: Tensor
 
-    def __init__(self, net: str = "alex", *, network: Any = None, weights: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, net: str = "alex", *, network: Any = None, weights: str | None = None, **options: Any
+    ) -> None:
         super().__init__(**options)
         if net not in NETS:
             raise unknown("LPIPS net", net, NETS)

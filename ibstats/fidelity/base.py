@@ -46,7 +46,9 @@ class AbstractNetwork(Portable, abc.ABC):
         """Features `(n, feature)` of images `(n, y, x, channel)`."""
 
 
-def in_batches(images: Images, forward: Callable[[Tensor], Tensor], device: str, batch_size: int) -> Features:
+def in_batches(
+    images: Images, forward: Callable[[Tensor], Tensor], device: str, batch_size: int
+) -> Features:
     """Features of images `(n, y, x, channel)` through a network that takes 8-bit `(n, channel, y, x)`."""
     import torch
 
@@ -54,5 +56,7 @@ def in_batches(images: Images, forward: Callable[[Tensor], Tensor], device: str,
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
             pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
-            parts.append(forward(pixels.permute(0, 3, 1, 2).contiguous().to(device)).float().cpu().numpy())
+            parts.append(
+                forward(pixels.permute(0, 3, 1, 2).contiguous().to(device)).float().cpu().numpy()
+            )
     return np.concatenate(parts)

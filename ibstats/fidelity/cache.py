@@ -41,15 +41,26 @@ def embeddings(
     if not file.is_file():
         network.find_weights()
         images = store.images(model, experiment, allow_partial=allow_partial)
-        prompt_table.fill(file, images, partial(_embed, network, model), f"{model}: {network.name} features", each)
+        prompt_table.fill(
+            file, images, partial(_embed, network, model), f"{model}: {network.name} features", each
+        )
         file.with_suffix(".json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    table, coords = prompt_table.read(file, store.dataset(model, experiment, allow_partial=allow_partial))
+    table, coords = prompt_table.read(
+        file, store.dataset(model, experiment, allow_partial=allow_partial)
+    )
     attrs = {"network": network.name, "settings": json.dumps(record["settings"], sort_keys=True)}
-    return xr.DataArray(table, dims=("condition", "prompt", "sample", "feature"), coords=coords, attrs=attrs)
+    return xr.DataArray(
+        table, dims=("condition", "prompt", "sample", "feature"), coords=coords, attrs=attrs
+    )
 
 
 def located(
-    store: Store, model: str, network: AbstractNetwork, experiment: str, *, allow_partial: bool = False
+    store: Store,
+    model: str,
+    network: AbstractNetwork,
+    experiment: str,
+    *,
+    allow_partial: bool = False,
 ) -> tuple[Path, dict[str, Any]]:
     """The file of these features, whether it is there yet or not, and what it says of itself.
 
@@ -71,7 +82,12 @@ def located(
 
 
 def are_kept(
-    store: Store, model: str, network: AbstractNetwork, experiment: str, *, allow_partial: bool = False
+    store: Store,
+    model: str,
+    network: AbstractNetwork,
+    experiment: str,
+    *,
+    allow_partial: bool = False,
 ) -> bool:
     """Whether these features were computed before, so that neither images nor weights are needed."""
     content = prompt_table.content(store, model, experiment, allow_partial=allow_partial)
@@ -82,13 +98,19 @@ def _folder(store: Store, model: str, experiment: str) -> Path:
     return store.path / "results" / "features" / model / experiment
 
 
-def _kept(folder: Path, network: AbstractNetwork, content: dict[str, Any]) -> list[tuple[Path, dict[str, Any]]]:
+def _kept(
+    folder: Path, network: AbstractNetwork, content: dict[str, Any]
+) -> list[tuple[Path, dict[str, Any]]]:
     """Features of these images under the asked-for network, computed wherever its weights were."""
     found = []
     for record in sorted(folder.glob(f"{network.name}-*.json")):
         kept = json.loads(record.read_text(encoding="utf-8"))
         same = kept["snapshot"] == content["snapshot"] and kept["prompts"] == content["prompts"]
-        if same and network.asked().items() <= kept["settings"].items() and record.with_suffix(".npy").is_file():
+        if (
+            same
+            and network.asked().items() <= kept["settings"].items()
+            and record.with_suffix(".npy").is_file()
+        ):
             found.append((record.with_suffix(".npy"), kept["settings"]))
     return found
 

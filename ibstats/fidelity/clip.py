@@ -56,7 +56,12 @@ class Clip(AbstractNetwork):
     name = "clip"
 
     def __init__(
-        self, checkpoint: str = DEFAULT, device: str = "cpu", batch_size: int = 64, *, download: bool = True
+        self,
+        checkpoint: str = DEFAULT,
+        device: str = "cpu",
+        batch_size: int = 64,
+        *,
+        download: bool = True,
     ) -> None:
         self.checkpoint = checkpoint
         self.device = device
@@ -69,7 +74,9 @@ class Clip(AbstractNetwork):
 
     def settings(self) -> dict[str, Any]:
         """Digests of weights and of the files that prepare images and texts."""
-        files = [next(f for name in names if (f := self.folder / name).is_file()) for names in FILES]
+        files = [
+            next(f for name in names if (f := self.folder / name).is_file()) for names in FILES
+        ]
         return self.asked() | {f.name: file_sha256(f) for f in files}
 
     def find_weights(self) -> None:
@@ -104,7 +111,10 @@ class Clip(AbstractNetwork):
             try:
                 folder = Path(
                     snapshot_download(
-                        repository, revision=revision or None, allow_patterns=PATTERNS, local_files_only=offline
+                        repository,
+                        revision=revision or None,
+                        allow_patterns=PATTERNS,
+                        local_files_only=offline,
                     )
                 )
             except errors.HFValidationError:
@@ -126,18 +136,28 @@ class Clip(AbstractNetwork):
         self.find_weights()
         from transformers import CLIPModel, CLIPProcessor
 
-        kind = json.loads((self.folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        kind = json.loads((self.folder / "config.json").read_text(encoding="utf-8")).get(
+            "model_type"
+        )
         if kind != "clip":
-            raise IbstatsError(f"'{self.checkpoint}' holds a network of kind '{kind}', but the scores need 'clip'")
+            raise IbstatsError(
+                f"'{self.checkpoint}' holds a network of kind '{kind}', but the scores need 'clip'"
+            )
         try:
             loaded: Any = CLIPModel.from_pretrained(
                 self.folder, local_files_only=True, output_loading_info=True, dtype="float32"
             )
             processor = CLIPProcessor.from_pretrained(self.folder, local_files_only=True)
         except (OSError, RuntimeError, ValueError) as error:
-            raise IbstatsError(f"'{self.checkpoint}' does not load ({' '.join(str(error).split())[:200]})") from None
+            raise IbstatsError(
+                f"'{self.checkpoint}' does not load ({' '.join(str(error).split())[:200]})"
+            ) from None
         network, report = loaded
-        lacking = [key for keys in ("missing_keys", "mismatched_keys") for key in sorted(map(str, report[keys]))]
+        lacking = [
+            key
+            for keys in ("missing_keys", "mismatched_keys")
+            for key in sorted(map(str, report[keys]))
+        ]
         if lacking:
             raise IbstatsError(
                 f"'{self.checkpoint}' lacks {len(lacking)} weights, first '{lacking[0]}'; fetch it again"
@@ -152,9 +172,15 @@ class Clip(AbstractNetwork):
         parts = []
         with torch.inference_mode():
             for start in range(0, len(images), self.batch_size):
-                pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + self.batch_size]))
-                ready = processor.image_processor(images=list(pixels.permute(0, 3, 1, 2)), return_tensors="pt")
-                parts.append(_unit(network.get_image_features(ready["pixel_values"].to(self.device))))
+                pixels = torch.from_numpy(
+                    np.ascontiguousarray(images[start : start + self.batch_size])
+                )
+                ready = processor.image_processor(
+                    images=list(pixels.permute(0, 3, 1, 2)), return_tensors="pt"
+                )
+                parts.append(
+                    _unit(network.get_image_features(ready["pixel_values"].to(self.device)))
+                )
         return np.concatenate(parts)
 
     def embed_texts(self, texts: Sequence[str]) -> Texts:
@@ -174,7 +200,9 @@ class Clip(AbstractNetwork):
                     max_length=limit,
                     return_tensors="pt",
                 ).to(self.device)
-                parts.append(_unit(network.get_text_features(tokens["input_ids"], tokens["attention_mask"])))
+                parts.append(
+                    _unit(network.get_text_features(tokens["input_ids"], tokens["attention_mask"]))
+                )
         return Texts(np.concatenate(parts), np.array([len(ids) for ids in whole]), limit)
 
 
@@ -191,7 +219,11 @@ def texts(network: Clip, wanted: Sequence[str], folder: Path) -> Texts:
     try:
         settings = network.settings()
     except Unmeasurable:
-        found = [f for f in sorted(folder.glob(f"clip-texts-{content[:16]}-*.npz")) if _asked(f) == network.asked()]
+        found = [
+            f
+            for f in sorted(folder.glob(f"clip-texts-{content[:16]}-*.npz"))
+            if _asked(f) == network.asked()
+        ]
         if len(found) != 1:
             raise
         file = found[0]

@@ -38,7 +38,9 @@ class Inception(AbstractNetwork):
         download: bool = True,
     ) -> None:
         if weights is not None and not Path(weights).is_file():
-            raise MissingWeights(f"no weight file '{weights}' for Inception (--weights inception=PATH)")
+            raise MissingWeights(
+                f"no weight file '{weights}' for Inception (--weights inception=PATH)"
+            )
         self.given = weights
         self.device = device
         self.batch_size = batch_size
@@ -72,7 +74,9 @@ class Inception(AbstractNetwork):
             from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
 
             try:
-                torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, str(file.parent), progress=False, check_hash=True)
+                torch.hub.load_state_dict_from_url(
+                    URL_INCEPTION_V3, str(file.parent), progress=False, check_hash=True
+                )
             except (OSError, RuntimeError) as error:
                 reason = f"download failed: {error}"
         if not file.is_file():
@@ -100,11 +104,15 @@ class Inception(AbstractNetwork):
         from torchmetrics.image.fid import NoTrainInceptionV3
 
         try:
-            torch.load(self.file, map_location="cpu", weights_only=True)  # the extractor would run a pickle's code
+            torch.load(
+                self.file, map_location="cpu", weights_only=True
+            )  # the extractor would run a pickle's code
             network = NoTrainInceptionV3("inception-v3-compat", ["2048"], str(self.file))
         except (RuntimeError, pickle.UnpicklingError, EOFError) as error:
             first = str(error).splitlines()[0]
-            raise IbstatsError(f"'{self.file}' does not hold the weights of FID's Inception ({first})") from None
+            raise IbstatsError(
+                f"'{self.file}' does not hold the weights of FID's Inception ({first})"
+            ) from None
         return network.to(self.device)
 
     def embed(self, images: Images) -> Features:

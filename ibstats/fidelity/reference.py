@@ -24,7 +24,9 @@ class ReferenceNetwork(AbstractNetwork):
 
     name = "reference"
 
-    def __init__(self, weights: str | Path | None = None, device: str = "cpu", batch_size: int = 64) -> None:
+    def __init__(
+        self, weights: str | Path | None = None, device: str = "cpu", batch_size: int = 64
+    ) -> None:
         self.metric = Reference(weights, device, batch_size)
         self.device = device
         self.batch_size = batch_size
@@ -38,7 +40,10 @@ class ReferenceNetwork(AbstractNetwork):
         """Digest of the weight file, and where the features are taken."""
         from schemas.reference_set import SCENE_FEATURES
 
-        return {"weights_sha256": self.metric.settings()["weights_sha256"], "features": SCENE_FEATURES}
+        return {
+            "weights_sha256": self.metric.settings()["weights_sha256"],
+            "features": SCENE_FEATURES,
+        }
 
     def find_weights(self) -> None:
         """As for the distance."""
@@ -50,7 +55,10 @@ class ReferenceNetwork(AbstractNetwork):
         header = self.metric.path.read_bytes()
         length = int.from_bytes(header[:8], "little")
         config = json.loads(json.loads(header[8 : 8 + length])["__metadata__"]["config"])
-        return {str(name): [str(value) for value in values] for name, values in config["attributes"].items()}
+        return {
+            str(name): [str(value) for value in values]
+            for name, values in config["attributes"].items()
+        }
 
     def embed(self, images: Images) -> Features:
         """Features, then logits, `(n, feature + logit)`; single precision."""
@@ -69,6 +77,7 @@ class ReferenceNetwork(AbstractNetwork):
         last = self.metric.features(pixels.float() / 255)[-1]
         flat = last.flatten(1)
         logits = [
-            F.linear(flat, tensors[f"head.{name}.weight"], tensors[f"head.{name}.bias"]) for name in self.attributes
+            F.linear(flat, tensors[f"head.{name}.weight"], tensors[f"head.{name}.bias"])
+            for name in self.attributes
         ]
         return torch.cat([last.mean(dim=(2, 3)), *logits], dim=1)

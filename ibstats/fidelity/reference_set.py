@@ -69,7 +69,9 @@ def prepare(image: Image, size: tuple[int, int], resize: str) -> Images:
         scale = max(width / rgb.width, height / rgb.height)
         x, y = width / scale, height / scale
         left, top = (rgb.width - x) / 2, (rgb.height - y) / 2
-        return np.asarray(rgb.resize((width, height), pil.Resampling.LANCZOS, (left, top, left + x, top + y)))
+        return np.asarray(
+            rgb.resize((width, height), pil.Resampling.LANCZOS, (left, top, left + x, top + y))
+        )
     return np.asarray(rgb.resize((width, height), pil.Resampling.LANCZOS))
 
 
@@ -107,13 +109,23 @@ def build(
                 "--images 40504"
             )
         record, target = declared(
-            Path(source), name=called, network=network, settings=chosen.asked(), size=shape, n=n_images
+            Path(source),
+            name=called,
+            network=network,
+            settings=chosen.asked(),
+            size=shape,
+            n=n_images,
         )
     else:
         found = images_of(source, split=split, column=column)
         if not source.startswith(HUB):
             known = list(image_files(Path(source)))[:n_images]
-            found = (image for _, image in each(lambda i: next(images_in([known[i]])), range(len(known)), called))
+            found = (
+                image
+                for _, image in each(
+                    lambda i: next(images_in([known[i]])), range(len(known)), called
+                )
+            )
         record, target = make(found, chosen, name=called, size=shape, resize=resize, limit=n_images)
     write(record, target, out)
     return record
@@ -127,7 +139,9 @@ def parsed_size(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[-1])
 
 
-def images_of(source: str, *, split: str | None = None, column: str | None = None) -> Iterator[tuple[str, Image]]:
+def images_of(
+    source: str, *, split: str | None = None, column: str | None = None
+) -> Iterator[tuple[str, Image]]:
     """Name and image, one by one, of a folder, or of a data set (`hf:NAME` of the hub, `hf:FOLDER` of a local one)."""
     if source.startswith(HUB):
         yield from _data_set(source.removeprefix(HUB), split, column)
@@ -144,9 +158,13 @@ def image_files(folder: Path) -> list[Path]:
     from PIL import Image as pil
 
     known = pil.registered_extensions()
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in known and file.is_file())
+    files = sorted(
+        file for file in folder.rglob("*") if file.suffix.lower() in known and file.is_file()
+    )
     if not files:
-        raise IbstatsError(f"'{folder}' holds no image files; give the folder that holds the .png or .jpg files")
+        raise IbstatsError(
+            f"'{folder}' holds no image files; give the folder that holds the .png or .jpg files"
+        )
     return files
 
 
@@ -170,18 +188,28 @@ def _data_set(name: str, split: str | None, column: str | None) -> Iterator[tupl
     try:
         import datasets
     except ImportError:
-        raise IbstatsError("data sets need the package datasets; pip install 'ibstats[quality]'") from None
+        raise IbstatsError(
+            "data sets need the package datasets; pip install 'ibstats[quality]'"
+        ) from None
     try:
-        if (Path(name) / "dataset_info.json").is_file() or (Path(name) / "dataset_dict.json").is_file():
+        if (Path(name) / "dataset_info.json").is_file() or (
+            Path(name) / "dataset_dict.json"
+        ).is_file():
             loaded: Any = datasets.load_from_disk(name)
-            rows = loaded[_choice(split, list(loaded), "split")] if isinstance(loaded, dict) else loaded
+            rows = (
+                loaded[_choice(split, list(loaded), "split")]
+                if isinstance(loaded, dict)
+                else loaded
+            )
         else:
             split = _choice(split, datasets.get_dataset_split_names(name), "split")
             rows = datasets.load_dataset(name, split=split, streaming=True)
     except IbstatsError:
         raise
     except Exception as error:  # the library raises classes of many packages
-        raise IbstatsError(f"data set '{name}' cannot be opened ({' '.join(str(error).split())[:200]})") from None
+        raise IbstatsError(
+            f"data set '{name}' cannot be opened ({' '.join(str(error).split())[:200]})"
+        ) from None
     kinds = rows.features or {}
     found = [key for key, kind in kinds.items() if isinstance(kind, datasets.Image)]
     chosen = _choice(column, found, "image column")
@@ -278,7 +306,11 @@ class _Moments:
             self.origin = x.mean(axis=0)
             self.first, self.second = np.zeros(x.shape[1]), np.zeros((x.shape[1],) * 2)
         for row in x:
-            place = len(self.sample) if len(self.sample) < self.keep else int(self.rng.integers(0, self.n + 1))
+            place = (
+                len(self.sample)
+                if len(self.sample) < self.keep
+                else int(self.rng.integers(0, self.n + 1))
+            )
             if place < self.keep:
                 self.sample[place : place + 1] = [row]
             self.n += 1
@@ -289,7 +321,9 @@ class _Moments:
     def target(self) -> Target:
         shift = self.first / self.n
         covariance = (self.second - self.n * np.outer(shift, shift)) / (self.n - 1)
-        return Target(self.origin + shift, covariance, np.array(self.sample) if self.sample else None)
+        return Target(
+            self.origin + shift, covariance, np.array(self.sample) if self.sample else None
+        )
 
 
 def declared(
@@ -303,12 +337,18 @@ def declared(
 
     try:
         with np.load(file) as arrays:
-            mean, covariance = (np.asarray(arrays[key], dtype=np.float64) for key in ("mu", "sigma"))
+            mean, covariance = (
+                np.asarray(arrays[key], dtype=np.float64) for key in ("mu", "sigma")
+            )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        raise IbstatsError(f"'{file}' is no .npz with arrays mu and sigma, as FID tools write them") from None
+        raise IbstatsError(
+            f"'{file}' is no .npz with arrays mu and sigma, as FID tools write them"
+        ) from None
     d = len(mean)
     if mean.shape != (d,) or covariance.shape != (d, d) or not np.isfinite(covariance).all():
-        raise IbstatsError(f"'{file}' holds mu {mean.shape} and sigma {covariance.shape}, but needs (d,) and (d, d)")
+        raise IbstatsError(
+            f"'{file}' holds mu {mean.shape} and sigma {covariance.shape}, but needs (d,) and (d, d)"
+        )
     record = ReferenceSet(
         name=name,
         network=network,
@@ -346,7 +386,9 @@ def read(path: str | Path) -> Reference:
 
     file = Path(path)
     if not file.is_file():
-        raise IbstatsError(f"no reference set '{file}'; make one with `ibstats reference FOLDER --out {file.name}`")
+        raise IbstatsError(
+            f"no reference set '{file}'; make one with `ibstats reference FOLDER --out {file.name}`"
+        )
     try:
         with np.load(file) as arrays:
             if "record" not in arrays:
@@ -363,14 +405,20 @@ def read(path: str | Path) -> Reference:
         raise IbstatsError(f"'{file}' is no reference set ({str(error).splitlines()[0]})") from None
     kind, version = record.get("schema_name"), str(record.get("schema_version"))
     if kind != SCHEMA or version.split(".")[0] != VERSION.split(".")[0]:
-        raise IbstatsError(f"'{file}' is {kind} {version}, but this program reads {SCHEMA} {VERSION}; make it again")
+        raise IbstatsError(
+            f"'{file}' is {kind} {version}, but this program reads {SCHEMA} {VERSION}; make it again"
+        )
     try:
         return Reference(file, ReferenceSet.model_validate(record), target, file_sha256(file))
     except ValidationError as error:
-        raise IbstatsError(f"the record of '{file}' does not follow its schema: {error.errors()[0]['msg']}") from None
+        raise IbstatsError(
+            f"the record of '{file}' does not follow its schema: {error.errors()[0]['msg']}"
+        ) from None
 
 
-def check(reference: Reference, network: str, settings: dict[str, Any], size: tuple[int, int]) -> None:
+def check(
+    reference: Reference, network: str, settings: dict[str, Any], size: tuple[int, int]
+) -> None:
     """Refuse a comparison of unlike features: another network, other weights, another rule or size of the images."""
     record, file = reference.record, reference.file
     if record.network != network:

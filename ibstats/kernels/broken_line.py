@@ -40,7 +40,9 @@ def knots(x: ArrayLike, n: int) -> Array:
 
 def _check(points: Array) -> None:
     if len(points) < MIN_POINTS:
-        raise IbstatsError(f"{len(points)} points were given, but two slopes and their knot need {MIN_POINTS} or more")
+        raise IbstatsError(
+            f"{len(points)} points were given, but two slopes and their knot need {MIN_POINTS} or more"
+        )
     if (np.diff(points) <= 0).any():
         raise IbstatsError("the points of a broken line must ascend, each once")
 
@@ -68,7 +70,9 @@ def fit(x: ArrayLike, curves: ArrayLike) -> BrokenLine:
     for knot, to_line in zip(at_points, _fits(points, at_points), strict=True):
         line = rows @ to_line.T
         offset = points - knot
-        fitted = line @ np.stack([np.ones_like(offset), np.minimum(offset, 0), np.maximum(offset, 0)])
+        fitted = line @ np.stack(
+            [np.ones_like(offset), np.minimum(offset, 0), np.maximum(offset, 0)]
+        )
         offer(((rows - fitted) ** 2).sum(axis=1), np.full(len(rows), knot), line[:, 1], line[:, 2])
     for n_left in range(PER_SEGMENT, len(points) - PER_SEGMENT + 1):
         (left, low), (right, high) = (

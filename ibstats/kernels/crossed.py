@@ -43,7 +43,10 @@ def crossed(distance: ArrayLike, n_paths: int, n_executions: int) -> Crossed:
     total = table.sum(axis=(-4, -3, -2, -1)) / (2 * a * b)
     inside_paths = np.einsum("...ijik->...", table) / (2 * b)
     inside_executions = np.einsum("...ijkj->...", table) / (2 * a)
-    square_p, square_e = _positive(total - inside_paths, total), _positive(total - inside_executions, total)
+    square_p, square_e = (
+        _positive(total - inside_paths, total),
+        _positive(total - inside_executions, total),
+    )
     interaction = _positive(total - square_p - square_e, total) / ((a - 1) * (b - 1))
     return Crossed(
         np.asarray((square_p / (a - 1) - interaction) / b),

@@ -18,7 +18,9 @@ from ibstats.errors import IbstatsError, unknown
 
 Array = NDArray[np.float64]
 
-_NODE, _WEIGHT = (0.5 * (v + shift) for v, shift in zip(np.polynomial.legendre.leggauss(32), (1, 0), strict=True))
+_NODE, _WEIGHT = (
+    0.5 * (v + shift) for v, shift in zip(np.polynomial.legendre.leggauss(32), (1, 0), strict=True)
+)
 """Gauss-Legendre rule on [0, 1]."""
 
 
@@ -74,7 +76,9 @@ def grassberger(m: Multiplicities) -> float:
     """Grassberger's second estimator, with G_n. Source: Grassberger (2003), arXiv:physics/0307138."""
     v = m.value
     sign = np.where(v % 2 == 0, 1.0, -1.0)
-    G = scipy.special.digamma(v) + sign * 0.5 * (scipy.special.digamma((v + 1) / 2) - scipy.special.digamma(v / 2))
+    G = scipy.special.digamma(v) + sign * 0.5 * (
+        scipy.special.digamma((v + 1) / 2) - scipy.special.digamma(v / 2)
+    )
     return float(np.log(m.total) - (m.number * v * G).sum() / m.total)
 
 
@@ -98,7 +102,9 @@ def chao_shen(m: Multiplicities) -> float:
 def chao_wang_jost(m: Multiplicities) -> float:
     """Low-bias estimator from the accumulation curve. Source: Chao, Wang & Jost (2013), doi:10.1111/2041-210X.12108."""
     n, f1, f2 = m.total, m.seen_exactly(1), m.seen_exactly(2)
-    curve = (m.number * m.value / n * (scipy.special.digamma(n) - scipy.special.digamma(m.value))).sum()
+    curve = (
+        m.number * m.value / n * (scipy.special.digamma(n) - scipy.special.digamma(m.value))
+    ).sum()
     if f1 == 0:
         return float(curve)
     A = 2 * f2 / ((n - 1) * f1 + 2 * f2) if f2 > 0 else 2 / ((n - 1) * (f1 - 1) + 2)
@@ -184,7 +190,9 @@ def _nsb_log_posterior(m: Multiplicities, K: int, log_beta: Array) -> Array:
     """Log of evidence x prior density in log concentration, up to a constant; stable for concentrations 1e-17..1e17."""
     beta = np.exp(log_beta)
     betaln = scipy.special.betaln
-    seen = (m.number * (scipy.special.gammaln(m.value) - betaln(beta[:, None], m.value))).sum(axis=1)
+    seen = (m.number * (scipy.special.gammaln(m.value) - betaln(beta[:, None], m.value))).sum(
+        axis=1
+    )
     evidence = seen + betaln(K * beta, m.total)
     slope = K * scipy.special.polygamma(1, K * beta + 1) - scipy.special.polygamma(1, beta + 1)
     with np.errstate(divide="ignore"):
@@ -247,11 +255,15 @@ def group_counts(codes: ArrayLike) -> NDArray[np.int64]:
     return counts.reshape(ordered.shape)
 
 
-def _by_row(counts: ArrayLike, n_codes: int | None, function: Callable[[Multiplicities], float]) -> Array:
+def _by_row(
+    counts: ArrayLike, n_codes: int | None, function: Callable[[Multiplicities], float]
+) -> Array:
     """Apply a function of multiplicities to each row of counts."""
     table = np.asarray(counts)
     if table.ndim == 0 or not np.all(table >= 0):
-        raise IbstatsError("counts must be an array of numbers >= 0 with the codes on the last axis")
+        raise IbstatsError(
+            "counts must be an array of numbers >= 0 with the codes on the last axis"
+        )
     rows = table.reshape(-1, table.shape[-1])
     back: slice | NDArray[np.intp] = slice(None)
     if rows.shape[1] <= SHORT < len(rows):  # many short rows hold few different multisets

@@ -57,7 +57,9 @@ def _levels(k: int) -> NDArray[np.int64]:
 def contrast_matrix(k: int) -> Array:
     """Weights of the cells in each contrast, `(2^k, 2^k - 1)`: product of +-1 codes over 2^(k-1)."""
     signs = 2 * _levels(k) - 1
-    return np.stack([signs[:, subset].prod(axis=1) for subset in subsets(k)], axis=1) / 2.0 ** (k - 1)
+    return np.stack([signs[:, subset].prod(axis=1) for subset in subsets(k)], axis=1) / 2.0 ** (
+        k - 1
+    )
 
 
 def _cells(y: ArrayLike, leading: int) -> tuple[Array, int]:
@@ -65,7 +67,9 @@ def _cells(y: ArrayLike, leading: int) -> tuple[Array, int]:
     values = np.asarray(y, dtype=np.float64)
     k = values.ndim - leading
     if not 1 <= k <= MAX_FACTORS or values.shape[leading:] != (2,) * k:
-        raise IbstatsError(f"cells have shape {values.shape[leading:]}, but need 1 to {MAX_FACTORS} axes of length 2")
+        raise IbstatsError(
+            f"cells have shape {values.shape[leading:]}, but need 1 to {MAX_FACTORS} axes of length 2"
+        )
     return values.reshape(*values.shape[:leading], 2**k), k
 
 
@@ -102,7 +106,9 @@ def rm_anova(y: ArrayLike, factors: tuple[str, ...] | None = None) -> dict[str, 
     for name, column in zip(names(k, factors), values.T, strict=True):
         undefined = n < 2 or bool(is_constant(column[:, None])[0])
         F = np.nan if undefined else float(n * column.mean() ** 2 / column.var(ddof=1))
-        table[name] = Anova(F, 1, n - 1, float(scipy.special.fdtrc(1, max(n - 1, 1), F)), F / (F + n - 1))
+        table[name] = Anova(
+            F, 1, n - 1, float(scipy.special.fdtrc(1, max(n - 1, 1), F)), F / (F + n - 1)
+        )
     return table
 
 
@@ -132,7 +138,9 @@ def attribution_matrix(k: int, effects: str) -> Array:
     if effects == "marginal":
         return contrast_matrix(k)[:, :k]
     if effects == "simple":
-        return np.stack([dividend[:, (order == 1) & (levels[:, i] == 1)].sum(axis=1) for i in range(k)], axis=1)
+        return np.stack(
+            [dividend[:, (order == 1) & (levels[:, i] == 1)].sum(axis=1) for i in range(k)], axis=1
+        )
     if effects == "shapley":
         share = levels / np.maximum(order, 1)[:, None]
         return np.asarray(dividend @ share)

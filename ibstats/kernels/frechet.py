@@ -90,7 +90,9 @@ def frechet_left_out(features: ArrayLike, target: Target, group: ArrayLike) -> L
     return LeftOut(value(np.ones(n, dtype=bool)), np.array(without))
 
 
-def _frechet(features: ArrayLike, target: Target) -> tuple[Callable[[NDArray[np.bool_]], float], int]:
+def _frechet(
+    features: ArrayLike, target: Target
+) -> tuple[Callable[[NDArray[np.bool_]], float], int]:
     """The distance as a function of the images kept: products of all images are formed once."""
     x = np.asarray(features, dtype=np.float64) - target.mean
     n, d = x.shape
@@ -134,13 +136,17 @@ def kernel_left_out(features: ArrayLike, target: Target, group: ArrayLike) -> Le
     NaN where no pair is left.
     """
     if target.features is None:
-        raise IbstatsError("the kernel distance needs the features of the reference set, not its moments alone")
+        raise IbstatsError(
+            "the kernel distance needs the features of the reference set, not its moments alone"
+        )
     x, member = np.asarray(features, dtype=np.float64), np.asarray(group)
     if len(x) == 0:
         raise IbstatsError("the kernel distance of no image is undefined")
     count = np.bincount(member).astype(np.float64)
     within = _grouped(_kernel_sums(x, x, member), member)
-    across = _grouped(_kernel_sums(x, target.features, np.zeros(len(target.features), dtype=int)), member)[:, 0]
+    across = _grouped(
+        _kernel_sums(x, target.features, np.zeros(len(target.features), dtype=int)), member
+    )[:, 0]
     np.fill_diagonal(within, 0.0)
     pairs = np.outer(count, count)
     np.fill_diagonal(pairs, 0.0)
@@ -149,7 +155,9 @@ def kernel_left_out(features: ArrayLike, target: Target, group: ArrayLike) -> Le
     def value(total: ArrayLike, n_pairs: ArrayLike, cross: ArrayLike, n: ArrayLike) -> Array:
         with np.errstate(invalid="ignore", divide="ignore"):
             inside = np.asarray(total) / np.asarray(n_pairs)
-            return np.asarray(inside + target.self_kernel - 2 * np.asarray(cross) / (np.asarray(n) * n_target))
+            return np.asarray(
+                inside + target.self_kernel - 2 * np.asarray(cross) / (np.asarray(n) * n_target)
+            )
 
     whole = value(within.sum(), pairs.sum(), across.sum(), count.sum())
     rest = (within.sum() - 2 * within.sum(axis=1), pairs.sum() - 2 * pairs.sum(axis=1))

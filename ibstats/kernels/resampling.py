@@ -112,7 +112,9 @@ def _studentized(centred: Array, weights: Array, means: Array, tails: Array) -> 
     second = weights @ centred**2 / n
     variance = np.where(second - means**2 > 1e-12 * second, second - means**2, 0.0)
     ratio = means / np.sqrt(variance / (n - 1))
-    low, high = np.quantile(np.where(np.isnan(ratio) & ~np.isnan(means), 0.0, ratio), tails, axis=0, method="nearest")
+    low, high = np.quantile(
+        np.where(np.isnan(ratio) & ~np.isnan(means), 0.0, ratio), tails, axis=0, method="nearest"
+    )
     error = centred.std(axis=0, ddof=1) / np.sqrt(n)
     return tuple(np.where(np.isfinite(t), -t * error, np.nan) for t in (high, low))  # type: ignore[return-value]
 
@@ -138,7 +140,9 @@ def sign_flip(
             f"exact enumeration stops at {MAX_EXACT_UNITS} units, here {len(x)}; give n_permutations and rng"
         )
     if n_permutations is not None and rng is None:
-        raise IbstatsError("a Monte Carlo sign-flip test needs rng, for instance numpy.random.default_rng(seed)")
+        raise IbstatsError(
+            "a Monte Carlo sign-flip test needs rng, for instance numpy.random.default_rng(seed)"
+        )
     p = np.full((2, x.shape[1]), np.nan)
     size = np.sqrt((x**2).sum(axis=0))
     tested = np.flatnonzero((size > 0) & np.isfinite(size))
@@ -160,7 +164,9 @@ def sign_flip(
     return p[0], p[1]
 
 
-def _sign_patterns(n: int, n_permutations: int | None, rng: np.random.Generator | None) -> Iterator[Array]:
+def _sign_patterns(
+    n: int, n_permutations: int | None, rng: np.random.Generator | None
+) -> Iterator[Array]:
     """Chunks of +-1 rows: all patterns with the first sign fixed (the test is two-sided), or random ones."""
     total = 2 ** (n - 1) if n_permutations is None else n_permutations
     rows = max(1, CHUNK // n)

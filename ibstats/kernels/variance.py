@@ -46,5 +46,6 @@ def pair_variance(h: ArrayLike) -> PairVariance:
     pairs = n * (n - 1)
     squared_mean = none_shared / (pairs * (n - 2) * (n - 3))
     return PairVariance(
-        np.asarray(one_shared / (pairs * (n - 2)) - squared_mean), np.asarray(same_pair / pairs - squared_mean)
+        np.asarray(one_shared / (pairs * (n - 2)) - squared_mean),
+        np.asarray(same_pair / pairs - squared_mean),
     )

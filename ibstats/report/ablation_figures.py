@@ -14,10 +14,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ibstats.ablations import label, reference_arm
 from ibstats.report.contact import montage
-from ibstats.report.figures import COLOURS, MARKERS, STYLE, WIDTH, check_formats, dots, legend_above, save, whiskers
+from ibstats.report.figures import (
+    COLOURS,
+    MARKERS,
+    STYLE,
+    WIDTH,
+    check_formats,
+    dots,
+    legend_above,
+    save,
+    whiskers,
+)
 from ibstats.report.quality_figures import frontier
+from ibstats.statistics.ablations import label, reference_arm
 from ibstats.store import Store
 from ibstats.variables import DISTANCES, preferred_distance, preferred_score
 
@@ -29,7 +39,9 @@ Panel = dict[str, xr.Dataset]
 """Estimates over `condition` by model, of one quantity."""
 
 
-def draw_ablation(name: str, kind: str, tree: xr.DataTree, folder: Path, formats: Sequence[str]) -> list[Path]:
+def draw_ablation(
+    name: str, kind: str, tree: xr.DataTree, folder: Path, formats: Sequence[str]
+) -> list[Path]:
     """Draw one experiment, and its frontier where quality was measured; the files."""
     import matplotlib
 
@@ -39,9 +51,15 @@ def draw_ablation(name: str, kind: str, tree: xr.DataTree, folder: Path, formats
     with matplotlib.rc_context(STYLE):
         if panels:
             if kind == "subset_ratio":
-                figure = ratio_curves(panels, inflections(tree, next(iter(panels))), lost(tree, list(panels)[-1]))
+                figure = ratio_curves(
+                    panels, inflections(tree, next(iter(panels))), lost(tree, list(panels)[-1])
+                )
             else:
-                figure = enhancement(panels) if kind == "enhancement" else arms(panels, argmax_tokens(tree))
+                figure = (
+                    enhancement(panels)
+                    if kind == "enhancement"
+                    else arms(panels, argmax_tokens(tree))
+                )
             files += save(figure, folder / name, formats)
         if len(panels) == 2 and (scored := with_frontier(tree, *panels)):
             distance, score = panels
@@ -53,27 +71,47 @@ def shown(tree: xr.DataTree) -> dict[str, Panel]:
     """The panels of an experiment by quantity: the paper's distance and score, or the nearest that was measured."""
     panels: dict[str, Panel] = {}
     for group, preferred in (("arms", preferred_distance), ("quality", preferred_score)):
-        found = {m: tree[m][group].to_dataset() for m in tree.attrs["models"] if group in tree[m].children}
-        if name := preferred({quantity for d in found.values() for quantity in d["quantity"].values}):
-            panels[name] = {m: d.sel(quantity=name) for m, d in found.items() if name in d["quantity"].values}
+        found = {
+            m: tree[m][group].to_dataset()
+            for m in tree.attrs["models"]
+            if group in tree[m].children
+        }
+        if name := preferred(
+            {quantity for d in found.values() for quantity in d["quantity"].values}
+        ):
+            panels[name] = {
+                m: d.sel(quantity=name) for m, d in found.items() if name in d["quantity"].values
+            }
     return panels
 
 
 def inflections(tree: xr.DataTree, quantity: str) -> Panel:
     """The inflection points that were found, by model."""
-    groups = {m: tree[m]["inflection"].to_dataset() for m in tree.attrs["models"] if "inflection" in tree[m].children}
-    points = {m: d.sel(quantity=quantity) for m, d in groups.items() if quantity in d["quantity"].values}
+    groups = {
+        m: tree[m]["inflection"].to_dataset()
+        for m in tree.attrs["models"]
+        if "inflection" in tree[m].children
+    }
+    points = {
+        m: d.sel(quantity=quantity) for m, d in groups.items() if quantity in d["quantity"].values
+    }
     return {m: point for m, point in points.items() if bool(point["found"])}
 
 
 def lost(tree: xr.DataTree, score: str) -> dict[str, np.ndarray]:
     """By model the shares of codes kept at which that score is significantly worse than with the full codebook."""
-    groups = {m: tree[m]["quality_losses"].to_dataset() for m in tree.attrs["models"] if "quality_losses" in tree[m]}
+    groups = {
+        m: tree[m]["quality_losses"].to_dataset()
+        for m in tree.attrs["models"]
+        if "quality_losses" in tree[m]
+    }
     found = {m: d.sel(quantity=score) for m, d in groups.items() if score in d["quantity"].values}
     return {m: one["keep_ratio"].values[one["lost"].values] for m, one in found.items()}
 
 
-def ratio_curves(panels: Mapping[str, Panel], knees: Panel, losses: Mapping[str, np.ndarray]) -> Figure:
+def ratio_curves(
+    panels: Mapping[str, Panel], knees: Panel, losses: Mapping[str, np.ndarray]
+) -> Figure:
     """Each quantity against the share of codes kept, a line per model (Fig. 4).
 
     Bars below diversity mark inflection points, hollow markers of quality a significant loss.
@@ -90,14 +128,29 @@ def ratio_curves(panels: Mapping[str, Panel], knees: Panel, losses: Mapping[str,
     for i, (model, knee) in enumerate(knees.items()):
         point, colour = knee.sel(part="ratio"), COLOURS[models.index(model) % len(COLOURS)]
         y = low - (0.05 + 0.045 * i) * (high - low)
-        first.plot([point["low"], point["high"]], [y, y], color=colour, lw=2.2, solid_capstyle="butt", alpha=0.55)
+        first.plot(
+            [point["low"], point["high"]],
+            [y, y],
+            color=colour,
+            lw=2.2,
+            solid_capstyle="butt",
+            alpha=0.55,
+        )
         first.plot(point["estimate"], y, marker="|", ms=6, color=colour)
     if knees:
         first.set_ylim(low - (0.07 + 0.045 * len(knees)) * (high - low), high)
     legend_above(first, 3)
-    marks = [f"bars: inflection points, {knee.attrs['level']:.0%}" for knee in list(knees.values())[:1]]
-    marks += ["hollow: significant loss of quality"] if any(len(ratios) for ratios in losses.values()) else []
-    axes[-1, 0].set_xlabel("share of the codebook kept" + (f"\n({'; '.join(marks)})" if marks else ""))
+    marks = [
+        f"bars: inflection points, {knee.attrs['level']:.0%}" for knee in list(knees.values())[:1]
+    ]
+    marks += (
+        ["hollow: significant loss of quality"]
+        if any(len(ratios) for ratios in losses.values())
+        else []
+    )
+    axes[-1, 0].set_xlabel(
+        "share of the codebook kept" + (f"\n({'; '.join(marks)})" if marks else "")
+    )
     axes[-1, 0].set_xlim(0, 1.02)
     return figure
 
@@ -105,7 +158,10 @@ def ratio_curves(panels: Mapping[str, Panel], knees: Panel, losses: Mapping[str,
 def with_frontier(tree: xr.DataTree, distance: str, score: str) -> dict[str, dict[str, xr.Dataset]]:
     """Quality and frontier of the models whose conditions have a place between that distance and that score."""
     names = [model for model in tree.attrs["models"] if "frontier" in tree[model].children]
-    found = {model: {group: tree[model][group].to_dataset() for group in ("quality", "frontier")} for model in names}
+    found = {
+        model: {group: tree[model][group].to_dataset() for group in ("quality", "frontier")}
+        for model in names
+    }
 
     def has(groups: dict[str, xr.Dataset]) -> bool:
         placed = groups["frontier"]
@@ -121,7 +177,10 @@ def argmax_tokens(tree: xr.DataTree) -> list[str]:
     if not counts:
         return []
     arms_of_models = zip(*(np.round(count.values).astype(int) for count in counts), strict=True)
-    return [f"{' / '.join(map(str, arm))} of {counts[0].attrs['n_tokens']} tokens" for arm in arms_of_models]
+    return [
+        f"{' / '.join(map(str, arm))} of {counts[0].attrs['n_tokens']} tokens"
+        for arm in arms_of_models
+    ]
 
 
 def arms(panels: Mapping[str, Panel], lines: Sequence[str] = ()) -> Figure:
@@ -136,7 +195,9 @@ def arms(panels: Mapping[str, Panel], lines: Sequence[str] = ()) -> Figure:
     for axis, (quantity, panel) in zip(axes[:, 0], panels.items(), strict=True):
         dots(axis, panel, names)
         for colour, arm in zip(COLOURS, panel.values(), strict=False):
-            axis.axvline(float(arm["estimate"][reference_arm(arm)]), color=colour, lw=0.6, ls=":", zorder=0)
+            axis.axvline(
+                float(arm["estimate"][reference_arm(arm)]), color=colour, lw=0.6, ls=":", zorder=0
+            )
         axis.set_xlabel(_name(quantity))
         axis.set_xlim(left=min(0.0, axis.get_xlim()[0]) if quantity in DISTANCES else None)
     for axis in axes[1:, 0]:
@@ -147,7 +208,9 @@ def arms(panels: Mapping[str, Panel], lines: Sequence[str] = ()) -> Figure:
 def enhancement(panels: Mapping[str, Panel]) -> Figure:
     """Proposed strategy and its subset half against the share kept, baseline and paraphrases as levels (Fig. 6)."""
     models = list(next(iter(panels.values())))
-    figure, axes = _axes(1.25 * len(models) + 0.5, rows=len(models), columns=len(panels), sharex=True, sharey="col")
+    figure, axes = _axes(
+        1.25 * len(models) + 0.5, rows=len(models), columns=len(panels), sharex=True, sharey="col"
+    )
     for row, model in zip(axes, models, strict=True):
         for axis, panel in zip(row, panels.values(), strict=True):
             if model in panel:
@@ -156,7 +219,9 @@ def enhancement(panels: Mapping[str, Panel]) -> Figure:
     for axis, quantity in zip(axes[0], panels, strict=True):
         axis.set_title(_name(quantity, 26))
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, handlelength=1.4, columnspacing=1.0)
+    figure.legend(
+        handles, labels, loc="outside upper center", ncols=4, handlelength=1.4, columnspacing=1.0
+    )
     for axis in axes[-1]:
         axis.set_xlabel("share of codes kept")
     return figure
@@ -174,7 +239,13 @@ def _strategies(axis: Axes, arm: xr.Dataset) -> None:
 
 
 def _line(
-    axis: Axes, arm: xr.Dataset, i: int, name: str, *, shift: float = 0.0, hollow: Sequence[float] | np.ndarray = ()
+    axis: Axes,
+    arm: xr.Dataset,
+    i: int,
+    name: str,
+    *,
+    shift: float = 0.0,
+    hollow: Sequence[float] | np.ndarray = (),
 ) -> None:
     """Estimates with intervals against the share kept; `hollow` are shares whose marker is open."""
     arm = arm.sortby("keep_ratio")
@@ -192,7 +263,9 @@ def _line(
     )
     open_ = np.isin(ratios, hollow)
     y = arm["estimate"].values[open_]
-    axis.plot(ratios[open_] + shift, y, ls="", marker=marker, ms=2.8, color=colour, mfc="white", zorder=4)
+    axis.plot(
+        ratios[open_] + shift, y, ls="", marker=marker, ms=2.8, color=colour, mfc="white", zorder=4
+    )
 
 
 def _name(quantity: str, width: int = 36) -> str:
@@ -202,7 +275,9 @@ def _name(quantity: str, width: int = 36) -> str:
     return f"diversity\n{fill(f'({DISTANCES[quantity].long_name})', width, break_on_hyphens=False)}"
 
 
-def _axes(height: float, rows: int = 1, columns: int = 1, width: float = WIDTH, **options: Any) -> tuple[Figure, Any]:
+def _axes(
+    height: float, rows: int = 1, columns: int = 1, width: float = WIDTH, **options: Any
+) -> tuple[Figure, Any]:
     from matplotlib.figure import Figure as Canvas
 
     figure = Canvas(figsize=(width, height), layout="constrained")
@@ -234,12 +309,18 @@ def strategy_sheets(
             continue
         shown_prompts = [p for p in prompts if p < dataset.sizes["prompt"]]
         columns = _columns(dataset)
-        chosen = dataset["image"].isel(condition=list(columns.values()), prompt=shown_prompts, sample=slice(4))
+        chosen = dataset["image"].isel(
+            condition=list(columns.values()), prompt=shown_prompts, sample=slice(4)
+        )
         pixels = chosen.transpose("prompt", "condition", "sample", "y", "x", "channel").values
         wording = {prompt.id: prompt.text for prompt in store.run.prompts}
         texts = [wording[str(prompt)] for prompt in chosen["prompt"].values]
         with matplotlib.rc_context(STYLE):
-            files += save(_sheet(pixels, list(columns), texts, model), folder / f"{experiment}-{model}", formats)
+            files += save(
+                _sheet(pixels, list(columns), texts, model),
+                folder / f"{experiment}-{model}",
+                formats,
+            )
     return files
 
 
@@ -255,10 +336,14 @@ def _columns(dataset: xr.Dataset) -> dict[str, int]:
     return columns
 
 
-def _sheet(pixels: np.ndarray, strategies: Sequence[str], texts: Sequence[str], title: str) -> Figure:
+def _sheet(
+    pixels: np.ndarray, strategies: Sequence[str], texts: Sequence[str], title: str
+) -> Figure:
     """`(prompt, strategy, sample, y, x, channel)` as squares of two by two samples."""
     n_samples = pixels.shape[2] - pixels.shape[2] % 2
-    figure, axes = _axes(1.12 * len(texts) + 0.3, rows=len(texts), columns=len(strategies), width=1.6 * WIDTH)
+    figure, axes = _axes(
+        1.12 * len(texts) + 0.3, rows=len(texts), columns=len(strategies), width=1.6 * WIDTH
+    )
     for row, text, of_prompt in zip(axes, texts, pixels, strict=True):
         for axis, samples in zip(row, of_prompt, strict=True):
             squares = samples[:n_samples].reshape(2, n_samples // 2, *samples.shape[1:])
@@ -267,7 +352,11 @@ def _sheet(pixels: np.ndarray, strategies: Sequence[str], texts: Sequence[str], 
             axis.set_yticks([])
             axis.spines[:].set_visible(False)
         row[0].set_ylabel(
-            fill(shorten(text, 90, placeholder=" ..."), 24), rotation=0, ha="right", va="center", parse_math=False
+            fill(shorten(text, 90, placeholder=" ..."), 24),
+            rotation=0,
+            ha="right",
+            va="center",
+            parse_math=False,
         )
     for axis, strategy in zip(axes[0], strategies, strict=True):
         axis.set_title(strategy)

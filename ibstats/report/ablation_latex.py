@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ibstats import ablations
-from ibstats.information import POOLED_NOTE
 from ibstats.report import quality_latex
 from ibstats.report.latex import (
     MARKS,
@@ -23,9 +21,18 @@ from ibstats.report.latex import (
     p_number,
     table,
 )
-from ibstats.report.offer import offers
-from ibstats.report.open_intervals import remark
-from ibstats.subset_ratio import AT_EDGE, EDGE_NOTE, KNEE_NOTE, NO_POINT, NOT_FOUND, OFFER_NOTE
+from ibstats.results.offer import offers
+from ibstats.results.open_intervals import remark
+from ibstats.statistics import ablations
+from ibstats.statistics.information import POOLED_NOTE
+from ibstats.statistics.subset_ratio import (
+    AT_EDGE,
+    EDGE_NOTE,
+    KNEE_NOTE,
+    NO_POINT,
+    NOT_FOUND,
+    OFFER_NOTE,
+)
 from ibstats.variables import DISTANCES
 
 if TYPE_CHECKING:
@@ -43,7 +50,9 @@ def tables(document: Results) -> dict[str, str]:
     made: dict[str, str] = {}
     for quantity in _quantities(document):
         made[f"arms-{quantity}"] = _arms(document, quantity, f"tab:{name}-{quantity}")
-        rows = [row for row in document.rows if (row.section, row.quantity) == ("comparison", quantity)]
+        rows = [
+            row for row in document.rows if (row.section, row.quantity) == ("comparison", quantity)
+        ]
         made[f"comparisons-{quantity}"] = changes(
             rows,
             document,
@@ -64,13 +73,17 @@ def _quantities(document: Results) -> list[str]:
 
 def _title(quantity: str) -> str:
     if quantity in DISTANCES:
-        return f"diversity, mean {escape(DISTANCES[quantity].long_name)} of pairs of a prompt's images"
+        return (
+            f"diversity, mean {escape(DISTANCES[quantity].long_name)} of pairs of a prompt's images"
+        )
     return f"quality, {quality_latex.score_name(quantity)}"
 
 
 def _arms(document: Results, quantity: str, key: str) -> str:
     """Every arm, and beside it its change from the arm without intervention."""
-    value, change = ("diversity", "contrast") if quantity in DISTANCES else ("quality", "quality_effect")
+    value, change = (
+        ("diversity", "contrast") if quantity in DISTANCES else ("quality", "quality_effect")
+    )
     rows = [row for row in document.rows if (row.section, row.quantity) == (value, quantity)]
     tested = [row for row in document.rows if (row.section, row.quantity) == (change, quantity)]
     by_arm = {(row.model, row.term.partition(" - ")[0]): row for row in tested}
@@ -87,14 +100,22 @@ def _arms(document: Results, quantity: str, key: str) -> str:
         return (*levels(row), *map(number, (row.estimate, row.low, row.high)), *difference)
 
     columns = [("Model", "l"), ("Arm", "l"), ("Value", aligned(row.estimate for row in rows))]
-    columns += [("Low", aligned(row.low for row in rows)), ("High", aligned(row.high for row in rows))]
+    columns += [
+        ("Low", aligned(row.low for row in rows)),
+        ("High", aligned(row.high for row in rows)),
+    ]
     columns += [("Change", aligned((row.estimate for row in tested), marks=True))]
-    columns += [("Low", aligned(row.low for row in tested)), ("High", aligned(row.high for row in tested))]
+    columns += [
+        ("Low", aligned(row.low for row in tested)),
+        ("High", aligned(row.high for row in tested)),
+    ]
     columns += [("$p$ (Holm)", NUMBER)]
     title = _title(quantity)
     note = next(filter(None, map(remark, rows)), None)
     caption = f"{title[:1].upper()}{title[1:]}, and change from the arm without intervention, paired within prompts. "
-    caption += f"{MARKS} over the arms. {how(rows, document)}" + (f" Note: {escape(note)}." if note else "")
+    caption += f"{MARKS} over the arms. {how(rows, document)}" + (
+        f" Note: {escape(note)}." if note else ""
+    )
     return table(columns, by_model(rows, line), caption, key)
 
 
@@ -130,18 +151,32 @@ def _inflection(document: Results, key: str) -> str:
         return ""
 
     def line(row: ResultRow) -> Sequence[str]:
-        ratio = (None, None, None) if row.verdict == NOT_FOUND else (row.estimate, row.low, row.high)
+        ratio = (
+            (None, None, None) if row.verdict == NOT_FOUND else (row.estimate, row.low, row.high)
+        )
         sides = (slopes[row.model, row.quantity, f"slope_{side}"] for side in ("below", "above"))
-        name = escape(DISTANCES[row.quantity].long_name) + (r" $^\dagger$" if row.verdict == AT_EDGE else "")
+        name = escape(DISTANCES[row.quantity].long_name) + (
+            r" $^\dagger$" if row.verdict == AT_EDGE else ""
+        )
         return (name, *map(number, (*ratio, *sides)), p_number(row.p_max_t))
 
-    columns = [("Model", "l"), ("Distance", "l"), ("Ratio", NUMBER), ("Low", NUMBER), ("High", NUMBER)]
+    columns = [
+        ("Model", "l"),
+        ("Distance", "l"),
+        ("Ratio", NUMBER),
+        ("Low", NUMBER),
+        ("High", NUMBER),
+    ]
     for side in ("below", "above"):
         values = (value for (_, _, term), value in slopes.items() if term == f"slope_{side}")
         columns.append((f"Slope {side}", aligned(values)))
     columns.append(("$p$", NUMBER))
     caption = f"Inflection point of diversity over the share of codes kept: {escape(KNEE_NOTE)}."
-    caption += f" $^\\dagger$ {escape(EDGE_NOTE)}." if any(row.verdict == AT_EDGE for row in points) else ""
+    caption += (
+        f" $^\\dagger$ {escape(EDGE_NOTE)}."
+        if any(row.verdict == AT_EDGE for row in points)
+        else ""
+    )
     caption += f" {how(points, document)}"
     return table(columns, by_model(points, line), caption, key)
 
@@ -154,14 +189,30 @@ def _offer(document: Results, key: str) -> str:
 
     def line(row: ResultRow) -> Sequence[str]:
         one = found[row.model]
-        knee = (None, None, None) if row.verdict == NO_POINT else (one.knee.estimate, one.knee.low, one.knee.high)
+        knee = (
+            (None, None, None)
+            if row.verdict == NO_POINT
+            else (one.knee.estimate, one.knee.low, one.knee.high)
+        )
         change = one.evidence
         at = escape(change.term.partition(" - ")[0]) if change else ""
         numbers = (change.estimate, change.low, change.high) if change else (None, None, None)
         ratios = [number(value, 2) for value in (*knee, one.stable_from)]
-        return (*ratios, at, *map(number, numbers), number(row.estimate, 2), escape(row.verdict or ""))
+        return (
+            *ratios,
+            at,
+            *map(number, numbers),
+            number(row.estimate, 2),
+            escape(row.verdict or ""),
+        )
 
-    columns = [("Model", "l"), ("Inflection", SHORT), ("Low", SHORT), ("High", SHORT), ("Stable from", SHORT)]
+    columns = [
+        ("Model", "l"),
+        ("Inflection", SHORT),
+        ("Low", SHORT),
+        ("High", SHORT),
+        ("Stable from", SHORT),
+    ]
     columns += [
         ("At", "l"),
         ("Change", NUMBER),
@@ -172,10 +223,13 @@ def _offer(document: Results, key: str) -> str:
     ]
     rows = [one.row for one in found.values()]
     evidence = [one.evidence for one in found.values() if one.evidence]
-    scores = ", ".join(escape(score) for score in dict.fromkeys(row.attribution for row in rows) if score)
+    scores = ", ".join(
+        escape(score) for score in dict.fromkeys(row.attribution for row in rows) if score
+    )
     caption = (
         f"Subset ratio offered for the main study: {escape(OFFER_NOTE)}. Inflection of diversity by "
-        f"{escape(DISTANCES[rows[0].quantity].long_name)}" + (f"; change of {scores}." if scores else ".")
+        f"{escape(DISTANCES[rows[0].quantity].long_name)}"
+        + (f"; change of {scores}." if scores else ".")
     )
     caption += f" {how(evidence, document)}" if evidence else ""
     return table(columns, by_model(rows, line), caption, key)

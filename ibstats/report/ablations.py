@@ -12,20 +12,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ibstats.ablations import KINDS, experiments, label
 from ibstats.analysis import Machine
 from ibstats.config import Config
 from ibstats.errors import IbstatsError, unknown
-from ibstats.information import POOLED_NOTE
 from ibstats.report import files
 from ibstats.report.figures import FORMATS, check_formats
-from ibstats.report.offer import sentences
-from ibstats.report.open_intervals import open_intervals
 from ibstats.report.quality import is_part
-from ibstats.report.rows import extent
 from ibstats.report.tables import interval, new_table, p_value, stars
+from ibstats.results.offer import sentences
+from ibstats.results.open_intervals import open_intervals
+from ibstats.results.rows import extent
+from ibstats.statistics.ablations import KINDS, experiments, label
+from ibstats.statistics.information import POOLED_NOTE
+from ibstats.statistics.subset_ratio import AT_EDGE, EDGE_NOTE, KNEE_NOTE, NOT_FOUND
 from ibstats.store import Store
-from ibstats.subset_ratio import AT_EDGE, EDGE_NOTE, KNEE_NOTE, NOT_FOUND
 
 if TYPE_CHECKING:
     from schemas.results import ResultRow, Results
@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 Rows = Sequence["ResultRow"]
 
 
-def analysed(store: Store, settings: Config, machine: Machine) -> dict[str, tuple[str, Results, xr.DataTree]]:
+def analysed(
+    store: Store, settings: Config, machine: Machine
+) -> dict[str, tuple[str, Results, xr.DataTree]]:
     """Kind, document and tree of every ablation of a store, or of the one that the settings name (not the default)."""
     known = experiments(store)
     if not known:
@@ -46,13 +48,21 @@ def analysed(store: Store, settings: Config, machine: Machine) -> dict[str, tupl
     chosen = [settings.experiment] if settings.experiment in known else list(known)
     asked = {name: replace(settings, experiment=name) for name in chosen}
     return {
-        name: (known[name], files.obtain(store, one, machine), files.obtain_tree(store, one, machine))
+        name: (
+            known[name],
+            files.obtain(store, one, machine),
+            files.obtain_tree(store, one, machine),
+        )
         for name, one in asked.items()
     }
 
 
 def ablations_run(
-    store: Store, settings: Config, machine: Machine, console: Console, formats: Sequence[str] = FORMATS
+    store: Store,
+    settings: Config,
+    machine: Machine,
+    console: Console,
+    formats: Sequence[str] = FORMATS,
 ) -> dict[str, Path]:
     """Print every ablation, write its tables, results and figures under RUN/results/ablations; where they lie."""
     check_formats(formats)
@@ -95,7 +105,12 @@ def show(name: str, kind: str, document: Results, console: Console) -> None:
 
 
 def _grid(
-    title: str, rows: Rows, names: Mapping[str, str], first: str, cell: Callable[[ResultRow], str], caption: str = ""
+    title: str,
+    rows: Rows,
+    names: Mapping[str, str],
+    first: str,
+    cell: Callable[[ResultRow], str],
+    caption: str = "",
 ) -> Table:
     """One line per term, one column per quantity."""
     table = new_table(title, first, *names.values(), caption=caption or None)
@@ -107,7 +122,11 @@ def _grid(
 
 
 def _quantities(rows: Rows) -> dict[str, str]:
-    return {row.quantity: row.quantity.removesuffix("_distance") for row in rows if not is_part(row.quantity)}
+    return {
+        row.quantity: row.quantity.removesuffix("_distance")
+        for row in rows
+        if not is_part(row.quantity)
+    }
 
 
 def _arms(rows: Rows) -> list[Table]:
@@ -116,7 +135,9 @@ def _arms(rows: Rows) -> list[Table]:
     for section, title in titles.items():
         chosen = [row for row in rows if row.section == section]
         if chosen:
-            tables.append(_grid(title, chosen, _quantities(chosen), "arm", lambda row: interval(row, 3)))
+            tables.append(
+                _grid(title, chosen, _quantities(chosen), "arm", lambda row: interval(row, 3))
+            )
     return tables
 
 
@@ -132,7 +153,8 @@ def _differences(rows: Rows) -> list[Table]:
         if chosen:
             counted = extent(row.n_tests for row in chosen)
             caption = (
-                f"* p < .05, ** .01, *** .001, Holm over {counted} tests; intervals unadjusted; paired within prompts"
+                f"* p < .05, ** .01, *** .001, Holm over {counted} tests; intervals unadjusted; "
+                "paired within prompts"
             )
             tables.append(_grid(title, chosen, _quantities(chosen), "arm - arm", _change, caption))
     return tables
@@ -152,9 +174,15 @@ def _codebook(rows: Rows) -> list[Table]:
         "tokens_under_argmax": "tokens argmax",
     }
     chosen = [row for row in rows if row.section == "information"]
-    present = {name: head for name, head in names.items() if any(row.quantity == name for row in chosen)}
+    present = {
+        name: head for name, head in names.items() if any(row.quantity == name for row in chosen)
+    }
     title = "Codebook"
-    return [_grid(title, chosen, present, "arm", lambda row: interval(row, 2), POOLED_NOTE)] if chosen else []
+    return (
+        [_grid(title, chosen, present, "arm", lambda row: interval(row, 2), POOLED_NOTE)]
+        if chosen
+        else []
+    )
 
 
 def _inflections(rows: Rows) -> list[Table]:
@@ -169,7 +197,9 @@ def _inflections(rows: Rows) -> list[Table]:
     )  # fmt: skip
     for (model, quantity, term), row in chosen.items():
         if term == "ratio":
-            below, above = (interval(chosen[model, quantity, f"slope_{side}"], 2) for side in ("below", "above"))
+            below, above = (
+                interval(chosen[model, quantity, f"slope_{side}"], 2) for side in ("below", "above")
+            )
             ratio = f"{interval(row, 2)}{' edge' if row.verdict == AT_EDGE else ''}"
             if row.verdict == NOT_FOUND:
                 ratio = "undefined" if row.estimate is None else NOT_FOUND

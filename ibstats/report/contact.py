@@ -42,16 +42,24 @@ def contact_sheets(
         texts = [wording[str(prompt)] for prompt in pixels["prompt"].values]
         with matplotlib.rc_context(STYLE):
             square = 5.2 / (len(shown) * pixels.sizes["sample"])
-            figure = Figure(figsize=(6.8, square * pixels.sizes["condition"] + 0.6), layout="constrained")
+            figure = Figure(
+                figsize=(6.8, square * pixels.sizes["condition"] + 0.6), layout="constrained"
+            )
             axes = figure.subplots(1, len(shown), squeeze=False)[0]
             for i, panel in enumerate(axes):
                 panel.imshow(montage(pixels.isel(prompt=i).values), interpolation="nearest")
-                panel.set_title(shorten(texts[i], 60, placeholder=" ..."), loc="left", parse_math=False)
+                panel.set_title(
+                    shorten(texts[i], 60, placeholder=" ..."), loc="left", parse_math=False
+                )
                 panel.set_xticks([])
                 for side in panel.spines.values():
                     side.set_visible(False)
                 height = dataset.sizes["y"] + 2
-                labels = [str(c).replace("-", " / ") for c in pixels["condition"].values] if i == 0 else []
+                labels = (
+                    [str(c).replace("-", " / ") for c in pixels["condition"].values]
+                    if i == 0
+                    else []
+                )
                 panel.set_yticks([height * (row + 0.5) for row in range(len(labels))], labels)
                 panel.tick_params(length=0)
             figure.suptitle(model, fontsize=8)
@@ -63,4 +71,6 @@ def montage(images: np.ndarray) -> np.ndarray:
     """`(row, column, y, x, channel)` as one picture with white gutters."""
     padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
     rows, columns, height, width, channels = padded.shape
-    return np.asarray(padded.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels))
+    return np.asarray(
+        padded.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+    )

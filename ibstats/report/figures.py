@@ -40,7 +40,9 @@ STYLE: Any = {
 }
 
 
-def draw(tree: xr.DataTree, folder: Path, formats: Sequence[str] = FORMATS, *, interactions: bool = True) -> list[Path]:
+def draw(
+    tree: xr.DataTree, folder: Path, formats: Sequence[str] = FORMATS, *, interactions: bool = True
+) -> list[Path]:
     """Draw every figure that the analysis has data for, and return the files; `interactions` are one per model."""
     import matplotlib
 
@@ -76,7 +78,9 @@ def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
             warnings.simplefilter("always")
             figure.savefig(file, bbox_inches="tight", metadata=undated)
         texts = [str(found.message) for found in given]
-        for text in dict.fromkeys(MISSING_LETTERS if text.startswith("Glyph ") else text for text in texts):
+        for text in dict.fromkeys(
+            MISSING_LETTERS if text.startswith("Glyph ") else text for text in texts
+        ):
             warnings.warn(text, stacklevel=2)
         files.append(file)
     return files
@@ -86,7 +90,10 @@ def figures(tree: xr.DataTree, *, interactions: bool = True) -> Iterator[tuple[s
     """Name and figure, one by one; only one figure is in memory at a time."""
     from ibstats.report import quality_figures
 
-    models = {name: {g: c.to_dataset() for g, c in tree[name].children.items()} for name in tree.attrs["models"]}
+    models = {
+        name: {g: c.to_dataset() for g, c in tree[name].children.items()}
+        for name in tree.attrs["models"]
+    }
     first = next(iter(models.values()))
     if "diversity" in first:
         for quantity in map(str, first["diversity"]["quantity"].values):
@@ -125,14 +132,21 @@ def _new(height: float, rows: int = 1, columns: int = 1, **options: Any) -> tupl
 def whiskers(point: xr.Dataset) -> np.ndarray:
     """Lengths below and above the estimate, (2, ...)."""
     return np.asarray(
-        np.nan_to_num(np.stack([point["estimate"] - point["low"], point["high"] - point["estimate"]]).clip(0))
+        np.nan_to_num(
+            np.stack([point["estimate"] - point["low"], point["high"] - point["estimate"]]).clip(0)
+        )
     )
 
 
 def legend_above(axes: Axes, columns: int) -> None:
     """A legend over the axes, out of the way of the data."""
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=columns, borderaxespad=0.2, handlelength=1.2, columnspacing=1.0
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        ncols=columns,
+        borderaxespad=0.2,
+        handlelength=1.2,
+        columnspacing=1.0,
     )
 
 
@@ -161,7 +175,11 @@ def dots(axes: Axes, series: dict[str, xr.Dataset], labels: list[str]) -> None:
 def cells(models: Groups, long_name: str) -> Figure:
     """Diversity of the eight cells, all models."""
     figure, axes = _new(3.0)
-    dots(axes[0, 0], {name: groups["diversity"] for name, groups in models.items()}, [" / ".join(c) for c in CELLS])
+    dots(
+        axes[0, 0],
+        {name: groups["diversity"] for name, groups in models.items()},
+        [" / ".join(c) for c in CELLS],
+    )
     axes[0, 0].set_xlabel(f"diversity ({long_name})")
     axes[0, 0].set_xlim(left=min(0.0, axes[0, 0].get_xlim()[0]))
     return figure
@@ -229,7 +247,13 @@ def _waterfall(axes: Axes, fall: xr.Dataset) -> None:
         reach = max(bottom, end) + (whisker[step][1] if height >= 0 else 0.0)
         text = f"{value[step]:.3f}" if whole else f"{value[step]:+.3f}"
         axes.annotate(
-            text, (x, reach), xytext=(0, 1.5), textcoords="offset points", ha="center", va="bottom", fontsize=6
+            text,
+            (x, reach),
+            xytext=(0, 1.5),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=6,
         )
         if x + 1 < len(steps):
             axes.plot([x + 0.33, x + 0.67], [end, end], color="0.5", lw=0.5)
@@ -259,7 +283,13 @@ def interaction(diversity: xr.Dataset, model: str, long_name: str) -> Figure:
                 point = diversity.sel({facet: at, lines: level})
                 x = np.arange(2) + (i - 0.5) * 0.06
                 panel.errorbar(
-                    x, point["estimate"], yerr=whiskers(point), marker=MARKERS[i], color=COLOURS[i], ms=3, label=level
+                    x,
+                    point["estimate"],
+                    yerr=whiskers(point),
+                    marker=MARKERS[i],
+                    color=COLOURS[i],
+                    ms=3,
+                    label=level,
                 )
             panel.set_xticks([0, 1], LEVELS[along])
             panel.set_xlim(-0.35, 1.35)
@@ -284,7 +314,10 @@ def positions(models: dict[str, xr.Dataset]) -> Figure:
     condition = "-".join(REFERENCE[factor] for factor in FACTORS)
     for row, (name, label) in zip(axes, rows.items(), strict=True):
         values = {model: data[name].sel(condition=condition) for model, data in models.items()}
-        low, high = min(float(v.min()) for v in values.values()), max(float(v.max()) for v in values.values())
+        low, high = (
+            min(float(v.min()) for v in values.values()),
+            max(float(v.max()) for v in values.values()),
+        )
         for panel, (model, value) in zip(row, values.items(), strict=True):
             image = panel.imshow(value.values, cmap="cividis", vmin=low, vmax=high)
             panel.set(xticks=[], yticks=[])
@@ -296,7 +329,9 @@ def positions(models: dict[str, xr.Dataset]) -> Figure:
     return figure
 
 
-def draw_power(power: xr.Dataset, target: float, stem: Path, formats: Sequence[str] = ("png",)) -> list[Path]:
+def draw_power(
+    power: xr.Dataset, target: float, stem: Path, formats: Sequence[str] = ("png",)
+) -> list[Path]:
     """Power against prompts, one line per number of images."""
     import matplotlib
 
@@ -306,7 +341,14 @@ def draw_power(power: xr.Dataset, target: float, stem: Path, formats: Sequence[s
         for i, n_images in enumerate(power["n_images"].values):
             line = power["power"].sel(n_images=n_images)
             colour, marker = COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]
-            axes.plot(power["n_prompts"], line, marker=marker, ms=2.5, color=colour, label=f"{n_images} images")
+            axes.plot(
+                power["n_prompts"],
+                line,
+                marker=marker,
+                ms=2.5,
+                color=colour,
+                label=f"{n_images} images",
+            )
         axes.axhline(target, color="0.5", lw=0.6, ls="--")
         axes.set_xscale("log")
         axes.set_xticks([10, 20, 50, 100, 200, 500, 1000], [10, 20, 50, 100, 200, 500, 1000])

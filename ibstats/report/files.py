@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from ibstats.ablations import experiments
 from ibstats.analysis import Machine, analyse, provenance
 from ibstats.config import Config
 from ibstats.errors import IbstatsError, MissingPackages, unknown
@@ -19,7 +18,8 @@ from ibstats.report import ablation_latex, latex, quality_latex
 from ibstats.report.ablation_figures import draw_ablation, strategy_sheets
 from ibstats.report.contact import contact_sheets
 from ibstats.report.figures import FORMATS, draw
-from ibstats.report.rows import analysis_digest, results
+from ibstats.results.rows import analysis_digest, results
+from ibstats.statistics.ablations import experiments
 from ibstats.store import Store, open_store, read_tree, write_tree
 
 if TYPE_CHECKING:
@@ -69,7 +69,11 @@ def write_csv(document: Results, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for section in dict.fromkeys(row.section for row in document.rows):
-        chosen = [row.model_dump() | {"snapshot": document.snapshot} for row in document.rows if row.section == section]
+        chosen = [
+            row.model_dump() | {"snapshot": document.snapshot}
+            for row in document.rows
+            if row.section == section
+        ]
         file = folder / f"{section}.csv"
         with file.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, fieldnames=list(chosen[0]))
@@ -124,10 +128,14 @@ def figures(
     kind = experiments(store).get(name)
     if kind is None:
         made = draw(tree, folder, formats, interactions=interactions)
-        return made + contact_sheets(store, folder, experiment=name, formats=formats, allow_partial=partial)
+        return made + contact_sheets(
+            store, folder, experiment=name, formats=formats, allow_partial=partial
+        )
     made = draw_ablation(name, kind, tree, folder, formats)
     if kind == "enhancement":
-        made += strategy_sheets(store, name, folder, models=config.models, formats=formats, partial=partial)
+        made += strategy_sheets(
+            store, name, folder, models=config.models, formats=formats, partial=partial
+        )
     return made
 
 
@@ -156,7 +164,14 @@ def write_report(
     if not current or not drawn.is_dir():
         try:
             need("drawing", "matplotlib")
-            figures(store, config, obtain_tree(store, config, machine), drawn, ("png",), interactions=False)
+            figures(
+                store,
+                config,
+                obtain_tree(store, config, machine),
+                drawn,
+                ("png",),
+                interactions=False,
+            )
         except MissingPackages as error:
             where["figures"] = str(error)
     if not current:
@@ -172,7 +187,9 @@ def _is_current(file: Path, document: Results) -> bool:
         return document.analysis_sha256 in stream.read(1000)
 
 
-def export(store: Store, config: Config, folder: Path, kind: str, machine: Machine | None = None) -> list[Path]:
+def export(
+    store: Store, config: Config, folder: Path, kind: str, machine: Machine | None = None
+) -> list[Path]:
     """Write the analysis as `csv`, `latex`, `json` or `netcdf`; the files written."""
     if kind not in KINDS:
         raise unknown("export format", kind, KINDS)
@@ -191,7 +208,9 @@ def export(store: Store, config: Config, folder: Path, kind: str, machine: Machi
 def write_netcdf(tree: xr.DataTree, file: Path) -> Path:
     """The labelled tree as NetCDF; settings and notes travel as JSON text."""
     plain = tree.copy()
-    plain.attrs = {name: v if isinstance(v, str) else json.dumps(v) for name, v in tree.attrs.items()}
+    plain.attrs = {
+        name: v if isinstance(v, str) else json.dumps(v) for name, v in tree.attrs.items()
+    }
     try:
         plain.to_netcdf(file)
     except (ValueError, ImportError) as error:

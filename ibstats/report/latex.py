@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ibstats import ablations
-from ibstats.decomposition import LEDGER
-from ibstats.information import POOLED_NOTE
-from ibstats.report.open_intervals import REASON, open_intervals
-from ibstats.report.rows import extent
 from ibstats.report.tables import stars
+from ibstats.results.open_intervals import REASON, open_intervals
+from ibstats.results.rows import extent
+from ibstats.statistics import ablations
+from ibstats.statistics.information import POOLED_NOTE
+from ibstats.statistics.path_and_execution import LEDGER
 from ibstats.variables import CELLS, DISTANCES, INFORMATION
 
 if TYPE_CHECKING:
@@ -52,11 +52,17 @@ def escape(text: str) -> str:
 
 def tables(document: Results) -> dict[str, str]:
     """The tables of a factorial by name, to be used with `\\input`; the preamble needs booktabs and siunitx."""
-    made = {"diversity": _diversity(document), "effects": _effects(document), "entropy": _entropy(document)}
+    made = {
+        "diversity": _diversity(document),
+        "effects": _effects(document),
+        "entropy": _entropy(document),
+    }
     return made | {"ledger": _ledger(document)}
 
 
-def table(columns: Sequence[tuple[str, str]], body: Iterable[Sequence[str]], caption: str, label: str) -> str:
+def table(
+    columns: Sequence[tuple[str, str]], body: Iterable[Sequence[str]], caption: str, label: str
+) -> str:
     """A table environment; columns are (header, column type), an empty body row draws a rule."""
     specification = " ".join(kind for _, kind in columns)
     header = " & ".join("{" + name + "}" for name, _ in columns)
@@ -140,8 +146,15 @@ def changes(rows: Sequence[ResultRow], document: Results, head: str, caption: st
             number(row.d_z),
         )
 
-    columns = [("Model", "l"), (head, "l"), ("Estimate", aligned((row.estimate for row in rows), marks=True))]
-    columns += [("Low", aligned(row.low for row in rows)), ("High", aligned(row.high for row in rows))]
+    columns = [
+        ("Model", "l"),
+        (head, "l"),
+        ("Estimate", aligned((row.estimate for row in rows), marks=True)),
+    ]
+    columns += [
+        ("Low", aligned(row.low for row in rows)),
+        ("High", aligned(row.high for row in rows)),
+    ]
     columns += [("$p$ (Holm)", NUMBER), ("$d_z$", aligned(row.d_z for row in rows))]
     return table(
         columns,
@@ -184,10 +197,21 @@ def _diversity(document: Results) -> str:
                 row = mine["/".join(cell)]
                 name = DISTANCES[quantity].long_name
                 body.append(
-                    (escape(model), escape(name), *map(escape, cell), *map(number, (row.estimate, row.low, row.high)))
+                    (
+                        escape(model),
+                        escape(name),
+                        *map(escape, cell),
+                        *map(number, (row.estimate, row.low, row.high)),
+                    )
                 )
             body.append(())
-    columns = [("Model", "l"), ("Distance", "l"), ("Sampling", "l"), ("Prompt", "l"), ("Codebook", "l")]
+    columns = [
+        ("Model", "l"),
+        ("Distance", "l"),
+        ("Sampling", "l"),
+        ("Prompt", "l"),
+        ("Codebook", "l"),
+    ]
     columns += [("Diversity", NUMBER), ("Low", NUMBER), ("High", NUMBER)]
     caption = f"Diversity: mean pairwise distance of a prompt's images. {how(rows, document)}"
     return table(columns, body[:-1], caption, "tab:diversity")
@@ -208,8 +232,19 @@ def _effects(document: Results) -> str:
             *map(number, (row.partial_eta_squared, row.d_z)),
         )
 
-    columns = [("Model", "l"), ("Distance", "l"), ("Effect", "l"), ("Estimate", MARKED), ("Low", NUMBER)]
-    columns += [("High", NUMBER), ("$p$ (Holm)", NUMBER), (r"$\eta_p^2$", NUMBER), ("$d_z$", "S[table-format=-2.4]")]
+    columns = [
+        ("Model", "l"),
+        ("Distance", "l"),
+        ("Effect", "l"),
+        ("Estimate", MARKED),
+        ("Low", NUMBER),
+    ]
+    columns += [
+        ("High", NUMBER),
+        ("$p$ (Holm)", NUMBER),
+        (r"$\eta_p^2$", NUMBER),
+        ("$d_z$", "S[table-format=-2.4]"),
+    ]
     caption = f"Effects on diversity, high minus low level. {MARKS} within each distance. {how(rows, document)}"
     return table(columns, by_model(rows, line), caption, "tab:effects")
 
@@ -224,7 +259,9 @@ def _entropy(document: Results) -> str:
         mine = {(row.quantity, row.term): row for row in rows if row.model == model}
         for cell in CELLS:
             found = [mine[name, "/".join(cell)] for name in names]
-            numbers = [number(value) for row in found for value in (row.estimate, row.low, row.high)]
+            numbers = [
+                number(value) for row in found for value in (row.estimate, row.low, row.high)
+            ]
             body.append((escape(model), *map(escape, cell), *numbers))
         body.append(())
     columns = [("Model", "l"), ("Sampling", "l"), ("Prompt", "l"), ("Codebook", "l")]
@@ -247,9 +284,17 @@ def _ledger(document: Results) -> str:
         for row in (row for row in rows if row.model == model):
             name = escape(LEDGER[row.quantity].long_name).replace("|", "$|$")
             levels = map(escape, row.term.split("/"))
-            body.append((escape(model), *levels, name, *map(number, (row.estimate, row.low, row.high))))
+            body.append(
+                (escape(model), *levels, name, *map(number, (row.estimate, row.low, row.high)))
+            )
         body.append(())
-    columns = [("Model", "l"), ("Sampling", "l"), ("Prompt", "l"), ("Codebook", "l"), ("Entropy", "l")]
+    columns = [
+        ("Model", "l"),
+        ("Sampling", "l"),
+        ("Prompt", "l"),
+        ("Codebook", "l"),
+        ("Entropy", "l"),
+    ]
     columns += [("Bits per image", NUMBER), ("Low", NUMBER), ("High", NUMBER)]
     caption = f"Entropy ledger: bits of path and execution per image. {how(rows, document)}"
     return table(columns, body[:-1], caption, "tab:ledger")

@@ -14,10 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ibstats import rescored
 from ibstats.analysis import DEFAULT_METRICS, Machine
 from ibstats.config import Config
-from ibstats.decomposition import (
+from ibstats.distances import distances
+from ibstats.errors import IbstatsError
+from ibstats.report.tables import number
+from ibstats.statistics import rescored
+from ibstats.statistics.diversity import mean_pairwise
+from ibstats.statistics.path_and_execution import (
     LEDGER,
     crossed_components,
     ledger,
@@ -25,10 +29,6 @@ from ibstats.decomposition import (
     paraphrase_budget,
     sobol_shares,
 )
-from ibstats.distances import distances
-from ibstats.diversity import mean_pairwise
-from ibstats.errors import IbstatsError
-from ibstats.report.tables import number
 from ibstats.store import Store
 from ibstats.variables import REFERENCE
 
@@ -37,19 +37,29 @@ if TYPE_CHECKING:
 
 
 def decompose_run(
-    store: Store, settings: Config, machine: Machine, console: Console, *, crossed: bool = False, wording: bool = False
+    store: Store,
+    settings: Config,
+    machine: Machine,
+    console: Console,
+    *,
+    crossed: bool = False,
+    wording: bool = False,
 ) -> None:
     """Print the ledger of each model, or the shares of its diversity that crossed noise or wordings account for."""
     for model in settings.models or store.models():
         if crossed:
             for name, experiment in crossed_experiments(store).items():
                 for metric, measured in _embedded(store, model, name, settings, machine):
-                    variance = crossed_components(measured["distance"], experiment.paths, experiment.executions)
+                    variance = crossed_components(
+                        measured["distance"], experiment.paths, experiment.executions
+                    )
                     show_shares(sobol_shares(variance, settings.resampling), model, metric, console)
         dataset = store.dataset(model, settings.experiment, allow_partial=settings.allow_partial)
         if wording:
             for metric, measured in _embedded(store, model, settings.experiment, settings, machine):
-                budget = paraphrase_budget(measured["distance"], dataset["text_index"], settings.resampling)
+                budget = paraphrase_budget(
+                    measured["distance"], dataset["text_index"], settings.resampling
+                )
                 show_paraphrases(budget, model, metric, console)
         if crossed or wording:
             continue
@@ -61,7 +71,9 @@ def decompose_run(
                 rescored.bracket_intervals(rescored.brackets(scored, revised=revised), settings.resampling),
                 model, scored.record.proposal, console,
             )  # fmt: skip
-        file = write_ledger(found, model, store.path / "results" / f"ledger-{model}-{settings.experiment}.csv")
+        file = write_ledger(
+            found, model, store.path / "results" / f"ledger-{model}-{settings.experiment}.csv"
+        )
         console.print(f"all conditions: {file}", highlight=False, soft_wrap=True)
 
 
@@ -79,15 +91,22 @@ def draw_run(store: Store, settings: Config, machine: Machine) -> list[Path]:
             continue
         for _, measured in _embedded(store, model, settings.experiment, settings, machine):
             distance = measured["distance"].sel(condition=REFERENCE_CELL)
-            diversity[model] = mean_pairwise(distance).assign_attrs(long_name=f"mean {settings.metrics[0]} distance")
+            diversity[model] = mean_pairwise(distance).assign_attrs(
+                long_name=f"mean {settings.metrics[0]} distance"
+            )
             wording = _wording(measured["distance"], data["text_index"], settings)
         for name, experiment in crossed.items():
             if REFERENCE["sampling"] not in experiment.sampling:
                 continue
             for _, measured in _embedded(store, model, name, settings, machine):
-                variance = crossed_components(measured["distance"], experiment.paths, experiment.executions)
+                variance = crossed_components(
+                    measured["distance"], experiment.paths, experiment.executions
+                )
                 parts = variance.sel(condition=REFERENCE_CELL).mean("prompt")
-                budgets[model] = {str(part): float(parts.sel(component=part)) for part in parts["component"].values}
+                budgets[model] = {
+                    str(part): float(parts.sel(component=part))
+                    for part in parts["component"].values
+                }
             if wording is not None:
                 budgets[model]["paraphrase"] = wording
     folder = store.path / "results" / "figures"
@@ -107,7 +126,9 @@ def crossed_experiments(store: Store) -> dict[str, CrossedNoise]:
     """Crossed-noise experiments of a run; an error that says how to get one if there is none."""
     from schemas.study import CrossedNoise
 
-    found = {name: e for name, e in store.run.study.experiments.items() if isinstance(e, CrossedNoise)}
+    found = {
+        name: e for name, e in store.run.study.experiments.items() if isinstance(e, CrossedNoise)
+    }
     if not found:
         raise IbstatsError(
             "this run has no crossed-noise experiment; add one to the study: "
@@ -141,7 +162,13 @@ def show_ledger(found: xr.Dataset, model: str, family: str, console: Console) ->
     """Bits per image and per token with intervals; of a factorial, the cells that keep wording and codebook."""
     n_tokens = int(found.attrs["n_tokens"])
     shown = [str(c) for c in found["condition"].values if str(c).endswith("-original-full")]
-    table = Table("condition", "quantity", "bits per image", "bits per token", title=escape(f"{model}: entropy ledger"))
+    table = Table(
+        "condition",
+        "quantity",
+        "bits per image",
+        "bits per token",
+        title=escape(f"{model}: entropy ledger"),
+    )
     for condition in shown or found["condition"].values:
         here = found.sel(condition=condition)
         for row, name in enumerate(here["quantity"].values):
@@ -163,12 +190,19 @@ def show_brackets(found: xr.Dataset, model: str, proposal: str, console: Console
     """Bounds on H(Z|X) and the residual by number of rescored paths."""
     names = {"tokens_lower": "H(Z|X) ≥", "tokens_upper": "H(Z|X) ≤", "residual_lower": "residual ≥",
              "residual_upper": "residual ≤"}  # fmt: skip
-    table = Table("condition", "paths", *names.values(), title=escape(f"{model}: bounds by rescored paths, bits"))
+    table = Table(
+        "condition",
+        "paths",
+        *names.values(),
+        title=escape(f"{model}: bounds by rescored paths, bits"),
+    )
     for condition in found["condition"].values:
         for paths in found["paths"].values:
             here = found.sel(condition=condition, paths=paths)
             cells = [
-                _bracket(here.sel(quantity=name), digits=1) if name in here["quantity"].values else "–"
+                _bracket(here.sel(quantity=name), digits=1)
+                if name in here["quantity"].values
+                else "–"
                 for name in names
             ]
             table.add_row(str(condition) if paths == found["paths"][0] else "", str(paths), *cells)
@@ -178,11 +212,13 @@ def show_brackets(found: xr.Dataset, model: str, proposal: str, console: Console
     console.print(f"{_caption(found)}; proposal: {escape(proposal)}", highlight=False)
     if "residual_lower" not in found["quantity"].values:
         console.print(
-            "tokens are revised: the residual is of the whole trajectory, an upper bound alone", highlight=False
+            "tokens are revised: the residual is of the whole trajectory, an upper bound alone",
+            highlight=False,
         )
     if unknown:
         console.print(
-            f"{unknown} of {images} images did not come out again; they count in H(Z|X) ≤ only", highlight=False
+            f"{unknown} of {images} images did not come out again; they count in H(Z|X) ≤ only",
+            highlight=False,
         )
 
 
@@ -210,16 +246,36 @@ def _show_parts(found: xr.Dataset, dim: str, title: str, console: Console) -> No
 def write_ledger(found: xr.Dataset, model: str, file: Path) -> Path:
     """Every quantity in every condition as CSV, one number a row with how it was made."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    how = {name: found.attrs[name] for name in ("level", "method", "n_prompts", "n_resamples", "seed", "n_tokens")}
+    how = {
+        name: found.attrs[name]
+        for name in ("level", "method", "n_prompts", "n_resamples", "seed", "n_tokens")
+    }
     with file.open("w", newline="", encoding="utf-8") as target:
-        names = ["model", "condition", "quantity", "units", "estimate", "low", "high", "degenerate", *how]
+        names = [
+            "model",
+            "condition",
+            "quantity",
+            "units",
+            "estimate",
+            "low",
+            "high",
+            "degenerate",
+            *how,
+        ]
         writer = csv.DictWriter(target, names)
         writer.writeheader()
         for condition in found["condition"].values:
             for quantity in found["quantity"].values:
                 point = found.sel(condition=condition, quantity=quantity)
                 numbers = {name: float(point[name]) for name in ("estimate", "low", "high")}
-                row = {"model": model, "condition": condition, "quantity": quantity, "units": "bit", **numbers, **how}
+                row = {
+                    "model": model,
+                    "condition": condition,
+                    "quantity": quantity,
+                    "units": "bit",
+                    **numbers,
+                    **how,
+                }
                 writer.writerow(row | {"degenerate": bool(point["degenerate"])})
     return file
 
@@ -229,7 +285,10 @@ def _reading(found: xr.Dataset, family: str) -> str:
     cell = "stochastic-original-full"
     if cell not in found["condition"].values:
         return ""
-    bits = {str(name): float(found["estimate"].sel(condition=cell, quantity=name)) for name in found["quantity"].values}
+    bits = {
+        str(name): float(found["estimate"].sel(condition=cell, quantity=name))
+        for name in found["quantity"].values
+    }
     if "share_estimate" not in found and "path_given_candidates" in bits:
         return (
             f"given its candidates the order of an image takes {bits['path_given_candidates']:.1f} bits, its tokens at "
@@ -237,7 +296,9 @@ def _reading(found: xr.Dataset, family: str) -> str:
         )
     if "share_estimate" not in found:
         return ""
-    path, execution = (float(found["share_estimate"].sel(condition=cell, part=p)) for p in found["part"].values)
+    path, execution = (
+        float(found["share_estimate"].sel(condition=cell, part=p)) for p in found["part"].values
+    )
     if family == "autoregressive":
         return "the order is fixed, so the path has no entropy and all of it is execution."
     return (

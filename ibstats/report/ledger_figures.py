@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ibstats.profiles import commit_map, rank_correlation, step_profile
 from ibstats.report.figures import COLOURS, STYLE, WIDTH, save
-from ibstats.uncertainty import Resampling
+from ibstats.statistics.profiles import commit_map, rank_correlation, step_profile
+from ibstats.statistics.uncertainty import Resampling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,8 +49,13 @@ def _figures(
 ) -> Iterator[tuple[str, Figure]]:
     if budgets:
         yield "budget", diversity_budget(budgets)
-    yield "steps", entropy_by_step({name: step_profile(d, REFERENCE_CELL) for name, d in datasets.items()})
-    maps = {name: commit_map(d, REFERENCE_CELL) for name, d in datasets.items() if "token_step" in d}
+    yield (
+        "steps",
+        entropy_by_step({name: step_profile(d, REFERENCE_CELL) for name, d in datasets.items()}),
+    )
+    maps = {
+        name: commit_map(d, REFERENCE_CELL) for name, d in datasets.items() if "token_step" in d
+    }
     if maps:
         yield "order", order_maps(maps)
     if diversity:
@@ -79,7 +84,13 @@ def entropy_by_step(profiles: Mapping[str, xr.Dataset]) -> Figure:
         done = (np.arange(profile.sizes["step"]) + 0.5) / profile.sizes["step"]
         axes.plot(done, profile["token_entropy"], color=colour, label=f"{name}, bits per token")
         if "path_surprisal" in profile:
-            axes.plot(done, profile["path_surprisal"], color=colour, linestyle=":", label=f"{name}, path bits per step")
+            axes.plot(
+                done,
+                profile["path_surprisal"],
+                color=colour,
+                linestyle=":",
+                label=f"{name}, path bits per step",
+            )
     axes.set_xlabel("share of steps")
     axes.set_ylabel("bits")
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncol=2)

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from ibstats.report.open_intervals import remark
-from ibstats.report.rows import extent
 from ibstats.report.tables import interval, new_table, number, stars
+from ibstats.results.open_intervals import remark
+from ibstats.results.rows import extent
 from ibstats.variables import QUALITY, preferred_distance
 
 if TYPE_CHECKING:
@@ -66,7 +66,9 @@ def _grid(rows: list[ResultRow], title: str, names: list[str]) -> Table:
     by_key = {(row.quantity, row.term): row for row in rows}
     for term in dict.fromkeys(row.term for row in rows):
         found = [by_key.get((name, term)) for name in names]
-        table.add_row(term, *("–" if row is None else f"{interval(row)}{stars(row.p_holm)}" for row in found))
+        table.add_row(
+            term, *("–" if row is None else f"{interval(row)}{stars(row.p_holm)}" for row in found)
+        )
     return table
 
 
@@ -74,7 +76,9 @@ def _parts(rows: list[ResultRow], names: list[str]) -> Table:
     short = [name.removeprefix("reference_accuracy_") for name in names]
     counts = {row.quantity: row.n_prompts for row in rows}
     titles = [f"{label} ({counts[name]})" for label, name in zip(short, names, strict=True)]
-    table = new_table("reference_accuracy by attribute (prompts that name it); intervals in the CSV", "", *titles)
+    table = new_table(
+        "reference_accuracy by attribute (prompts that name it); intervals in the CSV", "", *titles
+    )
     by_key = {(row.quantity, row.term): row for row in rows}
     for term in dict.fromkeys(row.term for row in rows):
         table.add_row(term, *(number(by_key[name, term].estimate, 3) for name in names))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from ibstats.ablations import label
 from ibstats.report.figures import COLOURS, MARKERS, WIDTH, whiskers
 from ibstats.report.quality import better, is_part
-from ibstats.report.rows import condition_terms
+from ibstats.results.rows import condition_terms
+from ibstats.statistics.ablations import label
 from ibstats.variables import DISTANCES, PROBES, QUALITY, REFERENCE, preferred_distance
 
 if TYPE_CHECKING:
@@ -49,23 +49,35 @@ def probes(models: Groups) -> Figure:
     step = 0.8 / len(arms)
     for panel, name in zip(panels, names, strict=True):
         for i, (arm, change) in enumerate(arms.items()):
-            points = [_cell(groups["quality"].sel(quantity=name), REFERENCE | change) for groups in models.values()]
+            points = [
+                _cell(groups["quality"].sel(quantity=name), REFERENCE | change)
+                for groups in models.values()
+            ]
             x = np.arange(len(models)) + (i - (len(arms) - 1) / 2) * step
             error = np.stack([whiskers(point) for point in points], axis=1)
             height = [float(point["estimate"]) for point in points]
-            panel.errorbar(x, height, error, fmt=MARKERS[i], color=COLOURS[i], ms=3, lw=0.9, label=arm)
+            panel.errorbar(
+                x, height, error, fmt=MARKERS[i], color=COLOURS[i], ms=3, lw=0.9, label=arm
+            )
         panel.set_ylabel(f"{SHORT[name]} {better(name)}")
         panel.margins(x=0.08)
         for between in np.arange(len(models) - 1) + 0.5:
             panel.axvline(between, color="0.9", lw=0.5, zorder=0)
     panels[-1].set_xticks(np.arange(len(models)), list(models))
     figure.align_ylabels()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(arms), handlelength=1.0)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside upper center",
+        ncols=len(arms),
+        handlelength=1.0,
+    )
     return figure
 
 
 def _cell(group: xr.Dataset, levels: dict[str, str]) -> xr.Dataset:
-    chosen = np.all([group[factor].values.astype(object) == level for factor, level in levels.items()], axis=0)
+    chosen = np.all(
+        [group[factor].values.astype(object) == level for factor, level in levels.items()], axis=0
+    )
     return group.isel(condition=int(np.flatnonzero(chosen)[0]))
 
 
@@ -79,8 +91,12 @@ def frontier(models: Groups, name: str, distance: str) -> Figure:
     for panel, (model, groups) in zip(panels, models.items(), strict=True):
         score = groups["quality"].sel(quantity=name)
         found = groups["frontier"].sel(quantity=name, distance=distance)
-        diversity = xr.Dataset({bound: found[f"diversity_{bound}"] for bound in ("estimate", "low", "high")})
-        for i, (condition, term) in enumerate(zip(score["condition"].values, condition_terms(score), strict=True)):
+        diversity = xr.Dataset(
+            {bound: found[f"diversity_{bound}"] for bound in ("estimate", "low", "high")}
+        )
+        for i, (condition, term) in enumerate(
+            zip(score["condition"].values, condition_terms(score), strict=True)
+        ):
             x, y = diversity.sel(condition=condition), score.sel(condition=condition)
             dominated = str(found["verdict"].sel(condition=condition).values) != "frontier"
             colour = COLOURS[i % 4] if len(score["condition"]) <= 8 else COLOURS[i % len(COLOURS)]
@@ -102,7 +118,10 @@ def frontier(models: Groups, name: str, distance: str) -> Figure:
         panel.set_ylabel(f"{SHORT[name]} {better(name)}")
     panels[-1].set_xlabel(f"diversity ({DISTANCES[distance].long_name})")
     handles, labels = panels[0].get_legend_handles_labels()
-    shown = [Line2D([], [], ls="", ms=3.6, marker=h[0].get_marker(), color=h[0].get_color()) for h in handles]
+    shown = [
+        Line2D([], [], ls="", ms=3.6, marker=h[0].get_marker(), color=h[0].get_color())
+        for h in handles
+    ]
     hollow = Line2D([], [], ls="", ms=3.6, marker="o", mfc="white", color="0.4")
     figure.legend(
         [*shown, hollow],

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ibstats.report.latex import aligned, by_model, changes, escape, how, level_columns, levels, number, table
-from ibstats.report.open_intervals import remark
+from ibstats.report.latex import (
+    aligned,
+    by_model,
+    changes,
+    escape,
+    how,
+    level_columns,
+    levels,
+    number,
+    table,
+)
 from ibstats.report.quality import better, is_part
+from ibstats.results.open_intervals import remark
 from ibstats.variables import DISTANCES, QUALITY, preferred_distance
 
 if TYPE_CHECKING:
@@ -14,7 +24,11 @@ if TYPE_CHECKING:
 
 TESTED = {
     "quality_effect": ("effects", "Effect", "Effects, high minus low level, on"),
-    "quality_probe": ("probes", "Probe", "Changes by each probe from the cell without intervention:"),
+    "quality_probe": (
+        "probes",
+        "Probe",
+        "Changes by each probe from the cell without intervention:",
+    ),
 }
 """Sections of a factorial's tested differences: their files, headers and captions."""
 
@@ -35,12 +49,25 @@ def tables(document: Results) -> dict[str, str]:
     made: dict[str, str] = {}
     for name in scores(document):
         rows = [row for row in document.rows if (row.section, row.quantity) == ("quality", name)]
-        columns = [("Model", "l"), *level_columns(rows[0]), ("Score", aligned(row.estimate for row in rows))]
-        columns += [("Low", aligned(row.low for row in rows)), ("High", aligned(row.high for row in rows))]
-        body = by_model(rows, lambda row: (*levels(row), *map(number, (row.estimate, row.low, row.high))))
-        made[f"quality-{name}"] = table(columns, body, caption(name, rows, document), f"tab:quality-{name}")
+        columns = [
+            ("Model", "l"),
+            *level_columns(rows[0]),
+            ("Score", aligned(row.estimate for row in rows)),
+        ]
+        columns += [
+            ("Low", aligned(row.low for row in rows)),
+            ("High", aligned(row.high for row in rows)),
+        ]
+        body = by_model(
+            rows, lambda row: (*levels(row), *map(number, (row.estimate, row.low, row.high)))
+        )
+        made[f"quality-{name}"] = table(
+            columns, body, caption(name, rows, document), f"tab:quality-{name}"
+        )
         for section, (file, head, title) in TESTED.items():
-            tested = [row for row in document.rows if (row.section, row.quantity) == (section, name)]
+            tested = [
+                row for row in document.rows if (row.section, row.quantity) == (section, name)
+            ]
             made[f"quality-{file}-{name}"] = changes(
                 tested, document, head, f"{title} {score_name(name)}.", f"tab:quality-{file}-{name}"
             )
@@ -50,21 +77,37 @@ def tables(document: Results) -> dict[str, str]:
 def caption(name: str, rows: list[ResultRow], document: Results) -> str:
     """What a score is, how its intervals were made, and what must be known to read it."""
     note = remark(rows[0])
-    return f"Quality: {score_name(name)}. {how(rows, document)}" + (f" Note: {escape(note)}." if note else "")
+    return f"Quality: {score_name(name)}. {how(rows, document)}" + (
+        f" Note: {escape(note)}." if note else ""
+    )
 
 
 def frontier(document: Results, key: str) -> str:
     """Verdict of each condition on each score, against the preferred distance that was measured."""
     rows = [row for row in document.rows if row.section == "frontier"]
     distance = preferred_distance({row.attribution for row in rows})
-    verdicts = {(row.model, row.term, row.quantity): row.verdict or "" for row in rows if row.attribution == distance}
-    names = [name for name in scores(document) if any(quantity == name for _, _, quantity in verdicts)]
+    verdicts = {
+        (row.model, row.term, row.quantity): row.verdict or ""
+        for row in rows
+        if row.attribution == distance
+    }
+    names = [
+        name for name in scores(document) if any(quantity == name for _, _, quantity in verdicts)
+    ]
     if distance is None or not names:
         return ""
     firsts = [row for row in rows if (row.attribution, row.quantity) == (distance, names[0])]
-    columns = [("Model", "l"), *level_columns(firsts[0]), *((escape(name.replace("_", " ")), "l") for name in names)]
+    columns = [
+        ("Model", "l"),
+        *level_columns(firsts[0]),
+        *((escape(name.replace("_", " ")), "l") for name in names),
+    ]
     body = by_model(
-        firsts, lambda row: (*levels(row), *(verdicts.get((row.model, row.term, n), "{--}") for n in names))
+        firsts,
+        lambda row: (
+            *levels(row),
+            *(verdicts.get((row.model, row.term, n), "{--}") for n in names),
+        ),
     )
     text = (
         f"Diversity-fidelity frontier: {escape(DISTANCES[distance].long_name)} against each score. Dominated: another "

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ibstats.information import POOLED_NOTE
 from ibstats.report.budget import budget
-from ibstats.report.open_intervals import open_intervals, remark
+from ibstats.results.open_intervals import open_intervals, remark
+from ibstats.statistics.information import POOLED_NOTE
 from ibstats.variables import CELLS, DISTANCES, PROBES
 
 if TYPE_CHECKING:
-    from ibstats.report.compare import Comparison
+    from ibstats.results.compare import Comparison
     from schemas.results import ResultRow, Results
 
 SECTIONS = ("diversity", "entropy", "effects", "waterfall", "quality", "ledger", "strategy")
@@ -75,7 +75,9 @@ def show(document: Results, console: Console, sections: Sequence[str] = SECTIONS
         if set(sections) <= {"ledger", "strategy"}:
             break
         one = rows[0]
-        n_cells = len({row.term for row in rows if (row.section, row.quantity) == (one.section, one.quantity)})
+        n_cells = len(
+            {row.term for row in rows if (row.section, row.quantity) == (one.section, one.quantity)}
+        )
         cells = "8 cells" if n_cells == 8 else f"{n_cells} conditions"
         level = next((r.level for r in rows if r.level), 0.95)
         method = next((r.interval_method for r in rows if r.interval_method), "")
@@ -114,14 +116,26 @@ def show(document: Results, console: Console, sections: Sequence[str] = SECTIONS
 
 def new_table(title: str, *columns: str, caption: str | None = None) -> Table:
     """A table in the style of all, first column to the left."""
-    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=caption,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
     table.add_column(columns[0], overflow="fold")
     for column in columns[1:]:
         table.add_column(column, justify="right", no_wrap=True)
     return table
 
 
-def _grid(rows: list[ResultRow], title: str, names: dict[str, str], digits: int, caption: str | None = None) -> Table:
+def _grid(
+    rows: list[ResultRow],
+    title: str,
+    names: dict[str, str],
+    digits: int,
+    caption: str | None = None,
+) -> Table:
     """One line per cell, one column per quantity."""
     table = new_table(title, "cell", *names.values(), caption=caption)
     by_key = {(row.quantity, row.term): row for row in rows}
@@ -165,7 +179,9 @@ def _effects(rows: list[ResultRow]) -> list[Table]:
 def _quality_effects(rows: list[ResultRow]) -> list[Table]:
     from ibstats.report.quality import is_part
 
-    return _effect_tables([row for row in rows if row.section == "quality_effect" and not is_part(row.quantity)])
+    return _effect_tables(
+        [row for row in rows if row.section == "quality_effect" and not is_part(row.quantity)]
+    )
 
 
 def _effect_tables(chosen: list[ResultRow]) -> list[Table]:
@@ -202,7 +218,9 @@ def _effect_tables(chosen: list[ResultRow]) -> list[Table]:
 
 
 def _waterfall(rows: list[ResultRow]) -> list[Table]:
-    return _waterfalls([row for row in rows if row.section == "waterfall" and ": " not in row.term], "")
+    return _waterfalls(
+        [row for row in rows if row.section == "waterfall" and ": " not in row.term], ""
+    )
 
 
 def _waterfall_two(rows: list[ResultRow]) -> list[Table]:
@@ -214,7 +232,11 @@ def _waterfall_two(rows: list[ResultRow]) -> list[Table]:
 def _waterfalls(rows: list[ResultRow], prefix: str) -> list[Table]:
     tables = []
     for quantity in dict.fromkeys(row.quantity for row in rows):
-        mine = {(row.attribution, row.term.removeprefix(prefix)): row for row in rows if row.quantity == quantity}
+        mine = {
+            (row.attribution, row.term.removeprefix(prefix)): row
+            for row in rows
+            if row.quantity == quantity
+        }
         attributions = list(dict.fromkeys(attribution for attribution, _ in mine))
         note = next(filter(None, map(remark, mine.values())), None)
         title = f"Waterfall of {quantity}" + (f" ({prefix.removesuffix(': ')})" if prefix else "")
@@ -236,7 +258,9 @@ def _waterfalls(rows: list[ResultRow], prefix: str) -> list[Table]:
 def _strategy(rows: list[ResultRow]) -> list[Table]:
     """Models side by side, each verdict with the probes it rests on."""
     verdicts = [row for row in rows if row.section == "strategy"]
-    outcomes = {(row.model, row.quantity, row.term): row for row in rows if row.section == "equivalence"}
+    outcomes = {
+        (row.model, row.quantity, row.term): row for row in rows if row.section == "equivalence"
+    }
     tables = []
     for quantity in dict.fromkeys(row.quantity for row in verdicts):
         margin = next(row.margin for key, row in outcomes.items() if key[1] == quantity)
@@ -279,5 +303,11 @@ def changes(comparison: Comparison, limit: int) -> Table:
     made = new_table(title, "number", "kind", "before", "after", "by")
     for change in shown:
         name = " ".join(part for part in change.key if part)
-        made.add_row(escape(name), change.kind, number(change.before), number(change.after), number(change.by))
+        made.add_row(
+            escape(name),
+            change.kind,
+            number(change.before),
+            number(change.after),
+            number(change.by),
+        )
     return made

@@ -15,11 +15,11 @@ from typing import Any
 
 from distributed import Scheduler, Worker
 
-from generate import dispatch
-from generate import run as runner
-from generate.store import SampleStore
-from generate.study import Block, Plan, load_study, plan
-from schemas.cluster import Cluster, ClusterError, connected
+from generate.run import dispatch
+from generate.run import run as runner
+from generate.store.samples import SampleStore
+from generate.study.plan import Block, Plan, load_study, plan
+from schemas.io.cluster import Cluster, ClusterError, connected
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.faults.processes", "generate.models.toy"])
@@ -67,7 +67,9 @@ def write_ledger_first(study: Path, out: Path, reference: Path) -> None:
     """The mistake that the commit protocol exists against: a record that is published before its data."""
     laid_out, known = planned(study), SampleStore.open(reference)
 
-    def commit(plan: Plan, store: SampleStore, model: Any, block: Block, attempt: str, device: str) -> runner.Outcome:
+    def commit(
+        plan: Plan, store: SampleStore, model: Any, block: Block, attempt: str, device: str
+    ) -> runner.Outcome:
         record = known.ledger.read(block)
         assert record is not None
         store.ledger.commit(block, record)
@@ -83,7 +85,9 @@ def scheduler(address: Path) -> None:
     """A scheduler that writes where it listens."""
 
     async def serve() -> None:
-        async with Scheduler(host="127.0.0.1", port=0, dashboard_address=":0", allowed_failures=1000) as served:
+        async with Scheduler(
+            host="127.0.0.1", port=0, dashboard_address=":0", allowed_failures=1000
+        ) as served:
             address.with_suffix(".part").write_text(served.address)
             address.with_suffix(".part").rename(address)
             await served.finished()
@@ -95,7 +99,9 @@ def worker(address: Path) -> None:
     """A worker of one thread."""
 
     async def serve() -> None:
-        async with Worker(wait_for(address), nthreads=1, death_timeout=10, dashboard=False) as served:
+        async with Worker(
+            wait_for(address), nthreads=1, death_timeout=10, dashboard=False
+        ) as served:
             await served.finished()
 
     asyncio.run(serve())

@@ -18,12 +18,12 @@ import pytest
 
 import ibstats
 from generate import cli
-from generate.audit import summary, verify
 from generate.errors import DiskFullError, GenerateError, StoreError
-from generate.ledger import key
-from generate.run import prepare, run
-from generate.store import SampleStore
-from generate.study import Block, Plan, load_study, plan
+from generate.run.run import prepare, run
+from generate.store.audit import summary, verify
+from generate.store.ledger import key
+from generate.store.samples import SampleStore
+from generate.study.plan import Block, Plan, load_study, plan
 from tests.generate.conftest import edited, write_study
 
 FLIPS = int(os.environ.get("SOAK_KILLS", "2"))
@@ -31,7 +31,9 @@ FLIPS = int(os.environ.get("SOAK_KILLS", "2"))
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    study = edited(write_study(tmp_path_factory.mktemp("study")), models=["toy-masked"], block_prompts=5)
+    study = edited(
+        write_study(tmp_path_factory.mktemp("study")), models=["toy-masked"], block_prompts=5
+    )
     return plan(*load_study(str(study)))
 
 
@@ -60,9 +62,11 @@ def kinds(root: Path) -> dict[str, list[Path]]:
     for path in sorted(path for path in root.rglob("*") if path.is_file()):
         part, *rest = path.relative_to(root).parts
         if part == "data.zarr":
-            found[f"{rest[2]} {'metadata' if path.name == 'zarr.json' else 'data'}" if rest[2:] else "group"].append(
-                path
-            )
+            found[
+                f"{rest[2]} {'metadata' if path.name == 'zarr.json' else 'data'}"
+                if rest[2:]
+                else "group"
+            ].append(path)
         elif part in ("ledger", "run.json"):
             found[part].append(path)
     return found
@@ -76,11 +80,20 @@ def found_by(check: Callable[[], object]) -> bool:
         return "\n" not in str(error)
 
 
-def test_every_flipped_bit_of_every_kind_of_object_is_found_by_both_programs(small: Plan, root: Path) -> None:
+def test_every_flipped_bit_of_every_kind_of_object_is_found_by_both_programs(
+    small: Plan, root: Path
+) -> None:
     """Of `complete`, which is a copy of the ledger, only what it is read as matters; it is left out."""
     rng = random.Random(4)
     by_kind = kinds(root)
-    assert {"run.json", "ledger", "tokens data", "image data", "text data", "tokens metadata"} <= set(by_kind)
+    assert {
+        "run.json",
+        "ledger",
+        "tokens data",
+        "image data",
+        "text data",
+        "tokens metadata",
+    } <= set(by_kind)
     flips = 0
     for kind, files in by_kind.items():
         if kind == "complete data":
@@ -96,7 +109,9 @@ def test_every_flipped_bit_of_every_kind_of_object_is_found_by_both_programs(sma
                 return store.template_problems() + verify(small, store)
 
             assert found_by(of_generate), f"ibgenerate: {where}"
-            assert found_by(lambda: [p for _, p in ibstats.open_store(root).verify() if p]), f"ibstats: {where}"
+            assert found_by(lambda: [p for _, p in ibstats.open_store(root).verify() if p]), (
+                f"ibstats: {where}"
+            )
             path.write_bytes(original)
             flips += 1
     assert flips == FLIPS * (len(by_kind) - 1)
@@ -143,11 +158,20 @@ def change(root: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("breakage", "message"),
     [
-        (lambda root: (root / "run.json").write_text('{"run_id"'), r"run\.json is not JSON: restore it"),
+        (
+            lambda root: (root / "run.json").write_text('{"run_id"'),
+            r"run\.json is not JSON: restore it",
+        ),
         (lambda root: (root / "run.json").write_text("[]"), "is not a run of version"),
         (lambda root: change(root, schema_name="other"), "is not a run of version 1"),
-        (lambda root: change(root, schema_version="2.0"), r"is of version 2\.0, but this program writes 1\."),
-        (lambda root: change(root, schema_version="0.9"), r"is of version 0\.9, but this program writes 1\."),
+        (
+            lambda root: change(root, schema_version="2.0"),
+            r"is of version 2\.0, but this program writes 1\.",
+        ),
+        (
+            lambda root: change(root, schema_version="0.9"),
+            r"is of version 0\.9, but this program writes 1\.",
+        ),
         (lambda root: change(root, run_id="another"), "is damaged .its checksum differs"),
         (lambda root: (root / "run.json").unlink(), "holds no run"),
     ],
@@ -242,14 +266,18 @@ def test_a_real_disk_that_fills_up_stops_the_run_and_a_larger_one_finishes_it(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"block_prompts": 1}, {"block_prompts": 2, "batch_size": 7}, {"block_prompts": 3, "batch_size": 5}],
+    [
+        {"block_prompts": 1},
+        {"block_prompts": 2, "batch_size": 7},
+        {"block_prompts": 3, "batch_size": 5},
+    ],
     ids=str,
 )
 def test_the_digest_depends_on_neither_block_nor_batch_nor_order(
     small: Plan, whole: Path, tmp_path: Path, changes: dict[str, int]
 ) -> None:
     """The models are exact in any batch; what rounding does to larger ones is in the batch's own docstring."""
-    from generate import run as runner
+    from generate.run import run as runner
 
     other = plan(*load_study(str(edited(write_study(tmp_path), models=["toy-masked"], **changes))))
     store = prepare(other, tmp_path / "run")

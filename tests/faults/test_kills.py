@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from generate.audit import summary, verify
-from generate.store import SampleStore
-from generate.study import Block, Plan
+from generate.store.audit import summary, verify
+from generate.store.samples import SampleStore
+from generate.study.plan import Block, Plan
 from schemas.store import BlockRecord
 from tests.faults import processes
 from tests.generate.conftest import edited, write_study
@@ -90,7 +90,9 @@ def finished(peace: Peace, out: Path) -> None:
     assert committed(peace, out, set()) == set(peace.plan.blocks())
     store = SampleStore.open(out)
     assert summary(peace.plan, store).digest == summary(peace.plan, peace.store).digest
-    here, there = (s.folder.found(sorted(s.folder.sizes("data.zarr"))) for s in (store, peace.store))
+    here, there = (
+        s.folder.found(sorted(s.folder.sizes("data.zarr"))) for s in (store, peace.store)
+    )
     differing = {key for key in here.keys() | there.keys() if here.get(key) != there.get(key)}
     assert differing == {"data.zarr/zarr.json"}
     assert store.folder.sizes("claims") == {}
@@ -131,7 +133,9 @@ def test_a_ledger_written_before_its_data_is_caught(peace: Peace, tmp_path: Path
 
 
 @pytest.mark.parametrize("victim", ["worker", "client", "scheduler"])
-def test_parts_of_a_cluster_killed_at_random_moments_lose_nothing(peace: Peace, tmp_path: Path, victim: str) -> None:
+def test_parts_of_a_cluster_killed_at_random_moments_lose_nothing(
+    peace: Peace, tmp_path: Path, victim: str
+) -> None:
     kills, stores, lives = 0, 0, 0
     moments = peace.moments(SEED + 2)
     rng = random.Random(SEED + 3)
@@ -175,7 +179,9 @@ def test_parts_of_a_cluster_killed_at_random_moments_lose_nothing(peace: Peace, 
                 for process in (client, *workers, scheduler):
                     kill(process)
         if before or done:
-            finish(processes.write, peace.study, out)  # nothing is left to do; sweeps what zombies held
+            finish(
+                processes.write, peace.study, out
+            )  # nothing is left to do; sweeps what zombies held
             finished(peace, out)
 
 
@@ -189,16 +195,30 @@ def test_two_runs_at_once_share_the_work(peace: Peace, tmp_path: Path) -> None:
         process.join(PATIENCE)
         assert process.exitcode in (0, 3)
     finished(peace, out)
-    attempts = {record.attempt for record in SampleStore.open(out).ledger.read_all(peace.plan.blocks()).values()}
+    attempts = {
+        record.attempt
+        for record in SampleStore.open(out).ledger.read_all(peace.plan.blocks()).values()
+    }
     assert len(attempts) == len(peace.records)
 
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["one process", "local cluster"])
-def test_control_c_ends_in_one_line_and_loses_nothing(peace: Peace, tmp_path: Path, options: list[str]) -> None:
+def test_control_c_ends_in_one_line_and_loses_nothing(
+    peace: Peace, tmp_path: Path, options: list[str]
+) -> None:
     """As a terminal does it: the signal reaches every process of the command, workers too."""
     for attempt in range(5):
         out = tmp_path / f"run{attempt}"
-        command = [sys.executable, "-m", "generate.cli", "run", str(peace.study), "--out", str(out), *options]
+        command = [
+            sys.executable,
+            "-m",
+            "generate.cli",
+            "run",
+            str(peace.study),
+            "--out",
+            str(out),
+            *options,
+        ]
         process = processes.in_terminal(command)
         while process.poll() is None and not any((out / "ledger").rglob("*.json")):
             time.sleep(0.002)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from generate.run import prepare, run
-from generate.store import SampleStore
-from generate.study import Plan, load_study, plan
+from generate.run.run import prepare, run
+from generate.store.samples import SampleStore
+from generate.study.plan import Plan, load_study, plan
 
 
 def prompt_lines(tag: str, n: int) -> str:
@@ -79,7 +79,9 @@ def edited(study_file: Path, **changes: Any) -> Path:
     """The study with some keys changed, beside the original; None removes a key."""
     document = yaml.safe_load(study_file.read_text()) | changes
     path = study_file.with_name("edited.yaml")
-    path.write_text(yaml.safe_dump({key: value for key, value in document.items() if value is not None}))
+    path.write_text(
+        yaml.safe_dump({key: value for key, value in document.items() if value is not None})
+    )
     return path
 
 

@@ -18,7 +18,10 @@ class ParityNoise:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def identities(self, step: int, probabilities: Tensor) -> Tensor:
-        race = [torch.empty(probabilities.shape[1:]).exponential_(1, generator=g) for g in self.generators]
+        race = [
+            torch.empty(probabilities.shape[1:]).exponential_(1, generator=g)
+            for g in self.generators
+        ]
         return (probabilities / torch.stack(race)).argmax(-1)
 
     def path(self, step: int, n: int) -> Tensor:

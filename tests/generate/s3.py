@@ -43,6 +43,10 @@ def server() -> Iterator[str]:
 
 def credentials(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     """Let this process and its children speak to a server."""
-    settings = {"AWS_ENDPOINT_URL": address, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": SECRET}
+    settings = {
+        "AWS_ENDPOINT_URL": address,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+    }
     for name, value in (settings | {"AWS_REGION": "us-east-1"}).items():
         monkeypatch.setenv(name, value)

@@ -13,5 +13,7 @@ def table_logits(tokens: Tensor, salt: Tensor | float = 0.0) -> Tensor:
     positions = torch.arange(tokens.shape[1], dtype=torch.float64)
     codes = torch.arange(N_CODES, dtype=torch.float64)
     weights = 1.0 + torch.cos(positions[:, None] - positions)  # (position, other)
-    context = tokens.double() @ weights.T + torch.as_tensor(salt, dtype=torch.float64).reshape(-1, 1)
+    context = tokens.double() @ weights.T + torch.as_tensor(salt, dtype=torch.float64).reshape(
+        -1, 1
+    )
     return 1.3 * torch.sin(context[..., None] * (0.7 + codes) + 2.1 * positions[:, None] + codes)

@@ -13,10 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generate.cli import main
-from generate.conditions import REFERENCE, conditions
-from generate.probes import keep_codes
+from generate.study.conditions import REFERENCE, conditions
+from generate.study.probes import keep_codes
 from schemas.provenance import CalibrationRecord
-from schemas.study import ArgmaxWindow, Enhancement, Experiment, ParaphraseLengths, SubsetMethods, SubsetRatio
+from schemas.study import (
+    ArgmaxWindow,
+    Enhancement,
+    Experiment,
+    ParaphraseLengths,
+    SubsetMethods,
+    SubsetRatio,
+)
 from tests.conftest import ablation_study
 from tests.generate.conftest import edited
 
@@ -57,7 +64,9 @@ def test_least_and_most_frequent_halves_share_no_code(half: list[int]) -> None:
 def test_a_random_subset_follows_from_its_seed_and_ignores_the_counts(
     counts: np.ndarray, ratio: float, seed: int
 ) -> None:
-    assert (kept(counts, ratio, "drop_random", seed) == kept(counts[::-1], ratio, "drop_random", seed)).all()
+    assert (
+        kept(counts, ratio, "drop_random", seed) == kept(counts[::-1], ratio, "drop_random", seed)
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -70,21 +79,37 @@ def test_a_random_subset_follows_from_its_seed_and_ignores_the_counts(
         (ParaphraseLengths(), ["1-original", "2-short", "3-medium", "4-long", "5-mixed"]),
         (
             SubsetMethods(random_draws=2),
-            ["1-full", "2-drop-least-frequent", "3-drop-most-frequent", "4-drop-random-1", "5-drop-random-2"],
+            [
+                "1-full",
+                "2-drop-least-frequent",
+                "3-drop-most-frequent",
+                "4-drop-random-1",
+                "5-drop-random-2",
+            ],
         ),
         (
             Enhancement(ratios=[0.8, 0.6]),
-            ["1-baseline", "2-subset-0.60", "2-subset-0.80", "3-paraphrase", "4-proposed-0.60", "4-proposed-0.80"],
+            [
+                "1-baseline",
+                "2-subset-0.60",
+                "2-subset-0.80",
+                "3-paraphrase",
+                "4-proposed-0.60",
+                "4-proposed-0.80",
+            ],
         ),
     ],
 )
-def test_arms_have_readable_names_that_sort_in_their_order(experiment: Experiment, names: list[str]) -> None:
+def test_arms_have_readable_names_that_sort_in_their_order(
+    experiment: Experiment, names: list[str]
+) -> None:
     found = [cell.name for cell in conditions(experiment)]
     assert found == names == sorted(names)
 
 
 @pytest.mark.parametrize(
-    "experiment", [SubsetRatio(), ArgmaxWindow(), ParaphraseLengths(), SubsetMethods(), Enhancement()]
+    "experiment",
+    [SubsetRatio(), ArgmaxWindow(), ParaphraseLengths(), SubsetMethods(), Enhancement()],
 )
 def test_every_ablation_has_the_cell_without_intervention_once(experiment: Experiment) -> None:
     levels = [(c.sampling, c.prompt_type, c.codebook) for c in conditions(experiment)]
@@ -94,14 +119,23 @@ def test_every_ablation_has_the_cell_without_intervention_once(experiment: Exper
 def test_the_enhancement_is_mixed_paraphrases_while_the_most_frequent_codes_are_disabled() -> None:
     arms = {cell.name: cell for cell in conditions(Enhancement(ratios=[0.8]))}
     proposed = arms["4-proposed-0.80"]
-    assert (proposed.sampling, proposed.paraphrase_length, proposed.n_paraphrases) == ("stochastic", "mixed", 5)
+    assert (proposed.sampling, proposed.paraphrase_length, proposed.n_paraphrases) == (
+        "stochastic",
+        "mixed",
+        5,
+    )
     assert (proposed.subset_method, proposed.keep_ratio) == ("drop_most_frequent", 0.8)
-    assert (arms["2-subset-0.80"].prompt_type, arms["3-paraphrase"].codebook) == ("original", "full")
+    assert (arms["2-subset-0.80"].prompt_type, arms["3-paraphrase"].codebook) == (
+        "original",
+        "full",
+    )
 
 
 @functools.cache
 def dataset(run: Path, model: str, experiment: str) -> xr.Dataset:
-    ds = xr.open_zarr(run / "data.zarr", group=f"{model}/{experiment}", consolidated=False, chunks=None)
+    ds = xr.open_zarr(
+        run / "data.zarr", group=f"{model}/{experiment}", consolidated=False, chunks=None
+    )
     return ds.drop_vars("image").load()
 
 
@@ -109,16 +143,22 @@ MODELS = ("toy-ar", "toy-masked", "toy-diffusion")
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_arms_are_paired_with_each_other_and_with_the_factorial(ablation_run: Path, model: str) -> None:
+def test_arms_are_paired_with_each_other_and_with_the_factorial(
+    ablation_run: Path, model: str
+) -> None:
     whole = dataset(ablation_run, model, "factorial").sel(condition="stochastic-original-full")
     half = dataset(ablation_run, model, "factorial").sel(condition="stochastic-original-subset")
     for experiment in ("ratio", "window", "length", "method", "enhancement"):
         here = dataset(ablation_run, model, experiment)
-        reference = here.isel(condition=int(np.flatnonzero((here.codebook == "full") & (here.argmax_window == ""))[0]))
+        reference = here.isel(
+            condition=int(np.flatnonzero((here.codebook == "full") & (here.argmax_window == ""))[0])
+        )
         assert (reference.execution_key == whole.execution_key).all()
         assert (reference.tokens == whole.tokens).all()
     for experiment, arm in (("ratio", "keep-0.50"), ("method", "2-drop-least-frequent")):
-        assert (dataset(ablation_run, model, experiment).sel(condition=arm).tokens == half.tokens).all()
+        assert (
+            dataset(ablation_run, model, experiment).sel(condition=arm).tokens == half.tokens
+        ).all()
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -139,7 +179,9 @@ def test_argmax_in_a_window_changes_nothing_before_it(ablation_run: Path, model:
 def test_every_mask_says_which_counts_chose_its_codes(ablation_run: Path) -> None:
     for model in MODELS:
         method = dataset(ablation_run, model, "method")
-        counts = CalibrationRecord.model_validate_json((ablation_run / f"calibration/{model}.json").read_bytes()).counts
+        counts = CalibrationRecord.model_validate_json(
+            (ablation_run / f"calibration/{model}.json").read_bytes()
+        ).counts
         assert method.calibration_count.values.tolist() == counts
         chosen = dict(zip(method.condition.values, method.subset_counts.values, strict=True))
         by_counts = {chosen[name] for name in ("2-drop-least-frequent", "3-drop-most-frequent")}
@@ -182,9 +224,13 @@ def test_bad_ablations_end_in_one_line_and_write_nothing(
     refused(study, message, monkeypatch, capsys)
 
 
-def refused(study: Path, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def refused(
+    study: Path, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = sorted(study.parent.iterdir())
-    monkeypatch.setattr("sys.argv", ["ibgenerate", "run", str(study), "--out", str(study.parent / "run")])
+    monkeypatch.setattr(
+        "sys.argv", ["ibgenerate", "run", str(study), "--out", str(study.parent / "run")]
+    )
     with pytest.raises(SystemExit):
         main()
     printed = capsys.readouterr().err.strip().splitlines()
@@ -199,7 +245,12 @@ def test_overlapping_calibration_and_an_empty_text_end_in_one_line_and_write_not
 ) -> None:
     study = ablation_study(tmp_path)
     overlapping = edited(study, calibration={"source": "s.jsonl", "n": 2})
-    refused(overlapping, "2 calibration prompts are study prompts too (first: 's0')", monkeypatch, capsys)
+    refused(
+        overlapping,
+        "2 calibration prompts are study prompts too (first: 's0')",
+        monkeypatch,
+        capsys,
+    )
     prompts = study.with_name("s.jsonl")
     prompts.write_text(prompts.read_text().replace("another s long wording", "  ", 1))
     refused(study, "line 1: paraphrases.long.0 is empty; write a text", monkeypatch, capsys)

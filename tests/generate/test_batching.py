@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from generate.batching import CPU_BATCH, MOST, batch_sizes, largest
 from generate.models.base import Model
-from generate.run import prepare
-from generate.study import Plan, load_study, plan
+from generate.run.batching import CPU_BATCH, MOST, batch_sizes, largest
+from generate.run.run import prepare
+from generate.study.plan import Plan, load_study, plan
 
 
 def refuse(label: str) -> Model:
@@ -16,7 +16,9 @@ def refuse(label: str) -> Model:
 
 
 def automatic(laid_out: Plan) -> Plan:
-    return dataclasses.replace(laid_out, study=laid_out.study.model_copy(update={"batch_size": "auto"}))
+    return dataclasses.replace(
+        laid_out, study=laid_out.study.model_copy(update={"batch_size": "auto"})
+    )
 
 
 def test_the_studys_batch_is_taken_and_recorded(study_file: Path, tmp_path: Path) -> None:

@@ -12,20 +12,25 @@ import xarray as xr
 import yaml
 from safetensors.torch import save_file
 
-from generate.run import prepare, run
-from generate.study import load_study, plan
+from generate.run.run import prepare, run
+from generate.study.plan import load_study, plan
 from tests.generate.conftest import prompt_lines
 
 GUIDE = Path(__file__).parents[2] / "docs" / "bring-your-own-model.md"
 
 
-def test_the_guides_adapter_is_short_and_samples_the_factorial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guides_adapter_is_short_and_samples_the_factorial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert len(code.splitlines()) < 60
     (tmp_path / "my_models.py").write_text(code, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     generator = torch.Generator().manual_seed(0)
-    tables = {"text": torch.randn(256, 8, generator=generator), "transition": torch.randn(9, 8, generator=generator)}
+    tables = {
+        "text": torch.randn(256, 8, generator=generator),
+        "transition": torch.randn(9, 8, generator=generator),
+    }
     save_file(tables, tmp_path / "quilt.safetensors")
     for tag, n in {"study": 2, "calibration": 3}.items():
         (tmp_path / f"{tag}.jsonl").write_text(prompt_lines(tag, n))
@@ -42,8 +47,12 @@ def test_the_guides_adapter_is_short_and_samples_the_factorial(tmp_path: Path, m
     laid_out = plan(*load_study(str(tmp_path / "study.yaml")))
     store = prepare(laid_out, tmp_path / "run")
     assert run(laid_out, store).failed == 0
-    ds = xr.open_datatree(store.data, engine="zarr", consolidated=False)["quilt/factorial"].to_dataset()
+    ds = xr.open_datatree(store.data, engine="zarr", consolidated=False)[
+        "quilt/factorial"
+    ].to_dataset()
     assert ds.complete.all()
     assert (ds.text_tokens == -1).all()
-    argmax = ds.tokens.isel(condition=np.flatnonzero((ds.sampling == "argmax") & (ds.prompt_type == "original")))
+    argmax = ds.tokens.isel(
+        condition=np.flatnonzero((ds.sampling == "argmax") & (ds.prompt_type == "original"))
+    )
     assert (argmax == argmax.isel(sample=0)).all()

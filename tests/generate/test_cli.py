@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from generate import cli
-from generate.store import SampleStore
-from generate.study import recorded_plan
+from generate.store.samples import SampleStore
+from generate.study.plan import recorded_plan
 from tests.generate.conftest import edited
 
 
@@ -27,8 +27,14 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     [
         ({"models": ["trio-arr"]}, "model 'trio-arr' is unknown; known are trio-ar"),
         ({"prompts": {"source": "gone.jsonl"}}, "gone.jsonl does not exist"),
-        ({"sampels": 4}, "unknown key 'sampels' (did you mean 'samples'?); allowed here: schema_version, name"),
-        ({"prompts": "mine.jsonl"}, "must be a mapping (`key: value`). Write {source: mine.jsonl}."),
+        (
+            {"sampels": 4},
+            "unknown key 'sampels' (did you mean 'samples'?); allowed here: schema_version, name",
+        ),
+        (
+            {"prompts": "mine.jsonl"},
+            "must be a mapping (`key: value`). Write {source: mine.jsonl}.",
+        ),
         ({"models": "toy-ar"}, "'models' is 'toy-ar': must be a list"),
         ({"experiments": {"a/b": {"kind": "factorial"}}}, "'a/b': may hold letters, digits"),
     ],
@@ -57,7 +63,10 @@ def test_a_file_where_the_run_should_lie_ends_in_one_line(
 
 
 def test_an_existing_store_of_another_study_is_refused(
-    store: SampleStore, study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: SampleStore,
+    study_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     study = edited(study_file, samples=7)
     assert call(monkeypatch, "run", study, "--out", store.root) == 1
@@ -68,12 +77,18 @@ def test_a_device_that_is_not_there_is_named(
     study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    assert call(monkeypatch, "run", study_file, "--out", study_file.parent / "run", "--device", "cuda") == 1
+    assert (
+        call(monkeypatch, "run", study_file, "--out", study_file.parent / "run", "--device", "cuda")
+        == 1
+    )
     assert "device 'cuda' is not available here; use --device cpu" in capsys.readouterr().err
 
 
 def test_status_verify_and_run_agree_on_a_finished_store(
-    store: SampleStore, study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: SampleStore,
+    study_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert call(monkeypatch, "status", store.root) == 0
     status = capsys.readouterr().out
@@ -103,12 +118,17 @@ def test_interrupting_says_how_to_go_on(
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("generate.run.run", interrupt)
-    assert call(monkeypatch, "run", study_file, "--out", study_file.parent / "run", "--device", "cpu") == 130
+    monkeypatch.setattr("generate.run.run.run", interrupt)
+    assert (
+        call(monkeypatch, "run", study_file, "--out", study_file.parent / "run", "--device", "cpu")
+        == 130
+    )
     assert "run the same command to go on" in capsys.readouterr().err
 
 
-def test_models_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_models_are_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call(monkeypatch, "models") == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("trio-ar", "trio-mim", "trio-diffusion", "trio-raster"))
@@ -120,7 +140,21 @@ def test_a_dry_run_says_what_a_study_costs_and_makes_nothing(
     """3 models x 8 cells x 5 prompts x 6 samples, and 4 prompts x 4 samples each for code usage."""
     out = study_file.parent / "run"
     monkeypatch.setenv("COLUMNS", "200")
-    assert call(monkeypatch, "run", study_file, "--out", out, "--device", "cpu", "--dry-run", "--workers", "2") == 0
+    assert (
+        call(
+            monkeypatch,
+            "run",
+            study_file,
+            "--out",
+            out,
+            "--device",
+            "cpu",
+            "--dry-run",
+            "--workers",
+            "2",
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     assert "720 images left" in printed
     assert "with 2 workers of that speed, and 48 images are sampled for code usage alone" in printed
@@ -129,20 +163,36 @@ def test_a_dry_run_says_what_a_study_costs_and_makes_nothing(
 
 
 def test_the_cost_of_what_is_left_is_measured_on_the_committed_blocks(
-    store: SampleStore, study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    store: SampleStore,
+    study_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("generate.cli.out", cli.Console(width=200, highlight=False))
     for record in store.root.glob("ledger/toy-masked/factorial/c0007-*.json"):
         record.unlink()
     shutil.rmtree(store.root / "ledger/toy-diffusion")
-    (block,) = (b for b in recorded_plan(store.run).blocks() if b.name == "c0007-b000001" and b.model == "toy-masked")
+    (block,) = (
+        b
+        for b in recorded_plan(store.run).blocks()
+        if b.name == "c0007-b000001" and b.model == "toy-masked"
+    )
     with store.ledger.claimed(block):
         assert call(monkeypatch, "status", store.root) == 0
     status = capsys.readouterr().out
     assert "left: 270 of 720 images" in status
-    assert f"running: toy-masked/factorial/c0007-b000001 on {socket.gethostname()}, pid {os.getpid()}" in status
-    assert "h with 1 process, by committed blocks (not counting toy-diffusion, of which none is committed)" in status
-    assert call(monkeypatch, "run", study_file, "--out", store.root, "--device", "cpu", "--dry-run") == 0
+    assert (
+        f"running: toy-masked/factorial/c0007-b000001 on {socket.gethostname()}, pid {os.getpid()}"
+        in status
+    )
+    assert (
+        "h with 1 process, by committed blocks (not counting toy-diffusion, of which none is committed)"
+        in status
+    )
+    assert (
+        call(monkeypatch, "run", study_file, "--out", store.root, "--device", "cpu", "--dry-run")
+        == 0
+    )
     planned = capsys.readouterr().out
     assert "270 images left" in planned
     assert "14 committed blocks" in planned
@@ -154,7 +204,18 @@ def test_a_cluster_that_is_not_there_ends_in_one_line(
     study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, options = study_file.parent / "run", study_file.with_name("options.yaml")
-    arguments = ("run", study_file, "--out", out, "--device", "cpu", "--cluster", "tcp://127.0.0.1:9", "--wait", "0.5")
+    arguments = (
+        "run",
+        study_file,
+        "--out",
+        out,
+        "--device",
+        "cpu",
+        "--cluster",
+        "tcp://127.0.0.1:9",
+        "--wait",
+        "0.5",
+    )
     assert call(monkeypatch, *arguments) == 1
     assert "error: no Dask scheduler answers at 'tcp://127.0.0.1:9'" in capsys.readouterr().err
     options.write_text("[memory]")

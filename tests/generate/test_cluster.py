@@ -14,12 +14,12 @@ import dask
 import pytest
 from distributed import Client
 
-from generate import dispatch
-from generate.audit import summary, verify
-from generate.store import SampleStore
-from generate.study import Plan, load_study, plan
-from schemas import cluster as clusters
-from schemas.cluster import Cluster, ClusterError, connected
+from generate.run import dispatch
+from generate.store.audit import summary, verify
+from generate.store.samples import SampleStore
+from generate.study.plan import Plan, load_study, plan
+from schemas.io import cluster as clusters
+from schemas.io.cluster import Cluster, ClusterError, connected
 from tests.generate.conftest import edited
 
 QUIET: dict[str, Any] = {"dashboard_address": ":0"}
@@ -45,7 +45,9 @@ def test_two_workers_make_the_store_of_one_process(
         progress=lambda what, done, total: shown.__setitem__(what, (done, total)),
     )
     n_calibration = len(toy_plan.calibration_prompts) * toy_plan.study.calibration.samples
-    assert shown == {f"{model} calibration": (n_calibration, n_calibration) for model in toy_plan.models}
+    assert shown == {
+        f"{model} calibration": (n_calibration, n_calibration) for model in toy_plan.models
+    }
     shown.clear()
     done = dispatch.run(
         client,
@@ -72,22 +74,32 @@ def test_a_block_that_fails_or_kills_its_worker_is_recorded_and_the_rest_goes_on
 ) -> None:
     model = {"model": "tests.generate.dangerous:Poisonous", "label": "poisonous"}
     experiments = {"noise": {"kind": "crossed_noise", "paths": 2, "executions": 2}}
-    study = edited(study_file, models=[model], block_prompts=1, experiments=experiments, calibration=None)
+    study = edited(
+        study_file, models=[model], block_prompts=1, experiments=experiments, calibration=None
+    )
     poisonous = plan(*load_study(str(study)))
     one = Cluster("local", 1, options=QUIET)
     with dask.config.set({"distributed.scheduler.allowed-failures": 0}), connected(one) as client:
         store = dispatch.prepare(client, poisonous, tmp_path / "run", one)
         done = dispatch.run(client, poisonous, store, one)
     assert (done.total, done.failed, done.elsewhere) == (5, 2, 0)
-    errors = [json.loads(file.read_text())["error"] for file in store.root.glob("failed/*/*/*.json")]
-    assert sorted(errors) == ["ClusterError: making it killed its worker, 1 times", "RuntimeError: poison"]
+    errors = [
+        json.loads(file.read_text())["error"] for file in store.root.glob("failed/*/*/*.json")
+    ]
+    assert sorted(errors) == [
+        "ClusterError: making it killed its worker, 1 times",
+        "RuntimeError: poison",
+    ]
     assert verify(poisonous, store) == []
 
 
 def test_workers_without_a_gpu_are_not_waited_for(client: Client, toy_plan: Plan) -> None:
     address = client.scheduler.address
     with (
-        pytest.raises(ClusterError, match=rf"none of the 2 workers at '{address}' offers a GPU: .* --resources GPU=1"),
+        pytest.raises(
+            ClusterError,
+            match=rf"none of the 2 workers at '{address}' offers a GPU: .* --resources GPU=1",
+        ),
         connected(Cluster(address, device="cuda")),
     ):
         pass
@@ -122,7 +134,9 @@ def test_a_run_whose_workers_are_all_gone_ends(toy_plan: Plan, store: SampleStor
     (store.root / "ledger/toy-masked/factorial/c0000-b000000.json").unlink()
     with LocalCluster(n_workers=0, dashboard_address=":0") as empty, Client(empty) as client:
         here = Cluster(empty.scheduler_address, wait=0.3)
-        with pytest.raises(ClusterError, match=r"all workers are gone, and none has come back for 0\.3 s; what was"):
+        with pytest.raises(
+            ClusterError, match=r"all workers are gone, and none has come back for 0\.3 s; what was"
+        ):
             dispatch.run(client, toy_plan, store, here)
 
 
@@ -151,7 +165,9 @@ def test_each_local_worker_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch)
     assert [(w["env"], w["resources"], w["nthreads"]) for w in seen] == [
         ({"CUDA_VISIBLE_DEVICES": name}, {"GPU": 1}, 1) for name in ("3", "GPU-5a")
     ]
-    with pytest.raises(ClusterError, match="3 workers were asked for, but this machine shows 2 GPUs"):
+    with pytest.raises(
+        ClusterError, match="3 workers were asked for, but this machine shows 2 GPUs"
+    ):
         clusters._local(Cluster("local", 3, "cuda"))
 
 
@@ -170,7 +186,9 @@ def test_what_clusters_that_are_not_here_would_be_asked_for(
     """The classes themselves need GPUs and a control plane; this holds only what they are given."""
     fake = types.ModuleType(module)
     monkeypatch.setattr(fake, name, lambda **options: options, raising=False)
-    monkeypatch.setitem(sys.modules, module.partition(".")[0], types.ModuleType(module.partition(".")[0]))
+    monkeypatch.setitem(
+        sys.modules, module.partition(".")[0], types.ModuleType(module.partition(".")[0])
+    )
     monkeypatch.setitem(sys.modules, module, fake)
     options = {"image": "x"} if kind == "kubernetes" else {}
     assert clusters._started(Cluster(kind, 2, "cuda", options)) == expected
@@ -191,7 +209,10 @@ def test_slurm_jobs_are_submitted_and_their_workers_make_the_study(
     """dask-jobqueue writes and submits a real job script; only the controller behind `sbatch` is not one."""
     bin_ = tmp_path / "bin"
     bin_.mkdir()
-    for name, text in {"sbatch": SBATCH, "scancel": "#!/bin/sh\nkill $1 2>/dev/null || true\n"}.items():
+    for name, text in {
+        "sbatch": SBATCH,
+        "scancel": "#!/bin/sh\nkill $1 2>/dev/null || true\n",
+    }.items():
         (bin_ / name).write_text(text)
         (bin_ / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{bin_}:{os.environ['PATH']}")
@@ -212,7 +233,12 @@ def test_a_slurm_cluster_without_settings_says_which() -> None:
 
 
 def test_a_gpu_job_asks_slurm_and_dask_for_it() -> None:
-    options = {"memory": "1GB", "interface": "lo", "n_workers": 0, "scheduler_options": {"dashboard_address": ":0"}}
+    options = {
+        "memory": "1GB",
+        "interface": "lo",
+        "n_workers": 0,
+        "scheduler_options": {"dashboard_address": ":0"},
+    }
     with clusters._slurm(Cluster("slurm", 1, "cuda", options)) as cluster:
         script = cluster.job_script()
     assert "#SBATCH --gres=gpu:1" in script

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from generate.errors import StudyError
-from generate.run import prepare, run
-from generate.study import load_study, plan, recorded_plan
+from generate.run.run import prepare, run
+from generate.study.plan import load_study, plan, recorded_plan
 from tests.generate.conftest import edited
 from tests.generate.test_run import dataset
 
@@ -36,7 +36,10 @@ def test_every_path_draw_meets_every_execution_draw(crossed: Path, tmp_path: Pat
         ds = dataset(store, model)
         assert ds.sizes["sample"] == PATHS * EXECUTIONS
         assert list(ds.condition.values) == ["stochastic-original-full"]
-        path, execution = (ds[f"{role}_key"].values[0].reshape(-1, PATHS, EXECUTIONS) for role in ("path", "execution"))
+        path, execution = (
+            ds[f"{role}_key"].values[0].reshape(-1, PATHS, EXECUTIONS)
+            for role in ("path", "execution")
+        )
         assert (path == path[:, :, :1]).all()
         assert (execution == execution[:, :1]).all()
         assert len(np.unique(path)) == len(path) * PATHS
@@ -55,7 +58,10 @@ def test_experiments_have_their_own_numbers_of_samples(crossed: Path) -> None:
 
 
 def test_a_misspelt_key_of_an_experiment_names_its_own_keys(study_file: Path) -> None:
-    for kind, wrong, allowed in (("crossed_noise", "path", "paths"), ("factorial", "keep_rati", "keep_ratio")):
+    for kind, wrong, allowed in (
+        ("crossed_noise", "path", "paths"),
+        ("factorial", "keep_rati", "keep_ratio"),
+    ):
         broken = edited(study_file, experiments={"mine": {"kind": kind, wrong: 3}})
         message = rf"unknown key 'experiments.mine.{wrong}' \(did you mean '{allowed}'\?\); allowed here: kind, "
         with pytest.raises(StudyError, match=message):

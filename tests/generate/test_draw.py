@@ -10,9 +10,12 @@ from generate.traversal.draw import TokenLaw, entropy, inverse_cdf, surprisal
 
 
 @given(
-    st.lists(st.floats(0, 1), min_size=2, max_size=6).filter(lambda p: sum(p) > 1e-3), st.floats(0, 1, exclude_max=True)
+    st.lists(st.floats(0, 1), min_size=2, max_size=6).filter(lambda p: sum(p) > 1e-3),
+    st.floats(0, 1, exclude_max=True),
 )
-def test_inverse_cdf_never_draws_what_has_no_probability(weights: list[float], uniform: float) -> None:
+def test_inverse_cdf_never_draws_what_has_no_probability(
+    weights: list[float], uniform: float
+) -> None:
     law = torch.tensor(weights, dtype=torch.float32)
     drawn = int(inverse_cdf(law[None], torch.tensor([uniform], dtype=torch.float64))[0])
     assert law[drawn] > 0
@@ -47,7 +50,9 @@ def test_top_k_beyond_the_allowed_codes_keeps_exactly_them() -> None:
 
 def test_top_p_keeps_the_fewest_codes_that_reach_the_mass_and_at_least_one() -> None:
     logits = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
-    assert TokenLaw(top_p=0.6).probabilities(logits, None).tolist() == pytest.approx([0.625, 0.375, 0, 0])
+    assert TokenLaw(top_p=0.6).probabilities(logits, None).tolist() == pytest.approx(
+        [0.625, 0.375, 0, 0]
+    )
     assert TokenLaw(top_p=0.01).probabilities(logits, None).tolist() == [1, 0, 0, 0]
 
 

@@ -7,14 +7,22 @@ from pathlib import Path
 import pytest
 
 from generate.models import model_class
-from generate.study import load_study, plan
+from generate.study.plan import load_study, plan
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 
 
 def test_figures_2_to_7_have_a_study_and_the_readme_names_each() -> None:
     names = [path.stem for path in STUDIES]
-    assert names == ["figure-2", "figure-4", "figure-5a", "figure-5b", "figure-5c", "figure-6", "figure-7"]
+    assert names == [
+        "figure-2",
+        "figure-4",
+        "figure-5a",
+        "figure-5b",
+        "figure-5c",
+        "figure-6",
+        "figure-7",
+    ]
     readme = STUDIES[0].with_name("README.md").read_text()
     assert all(f"`{name}.yaml`" in readme for name in names)
 

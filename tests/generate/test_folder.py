@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas import folder as folders
-from schemas.folder import Folder, FolderError, LocalFolder, folder
+from schemas.io import folder as folders
+from schemas.io.folder import Folder, FolderError, LocalFolder, folder
 from tests.generate.s3 import credentials, server
 
 
@@ -22,7 +22,9 @@ def address() -> Iterator[str]:
 
 
 @pytest.fixture(params=["folder", "bucket"])
-def place(request: pytest.FixtureRequest, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch) -> Folder:
+def place(
+    request: pytest.FixtureRequest, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> Folder:
     credentials(monkeypatch, address)
     return folder(tmp_path if request.param == "folder" else f"s3://bucket/{uuid.uuid4().hex}")
 
@@ -33,7 +35,11 @@ def test_an_object_is_made_once_and_read_as_it_was_written(place: Folder) -> Non
         place.create("a/b.json", b"second")
     assert place.read("a/b.json") == b"first"
     place.replace("a/b.json", b"third")
-    assert (place.read("a/b.json"), place.size("a/b.json"), place.exists("a/b.json")) == (b"third", 5, True)
+    assert (place.read("a/b.json"), place.size("a/b.json"), place.exists("a/b.json")) == (
+        b"third",
+        5,
+        True,
+    )
     assert -5 < place.age("a/b.json") < 60
     place.remove("a/b.json")
     place.remove("a/b.json")
@@ -48,7 +54,10 @@ def test_objects_are_listed_by_what_their_keys_begin_with(place: Folder) -> None
         place.create(key, key.encode())
     assert place.sizes("a") == {"a/x.json": 8, "a/deep/y.json": 13}
     assert place.sizes("nothing") == {}
-    assert place.found(["a/x.json", "gone", "ab/z.json"]) == {"a/x.json": b"a/x.json", "ab/z.json": b"ab/z.json"}
+    assert place.found(["a/x.json", "gone", "ab/z.json"]) == {
+        "a/x.json": b"a/x.json",
+        "ab/z.json": b"ab/z.json",
+    }
 
 
 def test_of_many_that_create_one_key_at_once_one_succeeds(place: Folder) -> None:
@@ -57,7 +66,10 @@ def test_of_many_that_create_one_key_at_once_one_succeeds(place: Folder) -> None
         made, start = [], threading.Barrier(8)
 
         def create(
-            writer: int, key: str = f"race-{attempt}", made: list[int] = made, start: threading.Barrier = start
+            writer: int,
+            key: str = f"race-{attempt}",
+            made: list[int] = made,
+            start: threading.Barrier = start,
         ) -> None:
             start.wait()
             try:
@@ -100,7 +112,9 @@ def test_a_key_that_others_make_and_remove_is_taken_or_made(place: Folder) -> No
     assert not problems
 
 
-def test_the_same_content_sent_twice_is_no_conflict_in_a_bucket(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_content_sent_twice_is_no_conflict_in_a_bucket(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The answer to a conditional put may be lost after the object was made; the client then sends it again."""
     credentials(monkeypatch, address)
     place = folder(f"s3://bucket/{uuid.uuid4().hex}")
@@ -122,18 +136,26 @@ def test_a_key_that_leads_out_of_a_folder_names_nothing(tmp_path: Path, key: str
         place.create(key, b"")
 
 
-def test_what_is_wrong_with_a_url_is_said_in_one_line(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_with_a_url_is_said_in_one_line(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     credentials(monkeypatch, address)
-    with pytest.raises(FolderError, match=r"'s3://nowhere/run' cannot be used .*NoSuchBucket") as error:
+    with pytest.raises(
+        FolderError, match=r"'s3://nowhere/run' cannot be used .*NoSuchBucket"
+    ) as error:
         folder("s3://nowhere/run").create("a", b"")
     assert "\n" not in str(error.value)
     with pytest.raises(FolderError, match="'ftp://host/run' cannot be used"):
         folder("ftp://host/run")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setattr(folders, "RETRIES", 1)
-    with pytest.raises(FolderError, match=r"'s3://bucket/run' cannot be used .*127\.0\.0\.1:9.*check the URL") as error:
+    with pytest.raises(
+        FolderError, match=r"'s3://bucket/run' cannot be used .*127\.0\.0\.1:9.*check the URL"
+    ) as error:
         folder("s3://bucket/run").read("a")
     assert "\n" not in str(error.value)
     monkeypatch.setitem(sys.modules, "obstore.exceptions", None)
-    with pytest.raises(FolderError, match=r"needs the package obstore.* pip install 'ibstats\[remote\]'"):
+    with pytest.raises(
+        FolderError, match=r"needs the package obstore.* pip install 'ibstats\[remote\]'"
+    ):
         folder("s3://bucket/run")

@@ -3,14 +3,18 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from generate.noise import stream_key, stream_keys, uniforms
+from generate.study.noise import stream_key, stream_keys, uniforms
 
 
 def test_uniforms_are_those_of_numpys_philox_at_that_key_and_counter() -> None:
     generator = np.random.Generator(
-        np.random.Philox(key=np.array([77, 0], dtype=np.uint64), counter=np.array([0, 5, 0, 0], dtype=np.uint64))
+        np.random.Philox(
+            key=np.array([77, 0], dtype=np.uint64), counter=np.array([0, 5, 0, 0], dtype=np.uint64)
+        )
     )
-    np.testing.assert_array_equal(uniforms(np.array([77], dtype=np.uint64), 5, 9)[0], generator.random(9))
+    np.testing.assert_array_equal(
+        uniforms(np.array([77], dtype=np.uint64), 5, 9)[0], generator.random(9)
+    )
 
 
 def test_a_sample_gets_the_same_noise_alone_and_in_any_batch() -> None:

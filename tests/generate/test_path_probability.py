@@ -64,7 +64,9 @@ def test_set_and_joint_probabilities_equal_brute_force(
         tokens = torch.zeros(len(drawn), n, dtype=torch.int64)
         tokens[:, list(chosen)] = torch.tensor(drawn)
         probabilities = torch.from_numpy(laws).expand(len(drawn), n, k)
-        set_bits, pair_bits = exact_surprisals(probabilities, tokens, *masks(n, chosen, len(drawn)), temperature)
+        set_bits, pair_bits = exact_surprisals(
+            probabilities, tokens, *masks(n, chosen, len(drawn)), temperature
+        )
         tolerance = {"rel": 1e-5, "abs": 1e-15} if binned else {"rel": 1e-9, "abs": 1e-280}
         assert set_bits[0].exp2().reciprocal().item() == pytest.approx(sets[chosen], **tolerance)
         expected = [pairs[chosen, codes] for codes in drawn]
@@ -79,11 +81,15 @@ def test_sets_given_candidates_equal_the_sum_over_orders(temperature: float) -> 
     for n_commit in (1, 2, 4):
         log_p = np.log(rng.uniform(1e-4, 1, size=5))
         for chosen, q in best_sets(log_p, n_commit, temperature).items():
-            bits = set_surprisal_given_candidates(torch.from_numpy(log_p)[None], *masks(5, chosen), temperature)
+            bits = set_surprisal_given_candidates(
+                torch.from_numpy(log_p)[None], *masks(5, chosen), temperature
+            )
             assert 2.0 ** -bits.item() == pytest.approx(q, rel=1e-8)
 
 
-def test_binned_laws_of_a_large_codebook_agree_with_the_sum_over_codes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_binned_laws_of_a_large_codebook_agree_with_the_sum_over_codes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     generator = torch.Generator().manual_seed(0)
     probabilities = torch.softmax(3 * torch.randn(2, 10, 300, generator=generator), dim=-1)
     is_open, commit = masks(10, (0, 3, 7), 2)
@@ -120,10 +126,14 @@ def test_extreme_laws_stay_finite(temperature: float) -> None:
     bits = torch.stack(exact_surprisals(probabilities, tokens, is_open, commit, temperature))
     if temperature > 0:
         assert torch.isfinite(bits).all()
-        assert bits[1].tolist() == pytest.approx([bits[1, 0].item(), 14 + np.log2(3), np.log2(3)], rel=1e-5)
+        assert bits[1].tolist() == pytest.approx(
+            [bits[1, 0].item(), 14 + np.log2(3), np.log2(3)], rel=1e-5
+        )
     else:  # a tie goes to the earlier position, and a candidate of 1e-30 cannot win
         assert bits[1].tolist() == pytest.approx([np.inf, 14, 0], abs=1e-4) or bits[1, 0] > 99
-    assert bits[0, 1:].tolist() == pytest.approx([np.log2(3)] * 2 if temperature else [0, 0], abs=1e-5)
+    assert bits[0, 1:].tolist() == pytest.approx(
+        [np.log2(3)] * 2 if temperature else [0, 0], abs=1e-5
+    )
     given = set_surprisal_given_candidates(torch.full((3, n), -69.0), is_open, commit, temperature)
     assert given.tolist() == pytest.approx([np.log2(3) if temperature else 0.0] * 3)
 

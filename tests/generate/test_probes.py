@@ -6,14 +6,18 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from generate.conditions import Condition, factorial
 from generate.errors import StudyError
-from generate.probes import Probe, keep_codes, parse_window, probe, texts_of_samples
+from generate.study.conditions import Condition, factorial
+from generate.study.probes import Probe, keep_codes, parse_window, probe, texts_of_samples
 from schemas.study import Factorial, Paraphrases, Prompt
 
 COUNTS = np.array([5, 0, 9, 2, 2, 7])
 RNG = np.random.default_rng(0)
-PROMPT = Prompt(id="p", text="base", paraphrases=Paraphrases(short=["s0", "s1"], medium=["m0", "m1"], long=["l0"]))
+PROMPT = Prompt(
+    id="p",
+    text="base",
+    paraphrases=Paraphrases(short=["s0", "s1"], medium=["m0", "m1"], long=["l0"]),
+)
 
 
 def paraphrased(length: str, n: int) -> Condition:
@@ -23,24 +27,45 @@ def paraphrased(length: str, n: int) -> Condition:
 def test_the_eight_cells_are_distinct_and_ordered_low_to_high() -> None:
     cells = factorial(Factorial())
     assert len({cell.name for cell in cells}) == 8
-    assert (cells[0].sampling, cells[0].prompt_type, cells[0].codebook) == ("argmax", "original", "subset")
-    assert (cells[-1].sampling, cells[-1].prompt_type, cells[-1].codebook) == ("stochastic", "paraphrase", "full")
+    assert (cells[0].sampling, cells[0].prompt_type, cells[0].codebook) == (
+        "argmax",
+        "original",
+        "subset",
+    )
+    assert (cells[-1].sampling, cells[-1].prompt_type, cells[-1].codebook) == (
+        "stochastic",
+        "paraphrase",
+        "full",
+    )
 
 
 def test_dropping_the_least_frequent_keeps_the_most_used_lowest_id_first_on_ties() -> None:
-    assert np.flatnonzero(keep_codes(COUNTS, 4 / 6, "drop_least_frequent", rng=RNG)).tolist() == [0, 2, 3, 5]
+    assert np.flatnonzero(keep_codes(COUNTS, 4 / 6, "drop_least_frequent", rng=RNG)).tolist() == [
+        0,
+        2,
+        3,
+        5,
+    ]
 
 
 def test_dropping_the_most_frequent_keeps_the_least_used() -> None:
-    assert np.flatnonzero(keep_codes(COUNTS, 0.5, "drop_most_frequent", rng=RNG)).tolist() == [1, 3, 4]
+    assert np.flatnonzero(keep_codes(COUNTS, 0.5, "drop_most_frequent", rng=RNG)).tolist() == [
+        1,
+        3,
+        4,
+    ]
 
 
 def test_dropping_at_random_keeps_as_many_and_depends_on_the_generator_alone() -> None:
-    kept = [keep_codes(COUNTS, 0.5, "drop_random", rng=np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    kept = [
+        keep_codes(COUNTS, 0.5, "drop_random", rng=np.random.default_rng(seed))
+        for seed in (1, 1, 2)
+    ]
     assert [int(k.sum()) for k in kept] == [3, 3, 3]
     assert (kept[0] == kept[1]).all()
     assert any(
-        (keep_codes(COUNTS, 0.5, "drop_random", rng=np.random.default_rng(seed)) != kept[0]).any() for seed in range(9)
+        (keep_codes(COUNTS, 0.5, "drop_random", rng=np.random.default_rng(seed)) != kept[0]).any()
+        for seed in range(9)
     )
 
 
@@ -53,11 +78,15 @@ def test_a_ratio_of_one_keeps_every_code_and_the_smallest_keeps_one() -> None:
 def test_thirds_split_the_steps_as_floor_of_three_k_over_t(n_steps: int) -> None:
     thirds = [Probe(None, Fraction(i, 3), Fraction(i + 1, 3)) for i in range(3)]
     for step in range(n_steps):
-        assert [third.argmax(step, n_steps) for third in thirds] == [3 * step // n_steps == i for i in range(3)]
+        assert [third.argmax(step, n_steps) for third in thirds] == [
+            3 * step // n_steps == i for i in range(3)
+        ]
 
 
 def test_no_window_is_no_step_and_the_whole_window_is_every_step() -> None:
-    assert not any(probe(paraphrased("mixed", 2), np.ones(3, bool)).argmax(step, 7) for step in range(7))
+    assert not any(
+        probe(paraphrased("mixed", 2), np.ones(3, bool)).argmax(step, 7) for step in range(7)
+    )
     start, stop = parse_window("0:1")
     assert all(Probe(None, start, stop).argmax(step, 7) for step in range(7))
 
@@ -80,5 +109,7 @@ def test_mixed_takes_the_length_classes_in_turn() -> None:
 
 
 def test_too_few_paraphrases_are_refused_with_their_number() -> None:
-    with pytest.raises(StudyError, match="prompt 'p' has 1 long paraphrases, but the study asks for 2"):
+    with pytest.raises(
+        StudyError, match="prompt 'p' has 1 long paraphrases, but the study asks for 2"
+    ):
         texts_of_samples(PROMPT, paraphrased("long", 2), 4)

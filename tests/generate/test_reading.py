@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from generate.models import toy
-from generate.reading import Reading, readings, texts
-from generate.study import load_study, plan
+from generate.study.plan import load_study, plan
+from generate.study.reading import Reading, readings, texts
 
 
 def test_texts_that_reach_a_model_as_the_same_tokens_are_warned_of(
@@ -17,7 +17,10 @@ def test_texts_that_reach_a_model_as_the_same_tokens_are_warned_of(
 
     monkeypatch.setattr(toy.ToyMasked, "read", read)
     laid_out = plan(*load_study(str(study_file)))
-    with pytest.warns(UserWarning, match=r"pairs of wordings are the same to model 'toy-masked' \(\d+ texts are cut\)"):
+    with pytest.warns(
+        UserWarning,
+        match=r"pairs of wordings are the same to model 'toy-masked' \(\d+ texts are cut\)",
+    ):
         found = readings(laid_out)
     assert set(found) == {"toy-masked"}
     assert len(found["toy-masked"]) == len(texts(laid_out.prompts))

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import ibstats
-from generate.audit import summary, verify
-from generate.ledger import key
-from generate.run import prepare, run
-from generate.store import SampleStore
-from generate.study import Plan, load_study, plan
+from generate.run.run import prepare, run
+from generate.store.audit import summary, verify
+from generate.store.ledger import key
+from generate.store.samples import SampleStore
+from generate.study.plan import Plan, load_study, plan
 from tests.generate.conftest import edited
 from tests.generate.s3 import SECRET, credentials, server
 from tests.generate.test_cli import call
@@ -51,7 +51,11 @@ def tiny(study_file: Path) -> Plan:
 
 
 def test_the_store_in_a_bucket_is_that_in_a_folder(
-    small: Plan, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    small: Plan,
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     here = prepare(small, tmp_path / "run")
     expected = run(small, here)
@@ -66,7 +70,9 @@ def test_the_store_in_a_bucket_is_that_in_a_folder(
     local, remote = ibstats.open_store(tmp_path / "run"), ibstats.open_store(url)
     assert remote.snapshot() == local.snapshot()
     for name in ("tokens", "image", "token_surprisal"):
-        np.testing.assert_array_equal(remote.factorial("toy-masked", name), local.factorial("toy-masked", name))
+        np.testing.assert_array_equal(
+            remote.factorial("toy-masked", name), local.factorial("toy-masked", name)
+        )
     travelled = pickle.dumps(remote.images("toy-masked"))  # to a worker
     np.testing.assert_array_equal(pickle.loads(travelled), local.images("toy-masked"))
     assert SECRET.encode() not in travelled
@@ -79,7 +85,9 @@ def test_the_store_in_a_bucket_is_that_in_a_folder(
     assert expected.digest in capsys.readouterr().out
 
 
-def test_damage_in_a_bucket_is_found_and_exactly_its_block_is_made_again(tiny: Plan, url: str) -> None:
+def test_damage_in_a_bucket_is_found_and_exactly_its_block_is_made_again(
+    tiny: Plan, url: str
+) -> None:
     store = prepare(tiny, url)
     whole = run(tiny, store).digest
     blocks = list(tiny.blocks())
@@ -96,10 +104,14 @@ def test_damage_in_a_bucket_is_found_and_exactly_its_block_is_made_again(tiny: P
     again = run(tiny, store)
     assert (again.made, again.digest) == (3, whole)
     after = store.ledger.read_all(blocks)
-    assert [block for block in blocks if after[block].attempt != before[block].attempt] == blocks[:3]
+    assert [block for block in blocks if after[block].attempt != before[block].attempt] == blocks[
+        :3
+    ]
 
 
-def test_two_that_make_one_store_at_once_commit_each_block_once(tiny: Plan, url: str, tmp_path: Path) -> None:
+def test_two_that_make_one_store_at_once_commit_each_block_once(
+    tiny: Plan, url: str, tmp_path: Path
+) -> None:
     prepare(tiny, url)
     made: list[int] = []
     both_ready = threading.Barrier(2)
@@ -129,7 +141,7 @@ def test_a_claim_of_a_host_that_is_silent_is_taken_over(tiny: Plan, url: str) ->
     store.folder.replace(key("claims", block), json.dumps(owner | {"host": "another"}).encode())
     assert not store.ledger.claim(block, "here")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("generate.ledger.LEASE_SECONDS", -1.0)
+        patch.setattr("generate.store.ledger.LEASE_SECONDS", -1.0)
         assert store.ledger.claim(block, "here")
 
 

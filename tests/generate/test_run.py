@@ -20,14 +20,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from generate import run as runner
-from generate.audit import summary, verify
 from generate.errors import DiskFullError, StoreError
-from generate.ledger import key
 from generate.models import toy
-from generate.run import prepare, run
-from generate.store import SampleStore
-from generate.study import Plan, load_study, plan, recorded_plan
+from generate.run import run as runner
+from generate.run.run import prepare, run
+from generate.store.audit import summary, verify
+from generate.store.ledger import key
+from generate.store.samples import SampleStore
+from generate.study.plan import Plan, load_study, plan, recorded_plan
 from schemas.store import VARIABLES
 from tests.generate.conftest import edited
 
@@ -38,7 +38,11 @@ N_BLOCKS = 3 * 8 * 2
 def dataset(store: SampleStore, model: str) -> xr.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        return xr.open_datatree(store.data, engine="zarr", consolidated=False)[f"{model}/factorial"].to_dataset().load()
+        return (
+            xr.open_datatree(store.data, engine="zarr", consolidated=False)[f"{model}/factorial"]
+            .to_dataset()
+            .load()
+        )
 
 
 def cell(ds: xr.Dataset, sampling: str, prompt_type: str, codebook: str) -> xr.Dataset:
@@ -61,7 +65,9 @@ def test_plain_xarray_reads_the_store_labelled_and_without_a_warning(store: Samp
 
 
 def test_fixed_orders_store_no_path(store: SampleStore) -> None:
-    assert not {"token_step", "path_surprisal"} & set(dataset(store, "toy-autoregressive").data_vars)
+    assert not {"token_step", "path_surprisal"} & set(
+        dataset(store, "toy-autoregressive").data_vars
+    )
 
 
 @pytest.mark.parametrize("model", ["toy-autoregressive", "toy-masked", "toy-diffusion"])
@@ -71,7 +77,9 @@ def test_no_disabled_code_is_drawn_in_a_subset_cell(store: SampleStore, model: s
         kept = ds.codebook_keep.values[condition]
         assert kept.sum() == (2 if ds.codebook.values[condition] == "subset" else 3)
         assert kept[ds.tokens.values[condition]].all()
-    assert set(np.flatnonzero(~ds.codebook_keep.values[0])) == {int(ds.calibration_count.values.argmin())}
+    assert set(np.flatnonzero(~ds.codebook_keep.values[0])) == {
+        int(ds.calibration_count.values.argmin())
+    }
 
 
 def test_autoregressive_argmax_gives_one_grid_per_text(store: SampleStore) -> None:
@@ -95,14 +103,18 @@ def test_argmax_cells_carry_the_path_noise_of_their_twins(store: SampleStore) ->
 
 def test_samples_are_spread_over_the_texts_that_the_store_names(store: SampleStore) -> None:
     ds = dataset(store, "toy-masked")
-    assert set(ds.text_kind.values[cell(ds, "argmax", "original", "full").text_index.values.ravel()]) == {"original"}
+    assert set(
+        ds.text_kind.values[cell(ds, "argmax", "original", "full").text_index.values.ravel()]
+    ) == {"original"}
     used = cell(ds, "argmax", "paraphrase", "full").text_index.values
     assert all(len(set(row)) == 3 for row in used)
     assert (ds.text_prompt.values[used] == np.arange(5)[:, None]).all()
 
 
-def test_any_sample_can_be_made_again_alone_from_its_stored_keys(store: SampleStore, toy_plan: Plan) -> None:
-    from generate.probes import probe
+def test_any_sample_can_be_made_again_alone_from_its_stored_keys(
+    store: SampleStore, toy_plan: Plan
+) -> None:
+    from generate.study.probes import probe
     from generate.traversal import PhiloxNoise
 
     ds = dataset(store, "toy-masked")
@@ -114,17 +126,22 @@ def test_any_sample_can_be_made_again_alone_from_its_stored_keys(store: SampleSt
         text = str(ds.text.values[int(one.text_index)])
         trace = model.traverse(model.encode([text]), its_probe, noise)
         np.testing.assert_array_equal(trace.tokens[0].numpy(), one.tokens.values.ravel())
-        np.testing.assert_array_equal(trace.token_surprisal[0].numpy(), one.token_surprisal.values.ravel())
+        np.testing.assert_array_equal(
+            trace.token_surprisal[0].numpy(), one.token_surprisal.values.ravel()
+        )
 
 
-def test_the_digest_depends_on_neither_batch_nor_order(store: SampleStore, study_file: Path, tmp_path: Path) -> None:
+def test_the_digest_depends_on_neither_batch_nor_order(
+    store: SampleStore, study_file: Path, tmp_path: Path
+) -> None:
     other = plan(*load_study(str(edited(study_file, batch_size=1))))
     again = prepare(other, tmp_path / "other")
     model = runner.load(other, "toy-masked", "cpu")
     for block in reversed([block for block in other.blocks() if block.model == "toy-masked"]):
         assert runner.make_block(other, again, model, block, device="cpu") == "made"
     xr.testing.assert_identical(
-        dataset(again, "toy-masked").drop_attrs(deep=False), dataset(store, "toy-masked").drop_attrs(deep=False)
+        dataset(again, "toy-masked").drop_attrs(deep=False),
+        dataset(store, "toy-masked").drop_attrs(deep=False),
     )
 
 
@@ -133,7 +150,9 @@ def test_a_second_run_does_nothing_and_says_the_same(store: SampleStore, toy_pla
     files = {path: path.stat().st_mtime_ns for path in store.root.rglob("*") if path.is_file()}
     again = run(toy_plan, prepare(toy_plan, store.root))
     assert (again.made, again.done, again.digest) == (0, N_BLOCKS, before.digest)
-    assert {path: path.stat().st_mtime_ns for path in store.root.rglob("*") if path.is_file()} == files
+    assert {
+        path: path.stat().st_mtime_ns for path in store.root.rglob("*") if path.is_file()
+    } == files
 
 
 def test_a_store_of_another_study_is_refused_by_the_first_key_that_differs(
@@ -185,11 +204,15 @@ def test_a_block_held_by_a_live_process_is_left_to_it_and_a_dead_ones_is_taken_o
     toy_plan: Plan, tmp_path: Path
 ) -> None:
     store = prepare(toy_plan, tmp_path / "run")
-    blocks = [next(b for b in toy_plan.blocks() if b.model == label) for label in toy_plan.models[:2]]
+    blocks = [
+        next(b for b in toy_plan.blocks() if b.model == label) for label in toy_plan.models[:2]
+    ]
     assert store.ledger.claim(blocks[0], "me")  # this process lives
     assert store.ledger.claim(blocks[1], "me")
     claim = store.root / key("claims", blocks[1])
-    claim.write_text(json.dumps(json.loads(claim.read_text()) | {"process_started": 1.0}))  # its pid went to another
+    claim.write_text(
+        json.dumps(json.loads(claim.read_text()) | {"process_started": 1.0})
+    )  # its pid went to another
     done = run(toy_plan, store)
     assert (done.done, done.elsewhere) == (N_BLOCKS - 1, 1)
 
@@ -201,19 +224,25 @@ def damaged(path: Path, how: str) -> None:
         return
     if how == "flipped":
         content[len(content) // 2] ^= 1
-    path.write_bytes({"flipped": bytes(content), "emptied": b"", "truncated": bytes(content[:-3])}[how])
+    path.write_bytes(
+        {"flipped": bytes(content), "emptied": b"", "truncated": bytes(content[:-3])}[how]
+    )
 
 
 @pytest.mark.parametrize("how", ["deleted", "emptied", "truncated", "flipped"])
 @pytest.mark.parametrize("name", ["image", "tokens", "token_surprisal", "token_step"])
-def test_damage_to_any_object_is_found_and_repaired(store: SampleStore, toy_plan: Plan, name: str, how: str) -> None:
+def test_damage_to_any_object_is_found_and_repaired(
+    store: SampleStore, toy_plan: Plan, name: str, how: str
+) -> None:
     whole = summary(toy_plan, store).digest
     assert verify(toy_plan, store) == []
     block = [b for b in toy_plan.blocks() if b.model == "toy-masked"][5]
     damaged(store.root / "data.zarr" / store.object_keys(block, name)[0], how)
     (problem,) = verify(toy_plan, store, repair=True)
     assert name in problem
-    assert not xr.open_zarr(store.data, group="toy-masked/factorial", consolidated=False).complete.all()
+    assert not xr.open_zarr(
+        store.data, group="toy-masked/factorial", consolidated=False
+    ).complete.all()
     assert run(toy_plan, store).made == 1
     assert verify(toy_plan, store) == []
     assert summary(toy_plan, store).digest == whole
@@ -228,24 +257,32 @@ def test_a_broken_ledger_record_is_found_and_repaired(store: SampleStore, toy_pl
     assert run(toy_plan, store).done == N_BLOCKS
 
 
-def test_a_block_that_is_not_what_the_store_says_is_refused(store: SampleStore, toy_plan: Plan) -> None:
+def test_a_block_that_is_not_what_the_store_says_is_refused(
+    store: SampleStore, toy_plan: Plan
+) -> None:
     block = next(b for b in toy_plan.blocks() if b.model == "toy-masked")
     good = runner.generate_block(toy_plan, store, runner.load(toy_plan, "toy-masked", "cpu"), block)
     with pytest.raises(StoreError, match=r"holds code 65535, but codes of toy-masked run 0\.\.2"):
         store.write(block, good | {"tokens": np.full_like(good["tokens"], 65535)})
     with pytest.raises(StoreError, match=r"`token_entropy` .* not finite"):
         store.write(block, good | {"token_entropy": np.full_like(good["token_entropy"], np.nan)})
-    with pytest.raises(StoreError, match=r"`image` .* is uint8\(1, 6, 4, 4, 3\), but the store holds uint8\(3, 6"):
+    with pytest.raises(
+        StoreError, match=r"`image` .* is uint8\(1, 6, 4, 4, 3\), but the store holds uint8\(3, 6"
+    ):
         store.write(block, good | {"image": good["image"][:1]})
 
 
-def test_a_full_disk_stops_the_run_and_keeps_what_is_committed(toy_plan: Plan, tmp_path: Path) -> None:
+def test_a_full_disk_stops_the_run_and_keeps_what_is_committed(
+    toy_plan: Plan, tmp_path: Path
+) -> None:
     """RLIMIT_FSIZE stands in for the disk: the kernel refuses the write itself."""
     store = prepare(toy_plan, tmp_path / "run")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))
     try:
-        with pytest.raises(DiskFullError, match=r"no room in .* MB free, the run needs .* MB in all"):
+        with pytest.raises(
+            DiskFullError, match=r"no room in .* MB free, the run needs .* MB in all"
+        ):
             run(toy_plan, store)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -296,10 +333,22 @@ def test_a_run_killed_at_random_moments_resumes_to_the_uninterrupted_store(
     store: SampleStore, study_file: Path, toy_plan: Plan, tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
-    command = [sys.executable, "-m", "generate.cli", "run", str(study_file), "--out", str(out), "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "generate.cli",
+        "run",
+        str(study_file),
+        "--out",
+        str(out),
+        "--device",
+        "cpu",
+    ]
     n_done = 0
     for share in kill_moments(5):
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         target = n_done + int(share * (N_BLOCKS - n_done) / 2)
         while process.poll() is None and len(list(out.glob("ledger/*/*/c*.json"))) <= target:
             time.sleep(0.002)
@@ -316,8 +365,14 @@ def test_a_run_killed_at_random_moments_resumes_to_the_uninterrupted_store(
     assert not list(out.rglob("claims/*/*/*.json"))
 
 
-def test_the_plan_of_another_seed_has_other_samples(study_file: Path, tmp_path: Path, store: SampleStore) -> None:
-    other_plan = plan(*load_study(str(edited(study_file, seed=4, models=[{"model": "toy-masked"}]))))
+def test_the_plan_of_another_seed_has_other_samples(
+    study_file: Path, tmp_path: Path, store: SampleStore
+) -> None:
+    other_plan = plan(
+        *load_study(str(edited(study_file, seed=4, models=[{"model": "toy-masked"}])))
+    )
     other = prepare(other_plan, tmp_path / "seed")
     run(other_plan, other)
-    assert (dataset(other, "toy-masked").tokens.values != dataset(store, "toy-masked").tokens.values).any()
+    assert (
+        dataset(other, "toy-masked").tokens.values != dataset(store, "toy-masked").tokens.values
+    ).any()

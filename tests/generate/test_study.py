@@ -6,8 +6,8 @@ import pytest
 
 from generate.errors import ModelError, StudyError
 from generate.models import MODELS, model_class
-from generate.run import identify
-from generate.study import Plan, load_study, plan
+from generate.run.run import identify
+from generate.study.plan import Plan, load_study, plan
 from tests.generate.conftest import edited, prompt_lines
 
 
@@ -26,14 +26,18 @@ def test_every_sample_is_in_exactly_one_block(toy_plan: Plan) -> None:
 
 def test_a_misspelt_key_is_named_with_the_allowed_ones(study_file: Path) -> None:
     with pytest.raises(
-        StudyError, match=r"unknown key 'sampels' \(did you mean 'samples'\?\); allowed here: .*samples"
+        StudyError,
+        match=r"unknown key 'sampels' \(did you mean 'samples'\?\); allowed here: .*samples",
     ):
         load(edited(study_file, sampels=3))
 
 
 def test_a_misspelt_key_of_an_experiment_is_named_with_the_allowed_ones(study_file: Path) -> None:
     wrong = {"factorial": {"kind": "factorial", "keep_rato": 0.5}}
-    with pytest.raises(StudyError, match=r"keep_rato' \(did you mean 'keep_ratio'\?\); allowed here: kind, keep_ratio"):
+    with pytest.raises(
+        StudyError,
+        match=r"keep_rato' \(did you mean 'keep_ratio'\?\); allowed here: kind, keep_ratio",
+    ):
         load(edited(study_file, experiments=wrong))
 
 
@@ -46,7 +50,8 @@ def test_a_missing_key_and_a_wrong_value_are_named(study_file: Path) -> None:
 
 def test_an_unknown_study_file_and_an_unknown_prompt_file_are_named(study_file: Path) -> None:
     with pytest.raises(
-        StudyError, match=r"study file nowhere.yaml does not exist; .* trio, trio-ablations for a shipped one"
+        StudyError,
+        match=r"study file nowhere.yaml does not exist; .* trio, trio-ablations for a shipped one",
     ):
         load_study("nowhere.yaml")
     with pytest.raises(StudyError, match=r"prompt file .*nothing.jsonl does not exist"):
@@ -64,14 +69,18 @@ def test_a_study_that_is_not_yaml_or_not_a_mapping_is_refused(tmp_path: Path) ->
 
 
 def test_calibration_prompts_among_the_study_prompts_are_refused(study_file: Path) -> None:
-    with pytest.raises(StudyError, match=r"4 calibration prompts are study prompts too \(first: 's0'\)"):
+    with pytest.raises(
+        StudyError, match=r"4 calibration prompts are study prompts too \(first: 's0'\)"
+    ):
         load(edited(study_file, calibration={"source": "study.jsonl", "n": 4}))
 
 
 def test_a_paraphrase_shared_with_calibration_is_overlap_too(study_file: Path) -> None:
     lines = prompt_lines("c", 2).replace("c medium 1", "s long one 2")
     study_file.with_name("calibration.jsonl").write_text(lines)
-    with pytest.raises(StudyError, match=r"1 calibration prompts are study prompts too \(first: 'c1'\)"):
+    with pytest.raises(
+        StudyError, match=r"1 calibration prompts are study prompts too \(first: 'c1'\)"
+    ):
         load(edited(study_file, calibration={"source": "calibration.jsonl", "n": 2}))
 
 
@@ -79,7 +88,9 @@ def test_bad_prompt_files_are_refused_by_line(study_file: Path) -> None:
     source = study_file.with_name("study.jsonl")
     good = source.read_text()
     source.write_text(good + '{"id": "z"}\n')
-    with pytest.raises(StudyError, match="line 6: text: Field required; fields are id, text, paraphrases"):
+    with pytest.raises(
+        StudyError, match="line 6: text: Field required; fields are id, text, paraphrases"
+    ):
         load(study_file)
     source.write_text(good + good)
     with pytest.raises(StudyError, match="prompt id 's0' more than once"):
@@ -90,7 +101,9 @@ def test_bad_prompt_files_are_refused_by_line(study_file: Path) -> None:
 
 
 def test_an_unknown_model_is_named_with_the_known_ones() -> None:
-    with pytest.raises(ModelError, match=f"model 'trio-arr' is unknown; known are {', '.join(MODELS)}"):
+    with pytest.raises(
+        ModelError, match=f"model 'trio-arr' is unknown; known are {', '.join(MODELS)}"
+    ):
         model_class("trio-arr")
     with pytest.raises(ModelError, match="needs the module 'nowhere'"):
         model_class("nowhere:Model")
@@ -102,12 +115,16 @@ def test_an_unknown_model_is_named_with_the_known_ones() -> None:
 
 def test_unknown_and_mistyped_model_options_are_named(study_file: Path) -> None:
     chosen = {"model": "generate.models.toy:ToyMasked", "label": "toy"}
-    with pytest.raises(ModelError, match=r"option 'stesp' .* \(did you mean 'steps'\?\); allowed: positions, codes"):
+    with pytest.raises(
+        ModelError, match=r"option 'stesp' .* \(did you mean 'steps'\?\); allowed: positions, codes"
+    ):
         identify(load(edited(study_file, models=[chosen | {"options": {"stesp": 3}}])))
     with pytest.raises(ModelError, match=r"option 'steps' .* is 'many'; it must be like 3"):
         identify(load(edited(study_file, models=[chosen | {"options": {"steps": "many"}}])))
 
 
 def test_two_models_of_one_label_need_another(study_file: Path) -> None:
-    with pytest.raises(StudyError, match="two models are called 'trio-ar' in the store: give one of them a `label`"):
+    with pytest.raises(
+        StudyError, match="two models are called 'trio-ar' in the store: give one of them a `label`"
+    ):
         load(edited(study_file, models=["trio-ar", "trio-ar"]))

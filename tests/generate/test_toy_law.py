@@ -13,7 +13,7 @@ from scipy import stats
 from generate.models import model_class
 from generate.models.toy import Toy
 from generate.models.toy_law import Law, enumerate_law
-from generate.probes import Probe
+from generate.study.probes import Probe
 from generate.traversal.draw import inverse_cdf
 from generate.traversal.trace import Trace
 
@@ -32,7 +32,9 @@ class Stream:
         return torch.from_numpy(self.rng.random((self.n_samples, n)))
 
     def identities(self, step: int, probabilities: torch.Tensor) -> torch.Tensor:
-        return inverse_cdf(probabilities, torch.from_numpy(self.rng.random(probabilities.shape[:2])))
+        return inverse_cdf(
+            probabilities, torch.from_numpy(self.rng.random(probabilities.shape[:2]))
+        )
 
 
 def toy(name: str, **options: object) -> Toy:
@@ -52,14 +54,19 @@ def events(trace: Trace) -> list[tuple]:
     assert trace.token_step is not None
     steps, tokens = trace.token_step.numpy(), trace.tokens.numpy()
     n_steps = steps.max() + 1
-    paths = [tuple(tuple(np.flatnonzero(row == step).tolist()) for step in range(n_steps)) for row in steps]
+    paths = [
+        tuple(tuple(np.flatnonzero(row == step).tolist()) for step in range(n_steps))
+        for row in steps
+    ]
     return list(zip(paths, map(tuple, tokens.tolist()), strict=True))
 
 
 def mean_agrees(values: torch.Tensor, expected: float) -> bool:
     """Within four standard errors, or exactly where there is no variation."""
     values = values.double()
-    return abs(values.mean().item() - expected) <= 4 * values.std().item() / len(values) ** 0.5 + 1e-5
+    return (
+        abs(values.mean().item() - expected) <= 4 * values.std().item() / len(values) ** 0.5 + 1e-5
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,13 +90,18 @@ def test_samples_follow_the_enumerated_law(name: str, options: dict) -> None:
     observed = [drawn[z] for z in common] + [n - sum(drawn[z] for z in common)]
     expected = [n * law[z] for z in common] + [n - sum(n * law[z] for z in common)]
     if expected[-1] < 5:
-        observed, expected = [*observed[:-2], sum(observed[-2:])], [*expected[:-2], sum(expected[-2:])]
+        observed, expected = (
+            [*observed[:-2], sum(observed[-2:])],
+            [*expected[:-2], sum(expected[-2:])],
+        )
     assert stats.chisquare(observed, expected, sum_check=False).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.3, 2.0])
 @pytest.mark.parametrize("probe", [Probe(), SUBSET, ARGMAX], ids=["free", "subset", "argmax"])
-def test_joint_surprisal_of_every_masked_sample_is_its_enumerated_probability(temperature: float, probe: Probe) -> None:
+def test_joint_surprisal_of_every_masked_sample_is_its_enumerated_probability(
+    temperature: float, probe: Probe
+) -> None:
     model = toy("toy-masked", path_temperature=temperature, seed=3)
     law, trace = enumerate_law(model, TEXT, probe), sample(model, 200, probe)
     assert trace.joint_surprisal is not None
@@ -109,7 +121,9 @@ def test_path_surprisal_has_the_enumerated_mean_under_every_probe(probe: Probe) 
         model = toy("toy-masked", seed=4, path_temperature=0.4, **options)
         trace = sample(model, 3000, probe)
         assert trace.path_surprisal is not None
-        assert mean_agrees(trace.path_surprisal.sum(dim=1), getattr(enumerate_law(model, TEXT, probe), quantity))
+        assert mean_agrees(
+            trace.path_surprisal.sum(dim=1), getattr(enumerate_law(model, TEXT, probe), quantity)
+        )
 
 
 @pytest.mark.parametrize("probe", [Probe(), SUBSET, ARGMAX], ids=["free", "subset", "argmax"])

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from generate.noise import stream_keys
-from generate.probes import Probe
+from generate.study.noise import stream_keys
+from generate.study.probes import Probe
 from generate.traversal import autoregressive, diffusion, masked
 from generate.traversal.diffusion import Schedule
 from generate.traversal.draw import PhiloxNoise, TokenLaw
@@ -106,19 +106,25 @@ def replacing_schedule() -> Schedule:
 
 
 @pytest.mark.parametrize("allowed", [None, SUBSET], ids=["full", "subset"])
-def test_autoregressive_samples_follow_the_enumerated_law(allowed: NDArray[np.bool_] | None) -> None:
+def test_autoregressive_samples_follow_the_enumerated_law(
+    allowed: NDArray[np.bool_] | None,
+) -> None:
     expected = traversal_laws.autoregressive(law_of(allowed), N_POSITIONS, N_CODES)
     assert p_value(sample_autoregressive(Probe(allowed)).tokens, expected) > 1e-3
 
 
 @pytest.mark.parametrize("temperatures", [[2.0, 1.0, 0.5], [0.3, 0.3, 0.3]], ids=["warm", "cold"])
 @pytest.mark.parametrize("allowed", [None, SUBSET], ids=["full", "subset"])
-def test_masked_samples_follow_the_enumerated_law(allowed: NDArray[np.bool_] | None, temperatures: list[float]) -> None:
+def test_masked_samples_follow_the_enumerated_law(
+    allowed: NDArray[np.bool_] | None, temperatures: list[float]
+) -> None:
     expected = traversal_laws.masked(law_of(allowed), N_POSITIONS, N_CODES, [3, 1, 0], temperatures)
     assert p_value(sample_masked(Probe(allowed), temperatures).tokens, expected) > 1e-3
 
 
-@pytest.mark.parametrize("schedule", [diffusion.absorbing(3), replacing_schedule()], ids=["absorbing", "replacing"])
+@pytest.mark.parametrize(
+    "schedule", [diffusion.absorbing(3), replacing_schedule()], ids=["absorbing", "replacing"]
+)
 @pytest.mark.parametrize("allowed", [None, SUBSET], ids=["full", "subset"])
 def test_diffusion_samples_follow_the_law_of_the_one_stage_posterior(
     allowed: NDArray[np.bool_] | None, schedule: Schedule
@@ -138,7 +144,8 @@ def test_autoregressive_surprisal_is_the_summed_log_probability_of_an_uncached_f
     law = law_of(None)
     for grid, bits in zip(trace.tokens.tolist(), trace.token_surprisal, strict=True):
         expected = sum(
-            -np.log2(law((*grid[:i], *(N_CODES,) * (N_POSITIONS - i)))[i, grid[i]]) for i in range(N_POSITIONS)
+            -np.log2(law((*grid[:i], *(N_CODES,) * (N_POSITIONS - i)))[i, grid[i]])
+            for i in range(N_POSITIONS)
         )
         assert float(bits.sum()) == pytest.approx(expected, rel=1e-5)
 
@@ -191,7 +198,9 @@ def test_path_surprisal_of_the_absorbing_diffusion_is_its_closed_form_in_expecta
     for step, t in enumerate([3, 2, 1]):
         still_masked = N_POSITIONS * t / 3
         binary_entropy = 0.0 if t == 1 else float(stats.entropy([1 / t, 1 - 1 / t], base=2))
-        assert float(means[step]) == pytest.approx(still_masked * binary_entropy, rel=0.02, abs=1e-12)
+        assert float(means[step]) == pytest.approx(
+            still_masked * binary_entropy, rel=0.02, abs=1e-12
+        )
 
 
 def test_steps_of_diffusion_reveal_equal_shares() -> None:
@@ -203,6 +212,19 @@ def test_steps_of_diffusion_reveal_equal_shares() -> None:
 
 def test_cosine_schedules_equal_the_published_counts() -> None:
     """Counts still masked after each step of aMUSEd and Show-o, read off their schedulers."""
-    assert masked.cosine_schedule(256, 12) == [253, 247, 236, 221, 203, 181, 155, 127, 97, 66, 33, 0]
+    assert masked.cosine_schedule(256, 12) == [
+        253,
+        247,
+        236,
+        221,
+        203,
+        181,
+        155,
+        127,
+        97,
+        66,
+        33,
+        0,
+    ]
     assert masked.cosine_schedule(1024, 12)[:4] == [1015, 989, 946, 886]
     assert masked.cosine_schedule(256, 18)[-6:] == [108, 87, 66, 44, 22, 0]

@@ -16,7 +16,11 @@ from generate.trio.scenes import ATTRIBUTES
 def meanings(count: int) -> list[dict[str, str]]:
     rng = np.random.default_rng(0)
     return [
-        {name: values[rng.integers(len(values))] for name, values in ATTRIBUTES.items() if rng.random() > 0.35}
+        {
+            name: values[rng.integers(len(values))]
+            for name, values in ATTRIBUTES.items()
+            if rng.random() > 0.35
+        }
         for _ in range(count)
     ]
 
@@ -31,12 +35,18 @@ def test_parse_inverts_every_wording(length):
 def test_every_value_of_every_attribute_survives_every_wording():
     for attribute, values in ATTRIBUTES.items():
         for value, length in itertools.product(values, LENGTHS):
-            assert all(parse(text) == {attribute: value} for text in all_captions({attribute: value}, length))
+            assert all(
+                parse(text) == {attribute: value}
+                for text in all_captions({attribute: value}, length)
+            )
 
 
 def test_lengths_differ_in_their_words():
     for meaning in meanings(30):
-        means = [np.mean([len(text.split()) for text in all_captions(meaning, length)]) for length in LENGTHS]
+        means = [
+            np.mean([len(text.split()) for text in all_captions(meaning, length)])
+            for length in LENGTHS
+        ]
         assert means[0] + 1 < means[1] < means[2] - 1
 
 

@@ -11,9 +11,9 @@ import torch
 
 from generate.models import model_class
 from generate.models.trio import MASK, Trio
-from generate.noise import stream_keys
-from generate.probes import Probe
 from generate.prompts import load_prompts
+from generate.study.noise import stream_keys
+from generate.study.probes import Probe
 from generate.traversal import PhiloxNoise, masked
 from generate.trio import scenes
 from generate.trio.reference import load_reference
@@ -29,7 +29,13 @@ NAMES = ["trio-ar", "trio-mim", "trio-diffusion"]
 STATED = {
     "trio-ar": {"shape": 0.75, "colour": 0.9, "size": 0.7, "position": 0.9, "background": 0.95},
     "trio-mim": {"shape": 0.75, "colour": 0.9, "size": 0.7, "position": 0.9, "background": 0.95},
-    "trio-diffusion": {"shape": 0.75, "colour": 0.9, "size": 0.7, "position": 0.9, "background": 0.95},
+    "trio-diffusion": {
+        "shape": 0.75,
+        "colour": 0.9,
+        "size": 0.7,
+        "position": 0.9,
+        "background": 0.95,
+    },
 }
 """Accuracy of named attributes below which a family is worse than its card, with room for 256 samples."""
 
@@ -69,15 +75,26 @@ def test_cached_and_uncached_decoding_agree(models: dict[str, Trio]) -> None:
     model = models["trio-ar"]
     trace = model.traverse(model.encode(TEXTS[:8]), Probe(), noise(slice(0, 8)))
     with torch.inference_mode():
-        logits = model.guided_logits(model.network.grid_logits(model.encode(TEXTS[:8]), model.both(trace.tokens)))
+        logits = model.guided_logits(
+            model.network.grid_logits(model.encode(TEXTS[:8]), model.both(trace.tokens))
+        )
     uncached = -torch.log2(torch.softmax(logits, -1).gather(-1, trace.tokens[..., None]))[..., 0]
     torch.testing.assert_close(trace.token_surprisal.sum(1), uncached.sum(1), rtol=1e-4, atol=1e-3)
 
 
-def test_autoregressive_argmax_gives_one_grid_and_masked_argmax_does_not(models: dict[str, Trio]) -> None:
+def test_autoregressive_argmax_gives_one_grid_and_masked_argmax_does_not(
+    models: dict[str, Trio],
+) -> None:
     texts = [TEXTS[0]] * 8
-    for name, n_distinct in (("trio-ar", 1), ("trio-raster", 1), ("trio-mim", 8), ("trio-diffusion", 8)):
-        tokens = models[name].traverse(models[name].encode(texts), ARGMAX, noise(slice(0, 8))).tokens
+    for name, n_distinct in (
+        ("trio-ar", 1),
+        ("trio-raster", 1),
+        ("trio-mim", 8),
+        ("trio-diffusion", 8),
+    ):
+        tokens = (
+            models[name].traverse(models[name].encode(texts), ARGMAX, noise(slice(0, 8))).tokens
+        )
         assert (len(tokens.unique(dim=0)) == 1) == (n_distinct == 1)
 
 
@@ -97,17 +114,23 @@ def test_committed_counts_equal_the_schedule(models: dict[str, Trio]) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_no_disabled_code_is_drawn_and_no_grid_keeps_a_mask(models: dict[str, Trio], name: str) -> None:
+def test_no_disabled_code_is_drawn_and_no_grid_keeps_a_mask(
+    models: dict[str, Trio], name: str
+) -> None:
     allowed = np.random.default_rng(1).random(MASK) < 0.3
     tokens = sample(models[name], slice(0, 16), Probe(allowed))
     assert allowed[tokens.numpy()].all()
     assert (sample(models[name], slice(0, 16)) < MASK).all()
 
 
-def test_all_argmax_windows_together_are_argmax_and_a_full_subset_is_no_subset(models: dict[str, Trio]) -> None:
+def test_all_argmax_windows_together_are_argmax_and_a_full_subset_is_no_subset(
+    models: dict[str, Trio],
+) -> None:
     model = models["trio-diffusion"]
     thirds = [Probe(argmax_from=Fraction(i, 3), argmax_to=Fraction(i + 1, 3)) for i in range(3)]
-    distinct = {sample(model, slice(0, 4), probe).numpy().tobytes() for probe in (*thirds, ARGMAX, Probe())}
+    distinct = {
+        sample(model, slice(0, 4), probe).numpy().tobytes() for probe in (*thirds, ARGMAX, Probe())
+    }
     assert len(distinct) == 5
     everything = Probe(np.ones(MASK, dtype=bool))
     assert torch.equal(sample(model, slice(0, 4), everything), sample(model, slice(0, 4)))
@@ -119,7 +142,9 @@ def test_guidance_of_one_is_the_plain_conditional() -> None:
     assert prefix.mask.shape[0] == 3
     grid = torch.full((3, 64), MASK)
     with torch.inference_mode():
-        assert torch.equal(model.grid_logits(prefix, grid, 0), model.network.grid_logits(prefix, grid))
+        assert torch.equal(
+            model.grid_logits(prefix, grid, 0), model.network.grid_logits(prefix, grid)
+        )
 
 
 def test_words_outside_the_grammar_are_named(models: dict[str, Trio]) -> None:

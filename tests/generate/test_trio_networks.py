@@ -18,7 +18,9 @@ from generate.trio.transformer import (
     save_transformer,
 )
 
-SMALL = TransformerConfig(causal=True, vocabulary=len(VOCABULARY), codes=16, width=32, layers=2, heads=2, hidden=48)
+SMALL = TransformerConfig(
+    causal=True, vocabulary=len(VOCABULARY), codes=16, width=32, layers=2, heads=2, hidden=48
+)
 
 
 def transformer(*, causal: bool) -> GridTransformer:
@@ -41,7 +43,11 @@ def tokens() -> torch.Tensor:
 
 def test_cached_logits_equal_uncached(words, tokens):
     network = transformer(causal=True)
-    prefix, cache, previous = network.encode_caption(words), network.empty_cache(3), torch.full((3,), 16)
+    prefix, cache, previous = (
+        network.encode_caption(words),
+        network.empty_cache(3),
+        torch.full((3,), 16),
+    )
     whole = network.grid_logits(prefix, tokens)
     for position in range(64):
         step = network.next_logits(prefix, cache, previous, position)
@@ -62,26 +68,34 @@ def test_masked_logits_see_the_whole_grid(words, tokens):
     network = transformer(causal=False)
     prefix, changed = network.encode_caption(words), tokens.clone()
     changed[:, 63] = 16
-    assert not torch.allclose(network.grid_logits(prefix, tokens)[:, 0], network.grid_logits(prefix, changed)[:, 0])
+    assert not torch.allclose(
+        network.grid_logits(prefix, tokens)[:, 0], network.grid_logits(prefix, changed)[:, 0]
+    )
 
 
 def test_padding_does_not_reach_the_grid(words, tokens):
     network = transformer(causal=False)
     cut = network.grid_logits(network.encode_caption(words[:, :12]), tokens)
-    torch.testing.assert_close(cut, network.grid_logits(network.encode_caption(words), tokens), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(
+        cut, network.grid_logits(network.encode_caption(words), tokens), atol=1e-5, rtol=1e-5
+    )
 
 
 def test_the_caption_matters(words, tokens):
     network = transformer(causal=True)
     prefix = network.encode_caption(words)
     shuffled = prefix.select(torch.tensor([1, 2, 0]))
-    assert not torch.allclose(network.grid_logits(prefix, tokens), network.grid_logits(shuffled, tokens))
+    assert not torch.allclose(
+        network.grid_logits(prefix, tokens), network.grid_logits(shuffled, tokens)
+    )
 
 
 def test_prefixes_are_selected_and_joined_by_row(words):
     network = transformer(causal=True)
     whole = network.encode_caption(words)
-    parts = Prefix.concatenate([whole.select(torch.tensor([2])), whole.select(torch.tensor([0, 0]))])
+    parts = Prefix.concatenate(
+        [whole.select(torch.tensor([2])), whole.select(torch.tensor([0, 0]))]
+    )
     torch.testing.assert_close(parts.keys, whole.keys[:, [2, 0, 0]])
     torch.testing.assert_close(parts.mask, whole.mask[[2, 0, 0]])
 

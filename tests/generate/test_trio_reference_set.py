@@ -31,4 +31,6 @@ def test_the_shipped_set_has_the_law_of_fresh_scenes() -> None:
         error = np.sqrt(np.diagonal(shipped["covariance"]) / len(fresh))
         z = (fresh.mean(axis=0) - shipped["mean"]) / error
         assert np.abs(z).max() < 5
-        np.testing.assert_allclose(shipped["features"].mean(axis=0), shipped["mean"], atol=6 * error.max())
+        np.testing.assert_allclose(
+            shipped["features"].mean(axis=0), shipped["mean"], atol=6 * error.max()
+        )

@@ -46,7 +46,9 @@ def test_longer_wording_is_lighter_and_the_rare_size_word_larger():
     attributes = np.tile([0, 2, 1, 4, 0], (400, 1))  # a yellow circle on black
 
     def mean_image(wording):
-        return scenes.render(attributes, np.tile(wording, (400, 1)), np.random.default_rng(4)).mean(0)
+        return scenes.render(attributes, np.tile(wording, (400, 1)), np.random.default_rng(4)).mean(
+            0
+        )
 
     short, long, rare = mean_image([0, 0, 0]), mean_image([2, 0, 0]), mean_image([0, 0, 1])
     assert (long > short).all()

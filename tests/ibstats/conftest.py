@@ -32,7 +32,9 @@ settings.register_profile("ibstats", deadline=None, max_examples=40, derandomize
 settings.load_profile("ibstats")
 
 GRID, SIZE, CODES, STEPS = (4, 4), (16, 16), 32, 5
-CELLS = list(itertools.product(("argmax", "stochastic"), ("original", "paraphrase"), ("subset", "full")))
+CELLS = list(
+    itertools.product(("argmax", "stochastic"), ("original", "paraphrase"), ("subset", "full"))
+)
 SOFTWARE = Software(python="3.11", code_revision=None, code_dirty=None, libraries={})
 HARDWARE = Hardware(host="test", platform="test", device="cpu", cpu_count=1)
 FAMILIES = {"toy-ar": "autoregressive", "toy-mim": "masked", "toy-diffusion": "diffusion"}
@@ -45,7 +47,9 @@ def elsewhere(code: str) -> str:
     return done.stdout
 
 
-def sample_tokens(family: str, rng: np.random.Generator, n_prompts: int, n_samples: int) -> np.ndarray:
+def sample_tokens(
+    family: str, rng: np.random.Generator, n_prompts: int, n_samples: int
+) -> np.ndarray:
     """(condition, prompt, sample, row, col): skewed codes that depend on the prompt, fewer under the probes."""
     base = rng.dirichlet(np.full(CODES, 0.3), size=(n_prompts, *GRID))
     shape = (n_prompts, n_samples, *GRID)
@@ -53,7 +57,11 @@ def sample_tokens(family: str, rng: np.random.Generator, n_prompts: int, n_sampl
     path = rng.random(shape) < (0.0 if family == "autoregressive" else 0.5)
     tokens = []
     for sampling, prompt_type, codebook in CELLS:
-        text = np.arange(n_samples) % 5 if prompt_type == "paraphrase" else np.zeros(n_samples, dtype=int)
+        text = (
+            np.arange(n_samples) % 5
+            if prompt_type == "paraphrase"
+            else np.zeros(n_samples, dtype=int)
+        )
         p = np.stack([np.roll(base, t, axis=0) ** (1 - 0.1 * t) for t in text], axis=1)
         if codebook == "subset":
             p = p * (np.arange(CODES) < CODES // 2)
@@ -111,7 +119,11 @@ def write_run(
     run = RunRecord(
         run_id="test",
         created="2026-01-01T00:00:00Z",
-        study=Study(name="test", models=[ModelChoice(model=name) for name in models], samples=max(2, n_samples)),
+        study=Study(
+            name="test",
+            models=[ModelChoice(model=name) for name in models],
+            samples=max(2, n_samples),
+        ),
         prompts=prompts,
         prompts_sha256="0" * 64,
         models=models,
@@ -130,7 +142,15 @@ def write_run(
             for block, start in enumerate(range(0, n_prompts, block_prompts)):
                 if (condition, block) not in skip:
                     stop = min(start + block_prompts, n_prompts)
-                    commit(root, run, model, condition, block, (start, stop), tokens[condition, start:stop])
+                    commit(
+                        root,
+                        run,
+                        model,
+                        condition,
+                        block,
+                        (start, stop),
+                        tokens[condition, start:stop],
+                    )
     (root / "run.json").write_text(run.model_dump_json(indent=1))
     return root
 
@@ -150,7 +170,9 @@ def write_dataset(group: Any, run: RunRecord, model: str, tokens: np.ndarray, im
         "code": CODES,
         "text": plan.n_prompts,
     }
-    keep = np.array([[code < CODES // 2 or cell[2] == "full" for code in range(CODES)] for cell in CELLS])
+    keep = np.array(
+        [[code < CODES // 2 or cell[2] == "full" for code in range(CODES)] for cell in CELLS]
+    )
     values: dict[str, Any] = {
         "condition": plan.conditions,
         "sampling": [c[0] for c in CELLS],
@@ -199,7 +221,9 @@ def write_dataset(group: Any, run: RunRecord, model: str, tokens: np.ndarray, im
             config={"write_empty_chunks": True},
         )
         value = values.get(name, variable.fill)
-        array[...] = np.array(value, dtype=np.dtypes.StringDType()) if variable.dtype == "string" else value
+        array[...] = (
+            np.array(value, dtype=np.dtypes.StringDType()) if variable.dtype == "string" else value
+        )
 
 
 def commit(
@@ -212,10 +236,14 @@ def commit(
     tokens: np.ndarray,
 ) -> None:
     objects = []
-    for file in sorted((root / "data.zarr" / model / "factorial").glob(f"*/c.{condition}.{block}.*")):
+    for file in sorted(
+        (root / "data.zarr" / model / "factorial").glob(f"*/c.{condition}.{block}.*")
+    ):
         content = file.read_bytes()
         key = str(file.relative_to(root / "data.zarr"))
-        objects.append(StoredObject(key=key, bytes=len(content), sha256=hashlib.sha256(content).hexdigest()))
+        objects.append(
+            StoredObject(key=key, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+        )
     record = BlockRecord(
         run_id=run.run_id,
         config_sha256=run.config_sha256,

@@ -9,11 +9,12 @@ import pytest
 import xarray as xr
 from scipy import optimize, stats
 
-from ibstats import ablations, quality, significance, subset_ratio
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import broken_line
-from ibstats.report import ablation_latex, offer, rows
-from ibstats.uncertainty import Resampling
+from ibstats.report import ablation_latex
+from ibstats.results import offer, rows
+from ibstats.statistics import ablations, quality, significance, subset_ratio
+from ibstats.statistics.uncertainty import Resampling
 from schemas.results import ResultRow, Results
 
 RATIOS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0])
@@ -44,11 +45,17 @@ def arms(values: np.ndarray, **coords: list[object]) -> xr.DataArray:
     )  # fmt: skip
 
 
-def curves(rng: np.random.Generator, n_prompts: int, knot: float, below: float, above: float) -> xr.DataArray:
+def curves(
+    rng: np.random.Generator, n_prompts: int, knot: float, below: float, above: float
+) -> xr.DataArray:
     """Diversity over ratios of prompts whose level and sensitivity differ, about a hinge."""
     size = rng.normal(1, 0.3, (n_prompts, 1))
     level = rng.normal(0.5, 0.1, (n_prompts, 1))
-    values = level + size * hinge(RATIOS, knot, below, above) + rng.normal(0, 0.03, (n_prompts, len(RATIOS)))
+    values = (
+        level
+        + size * hinge(RATIOS, knot, below, above)
+        + rng.normal(0, 0.03, (n_prompts, len(RATIOS)))
+    )
     codebook = ["subset"] * (len(RATIOS) - 1) + ["full"]
     return arms(values.T, keep_ratio=list(RATIOS), codebook=codebook)
 
@@ -65,7 +72,9 @@ def test_a_contrast_is_the_paired_t_test_of_its_arms() -> None:
         assert found.sel(effect=effect)["t"] == pytest.approx(expected.statistic)
         p.append(expected.pvalue)
     order = np.sort(p)
-    assert np.sort(found["p_holm"]) == pytest.approx(np.minimum(np.maximum.accumulate(order * [3, 2, 1]), 1))
+    assert np.sort(found["p_holm"]) == pytest.approx(
+        np.minimum(np.maximum.accumulate(order * [3, 2, 1]), 1)
+    )
     assert found.attrs["n_tests"] == 3
 
 
@@ -86,14 +95,22 @@ def test_arms_that_are_alike_are_not_tested_on_the_rounding_of_their_weights() -
 
 
 def test_an_ablation_has_one_arm_without_intervention() -> None:
-    with pytest.raises(StoreContractError, match="2 conditions are without intervention, but an ablation has one"):
+    with pytest.raises(
+        StoreContractError, match="2 conditions are without intervention, but an ablation has one"
+    ):
         ablations.reference_arm(arms(np.zeros((2, 3)), codebook=["full", "full"]))
 
 
 def test_random_subsets_are_compared_by_the_mean_of_their_draws() -> None:
     methods = ["", "drop_least_frequent", "drop_most_frequent", "drop_random", "drop_random"]
-    y = arms(np.arange(5.0)[:, None] ** 2 * np.ones(3), subset_method=methods, codebook=["full"] + ["subset"] * 4)
-    values = {c.name: float(c.weights @ y.values[:, 0]) for c in ablations.planned(y, "subset_method")}
+    y = arms(
+        np.arange(5.0)[:, None] ** 2 * np.ones(3),
+        subset_method=methods,
+        codebook=["full"] + ["subset"] * 4,
+    )
+    values = {
+        c.name: float(c.weights @ y.values[:, 0]) for c in ablations.planned(y, "subset_method")
+    }
     assert values == {
         "drop-most-frequent - drop-least-frequent": 3.0,
         "drop-random - drop-least-frequent": 11.5,
@@ -103,12 +120,21 @@ def test_random_subsets_are_compared_by_the_mean_of_their_draws() -> None:
 
 
 def test_the_proposed_strategy_is_compared_with_its_halves_and_their_sum() -> None:
-    names = ["1-baseline", "2-subset-0.60", "2-subset-0.80", "3-paraphrase", "4-proposed-0.60", "4-proposed-0.80"]
+    names = [
+        "1-baseline",
+        "2-subset-0.60",
+        "2-subset-0.80",
+        "3-paraphrase",
+        "4-proposed-0.60",
+        "4-proposed-0.80",
+    ]
     codebook = ["full", "subset", "subset", "full", "subset", "subset"]
     wording = ["original"] * 3 + ["paraphrase"] * 3
     y = arms(np.array([1.0, 2, 4, 8, 16, 32])[:, None] * np.ones(2),
              condition=names, codebook=codebook, prompt_type=wording)  # fmt: skip
-    values = {c.name: float(c.weights @ y.values[:, 0]) for c in ablations.planned(y, "enhancement")}
+    values = {
+        c.name: float(c.weights @ y.values[:, 0]) for c in ablations.planned(y, "enhancement")
+    }
     assert values == {
         "proposed-0.60 - subset-0.60": 14,
         "proposed-0.60 - paraphrase": 8,
@@ -148,7 +174,9 @@ def test_a_broken_line_has_the_least_squares_of_a_general_optimiser() -> None:
 
 
 def test_too_few_or_unordered_points_have_no_broken_line() -> None:
-    with pytest.raises(IbstatsError, match="4 points were given, but two slopes and their knot need 5 or more"):
+    with pytest.raises(
+        IbstatsError, match="4 points were given, but two slopes and their knot need 5 or more"
+    ):
         broken_line.fit(RATIOS[:4], np.zeros(4))
     with pytest.raises(IbstatsError, match="must ascend"):
         broken_line.fit(RATIOS[::-1], np.zeros(8))
@@ -184,7 +212,14 @@ def test_intervals_of_the_inflection_point_cover_it() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_prompts", "knot", "below"),
-    [(12, 0.27, 1.0), (30, 0.27, 1.0), (100, 0.27, 1.0), (12, 0.12, 3.0), (50, 0.12, 3.0), (50, 0.6, 1.0)],
+    [
+        (12, 0.27, 1.0),
+        (30, 0.27, 1.0),
+        (100, 0.27, 1.0),
+        (12, 0.12, 3.0),
+        (50, 0.12, 3.0),
+        (50, 0.6, 1.0),
+    ],
 )
 def test_intervals_of_the_inflection_point_cover_it_as_often_as_they_say(
     n_prompts: int, knot: float, below: float
@@ -193,7 +228,9 @@ def test_intervals_of_the_inflection_point_cover_it_as_often_as_they_say(
 
 
 @pytest.mark.parametrize(("knot", "at_edge"), [(0.07, True), (0.3, False), (0.85, True)])
-def test_an_inflection_point_that_the_sweep_may_not_enclose_is_marked(knot: float, at_edge: bool) -> None:
+def test_an_inflection_point_that_the_sweep_may_not_enclose_is_marked(
+    knot: float, at_edge: bool
+) -> None:
     found = subset_ratio.inflection(curves(np.random.default_rng(8), 20, knot, 3.0, 0.1), QUICK)
     assert bool(found["found"])
     assert bool(found["at_edge"]) == at_edge
@@ -219,11 +256,15 @@ def test_no_inflection_point_of_a_constant_curve_or_of_few_ratios(kept: slice) -
 SWEPT = np.array([0.1, 0.2, 0.4, 0.6, 0.8])
 
 
-def changes(*means: float, larger_is_better: bool = True, score: str = "clip_iqa", spread: float = 0.02) -> xr.Dataset:
+def changes(
+    *means: float, larger_is_better: bool = True, score: str = "clip_iqa", spread: float = 0.02
+) -> xr.Dataset:
     """Tested changes of one score at the swept ratios, as the analysis makes them, of 20 prompts."""
     noise = spread * np.linspace(-1, 1, 20)
     values = xr.DataArray(
-        np.array([np.full(20, mean) + np.roll(noise, i) for i, mean in enumerate(means)] + [np.zeros(20)]),
+        np.array(
+            [np.full(20, mean) + np.roll(noise, i) for i, mean in enumerate(means)] + [np.zeros(20)]
+        ),
         dims=("condition", "prompt"),
         coords={
             "condition": [f"keep-{ratio:.2f}" for ratio in (*SWEPT, 1.0)],
@@ -249,7 +290,10 @@ def knee(ratio: float | None) -> xr.Dataset:
             "found": ("quantity", [ratio is not None]),
             "at_edge": ("quantity", [False]),
         },
-        coords={"quantity": ["lpips_alex_distance"], "part": ["ratio", "slope_below", "slope_above"]},
+        coords={
+            "quantity": ["lpips_alex_distance"],
+            "part": ["ratio", "slope_below", "slope_above"],
+        },
         attrs={"n_prompts": 20, "n_images": 5},
     )
 
@@ -262,7 +306,13 @@ def knee(ratio: float | None) -> xr.Dataset:
         ((-0.3, -0.1, 0.0, 0.0, 0.0), 0.25, 0.4, "quality falls", "keep-0.20"),
         ((0.3, 0.2, 0.1, 0.0, 0.0), 0.25, 0.25, "quality stable", "keep-0.20"),
         ((-0.3, 0.0, -0.1, 0.0, 0.0), 0.25, 0.6, "quality falls", "keep-0.40"),
-        ((-0.3, -0.2, -0.2, -0.1, -0.1), 0.25, np.nan, "quality falls at the largest ratio", "keep-0.80"),
+        (
+            (-0.3, -0.2, -0.2, -0.1, -0.1),
+            0.25,
+            np.nan,
+            "quality falls at the largest ratio",
+            "keep-0.80",
+        ),
         ((-0.3, -0.2, 0.0, 0.0, 0.0), None, np.nan, "no inflection point", ""),
     ],
 )
@@ -271,7 +321,9 @@ def test_the_offer_is_the_inflection_point_unless_quality_falls_there(
 ) -> None:
     for larger_is_better in (True, False):
         signed = means if larger_is_better else [-mean for mean in means]
-        found = subset_ratio.offer(knee(at), changes(*signed, larger_is_better=larger_is_better)).isel(quantity=0)
+        found = subset_ratio.offer(
+            knee(at), changes(*signed, larger_is_better=larger_is_better)
+        ).isel(quantity=0)
         assert float(found["estimate"]) == pytest.approx(ratio, nan_ok=True)
         assert str(found["verdict"].values) == verdict
         assert str(found["evidence"].values) == (f"{evidence} - keep-1.00" if evidence else "")
@@ -287,7 +339,9 @@ def test_a_loss_is_tested_as_the_printed_changes_are_and_a_constant_one_counts()
     assert constant["stable_from"].values.tolist() == [0.4]
 
 
-def lost_in_studies(rng: np.random.Generator, n_prompts: int, drops: np.ndarray, n_studies: int) -> np.ndarray:
+def lost_in_studies(
+    rng: np.random.Generator, n_prompts: int, drops: np.ndarray, n_studies: int
+) -> np.ndarray:
     """(study, ratio) whether a ratio was found to lose quality, in normal studies with true `drops` of it.
 
     Arms share the reference; a paired change has standard deviation one.
@@ -305,7 +359,9 @@ def lost_in_studies(rng: np.random.Generator, n_prompts: int, drops: np.ndarray,
                 "larger_is_better": ("quantity", [1]),
             }
         )
-        found.append(subset_ratio.losses(contrasts, xr.DataArray(SWEPT, dims="effect"))["lost"].values[0])
+        found.append(
+            subset_ratio.losses(contrasts, xr.DataArray(SWEPT, dims="effect"))["lost"].values[0]
+        )
     return np.array(found)
 
 
@@ -316,7 +372,10 @@ def test_quality_that_does_not_fall_moves_the_offer_no_more_often_than_the_level
 
 def test_without_quality_the_offer_is_the_inflection_point_and_says_what_is_not_known() -> None:
     found = subset_ratio.offer(knee(0.3), None)
-    assert (float(found["estimate"][0]), str(found["verdict"].values[0])) == (0.3, "quality not measured")
+    assert (float(found["estimate"][0]), str(found["verdict"].values[0])) == (
+        0.3,
+        "quality not measured",
+    )
     assert found.attrs["score"] == ""
 
 
@@ -333,12 +392,16 @@ def test_the_papers_score_decides_where_several_were_measured() -> None:
     assert (found.attrs["score"], float(found["estimate"][0])) == ("clip_iqa", 0.25)
 
 
-def found_rows(at_edge: bool = False, **models: tuple[float | None, xr.Dataset | None]) -> list[ResultRow]:
+def found_rows(
+    at_edge: bool = False, **models: tuple[float | None, xr.Dataset | None]
+) -> list[ResultRow]:
     """Rows of the inflection point and the offer of some models."""
     tree = {}
     for model, (ratio, lost) in models.items():
         point = knee(ratio).assign(at_edge=("quantity", [at_edge]))
-        point = point.assign(low=point["estimate"] - 0.05, high=point["estimate"] + 0.05, p=("quantity", [0.01]))
+        point = point.assign(
+            low=point["estimate"] - 0.05, high=point["estimate"] + 0.05, p=("quantity", [0.01])
+        )
         point = point.assign_coords(units=("quantity", ["1"])).assign_attrs(note="")
         tree[f"{model}/inflection"] = point
         tree[f"{model}/offer"] = subset_ratio.offer(point, lost)
@@ -359,38 +422,78 @@ STABLE, FALLS = changes(-0.2, 0.0, 0.0, 0.0, 0.0), changes(-0.3, -0.2, -0.1, 0.0
 
 def test_the_offer_is_said_for_each_model_and_for_the_study() -> None:
     said = words(one=(0.3, STABLE), two=(0.25, FALLS), three=(None, STABLE))
-    assert "one: inflection of lpips_alex at 0.30 [0.25, 0.35]; quality is stable there: clip_iqa changes by" in said
+    assert (
+        "one: inflection of lpips_alex at 0.30 [0.25, 0.35]; quality is stable there: clip_iqa changes by"
+        in said
+    )
     assert "at keep-0.20, no significant loss.\n" in said
-    assert "two: inflection of lpips_alex at 0.25 [0.20, 0.30], but quality falls: clip_iqa changes by -0.100 [" in said
+    assert (
+        "two: inflection of lpips_alex at 0.25 [0.20, 0.30], but quality falls: clip_iqa changes by -0.100 ["
+        in said
+    )
     assert "at keep-0.40; no significant loss from 0.60 on.\n" in said
-    assert "three: no inflection point of lpips_alex; clip_iqa does not fall significantly from 0.20 on.\n" in said
-    assert "keep_ratio 0.60, the smallest swept ratio from which on no model loses clip_iqa; the median" in said
+    assert (
+        "three: no inflection point of lpips_alex; clip_iqa does not fall significantly from 0.20 on.\n"
+        in said
+    )
+    assert (
+        "keep_ratio 0.60, the smallest swept ratio from which on no model loses clip_iqa; the median"
+        in said
+    )
     assert "no significant loss is not equivalence" in said
 
 
 @pytest.mark.parametrize(
     ("models", "study"),
     [
-        ({"one": (0.3, STABLE), "two": (0.4, STABLE)}, "keep_ratio 0.35, the median inflection point; no model loses"),
-        ({"one": (0.3, None)}, "keep_ratio 0.30, the median inflection point; quality was not measured (one)"),
-        ({"one": (None, STABLE)}, "no inflection point was found, so no ratio is offered; try smaller ratios"),
-        ({"one": (0.3, changes(-0.3, -0.3, -0.3, -0.2, -0.2)), "two": (0.3, STABLE)}, "one loses quality even at the"),
+        (
+            {"one": (0.3, STABLE), "two": (0.4, STABLE)},
+            "keep_ratio 0.35, the median inflection point; no model loses",
+        ),
+        (
+            {"one": (0.3, None)},
+            "keep_ratio 0.30, the median inflection point; quality was not measured (one)",
+        ),
+        (
+            {"one": (None, STABLE)},
+            "no inflection point was found, so no ratio is offered; try smaller ratios",
+        ),
+        (
+            {"one": (0.3, changes(-0.3, -0.3, -0.3, -0.2, -0.2)), "two": (0.3, STABLE)},
+            "one loses quality even at the",
+        ),
     ],
 )
-def test_the_study_is_offered_one_ratio_at_which_no_model_loses_quality(models: dict[str, Any], study: str) -> None:
-    assert f"For the main study (factorial): {study}" in words(**models).replace("no ratio is offered, since ", "")
+def test_the_study_is_offered_one_ratio_at_which_no_model_loses_quality(
+    models: dict[str, Any], study: str
+) -> None:
+    assert f"For the main study (factorial): {study}" in words(**models).replace(
+        "no ratio is offered, since ", ""
+    )
 
 
 def test_latex_tables_of_the_offer_escape_names_and_hold_the_numbers() -> None:
-    known = {"run_id": "r", "snapshot": "abc", "analysis_sha256": "d", "ibstats_version": "0", "settings": {}}
+    known = {
+        "run_id": "r",
+        "snapshot": "abc",
+        "analysis_sha256": "d",
+        "ibstats_version": "0",
+        "settings": {},
+    }
     names = {"a_b & 50 %": (0.25, FALLS), "two": (None, None)}
     made = ablation_latex.tables(Results(**known, rows=found_rows(**names)))
     assert {name for name, text in made.items() if text} == {"inflection", "offer"}
-    assert r"a\_b \& 50 \% & LPIPS distance (AlexNet, v0.1) & 0.2500 & 0.2000 & 0.3000" in made["inflection"]
+    assert (
+        r"a\_b \& 50 \% & LPIPS distance (AlexNet, v0.1) & 0.2500 & 0.2000 & 0.3000"
+        in made["inflection"]
+    )
     first, second = (line for line in made["offer"].splitlines() if line.startswith(("a", "two")))
     assert first.startswith(r"a\_b \& 50 \% & 0.25 & 0.20 & 0.30 & 0.60 & keep-0.40 & -0.1000 & ")
     assert first.endswith(r"& 0.60 & quality falls \\")
-    assert second == r"two & {--} & {--} & {--} & {--} &  & {--} & {--} & {--} & {--} & no inflection point \\"
+    assert (
+        second
+        == r"two & {--} & {--} & {--} & {--} &  & {--} & {--} & {--} & {--} & no inflection point \\"
+    )
     assert r"LPIPS distance (AlexNet, v0.1); change of clip\_iqa." in made["offer"]
 
 
@@ -399,10 +502,17 @@ def test_an_inflection_point_at_the_edge_of_the_sweep_is_told_of_everywhere() ->
     (point,) = [row for row in made if (row.section, row.term) == ("inflection", "ratio")]
     assert point.verdict == "found at the edge"
     assert "may lie beyond; sweep further" in str(point.note)
-    assert "inflection of lpips_alex at 0.25 [0.20, 0.30] (it may lie beyond the sweep)" in "\n".join(
-        offer.sentences(made)
+    assert (
+        "inflection of lpips_alex at 0.25 [0.20, 0.30] (it may lie beyond the sweep)"
+        in "\n".join(offer.sentences(made))
     )
-    known = {"run_id": "r", "snapshot": "abc", "analysis_sha256": "d", "ibstats_version": "0", "settings": {}}
+    known = {
+        "run_id": "r",
+        "snapshot": "abc",
+        "analysis_sha256": "d",
+        "ibstats_version": "0",
+        "settings": {},
+    }
     table = ablation_latex.tables(Results(**known, rows=made))["inflection"]
     assert r"(AlexNet, v0.1) $^\dagger$ & 0.2500" in table
     assert r"$^\dagger$ edge: the interval reaches" in table

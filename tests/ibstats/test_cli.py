@@ -10,7 +10,9 @@ from ibstats import cli
 from ibstats.report import files
 
 
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, str, str]:
+def call(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str
+) -> tuple[int, str, str]:
     """Run the command line in this process."""
     monkeypatch.setattr("sys.argv", ["ibstats", *arguments])
     with pytest.raises(SystemExit) as ended:
@@ -45,8 +47,16 @@ def test_report_leaves_valid_files(ask, run: Path) -> None:
 
     assert ask("report", str(run), *METRICS)[0] == 0
     document = files.read_results(run)
-    jsonschema.validate(json.loads((run / "results/results.json").read_text()), Results.model_json_schema())
-    assert {row.section for row in document.rows} >= {"diversity", "effect", "probe", "waterfall", "information"}
+    jsonschema.validate(
+        json.loads((run / "results/results.json").read_text()), Results.model_json_schema()
+    )
+    assert {row.section for row in document.rows} >= {
+        "diversity",
+        "effect",
+        "probe",
+        "waterfall",
+        "information",
+    }
     table = (run / "results/tables/diversity.csv").read_text().splitlines()
     assert len(table) == 1 + 3 * 2 * 8
     assert document.snapshot in table[1]
@@ -56,7 +66,10 @@ def test_report_leaves_valid_files(ask, run: Path) -> None:
     ("arguments", "message"),
     [
         (("report", "RUN/none"), "no such run"),
-        (("diversity", "RUN", "--metric", "ssimm"), "unknown metric 'ssimm'; known: pixel_cosine, ssim"),
+        (
+            ("diversity", "RUN", "--metric", "ssimm"),
+            "unknown metric 'ssimm'; known: pixel_cosine, ssim",
+        ),
         (("entropy", "RUN", "--estimator", "magic"), "known: plugin, miller_madow"),
         (("entropy", "RUN", "--model", "gpt"), "unknown model 'gpt'; known: toy-ar"),
         (
@@ -79,7 +92,9 @@ def test_report_leaves_valid_files(ask, run: Path) -> None:
         ),
     ],
 )
-def test_a_known_error_is_one_line_and_status_1(ask, run: Path, arguments: tuple[str, ...], message: str) -> None:
+def test_a_known_error_is_one_line_and_status_1(
+    ask, run: Path, arguments: tuple[str, ...], message: str
+) -> None:
     status, printed, error = ask(*(a.replace("RUN", str(run)) for a in arguments))
     assert status == 1
     assert printed == ""
@@ -104,7 +119,9 @@ def test_a_known_error_is_one_line_and_status_1(ask, run: Path, arguments: tuple
         ("\xff", "is not valid YAML"),
     ],
 )
-def test_settings_of_a_wrong_type_are_one_line(ask, run: Path, tmp_path: Path, settings: str, message: str) -> None:
+def test_settings_of_a_wrong_type_are_one_line(
+    ask, run: Path, tmp_path: Path, settings: str, message: str
+) -> None:
     (tmp_path / "analysis.yaml").write_bytes(settings.encode("latin-1"))
     status, printed, error = ask("entropy", str(run), "--config", str(tmp_path / "analysis.yaml"))
     assert (status, printed) == (1, "")
@@ -124,8 +141,9 @@ def test_an_interval_without_a_bound_says_why() -> None:
     import numpy as np
     import xarray as xr
 
-    from ibstats.report import open_intervals, rows, tables
-    from ibstats.uncertainty import Resampling, mean_interval
+    from ibstats.report import tables
+    from ibstats.results import open_intervals, rows
+    from ibstats.statistics.uncertainty import Resampling, mean_interval
     from schemas.results import ResultRow
 
     found = mean_interval(xr.DataArray(np.array([0.5, 1.0, 1.0, 1.0]), dims="prompt"), Resampling())

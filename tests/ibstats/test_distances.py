@@ -22,20 +22,28 @@ from ibstats.weights import cached
 
 def noise(cells: int, n: int, height: int, width: int, seed: int = 0) -> Images:
     rng = np.random.default_rng(seed)
-    smooth = rng.normal(128, 40, (cells, n, height, width, 3)) + rng.normal(0, 30, (cells, 1, height, width, 3))
+    smooth = rng.normal(128, 40, (cells, n, height, width, 3)) + rng.normal(
+        0, 30, (cells, 1, height, width, 3)
+    )
     return np.clip(smooth, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("net", "size"), [("alex", (65, 72)), ("squeeze", (47, 64)), ("vgg", (33, 40))])
-def test_lpips_equals_the_lpips_package_on_a_random_backbone(net: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    ("net", "size"), [("alex", (65, 72)), ("squeeze", (47, 64)), ("vgg", (33, 40))]
+)
+def test_lpips_equals_the_lpips_package_on_a_random_backbone(
+    net: str, size: tuple[int, int]
+) -> None:
     import torch
 
     torch.manual_seed(1)
     network = own_lpips.untrained(net)
     images = noise(1, 4, *size)
-    metric = {"alex": own_lpips.LpipsAlex, "vgg": own_lpips.LpipsVgg, "squeeze": own_lpips.LpipsSqueeze}[net](
-        network=network
-    )
+    metric = {
+        "alex": own_lpips.LpipsAlex,
+        "vgg": own_lpips.LpipsVgg,
+        "squeeze": own_lpips.LpipsSqueeze,
+    }[net](network=network)
     ours = metric.measure(images).distance[0]
     tensor = torch.from_numpy(images[0]).permute(0, 3, 1, 2).float() / 127.5 - 1
     first, second = np.triu_indices(4, 1)
@@ -45,13 +53,18 @@ def test_lpips_equals_the_lpips_package_on_a_random_backbone(net: str, size: tup
 
 
 @pytest.mark.parametrize("net", own_lpips.BACKBONES)
-def test_lpips_weights_lie_where_torch_keeps_them(net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lpips_weights_lie_where_torch_keeps_them(
+    net: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
     import torchvision
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     url = getattr(torchvision.models, own_lpips.BACKBONES[net]).IMAGENET1K_V1.url
-    assert cached(own_lpips.FILES[net]) == Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    assert (
+        cached(own_lpips.FILES[net])
+        == Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    )
 
 
 def test_lpips_backbone_is_filled_from_torchvision_names() -> None:
@@ -67,10 +80,13 @@ def test_lpips_backbone_is_filled_from_torchvision_names() -> None:
         own_lpips.fill_backbone(network, {}, "file")
 
 
-def test_lpips_without_weights_says_which_file_and_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lpips_without_weights_says_which_file_and_where(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(
-        MissingWeights, match=r"alexnet-owt-7be5be79\.pth, which is not in .*checkpoints.*--weights lpips_alex"
+        MissingWeights,
+        match=r"alexnet-owt-7be5be79\.pth, which is not in .*checkpoints.*--weights lpips_alex",
     ) as error:
         distances.metric("lpips_alex", download=False).find_weights()
     assert "\n" not in str(error.value)
@@ -124,7 +140,13 @@ def write_reference(file: Path) -> list[np.ndarray]:
     weights = [rng.normal(size=shape).astype(np.float32) for shape in ((4, 3, 3, 3), (5, 4, 3, 3))]
     tensors = {f"conv.{i}.weight": w for i, w in enumerate(weights)}
     tensors |= {f"conv.{i}.bias": np.full(len(w), 0.1, np.float32) for i, w in enumerate(weights)}
-    config = {"strides": [2, 1], "padding": 1, "input_scale": 2.0, "input_shift": -1.0, "pooling": "flatten"}
+    config = {
+        "strides": [2, 1],
+        "padding": 1,
+        "input_scale": 2.0,
+        "input_shift": -1.0,
+        "pooling": "flatten",
+    }
     save_file(tensors, file, metadata={"config": json.dumps(config)})
     return weights
 
@@ -140,7 +162,9 @@ def test_reference_distance_equals_its_definition(tmp_path: Path) -> None:
     x = 2 * torch.from_numpy(images[0]).permute(0, 3, 1, 2).float() / 255 - 1
     expected = np.zeros((3, 3))
     for w, stride in zip(weights, (2, 1), strict=True):
-        x = F.relu(F.conv2d(x, torch.from_numpy(w), torch.full((len(w),), 0.1), stride=stride, padding=1))
+        x = F.relu(
+            F.conv2d(x, torch.from_numpy(w), torch.full((len(w),), 0.1), stride=stride, padding=1)
+        )
         unit = (x / x.norm(dim=1, keepdim=True).clamp_min(1e-9)).numpy()
         for i in range(3):
             for j in range(3):
@@ -149,7 +173,9 @@ def test_reference_distance_equals_its_definition(tmp_path: Path) -> None:
 
 
 def test_reference_network_missing_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(MissingWeights, match="does not exist; give its file with --weights reference=PATH"):
+    with pytest.raises(
+        MissingWeights, match="does not exist; give its file with --weights reference=PATH"
+    ):
         Reference(tmp_path / "none.safetensors")
 
 
@@ -183,15 +209,21 @@ def test_distances_are_measured_once_and_resume_after_an_interruption(run_copy: 
     first = distances.distances(store, "toy-mim", rest)
     assert (broken.calls, rest.calls) == (2, 4)
     again = Counting(fail_at=0)
-    np.testing.assert_array_equal(first["distance"], distances.distances(store, "toy-mim", again)["distance"])
+    np.testing.assert_array_equal(
+        first["distance"], distances.distances(store, "toy-mim", again)["distance"]
+    )
 
 
 def test_a_nan_distance_names_prompt_and_condition(run_copy: Path) -> None:
-    with pytest.raises(IbstatsError, match="pixel_cosine_distance of toy-ar, prompt p000 is NaN in condition"):
+    with pytest.raises(
+        IbstatsError, match="pixel_cosine_distance of toy-ar, prompt p000 is NaN in condition"
+    ):
         distances.distances(ibstats.open_store(run_copy), "toy-ar", Counting(nan=True))
 
 
-def test_argmax_without_path_noise_is_exactly_zero_in_every_metric(run: Path, tmp_path: Path) -> None:
+def test_argmax_without_path_noise_is_exactly_zero_in_every_metric(
+    run: Path, tmp_path: Path
+) -> None:
     write_reference(tmp_path / "r.safetensors")
     store = ibstats.open_store(run)
     with warnings.catch_warnings():
@@ -215,7 +247,10 @@ def test_lpips_diversity_metric_equals_the_mean_over_pairs() -> None:
     network = own_lpips.untrained("squeeze")
     images = noise(2, 4, 40, 40)
     expected = np.mean(
-        [d[np.triu_indices(4, 1)].mean() for d in own_lpips.LpipsSqueeze(network=network).measure(images).distance]
+        [
+            d[np.triu_indices(4, 1)].mean()
+            for d in own_lpips.LpipsSqueeze(network=network).measure(images).distance
+        ]
     )
     metric = LpipsDiversity("squeeze", network=network)
     tensor = torch.from_numpy(images).permute(0, 1, 4, 2, 3).float() / 255

@@ -28,7 +28,7 @@ from ibstats.each import Each, here, on_cluster
 from ibstats.errors import IbstatsError
 from ibstats.fidelity import embeddings
 from ibstats.fidelity.base import AbstractNetwork, Features
-from schemas.cluster import Cluster, ClusterError, connected
+from schemas.io.cluster import Cluster, ClusterError, connected
 from tests.faults.processes import in_terminal
 
 LOCAL = Cluster("local", 2, options={"dashboard_address": ":0"})
@@ -45,7 +45,9 @@ def spread(client: Client) -> Each:
     return on_cluster(lambda: client, LOCAL)
 
 
-def test_a_cluster_measures_what_one_process_measures(run_copy: Path, spread: Each, tmp_path: Path) -> None:
+def test_a_cluster_measures_what_one_process_measures(
+    run_copy: Path, spread: Each, tmp_path: Path
+) -> None:
     store = ibstats.open_store(run_copy)
     there = ibstats.open_store(run_copy, tmp_path / "other-results")
     for chosen in (PixelCosine(), Reference()):
@@ -94,7 +96,9 @@ def test_nothing_to_do_connects_to_nothing() -> None:
 
 
 def test_an_error_of_a_prompt_is_raised_here(run_copy: Path, spread: Each) -> None:
-    with pytest.raises(IbstatsError, match=r"pixel_cosine_distance of toy-ar, prompt p00\d is NaN in condition"):
+    with pytest.raises(
+        IbstatsError, match=r"pixel_cosine_distance of toy-ar, prompt p00\d is NaN in condition"
+    ):
         distances.distances(ibstats.open_store(run_copy), "toy-ar", Broken(), each=spread)
 
 
@@ -127,14 +131,18 @@ def test_a_killed_worker_costs_its_prompts_a_second_try(run_copy: Path, tmp_path
         each = on_cluster(lambda: client, LOCAL)
         found = distances.distances(store, "toy-mim", Deadly(tmp_path / "killed"), each=each)
     assert (tmp_path / "killed").exists()
-    expected = distances.distances(ibstats.open_store(run_copy, tmp_path / "alone"), "toy-mim", PixelCosine())
+    expected = distances.distances(
+        ibstats.open_store(run_copy, tmp_path / "alone"), "toy-mim", PixelCosine()
+    )
     np.testing.assert_array_equal(found["distance"], expected["distance"])
 
 
 def test_a_pass_whose_workers_are_all_gone_ends(run_copy: Path) -> None:
     with LocalCluster(n_workers=0, dashboard_address=":0") as empty, Client(empty) as client:
         each = on_cluster(lambda: client, Cluster(empty.scheduler_address, wait=0.3))
-        with pytest.raises(ClusterError, match=r"all workers are gone, and none has come back for 0\.3 s; what was"):
+        with pytest.raises(
+            ClusterError, match=r"all workers are gone, and none has come back for 0\.3 s; what was"
+        ):
             distances.distances(ibstats.open_store(run_copy), "toy-mim", PixelCosine(), each=each)
 
 
@@ -147,13 +155,17 @@ def test_a_network_travels_without_the_weights_it_has_loaded(tmp_path: Path) -> 
     assert pickle.loads(pickle.dumps(given)).settings() == given.settings()
 
 
-def test_images_travel_as_a_reference_to_their_store(run_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_travel_as_a_reference_to_their_store(
+    run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(run_copy.parent)
     images = ibstats.open_store(run_copy.name).images("toy-mim")
     content = pickle.dumps(images)
     assert len(content) < images.nbytes / 2
     monkeypatch.chdir("/")
-    np.testing.assert_array_equal(pickle.loads(content), ibstats.open_store(run_copy).images("toy-mim"))
+    np.testing.assert_array_equal(
+        pickle.loads(content), ibstats.open_store(run_copy).images("toy-mim")
+    )
 
 
 def test_command_line_measures_on_a_cluster(run_copy: Path, tmp_path: Path) -> None:
@@ -175,7 +187,17 @@ def test_control_c_keeps_what_was_measured(run_copy: Path, tmp_path: Path, sprea
     """As a terminal does it: the signal reaches every process of the command, workers too."""
     settings = tmp_path / "cluster.yaml"
     settings.write_text("dashboard_address: ':0'\n", encoding="utf-8")
-    command = [sys.executable, "-c", SLOW, "diversity", str(run_copy), "--metric", "slow", "--model", "toy-ar"]
+    command = [
+        sys.executable,
+        "-c",
+        SLOW,
+        "diversity",
+        str(run_copy),
+        "--metric",
+        "slow",
+        "--model",
+        "toy-ar",
+    ]
     command += ["--workers", "2", "--cluster-options", str(settings)] if spread else []
     process = in_terminal(command)
     while process.poll() is None and not any(map(n_measured, run_copy.rglob("*.partial.npy"))):
@@ -230,5 +252,7 @@ def test_an_unfinished_table_is_gone_on_with(tmp_path: Path) -> None:
     prompt_table.fill(tmp_path / "t.npy", images, measure, "sums", here)
     assert asked == ["a", "stop", "b", "c"]
     table, coords = prompt_table.read(tmp_path / "t.npy", images)
-    np.testing.assert_array_equal(table, images.sum(["sample", "y", "x", "channel"]).transpose("condition", "prompt"))
+    np.testing.assert_array_equal(
+        table, images.sum(["sample", "y", "x", "channel"]).transpose("condition", "prompt")
+    )
     assert set(coords) == {"prompt", "condition"}

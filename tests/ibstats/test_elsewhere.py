@@ -10,9 +10,15 @@ import pytest
 from ibstats import Config, analysis, extras, open_store
 from ibstats.analysis import Machine, analyse, provenance
 from ibstats.distances import lpips, metric
-from ibstats.errors import CorruptBlock, IbstatsError, MissingImages, MissingPackages, MissingWeights
+from ibstats.errors import (
+    CorruptBlock,
+    IbstatsError,
+    MissingImages,
+    MissingPackages,
+    MissingWeights,
+)
 from ibstats.report import files
-from ibstats.uncertainty import Resampling
+from ibstats.statistics.uncertainty import Resampling
 from ibstats.weights import cached, file_sha256, published
 from tests.ibstats import conftest
 
@@ -75,7 +81,10 @@ def test_fetching_the_weights_brings_lpips_in_and_losing_them_does_not_take_it_o
 
     without = files.obtain_tree(store, config)
     assert LPIPS not in without["toy-mim/diversity"]["quantity"]
-    assert any(f"{LPIPS} is left out: LPIPS (squeeze) needs {backbone.name}" in note for note in without.attrs["notes"])
+    assert any(
+        f"{LPIPS} is left out: LPIPS (squeeze) needs {backbone.name}" in note
+        for note in without.attrs["notes"]
+    )
 
     shutil.copy(backbone, home)
     measured = lpips_of(files.obtain_tree(store, config))
@@ -88,16 +97,20 @@ def test_fetching_the_weights_brings_lpips_in_and_losing_them_does_not_take_it_o
     assert lpips_of(files.obtain_tree(store, config)) == measured
 
 
-def test_distances_are_read_without_weights_torch_or_images(run_copy: Path, backbone: Path, home: Path) -> None:
+def test_distances_are_read_without_weights_torch_or_images(
+    run_copy: Path, backbone: Path, home: Path
+) -> None:
     shutil.copy(backbone, home)
-    config = Config(metrics=("lpips_squeeze",), models=("toy-mim",), parts=("diversity",), resampling=QUICK)
+    config = Config(
+        metrics=("lpips_squeeze",), models=("toy-mim",), parts=("diversity",), resampling=QUICK
+    )
     expected = lpips_of(analyse(open_store(run_copy), config))
     home.unlink()
     remove_images(run_copy)
     code = (
         "import sys\n"
         "from ibstats import Config, analyse, open_store; from ibstats.distances import lpips\n"
-        "from ibstats.uncertainty import Resampling\n"
+        "from ibstats.statistics.uncertainty import Resampling\n"
         f"lpips.FILES['squeeze'] = {backbone.name!r}\n"
         "config = Config(metrics=('lpips_squeeze',), models=('toy-mim',), parts=('diversity',),\n"
         "                resampling=Resampling(n_resamples=200))\n"
@@ -109,7 +122,9 @@ def test_distances_are_read_without_weights_torch_or_images(run_copy: Path, back
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["array", "chunks"])
-def test_a_run_copied_without_images_gives_the_same_analysis(run_copy: Path, home: Path, *, whole: bool) -> None:
+def test_a_run_copied_without_images_gives_the_same_analysis(
+    run_copy: Path, home: Path, *, whole: bool
+) -> None:
     config = Config(models=("toy-mim",), parts=("diversity", "quality"), resampling=QUICK)
     first = files.obtain(open_store(run_copy), config)
     remove_images(run_copy, whole=whole)
@@ -122,7 +137,9 @@ def test_a_run_copied_without_images_gives_the_same_analysis(run_copy: Path, hom
     with pytest.raises(MissingImages, match="copied without them"):
         analyse(store, Config(metrics=("ssim",)))
     shutil.rmtree(run_copy / "results")
-    with pytest.raises(IbstatsError, match=r"pixel_cosine_distance is left out: .* holds no images"):
+    with pytest.raises(
+        IbstatsError, match=r"pixel_cosine_distance is left out: .* holds no images"
+    ):
         analyse(store, config)
 
 
@@ -132,9 +149,13 @@ def test_images_that_lack_in_part_are_damage(run_copy: Path) -> None:
         open_store(run_copy).dataset("toy-mim")
 
 
-def test_damaged_or_other_weights_never_pass_for_lpips(run_copy: Path, backbone: Path, home: Path) -> None:
+def test_damaged_or_other_weights_never_pass_for_lpips(
+    run_copy: Path, backbone: Path, home: Path
+) -> None:
     home.write_bytes(backbone.read_bytes()[:-1])
-    with pytest.raises(MissingWeights, match=r"squeezenet1_1-.* is damaged or holds other weights.*fetch it again"):
+    with pytest.raises(
+        MissingWeights, match=r"squeezenet1_1-.* is damaged or holds other weights.*fetch it again"
+    ):
         analyse(open_store(run_copy), Config(metrics=("lpips_squeeze",)))
     with pytest.raises(MissingWeights, match="is damaged or holds other weights"):
         metric("lpips_squeeze", weights=str(home)).find_weights()
@@ -145,7 +166,9 @@ def test_damaged_or_other_weights_never_pass_for_lpips(run_copy: Path, backbone:
 
 
 @pytest.mark.parametrize("net", lpips.FILES)
-def test_heads_are_those_of_the_installed_package(net: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_heads_are_those_of_the_installed_package(
+    net: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lpips.check_heads(net)
     monkeypatch.setitem(lpips.HEADS, net, "0" * 64)
     with pytest.raises(IbstatsError, match=r"does not hold the heads of LPIPS 0\.1; pip install"):
@@ -157,10 +180,22 @@ def test_a_package_that_lacks_leaves_out_what_needs_it_and_names_its_extra(
 ) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "torch" else name)
     tree = analyse(open_store(run_copy), Config(parts=("diversity", "quality"), resampling=QUICK))
-    assert list(tree["toy-mim/diversity"]["quantity"].values) == ["pixel_cosine_distance", "ssim_dissimilarity"]
-    for what in ("reference_distance is left out: reference_distance", "LPIPS (alex)", "clip_iqa left out: CLIP"):
-        assert any(f"{what} needs torch; pip install 'ibstats[distances]'" in note for note in tree.attrs["notes"])
-    with pytest.raises(MissingPackages, match=r"reference_distance needs torch; pip install 'ibstats\[distances\]'"):
+    assert list(tree["toy-mim/diversity"]["quantity"].values) == [
+        "pixel_cosine_distance",
+        "ssim_dissimilarity",
+    ]
+    for what in (
+        "reference_distance is left out: reference_distance",
+        "LPIPS (alex)",
+        "clip_iqa left out: CLIP",
+    ):
+        assert any(
+            f"{what} needs torch; pip install 'ibstats[distances]'" in note
+            for note in tree.attrs["notes"]
+        )
+    with pytest.raises(
+        MissingPackages, match=r"reference_distance needs torch; pip install 'ibstats\[distances\]'"
+    ):
         analyse(open_store(run_copy), Config(metrics=("reference",)))
 
 
@@ -183,7 +218,10 @@ def test_images_too_small_for_a_default_metric_leave_it_out_with_a_note(
     store = open_store(conftest.write_run(tmp_path / "small", families={"toy-mim": "masked"}))
     tree = analyse(store, Config(parts=("diversity",), resampling=QUICK))
     assert list(tree["toy-mim/diversity"]["quantity"].values) == ["pixel_cosine_distance"]
-    for text in ("images are 8x8, but SSIM's window needs 11x11", "images are 8x8, but LPIPS (squeeze) needs 17x17"):
+    for text in (
+        "images are 8x8, but SSIM's window needs 11x11",
+        "images are 8x8, but LPIPS (squeeze) needs 17x17",
+    ):
         assert any(text in note for note in tree.attrs["notes"])
     with pytest.raises(IbstatsError, match="needs 17x17 or more"):
         analyse(store, Config(metrics=("lpips_squeeze",)))

@@ -26,18 +26,31 @@ COUNTS = {
 @pytest.mark.parametrize("estimator", [e for e in entropy.ESTIMATORS if e != "nsb"])
 def test_estimators_equal_their_papers_at_high_precision(estimator: str, counts: list[int]) -> None:
     expected = definitions.entropy(counts, estimator, K=20)
-    assert float(entropy.estimate(counts, estimator, n_codes=20)) == pytest.approx(expected, abs=1e-11)
+    assert float(entropy.estimate(counts, estimator, n_codes=20)) == pytest.approx(
+        expected, abs=1e-11
+    )
 
 
 @pytest.mark.parametrize("name", ["small"])
 def test_nsb_equals_adaptive_quadrature(name: str) -> None:
     expected = definitions.entropy(COUNTS[name], "nsb", K=20)
-    assert float(entropy.estimate(COUNTS[name], "nsb", n_codes=20)) == pytest.approx(expected, abs=1e-7)
+    assert float(entropy.estimate(COUNTS[name], "nsb", n_codes=20)) == pytest.approx(
+        expected, abs=1e-7
+    )
 
 
 @pytest.mark.parametrize(
     ("n", "A"),
-    [(2, 0.3), (81, 0.5), (100, 0.0099), (100, 0.0102), (1000, 0.074), (4000, 1e-9), (10**7, 1e-14), (5000, 0.9)],
+    [
+        (2, 0.3),
+        (81, 0.5),
+        (100, 0.0099),
+        (100, 0.0102),
+        (1000, 0.074),
+        (4000, 1e-9),
+        (10**7, 1e-14),
+        (5000, 0.9),
+    ],
 )
 def test_unseen_tail_equals_its_hypergeometric_form(n: int, A: float) -> None:
     """Both branches, on either side of their border, far beyond where the textbook form overflows."""
@@ -69,11 +82,18 @@ def test_a_known_die_is_recovered_by_every_estimator() -> None:
     p = np.array([0.5, 0.25, 0.125, 0.125])
     counts = np.random.default_rng(0).multinomial(200_000, p)
     for estimator in entropy.ESTIMATORS:
-        assert float(entropy.estimate(counts, estimator, n_codes=4)) == pytest.approx(1.75, abs=0.01)
+        assert float(entropy.estimate(counts, estimator, n_codes=4)) == pytest.approx(
+            1.75, abs=0.01
+        )
 
 
-@given(counts=st.lists(st.integers(0, 50), min_size=1, max_size=30), order=st.randoms(use_true_random=False))
-def test_relabelling_codes_and_adding_an_unused_one_change_nothing(counts: list[int], order) -> None:
+@given(
+    counts=st.lists(st.integers(0, 50), min_size=1, max_size=30),
+    order=st.randoms(use_true_random=False),
+)
+def test_relabelling_codes_and_adding_an_unused_one_change_nothing(
+    counts: list[int], order
+) -> None:
     shuffled = [*counts, 0]
     order.shuffle(shuffled)
     for estimator in ("plugin", "chao_wang_jost", "chao_shen", "james_stein"):
@@ -108,12 +128,16 @@ def test_estimators_of_a_closed_codebook_ask_for_its_size(estimator: str) -> Non
 
 
 def test_unknown_estimator_lists_the_known() -> None:
-    with pytest.raises(IbstatsError, match="unknown entropy estimator 'shannon'; known: plugin, miller_madow"):
+    with pytest.raises(
+        IbstatsError, match="unknown entropy estimator 'shannon'; known: plugin, miller_madow"
+    ):
         entropy.estimate([1, 2], "shannon")
 
 
 @given(st.integers(1, 5), st.integers(1, 12), st.integers(1, 9), st.integers(0, 2**32 - 1))
-def test_counts_of_short_groups_are_those_of_bincount(groups: int, n: int, K: int, seed: int) -> None:
+def test_counts_of_short_groups_are_those_of_bincount(
+    groups: int, n: int, K: int, seed: int
+) -> None:
     codes = np.random.default_rng(seed).integers(0, K, (groups, n))
     for row, made in zip(codes, entropy.group_counts(codes), strict=True):
         assert sorted(made[made > 0]) == sorted(c for c in np.bincount(row) if c)
@@ -123,4 +147,6 @@ def test_many_short_rows_are_estimated_like_one() -> None:
     table = np.random.default_rng(0).integers(0, 4, (500, 7))
     for estimator in entropy.ESTIMATORS:
         together = entropy.estimate(table, estimator, n_codes=9)
-        assert together == pytest.approx([float(entropy.estimate(row, estimator, n_codes=9)) for row in table])
+        assert together == pytest.approx(
+            [float(entropy.estimate(row, estimator, n_codes=9)) for row in table]
+        )

@@ -36,10 +36,14 @@ def test_identical_embeddings_are_exactly_zero_apart() -> None:
 
 
 @given(phi=arrays(float, (5, 3), elements=UNIT), shift=UNIT, order=st.permutations(range(5)))
-def test_pairs_do_not_depend_on_order_or_origin(phi: np.ndarray, shift: float, order: list[int]) -> None:
+def test_pairs_do_not_depend_on_order_or_origin(
+    phi: np.ndarray, shift: float, order: list[int]
+) -> None:
     before, after = pairs.distance_matrix(phi), pairs.distance_matrix(phi[order] + shift)
     assert_allclose(before[np.ix_(order, order)], after, atol=1e-9)
-    assert_allclose(pairs.mean_pairwise_squared(phi), pairs.mean_pairwise_squared(phi[order] + shift), atol=1e-9)
+    assert_allclose(
+        pairs.mean_pairwise_squared(phi), pairs.mean_pairwise_squared(phi[order] + shift), atol=1e-9
+    )
 
 
 def test_one_image_has_no_pair() -> None:
@@ -79,12 +83,18 @@ def test_cosine_kernel_comes_back_from_distances_and_norms() -> None:
 def test_linear_maps_of_the_design_equal_their_definitions(k: int) -> None:
     y = draws(4, *(2,) * k)
     subsets = factorial.subsets(k)
-    assert_allclose(factorial.contrasts(y), [[definitions.contrast(c, s) for s in subsets] for c in y], atol=1e-12)
+    assert_allclose(
+        factorial.contrasts(y),
+        [[definitions.contrast(c, s) for s in subsets] for c in y],
+        atol=1e-12,
+    )
     assert len(factorial.names(k)) == 2**k - 1
     cells = y[0]
     m = factorial.dividends(cells)
     for subset in subsets:
-        assert m[tuple(int(i in subset) for i in range(k))] == pytest.approx(definitions.dividend(cells, subset))
+        assert m[tuple(int(i in subset) for i in range(k))] == pytest.approx(
+            definitions.dividend(cells, subset)
+        )
     assert_allclose(factorial.shapley(cells), definitions.shapley(cells), atol=1e-12)
     assert factorial.shapley(cells).sum() == pytest.approx(cells[(1,) * k] - cells[(0,) * k])
 
@@ -113,7 +123,9 @@ def test_waterfalls_published_in_the_paper() -> None:
     base, sampling, prompt, codebook = 0.755, 0.005, -0.003, 0.080
     s, p, c = np.meshgrid([0, 1], [0, 1], [0, 1], indexing="ij")
     cells = base + s * sampling + p * prompt + c * codebook
-    assert_allclose(factorial.contrasts(cells[None])[0], [sampling, prompt, codebook, 0, 0, 0, 0], atol=1e-12)
+    assert_allclose(
+        factorial.contrasts(cells[None])[0], [sampling, prompt, codebook, 0, 0, 0, 0], atol=1e-12
+    )
     assert factorial.synergy_gap(cells) == pytest.approx(0, abs=1e-12)
 
 
@@ -138,7 +150,9 @@ def test_rm_anova_equals_statsmodels() -> None:
     from statsmodels.stats.anova import AnovaRM
 
     y = draws(9, 2, 2, 2) + np.arange(2)[:, None] * 0.5
-    index = pd.MultiIndex.from_product([range(9), *[range(2)] * 3], names=["unit", "first", "second", "third"])
+    index = pd.MultiIndex.from_product(
+        [range(9), *[range(2)] * 3], names=["unit", "first", "second", "third"]
+    )
     frame = pd.DataFrame({"y": y.ravel()}, index=index).reset_index()
     table = AnovaRM(frame, "y", "unit", within=["first", "second", "third"]).fit().anova_table
     ours = factorial.rm_anova(y, ("first", "second", "third"))
@@ -149,7 +163,10 @@ def test_rm_anova_equals_statsmodels() -> None:
         assert (row.df1, row.df2) == (1, 8)
         assert row.partial_eta_squared == pytest.approx(row.F / (row.F + 8))
         assert (
-            pytest.approx(stats.ttest_1samp(factorial.contrasts(y)[:, list(ours).index(name)], 0).statistic ** 2)
+            pytest.approx(
+                stats.ttest_1samp(factorial.contrasts(y)[:, list(ours).index(name)], 0).statistic
+                ** 2
+            )
             == row.F
         )
 
@@ -193,7 +210,10 @@ def test_studentized_bootstrap_equals_its_loop() -> None:
 
 def test_each_method_gives_another_interval_and_all_contain_the_mean() -> None:
     x = np.random.default_rng(3).exponential(size=25)
-    intervals = {m: resampling.bootstrap_mean(x, m, 999, 0.95, np.random.default_rng(0)) for m in resampling.METHODS}
+    intervals = {
+        m: resampling.bootstrap_mean(x, m, 999, 0.95, np.random.default_rng(0))
+        for m in resampling.METHODS
+    }
     assert len({float(low) for low, _ in intervals.values()}) == 3
     assert all(low < x.mean() < high for low, high in intervals.values())
 
@@ -205,17 +225,23 @@ def test_degenerate_nan_and_lonely_columns(method: str) -> None:
     assert low[:2].tolist() == high[:2].tolist() == [0.0, 0.1]
     assert np.isnan(low[2])
     assert low[3] < 3.5 < high[3]
-    assert np.isnan(resampling.bootstrap_mean(x[:1], method, 200, 0.95, np.random.default_rng(0))[0]).all()  # type: ignore[arg-type]
+    assert np.isnan(
+        resampling.bootstrap_mean(x[:1], method, 200, 0.95, np.random.default_rng(0))[0]
+    ).all()  # type: ignore[arg-type]
 
 
 def test_two_units_have_no_studentized_interval() -> None:
-    low, high = resampling.bootstrap_mean([1.0, 2.0], "studentized", 500, 0.95, np.random.default_rng(0))
+    low, high = resampling.bootstrap_mean(
+        [1.0, 2.0], "studentized", 500, 0.95, np.random.default_rng(0)
+    )
     assert np.isnan(low)
     assert np.isnan(high)
 
 
 def test_bootstrap_asks_for_what_it_needs() -> None:
-    with pytest.raises(IbstatsError, match="unknown interval method 'wald'; known: bca, percentile, studentized"):
+    with pytest.raises(
+        IbstatsError, match="unknown interval method 'wald'; known: bca, percentile, studentized"
+    ):
         resampling.bootstrap_mean([1.0, 2.0], "wald", rng=np.random.default_rng(0))  # type: ignore[arg-type]
     with pytest.raises(IbstatsError, match="needs rng"):
         resampling.bootstrap_mean([1.0, 2.0])

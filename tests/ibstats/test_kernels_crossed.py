@@ -15,7 +15,11 @@ def squared_distances(points: np.ndarray) -> np.ndarray:
 def test_components_equal_the_two_way_mean_squares_of_the_embedding() -> None:
     rng = np.random.default_rng(0)
     a, b, d = 4, 3, 5
-    phi = rng.normal(size=(a, 1, d)) + 2 * rng.normal(size=(1, b, d)) + 0.5 * rng.normal(size=(a, b, d))
+    phi = (
+        rng.normal(size=(a, 1, d))
+        + 2 * rng.normal(size=(1, b, d))
+        + 0.5 * rng.normal(size=(a, b, d))
+    )
     rows, cols, whole = phi.mean(axis=1), phi.mean(axis=0), phi.mean(axis=(0, 1))
     mean_p = b * ((rows - whole) ** 2).sum() / (a - 1)
     mean_e = a * ((cols - whole) ** 2).sum() / (b - 1)
@@ -29,7 +33,11 @@ def test_components_equal_the_two_way_mean_squares_of_the_embedding() -> None:
 def test_components_are_unbiased() -> None:
     rng = np.random.default_rng(1)
     n, a, b, d = 4000, 3, 4, 2
-    phi = rng.normal(size=(n, a, 1, d)) + 2 * rng.normal(size=(n, 1, b, d)) + 0.5 * rng.normal(size=(n, a, b, d))
+    phi = (
+        rng.normal(size=(n, a, 1, d))
+        + 2 * rng.normal(size=(n, 1, b, d))
+        + 0.5 * rng.normal(size=(n, a, b, d))
+    )
     found = crossed(squared_distances(phi.reshape(n, a * b, d)), a, b)
     for component, variance in zip(found, (1.0, 4.0, 0.25), strict=True):
         error = component.std() / np.sqrt(n)
@@ -42,7 +50,10 @@ def test_identical_images_vary_in_nothing() -> None:
 
 def test_groups_split_the_mean_over_pairs() -> None:
     rng = np.random.default_rng(2)
-    distance, group = squared_distances(rng.normal(size=(7, 10, 3))), np.tile(np.arange(10) % 5, (7, 1))
+    distance, group = (
+        squared_distances(rng.normal(size=(7, 10, 3))),
+        np.tile(np.arange(10) % 5, (7, 1)),
+    )
     found = grouped(distance, group)
     upper = np.triu_indices(10, 1)
     pooled = (5 * 1 * found.within + 10 * 4 * found.between) / 45

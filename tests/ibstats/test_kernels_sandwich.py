@@ -18,7 +18,9 @@ def test_equal_weights_give_their_log_whatever_the_number() -> None:
 
 def test_groups_are_averaged_as_written_down() -> None:
     w = np.array([1.0, 3.0, -2.0, 0.0])
-    assert sandwich.below(w, 2) == pytest.approx((np.log2(5) + np.log2(5 / 8)) / 2)  # (2 + 8) / 2, (1/4 + 1) / 2
+    assert sandwich.below(w, 2) == pytest.approx(
+        (np.log2(5) + np.log2(5 / 8)) / 2
+    )  # (2 + 8) / 2, (1/4 + 1) / 2
     assert sandwich.above(2.0, w, 3) == pytest.approx((np.log2(14 / 3) + np.log2(5.25 / 3)) / 2)
 
 

@@ -8,8 +8,8 @@ import xarray as xr
 from scipy import stats
 
 from ibstats.errors import IbstatsError
-from ibstats.profiles import commit_map, rank_correlation, step_profile
-from ibstats.uncertainty import Resampling
+from ibstats.statistics.profiles import commit_map, rank_correlation, step_profile
+from ibstats.statistics.uncertainty import Resampling
 
 
 def traced(*, ordered: bool = False) -> xr.Dataset:
@@ -19,7 +19,10 @@ def traced(*, ordered: bool = False) -> xr.Dataset:
     data = {name: (dims, rng.random(shape)) for name in ("token_entropy", "token_surprisal")}
     if not ordered:
         data["token_step"] = (dims, rng.integers(0, 3, shape).astype(np.uint16))
-        data["path_surprisal"] = (("condition", "prompt", "sample", "step"), rng.random((2, 3, 4, 5)))
+        data["path_surprisal"] = (
+            ("condition", "prompt", "sample", "step"),
+            rng.random((2, 3, 4, 5)),
+        )
     return xr.Dataset(data, coords={"condition": ["a", "b"]})
 
 
@@ -28,9 +31,13 @@ def test_profile_is_the_mean_over_tokens_of_each_step() -> None:
     found, cell = step_profile(dataset, "b"), dataset.isel(condition=1)
     for step in range(3):
         chosen = cell["token_step"].values == step
-        assert found["token_entropy"][step] == pytest.approx(cell["token_entropy"].values[chosen].mean())
+        assert found["token_entropy"][step] == pytest.approx(
+            cell["token_entropy"].values[chosen].mean()
+        )
     assert np.isnan(found["token_entropy"][3:]).all()
-    assert found["path_surprisal"].values == pytest.approx(cell["path_surprisal"].values.mean(axis=(0, 1)))
+    assert found["path_surprisal"].values == pytest.approx(
+        cell["path_surprisal"].values.mean(axis=(0, 1))
+    )
 
 
 def test_raster_steps_are_positions() -> None:
@@ -43,7 +50,9 @@ def test_raster_steps_are_positions() -> None:
 
 def test_commit_map_is_the_mean_step() -> None:
     dataset = traced()
-    assert commit_map(dataset, "a").values == pytest.approx(dataset["token_step"].values[0].mean(axis=(0, 1)))
+    assert commit_map(dataset, "a").values == pytest.approx(
+        dataset["token_step"].values[0].mean(axis=(0, 1))
+    )
 
 
 def test_rank_correlation_equals_spearman_and_its_interval_holds_it() -> None:

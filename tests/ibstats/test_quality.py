@@ -12,14 +12,14 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibstats import quality, set_scores
 from ibstats.errors import IbstatsError, MissingWeights
 from ibstats.fidelity import reference_set
 from ibstats.fidelity.clip import Clip, texts
-from ibstats.frontier import frontier
 from ibstats.kernels import frechet
+from ibstats.statistics import quality, set_scores
+from ibstats.statistics.frontier import frontier
+from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import open_store
-from ibstats.uncertainty import Resampling
 from tests.ibstats.conftest import elsewhere
 
 HOW = Resampling(n_resamples=300)
@@ -33,12 +33,19 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("clip")
     letters = [chr(i) for i in range(33, 127)]
-    vocabulary = {token: i for i, token in enumerate([*letters, *(letter + "</w>" for letter in letters)])}
+    vocabulary = {
+        token: i for i, token in enumerate([*letters, *(letter + "</w>" for letter in letters)])
+    }
     vocabulary |= {"<|startoftext|>": 198, "<|endoftext|>": 199}
     (folder / "vocab.json").write_text(json.dumps(vocabulary))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     tokenizer = CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))
-    shape = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 2}
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_attention_heads": 2,
+        "num_hidden_layers": 2,
+    }
     marks = {"bos_token_id": 198, "eos_token_id": 199, "pad_token_id": 199}
     config = CLIPConfig(
         projection_dim=24,
@@ -97,7 +104,10 @@ def test_the_clip_score_is_that_of_torchmetrics(tiny_clip: Path, peer: Any, size
     import torch
     from torchmetrics.functional.multimodal import clip_score
 
-    pixels, captions = images(6, size), ["a red circle", "the lower half of a navy field, seen twice", "x"]
+    pixels, captions = (
+        images(6, size),
+        ["a red circle", "the lower half of a navy field, seen twice", "x"],
+    )
     network = Clip(str(tiny_clip), batch_size=4)
     features = labelled(network.embed(pixels).reshape(1, 3, 2, -1))
     ours = quality.clip_score(features, network.embed_texts(captions))
@@ -109,7 +119,9 @@ def test_the_clip_score_is_that_of_torchmetrics(tiny_clip: Path, peer: Any, size
 
 
 @pytest.mark.parametrize(("size", "tolerance"), [(16, 1e-5), (40, 2e-2)])
-def test_clip_iqa_is_that_of_torchmetrics(tiny_clip: Path, peer: Any, size: int, tolerance: float) -> None:
+def test_clip_iqa_is_that_of_torchmetrics(
+    tiny_clip: Path, peer: Any, size: int, tolerance: float
+) -> None:
     """Exact where no image is resized; where one is, torchmetrics does not round to 8 bit, as CLIP's own rule does."""
     import torch
     from torchmetrics.functional.multimodal import clip_image_quality_assessment
@@ -118,7 +130,9 @@ def test_clip_iqa_is_that_of_torchmetrics(tiny_clip: Path, peer: Any, size: int,
     network = Clip(str(tiny_clip))
     features = labelled(network.embed(pixels).reshape(1, 5, 1, -1))
     ours = quality.clip_iqa(features, network.embed_texts(quality.IQA_PROMPTS).features)
-    theirs = clip_image_quality_assessment(torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), peer)
+    theirs = clip_image_quality_assessment(
+        torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), peer
+    )
     np.testing.assert_allclose(ours[0].values, theirs.numpy(), atol=tolerance)
 
 
@@ -132,16 +146,23 @@ def test_long_texts_are_counted_and_cut_or_left_out_as_asked(tiny_clip: Path) ->
     network = Clip(str(tiny_clip))
     known = network.embed_texts(["ab", "a " * 90, "a " * 75, "a " * 76])
     assert known.n_tokens.tolist() == [4, 92, 77, 78]
-    np.testing.assert_allclose(known.features[1], known.features[2], atol=1e-5)  # cut, with its end mark kept
+    np.testing.assert_allclose(
+        known.features[1], known.features[2], atol=1e-5
+    )  # cut, with its end mark kept
     features = labelled(network.embed(images(8, 16)).reshape(1, 4, 2, -1))
     cut, left_out = (quality.clip_score(features, known, how) for how in quality.LONG_TEXTS)
-    assert "2 of 4 base prompts are longer than 77 CLIP tokens and scored on their beginning" in cut.attrs["note"]
+    assert (
+        "2 of 4 base prompts are longer than 77 CLIP tokens and scored on their beginning"
+        in cut.attrs["note"]
+    )
     assert "left out" in left_out.attrs["note"]
     np.testing.assert_array_equal(np.isnan(left_out[0]), [False, True, False, True])
     assert np.isfinite(cut).all()
 
 
-def test_a_second_run_needs_neither_weights_nor_torch(tiny_clip: Path, run_copy: Path, tmp_path: Path) -> None:
+def test_a_second_run_needs_neither_weights_nor_torch(
+    tiny_clip: Path, run_copy: Path, tmp_path: Path
+) -> None:
     import shutil
 
     checkpoint = tmp_path / "clip"
@@ -153,7 +174,7 @@ def test_a_second_run_needs_neither_weights_nor_torch(tiny_clip: Path, run_copy:
     shutil.rmtree(checkpoint)
     code = (
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
-        "from ibstats import open_store; from ibstats.quality import quality, Networks\n"
+        "from ibstats import open_store; from ibstats.statistics.quality import quality, Networks\n"
         f"made = quality(open_store({str(run_copy)!r}), 'toy-ar', scores={wanted}, clip={str(checkpoint)!r}, "
         "networks=Networks(download=False))\n"
         "print(repr(float(made['clip_score'].sum())), repr(float(made['clip_iqa'].sum())))"
@@ -161,11 +182,17 @@ def test_a_second_run_needs_neither_weights_nor_torch(tiny_clip: Path, run_copy:
     assert elsewhere(code).split() == [repr(float(first[name].sum())) for name in wanted]
     with pytest.raises(MissingWeights, match="is neither a folder here nor a hub name"):
         quality.quality(
-            store, "toy-mim", scores=wanted, clip=str(checkpoint), networks=quality.Networks(download=False)
+            store,
+            "toy-mim",
+            scores=wanted,
+            clip=str(checkpoint),
+            networks=quality.Networks(download=False),
         )
 
 
-def test_each_text_is_embedded_once(tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_text_is_embedded_once(
+    tiny_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = Clip(str(tiny_clip))
     first = texts(network, ["a", "b"], tmp_path)
     monkeypatch.setattr(network, "embed_texts", lambda wanted: pytest.fail("embedded again"))
@@ -174,8 +201,14 @@ def test_each_text_is_embedded_once(tiny_clip: Path, tmp_path: Path, monkeypatch
 
 def test_images_are_scored_against_the_base_prompt_whatever_wording_made_them(run: Path) -> None:
     dataset = open_store(run).dataset("toy-ar")
-    assert quality.base_texts(dataset)[:2] == ["prompt & number_0 <100%>", "prompt & number_1 <100%>"]
-    assert quality.base_texts(dataset.isel(prompt=[3, 1])) == ["prompt & number_3 <100%>", "prompt & number_1 <100%>"]
+    assert quality.base_texts(dataset)[:2] == [
+        "prompt & number_0 <100%>",
+        "prompt & number_1 <100%>",
+    ]
+    assert quality.base_texts(dataset.isel(prompt=[3, 1])) == [
+        "prompt & number_3 <100%>",
+        "prompt & number_1 <100%>",
+    ]
 
 
 # Frechet and kernel distances
@@ -185,11 +218,15 @@ def torchmetrics_fid(x: np.ndarray, y: np.ndarray) -> float:
     import torch
     from torchmetrics.image.fid import _compute_fid
 
-    moments = [torch.from_numpy(m) for z in (x, y) for m in (z.mean(axis=0), np.cov(z, rowvar=False))]
+    moments = [
+        torch.from_numpy(m) for z in (x, y) for m in (z.mean(axis=0), np.cov(z, rowvar=False))
+    ]
     return float(_compute_fid(*moments))
 
 
-@pytest.mark.parametrize(("n", "m", "d"), [(400, 500, 32), (20, 500, 64), (300, 40, 64), (30, 40, 64), (65, 80, 64)])
+@pytest.mark.parametrize(
+    ("n", "m", "d"), [(400, 500, 32), (20, 500, 64), (300, 40, 64), (30, 40, 64), (65, 80, 64)]
+)
 def test_fid_is_that_of_torchmetrics_on_the_same_features(n: int, m: int, d: int) -> None:
     """More, fewer and about as many images as features, on either side."""
     rng = np.random.default_rng(n)
@@ -205,7 +242,9 @@ def test_fid_of_gaussians_is_the_closed_form() -> None:
     shift, scale = np.array([0.5, 0.0, -1.0]), np.array([1.0, 2.0, 0.5])
     x = rng.normal(size=(200_000, 3)) * scale + shift
     target = frechet.Target(np.zeros(3), np.eye(3))
-    assert frechet.frechet(x, target) == pytest.approx((shift**2).sum() + ((scale - 1) ** 2).sum(), rel=0.01)
+    assert frechet.frechet(x, target) == pytest.approx(
+        (shift**2).sum() + ((scale - 1) ** 2).sum(), rel=0.01
+    )
 
 
 @given(seed=st.integers(0, 1000), n=st.integers(6, 30))
@@ -235,7 +274,11 @@ def test_kid_is_that_of_torchmetrics_on_the_same_features() -> None:
 
 def test_kernel_distance_over_prompts_is_a_plain_mean_over_pairs_of_different_prompts() -> None:
     rng = np.random.default_rng(1)
-    x, y, group = rng.normal(size=(9, 5)), rng.normal(size=(7, 5)), np.array([0, 0, 1, 1, 1, 2, 2, 3, 3])
+    x, y, group = (
+        rng.normal(size=(9, 5)),
+        rng.normal(size=(7, 5)),
+        np.array([0, 0, 1, 1, 1, 2, 2, 3, 3]),
+    )
 
     def k(a: np.ndarray, b: np.ndarray) -> float:
         return float((a @ b / 5 + 1) ** 3)
@@ -253,7 +296,9 @@ def test_images_of_one_prompt_do_not_bias_the_kernel_distance() -> None:
     target = frechet.moments(rng.normal(size=(400, 8)))
     honest, naive = [], []
     for _ in range(60):
-        x = (rng.normal(size=(12, 1, 8)) * np.sqrt(0.8) + rng.normal(size=(12, 5, 8)) * np.sqrt(0.2)).reshape(60, 8)
+        x = (
+            rng.normal(size=(12, 1, 8)) * np.sqrt(0.8) + rng.normal(size=(12, 5, 8)) * np.sqrt(0.2)
+        ).reshape(60, 8)
         honest.append(frechet.kernel_left_out(x, target, np.repeat(np.arange(12), 5)).whole)
         naive.append(frechet.kernel_distance(x, target))
     error = np.std(honest) / np.sqrt(60)
@@ -261,7 +306,9 @@ def test_images_of_one_prompt_do_not_bias_the_kernel_distance() -> None:
     assert np.mean(naive) > 5 * error
 
 
-def clustered(rng: np.random.Generator, prompts: int, samples: int, d: int, mix: np.ndarray) -> np.ndarray:
+def clustered(
+    rng: np.random.Generator, prompts: int, samples: int, d: int, mix: np.ndarray
+) -> np.ndarray:
     """Features whose prompts explain half of the variance."""
     z = rng.normal(size=(prompts, 1, d)) + rng.normal(size=(prompts, samples, d))
     return z / np.sqrt(2) @ mix
@@ -273,7 +320,9 @@ def test_extrapolated_frechet_distance_is_nearly_unbiased_and_its_interval_cover
     d, prompts, samples = 16, 48, 4
     mix = rng.normal(size=(d, d)) / np.sqrt(d)
     covariance = mix.T @ mix
-    target = reference_set.Reference(Path("x"), _record(d), frechet.Target(np.zeros(d), covariance), "")
+    target = reference_set.Reference(
+        Path("x"), _record(d), frechet.Target(np.zeros(d), covariance), ""
+    )
     truth = np.trace(covariance) * (1.3 - 1) ** 2
     plain, extrapolated, covered = [], [], []
     for _ in range(60):
@@ -309,8 +358,12 @@ def _record(d: int, **changes: Any) -> Any:
 def test_extrapolation_is_undefined_with_fewer_independent_images_than_features() -> None:
     rng = np.random.default_rng(4)
     d = 64
-    target = reference_set.Reference(Path("x"), _record(d), frechet.Target(np.zeros(d), np.eye(d)), "")
-    made = set_scores.frechet_distance(labelled(clustered(rng, 20, 10, d, np.eye(d))[None]), target, "fid")
+    target = reference_set.Reference(
+        Path("x"), _record(d), frechet.Target(np.zeros(d), np.eye(d)), ""
+    )
+    made = set_scores.frechet_distance(
+        labelled(clustered(rng, 20, 10, d, np.eye(d))[None]), target, "fid"
+    )
     assert np.isfinite(made["fid"]).all()
     assert np.isnan(made["fid_infinity"]).all()
     assert "fewer independent images" in made["fid_infinity"].attrs["note"]
@@ -318,7 +371,10 @@ def test_extrapolation_is_undefined_with_fewer_independent_images_than_features(
 
 def test_images_of_one_prompt_count_as_what_they_are_worth() -> None:
     rng = np.random.default_rng(5)
-    independent, alike = rng.normal(size=(1, 200, 5, 3)), np.repeat(rng.normal(size=(1, 200, 1, 3)), 5, axis=2)
+    independent, alike = (
+        rng.normal(size=(1, 200, 5, 3)),
+        np.repeat(rng.normal(size=(1, 200, 1, 3)), 5, axis=2),
+    )
     assert set_scores.effective_images(labelled(independent))[0] == pytest.approx(1000, rel=0.2)
     assert set_scores.effective_images(labelled(alike))[0] == pytest.approx(200)
 
@@ -347,7 +403,10 @@ def test_attribute_accuracy_counts_what_the_prompt_names() -> None:
 
 
 def test_an_attribute_the_network_does_not_know_is_named() -> None:
-    with pytest.raises(IbstatsError, match="unknown shape in the attributes of a prompt 'star'; known: circle, square"):
+    with pytest.raises(
+        IbstatsError,
+        match="unknown shape in the attributes of a prompt 'star'; known: circle, square",
+    ):
         quality.reference_accuracy(
             labelled(np.zeros((1, 1, 1, 2))), {"shape": ["circle", "square"]}, [{"shape": "star"}]
         )
@@ -359,12 +418,16 @@ def test_one_of_many_equal_in_quality_is_seldom_called_clearly_dominated() -> No
     names = {"condition": [f"c{i}" for i in range(8)], "prompt": np.arange(24)}
     found, studies = 0, 60
     for _ in range(studies):
-        score = xr.DataArray(rng.normal(size=(1, 24)) + rng.normal(size=(8, 24)), dims=tuple(names), coords=names)
+        score = xr.DataArray(
+            rng.normal(size=(1, 24)) + rng.normal(size=(8, 24)), dims=tuple(names), coords=names
+        )
         score.attrs = {"units": "1", "larger_is_better": 1, "note": ""}
         diversity = xr.DataArray(rng.normal(1, 0.02, (8, 24)), dims=tuple(names), coords=names)
         diversity[0] -= 0.5
         values = xr.Dataset({"clip_score": score}, attrs={"n_images": 2, "n_prompts": 24})
-        made = frontier(xr.Dataset({"ssim_dissimilarity": diversity}), values, Resampling(n_resamples=500))
+        made = frontier(
+            xr.Dataset({"ssim_dissimilarity": diversity}), values, Resampling(n_resamples=500)
+        )
         found += made["verdict"].values[0, 0, 0] == "clearly dominated"
     assert found <= 4
 
@@ -378,7 +441,9 @@ def test_equal_means_of_shares_are_equal_on_the_frontier() -> None:
     assert (score[0] - score[1]).values.mean() != 0  # by rounding
     for order in ([0, 1], [1, 0]):
         diversity = xr.DataArray(np.full((2, 6), 0.5), dims=("condition", "prompt"), coords=names)
-        made = frontier(xr.Dataset({"ssim_dissimilarity": diversity}), values.isel(condition=order), HOW)
+        made = frontier(
+            xr.Dataset({"ssim_dissimilarity": diversity}), values.isel(condition=order), HOW
+        )
         assert made["verdict"].values.ravel().tolist() == ["frontier", "frontier"]
 
 
@@ -386,12 +451,20 @@ def test_the_frontier_marks_what_loses_on_both_sides() -> None:
     rng = np.random.default_rng(6)
     noise = rng.normal(0, 0.01, (4, 30))
     names = {"condition": ["high quality", "high diversity", "worse", "barely worse"]}
-    diversity = xr.DataArray(np.array([[0.2], [0.8], [0.1], [0.2]]) + noise, dims=("condition", "prompt"), coords=names)
+    diversity = xr.DataArray(
+        np.array([[0.2], [0.8], [0.1], [0.2]]) + noise, dims=("condition", "prompt"), coords=names
+    )
     score = np.array([[5.0], [9.0], [9.5], [5.0]]) + noise[::-1]
     score[3] = score[0] + np.tile([0.5, -0.49], 15)
     diversity[3] = diversity[0] - np.tile([0.05, -0.049], 15)
-    fid = xr.DataArray(score, dims=("condition", "block"), attrs={"units": "1", "larger_is_better": 0, "note": ""})
-    values = xr.Dataset({"fid": fid}, coords={**names, "prompt": np.arange(30)}, attrs={"n_images": 2, "n_prompts": 30})
+    fid = xr.DataArray(
+        score, dims=("condition", "block"), attrs={"units": "1", "larger_is_better": 0, "note": ""}
+    )
+    values = xr.Dataset(
+        {"fid": fid},
+        coords={**names, "prompt": np.arange(30)},
+        attrs={"n_images": 2, "n_prompts": 30},
+    )
     made = frontier(xr.Dataset({"ssim_dissimilarity": diversity}), values, HOW)
     found = made["verdict"].sel(distance="ssim_dissimilarity", quantity="fid").values.tolist()
     assert found == ["frontier", "frontier", "clearly dominated", "dominated"]

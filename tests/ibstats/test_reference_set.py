@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ibstats import cli, quality
+from ibstats import cli
 from ibstats.config import Config
 from ibstats.errors import IbstatsError, MissingWeights
 from ibstats.fidelity import inception, network, reference_set
@@ -18,8 +18,9 @@ from ibstats.fidelity.base import AbstractNetwork
 from ibstats.fidelity.inception import Inception
 from ibstats.kernels import frechet
 from ibstats.report import figures, files
+from ibstats.statistics import quality
+from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import open_store
-from ibstats.uncertainty import Resampling
 from ibstats.weights import file_sha256
 from tests.ibstats.conftest import write_run
 from tests.ibstats.test_cli import call
@@ -50,7 +51,9 @@ class Colours(AbstractNetwork):
 
 @pytest.fixture
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("ibstats.fidelity").fidelity.NETWORKS, "inception", f"{__name__}:Colours")
+    monkeypatch.setitem(
+        __import__("ibstats.fidelity").fidelity.NETWORKS, "inception", f"{__name__}:Colours"
+    )
 
 
 @pytest.fixture
@@ -59,7 +62,9 @@ def folder(tmp_path: Path) -> Path:
     rng, where = np.random.default_rng(0), tmp_path / "pictures" / "deep"
     where.mkdir(parents=True)
     for i in range(10):
-        Image.fromarray(rng.integers(0, 256, (20 + i, 33 - i, 3), dtype=np.uint8)).save(where / f"{i}.png")
+        Image.fromarray(rng.integers(0, 256, (20 + i, 33 - i, 3), dtype=np.uint8)).save(
+            where / f"{i}.png"
+        )
     Image.fromarray(rng.integers(0, 256, (40, 20), dtype=np.uint8)).save(where.parent / "grey.jpg")
     (where / "README.txt").write_text("not an image")
     return where.parent
@@ -71,14 +76,20 @@ def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
     return lambda *arguments: call(capsys, monkeypatch, *map(str, arguments))
 
 
-def test_a_set_of_a_folder_holds_the_moments_of_its_prepared_images(ask, colours, folder: Path, tmp_path: Path) -> None:
+def test_a_set_of_a_folder_holds_the_moments_of_its_prepared_images(
+    ask, colours, folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "sets" / "set.npz"
     status, printed, _ = ask("reference", folder, "--out", out, "--size", "16")
     assert status == 0
-    assert "11 images of 'pictures' at 16x16 (centre-crop), 6 features of 'inception', 11 rows kept" in printed
+    assert (
+        "11 images of 'pictures' at 16x16 (centre-crop), 6 features of 'inception', 11 rows kept"
+        in printed
+    )
     found = reference_set.read(out)
     prepared = [
-        reference_set.prepare(image, (16, 16), "centre-crop") for _, image in reference_set.images_of(str(folder))
+        reference_set.prepare(image, (16, 16), "centre-crop")
+        for _, image in reference_set.images_of(str(folder))
     ]
     plain = frechet.moments(Colours().embed(np.stack(prepared)))
     np.testing.assert_allclose(found.target.mean, plain.mean, rtol=1e-6)
@@ -104,19 +115,27 @@ def test_a_data_set_gives_what_its_folder_gives(colours, folder: Path, tmp_path:
     import datasets
 
     pictures = [image.copy() for _, image in reference_set.images_of(str(folder))]
-    rows = datasets.Dataset.from_dict({"photo": pictures}, features=datasets.Features({"photo": datasets.Image()}))
+    rows = datasets.Dataset.from_dict(
+        {"photo": pictures}, features=datasets.Features({"photo": datasets.Image()})
+    )
     rows.save_to_disk(tmp_path / "saved")
     (tmp_path / "files").mkdir()
     rows.to_parquet(tmp_path / "files" / "train.parquet")
     expected = reference_set.build(str(folder), tmp_path / "a.npz", size="16")
     for source in ("saved", "files"):
-        made = reference_set.build(f"hf:{tmp_path / source}", tmp_path / "b.npz", size="16", name="pictures")
+        made = reference_set.build(
+            f"hf:{tmp_path / source}", tmp_path / "b.npz", size="16", name="pictures"
+        )
         assert made == expected
     with pytest.raises(IbstatsError, match="unknown image column 'image'; known: photo"):
-        reference_set.build(f"hf:{tmp_path / 'saved'}", tmp_path / "c.npz", size="16", column="image")
+        reference_set.build(
+            f"hf:{tmp_path / 'saved'}", tmp_path / "c.npz", size="16", column="image"
+        )
 
 
-def test_a_broken_image_is_one_line_that_names_it_and_nothing_is_written(ask, colours, folder: Path, tmp_path) -> None:
+def test_a_broken_image_is_one_line_that_names_it_and_nothing_is_written(
+    ask, colours, folder: Path, tmp_path
+) -> None:
     whole = (folder / "deep" / "3.png").read_bytes()
     (folder / "deep" / "5x.png").write_bytes(whole[: len(whole) // 2])
     out = tmp_path / "set.npz"
@@ -130,11 +149,19 @@ def test_a_broken_image_is_one_line_that_names_it_and_nothing_is_written(ask, co
 def test_moments_of_another_program_are_taken_as_declared(ask, colours, tmp_path: Path) -> None:
     np.savez(tmp_path / "fid.npz", mu=np.zeros(6), sigma=np.eye(6))
     out = tmp_path / "set.npz"
-    assert "declare both: --size 256 --images" in ask("reference", tmp_path / "fid.npz", "--out", out)[2]
-    assert ask("reference", tmp_path / "fid.npz", "--out", out, "--size", "16", "--images", "50")[0] == 0
+    assert (
+        "declare both: --size 256 --images"
+        in ask("reference", tmp_path / "fid.npz", "--out", out)[2]
+    )
+    assert (
+        ask("reference", tmp_path / "fid.npz", "--out", out, "--size", "16", "--images", "50")[0]
+        == 0
+    )
     record = reference_set.read(out).record
     assert (record.resize, record.n_images, record.n_features_kept) == ("declared", 50, 0)
-    with pytest.raises(IbstatsError, match=r"fid.npz' does not say how its images were prepared; import it"):
+    with pytest.raises(
+        IbstatsError, match=r"fid.npz' does not say how its images were prepared; import it"
+    ):
         reference_set.read(tmp_path / "fid.npz")
 
 
@@ -143,21 +170,49 @@ def test_moments_of_another_program_are_taken_as_declared(ask, colours, tmp_path
     [
         (("reference", "NONE", "--out", "OUT"), "give a folder of images, hf:NAME of a data set"),
         (("reference", "EMPTY", "--out", "OUT"), "holds no image files"),
-        (("reference", "FOLDER", "--out", "OUT", "--size", "big"), "size is 'big', but must read 256 or 256x384"),
-        (("reference", "FOLDER", "--out", "OUT", "--size", "16", "--resize", "x"), "unknown resize rule 'x'"),
-        (("reference", "FOLDER", "--out", "OUT", "--network", "vgg"), "known: inception, reference"),
+        (
+            ("reference", "FOLDER", "--out", "OUT", "--size", "big"),
+            "size is 'big', but must read 256 or 256x384",
+        ),
+        (
+            ("reference", "FOLDER", "--out", "OUT", "--size", "16", "--resize", "x"),
+            "unknown resize rule 'x'",
+        ),
+        (
+            ("reference", "FOLDER", "--out", "OUT", "--network", "vgg"),
+            "known: inception, reference",
+        ),
         (("reference", "FOLDER", "--out", "OUT"), "it is 21x32, not 20x33; choose --resize"),
-        (("reference", "FOLDER", "--out", "OUT", "--images", "1"), "a distribution needs two or more"),
-        (("quality", "RUN", "--score", "fidd"), "unknown score 'fidd'; known: clip_score, clip_iqa, fid"),
-        (("quality", "RUN", "--score", "fid"), "fid and kid need a reference set; make one with `ibstats reference"),
+        (
+            ("reference", "FOLDER", "--out", "OUT", "--images", "1"),
+            "a distribution needs two or more",
+        ),
+        (
+            ("quality", "RUN", "--score", "fidd"),
+            "unknown score 'fidd'; known: clip_score, clip_iqa, fid",
+        ),
+        (
+            ("quality", "RUN", "--score", "fid"),
+            "fid and kid need a reference set; make one with `ibstats reference",
+        ),
         (("quality", "RUN", "--score", "fid", "--reference", "NONE.npz"), "no reference set"),
         (("quality", "RUN", "--score", "reference_accuracy"), "images are 16x16"),
-        (("quality", "RUN", "--score", "clip_score", "--long-texts", "shrink"), "known: cut, leave_out"),
+        (
+            ("quality", "RUN", "--score", "clip_score", "--long-texts", "shrink"),
+            "known: cut, leave_out",
+        ),
     ],
 )
-def test_a_known_error_is_one_line(ask, colours, run: Path, folder: Path, tmp_path: Path, arguments, message) -> None:
+def test_a_known_error_is_one_line(
+    ask, colours, run: Path, folder: Path, tmp_path: Path, arguments, message
+) -> None:
     (tmp_path / "empty").mkdir()
-    places = {"RUN": run, "OUT": tmp_path / "out.npz", "FOLDER": folder, "EMPTY": tmp_path / "empty"}
+    places = {
+        "RUN": run,
+        "OUT": tmp_path / "out.npz",
+        "FOLDER": folder,
+        "EMPTY": tmp_path / "empty",
+    }
     status, printed, error = ask(*(places.get(a, a) for a in arguments))
     assert (status, printed) == (1, "")
     assert message in error
@@ -168,8 +223,13 @@ def test_a_known_error_is_one_line(ask, colours, run: Path, folder: Path, tmp_pa
 def made_set(tmp_path: Path, **changes: Any) -> Path:
     """A reference set at the size of the toy run."""
     rng = np.random.default_rng(0)
-    images = [("x", Image.fromarray(rng.integers(20, 235, (16, 16, 3), dtype=np.uint8))) for _ in range(30)]
-    record, target = reference_set.make(images, Colours(), name="noise", size=(16, 16), resize="none")
+    images = [
+        ("x", Image.fromarray(rng.integers(20, 235, (16, 16, 3), dtype=np.uint8)))
+        for _ in range(30)
+    ]
+    record, target = reference_set.make(
+        images, Colours(), name="noise", size=(16, 16), resize="none"
+    )
     reference_set.write(record.model_copy(update=changes), target, tmp_path / "set.npz")
     return tmp_path / "set.npz"
 
@@ -177,13 +237,24 @@ def made_set(tmp_path: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"network": "reference"}, "holds features of 'reference', but the score needs those of 'inception'"),
-        ({"settings": {"weights_sha256": "2"}}, "made with weights_sha256 '2', but the images are measured with '1'"),
-        ({"settings": {"input": "bicubic"}}, "made with input 'bicubic', but the images are measured with 'as they"),
+        (
+            {"network": "reference"},
+            "holds features of 'reference', but the score needs those of 'inception'",
+        ),
+        (
+            {"settings": {"weights_sha256": "2"}},
+            "made with weights_sha256 '2', but the images are measured with '1'",
+        ),
+        (
+            {"settings": {"input": "bicubic"}},
+            "made with input 'bicubic', but the images are measured with 'as they",
+        ),
         ({"size": (32, 32)}, "was prepared at 32x32 .none., but the images compared are 16x16"),
     ],
 )
-def test_unlike_features_are_not_compared(colours, run: Path, tmp_path: Path, changes: dict, message: str) -> None:
+def test_unlike_features_are_not_compared(
+    colours, run: Path, tmp_path: Path, changes: dict, message: str
+) -> None:
     file = made_set(tmp_path, **changes)
     with pytest.raises(IbstatsError, match=message):
         quality.quality(open_store(run), "toy-ar", scores=["fid"], references=[str(file)])
@@ -203,11 +274,15 @@ def test_fid_of_a_run_is_that_of_its_features_and_kid_needs_the_features_of_the_
     moments_only = reference_set.read(file)
     bare = frechet.Target(moments_only.target.mean, moments_only.target.covariance)
     reference_set.write(moments_only.record, bare, tmp_path / "bare.npz")
-    with pytest.raises(IbstatsError, match=r"kid needs features, but reference set '.*bare.npz' holds moments only"):
+    with pytest.raises(
+        IbstatsError, match=r"kid needs features, but reference set '.*bare.npz' holds moments only"
+    ):
         quality.quality(store, "toy-mim", scores=["kid"], references=[str(tmp_path / "bare.npz")])
 
 
-def test_the_set_prepared_at_the_size_of_the_images_is_used(colours, run: Path, tmp_path: Path) -> None:
+def test_the_set_prepared_at_the_size_of_the_images_is_used(
+    colours, run: Path, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
     other = made_set(tmp_path / "other", size=(32, 32))
     found = quality._reference(Colours(), [str(other), str(made_set(tmp_path))], (16, 16))
@@ -215,34 +290,63 @@ def test_the_set_prepared_at_the_size_of_the_images_is_used(colours, run: Path, 
 
 
 def test_fid_of_two_prompts_is_undefined_and_says_so(colours, tmp_path: Path) -> None:
-    small = open_store(write_run(tmp_path / "small", n_prompts=2, block_prompts=2, families={"m": "masked"}))
+    small = open_store(
+        write_run(tmp_path / "small", n_prompts=2, block_prompts=2, families={"m": "masked"})
+    )
     with pytest.raises(IbstatsError, match=r"fid is undefined for 2 prompt.*three or more"):
         quality.quality(small, "m", scores=["fid"], references=[str(made_set(tmp_path))])
     networks = quality.Networks(download=False)
-    scores, notes = quality.available(small, "m", "factorial", [str(made_set(tmp_path))], "no/clip", networks)
+    scores, notes = quality.available(
+        small, "m", "factorial", [str(made_set(tmp_path))], "no/clip", networks
+    )
     assert scores == []
     assert notes[0] == "fid, kid need 3 prompts or more"
     assert "'no/clip', which is not in" in notes[1]
 
 
-def test_what_nobody_asked_for_is_left_out_when_it_cannot_be_had(colours, run: Path, tmp_path: Path) -> None:
+def test_what_nobody_asked_for_is_left_out_when_it_cannot_be_had(
+    colours, run: Path, tmp_path: Path
+) -> None:
     networks, file = quality.Networks(download=False), made_set(tmp_path)
     given = reference_set.read(file)
     bare = frechet.Target(given.target.mean, given.target.covariance)
     reference_set.write(given.record, bare, tmp_path / "bare.npz")
-    for references, expected in (([], []), ([file], ["fid", "kid"]), ([tmp_path / "bare.npz"], ["fid"])):
+    for references, expected in (
+        ([], []),
+        ([file], ["fid", "kid"]),
+        ([tmp_path / "bare.npz"], ["fid"]),
+    ):
         names = [str(name) for name in references]
-        assert quality.available(open_store(run), "toy-ar", "factorial", names, "no/clip", networks)[0] == expected
+        assert (
+            quality.available(open_store(run), "toy-ar", "factorial", names, "no/clip", networks)[0]
+            == expected
+        )
 
 
 def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
     ask, colours, run_copy: Path, tmp_path: Path
 ) -> None:
-    asked = ("--score", "fid", "--score", "kid", "--reference", str(made_set(tmp_path)), "--metric", "pixel_cosine")
+    asked = (
+        "--score",
+        "fid",
+        "--score",
+        "kid",
+        "--reference",
+        str(made_set(tmp_path)),
+        "--metric",
+        "pixel_cosine",
+    )
     asked += ("--model", "toy-mim", "--resamples", "200")
     status, printed, error = ask("quality", run_copy, *asked)
     assert status == 0, error
-    for part in ("fid ↓", "kid ↓", "What each probe does", "Effects on fid", "frontier", "noise, 30 images"):
+    for part in (
+        "fid ↓",
+        "kid ↓",
+        "What each probe does",
+        "Effects on fid",
+        "frontier",
+        "noise, 30 images",
+    ):
         assert part in printed
     assert ask("quality", run_copy, *asked)[1] == printed
     config = Config(
@@ -260,17 +364,35 @@ def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
     for row in (row for row in document.rows if row.section == "frontier"):
         assert row.verdict in {"frontier", "dominated", "clearly dominated"}
         same = scored[row.quantity, row.term]
-        for made in ("estimate", "low", "high", "interval_method", "level", "n_resamples", "seed", "n_prompts"):
+        for made in (
+            "estimate",
+            "low",
+            "high",
+            "interval_method",
+            "level",
+            "n_resamples",
+            "seed",
+            "n_prompts",
+        ):
             assert getattr(row, made) == getattr(same, made)
-    latex = {file.stem for file in files.export(open_store(run_copy), config, tmp_path / "latex", "latex")}
-    assert latex >= {f"quality-{part}{score}" for part in ("", "effects-", "probes-") for score in ("fid", "kid")} | {
-        "frontier"
+    latex = {
+        file.stem
+        for file in files.export(open_store(run_copy), config, tmp_path / "latex", "latex")
     }
+    assert latex >= {
+        f"quality-{part}{score}" for part in ("", "effects-", "probes-") for score in ("fid", "kid")
+    } | {"frontier"}
     table = (tmp_path / "latex/quality-fid.tex").read_text()
     for row in rows:
         assert f" & {row.estimate:.4f} & {row.low:.4f} & {row.high:.4f} " in table
-    drawn = figures.draw(files.obtain_tree(open_store(run_copy), config), tmp_path / "figures", ("png",))
-    assert {file.name for file in drawn} >= {"quality-probes.png", "frontier-fid.png", "frontier-kid.png"}
+    drawn = figures.draw(
+        files.obtain_tree(open_store(run_copy), config), tmp_path / "figures", ("png",)
+    )
+    assert {file.name for file in drawn} >= {
+        "quality-probes.png",
+        "frontier-fid.png",
+        "frontier-kid.png",
+    }
 
 
 # Inception
@@ -284,7 +406,9 @@ def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(upstream, "load_state_dict_from_url", lambda *a, **k: {})
-        patch.setattr(upstream.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        patch.setattr(
+            upstream.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None
+        )
         torch.manual_seed(0)
         network = upstream.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
     file = tmp_path_factory.mktemp("inception") / "weights.pth"
@@ -292,7 +416,9 @@ def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def test_inception_features_are_those_of_torchmetrics(inception_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_inception_features_are_those_of_torchmetrics(
+    inception_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
     from torchmetrics.image.fid import FrechetInceptionDistance
 
@@ -308,18 +434,27 @@ def test_inception_features_are_those_of_torchmetrics(inception_file: Path, monk
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_missing_inception_says_which_file_where_and_how(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_inception_says_which_file_where_and_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(MissingWeights) as raised:
         Inception(download=False).settings()
-    for part in ("weights-inception-2015-12-05-6726825d.pth", str(tmp_path), "torch_fidelity", "inception=PATH"):
+    for part in (
+        "weights-inception-2015-12-05-6726825d.pth",
+        str(tmp_path),
+        "torch_fidelity",
+        "inception=PATH",
+    ):
         assert part in str(raised.value)
     assert "\n" not in str(raised.value)
     with pytest.raises(MissingWeights, match="no weight file 'nowhere'"):
         Inception("nowhere")
 
 
-def test_a_file_that_is_no_inception_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_is_no_inception_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
 
     torch.save({"weight": torch.zeros(2)}, tmp_path / "w.pth")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ibstats import significance
-from ibstats.report import repro
+from ibstats.results import claims as repro
+from ibstats.statistics import significance
 from schemas.results import ResultRow
 
 FACTS = {"model": "a", "experiment": "e", "units": "1", "n_prompts": 12, "n_images": 4}
@@ -19,13 +19,22 @@ def found(
     values: np.ndarray | float, *, model: str = "amused", family: str = "masked", **changes: Any
 ) -> repro.Evidence:
     """A row of the mean of per-prompt values, as the analysis makes it."""
-    row: dict[str, Any] = {"section": "probe", "quantity": "lpips_alex_distance", "term": "argmax", **FACTS}
+    row: dict[str, Any] = {
+        "section": "probe",
+        "quantity": "lpips_alex_distance",
+        "term": "argmax",
+        **FACTS,
+    }
     if isinstance(values, float):
         row |= {"estimate": values, "low": values, "high": values, "degenerate": True}
     else:
         t, df, p = significance.t_test(values)
         half = 2.2 * values.std(ddof=1) / np.sqrt(len(values))
-        row |= {"estimate": values.mean(), "low": values.mean() - half, "high": values.mean() + half}
+        row |= {
+            "estimate": values.mean(),
+            "low": values.mean() - half,
+            "high": values.mean() + half,
+        }
         row |= {"statistic": float(t[0]), "df": df, "p_holm": float(p[0])}
     return repro.Evidence(ResultRow(**row | changes), model, family, "factorial")
 
@@ -35,7 +44,14 @@ def reference(value: float) -> repro.Evidence:
 
 
 def claim(expect: str, **changes: Any) -> repro.Claim:
-    known = {"where": "w", "model": "amused", "claim": "c", "kind": "factorial", "section": "probe", "term": "argmax"}
+    known = {
+        "where": "w",
+        "model": "amused",
+        "claim": "c",
+        "kind": "factorial",
+        "section": "probe",
+        "term": "argmax",
+    }
     return repro.Claim(**known | {"expect": expect} | changes)
 
 
@@ -71,7 +87,12 @@ def test_a_claim_is_reproduced_by_a_test_that_bears_it_out(
     ("value", "spread", "verdict", "reason"),
     [
         (0.63, 0.01, "reproduced", "it holds"),
-        (0.65, 0.01, "reproduced", "it holds"),  # outside our interval, and within the margin of 0.03
+        (
+            0.65,
+            0.01,
+            "reproduced",
+            "it holds",
+        ),  # outside our interval, and within the margin of 0.03
         (0.7, 0.01, "not reproduced", "it is contradicted"),
         (0.63, 0.3, "not reproduced", "it is undecided"),  # so wide that 0.7 would be in it too
         (0.7, 0.3, "not reproduced", "it is undecided"),
@@ -80,7 +101,9 @@ def test_a_claim_is_reproduced_by_a_test_that_bears_it_out(
 def test_a_number_is_reproduced_when_our_whole_interval_is_close_to_it(
     value: float, spread: float, verdict: str, reason: str
 ) -> None:
-    finding = repro.examine(claim("number", value=value), [found(around(0.63, spread)), reference(0.6)])
+    finding = repro.examine(
+        claim("number", value=value), [found(around(0.63, spread)), reference(0.6)]
+    )
     assert (finding.verdict, finding.reason, finding.paper) == (verdict, reason, f"{value:.3f}")
     assert finding.ours.startswith("0.630 [")
 
@@ -105,16 +128,23 @@ def test_the_papers_model_and_measure_come_before_stand_ins() -> None:
 
 
 def test_a_claim_about_several_rows_needs_all_of_them() -> None:
-    rows = [found(around(mean), term=f"proposed-0.{i} - baseline") for i, mean in enumerate((0.1, 0.2))]
+    rows = [
+        found(around(mean), term=f"proposed-0.{i} - baseline") for i, mean in enumerate((0.1, 0.2))
+    ]
     every = claim("rise", term="proposed-* - baseline")
     assert repro.examine(every, rows).verdict == "reproduced"
     rows.append(found(around(0.0001), term="proposed-0.9 - baseline"))
     assert repro.examine(every, rows).reason == "it is undecided"
-    assert repro.examine(claim("rise", term="proposed-* - baseline", which="first"), rows).verdict == "reproduced"
+    assert (
+        repro.examine(claim("rise", term="proposed-* - baseline", which="first"), rows).verdict
+        == "reproduced"
+    )
 
 
 def test_what_no_run_measured_is_not_comparable() -> None:
-    finding = repro.examine(claim("drop"), [found(around(-0.1), family="diffusion", model="vq-diffusion")])
+    finding = repro.examine(
+        claim("drop"), [found(around(-0.1), family="diffusion", model="vq-diffusion")]
+    )
     assert (finding.verdict, finding.ours) == ("not comparable", "–")
     assert (
         finding.reason
@@ -133,7 +163,12 @@ def test_quality_at_the_inflection_point_is_that_of_the_preferred_distance_and_i
         found(0.9, section="quality", quantity="clip_iqa", term="keep-1.00"),
         found(0.001, section="diversity", quantity="clip_iqa", term="keep-1.00"),
     ]
-    about = {"section": "offer", "quantity": "clip_iqa", "term": "keep-* - keep-1.*", "which": "first"}
+    about = {
+        "section": "offer",
+        "quantity": "clip_iqa",
+        "term": "keep-* - keep-1.*",
+        "which": "first",
+    }
     finding = repro.examine(claim("equivalent", **about), pool)
     assert (finding.reason, finding.ours.split()[0]) == (reason, f"{change:.3f}")
 
@@ -150,12 +185,21 @@ def test_equivalence_from_a_row_is_that_of_the_values_behind_it() -> None:
 def test_every_claim_names_a_known_model_and_the_numbers_are_those_of_figures_8_to_10() -> None:
     known = repro.claims()
     assert {claim.model for claim in known} == set(repro.FAMILIES)
-    assert {claim.expect for claim in known} <= {"drop", "rise", "equivalent", "zero", "number", "words"}
+    assert {claim.expect for claim in known} <= {
+        "drop",
+        "rise",
+        "equivalent",
+        "zero",
+        "number",
+        "words",
+    }
     assert {claim.quantity for claim in known} == set(repro.STAND_INS)
     assert all((claim.value is not None) >= (claim.expect == "number") for claim in known)
     figures = {int(number) for claim in known for number in re.findall(r"Fig. (\d+)", claim.where)}
     assert figures == {2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13}
-    numbers = {figure: [c.value for c in known if f"Fig. {figure}" in c.where] for figure in (8, 9, 10)}
+    numbers = {
+        figure: [c.value for c in known if f"Fig. {figure}" in c.where] for figure in (8, 9, 10)
+    }
     assert numbers == {
         8: [0.633, 0.634, 0.001],
         9: [0.755, 0.005, -0.003, 0.08, 0.837, 0.0],

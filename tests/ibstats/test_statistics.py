@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from ibstats import analysis, effects, information, power, significance, strategy
+from ibstats import analysis
 from ibstats.config import Config
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import factorial
 from ibstats.kernels.variance import pair_variance
-from ibstats.report.rows import rows
+from ibstats.results.rows import rows
+from ibstats.statistics import effects, information, power, significance, strategy
+from ibstats.statistics.uncertainty import Resampling, mean_interval
 from ibstats.store import open_store
-from ibstats.uncertainty import Resampling, mean_interval
 from ibstats.variables import CELLS, LEVELS
 from tests.ibstats.conftest import write_run
 
@@ -29,7 +30,9 @@ HOW = Resampling(n_resamples=500)
 
 def design(values: np.ndarray) -> xr.DataArray:
     """(prompt, 2, 2, 2) with labels."""
-    return xr.DataArray(values, dims=("prompt", *LEVELS), coords={f: list(levels) for f, levels in LEVELS.items()})
+    return xr.DataArray(
+        values, dims=("prompt", *LEVELS), coords={f: list(levels) for f, levels in LEVELS.items()}
+    )
 
 
 def test_effects_carry_the_t_test_and_the_anova() -> None:
@@ -42,14 +45,16 @@ def test_effects_carry_the_t_test_and_the_anova() -> None:
     assert_allclose(table["F"], [row.F for row in factorial.rm_anova(y.values).values()])
     assert_allclose(table["estimate"], contrast.mean(axis=0))
     assert_allclose(table["p_wilcoxon"], [stats.wilcoxon(c).pvalue for c in contrast.T])
-    assert bool((table["low"] < table["estimate"]).all() and (table["estimate"] < table["high"]).all())
+    assert bool(
+        (table["low"] < table["estimate"]).all() and (table["estimate"] < table["high"]).all()
+    )
 
 
 def test_argmax_at_zero_is_degenerate_but_its_effects_are_not() -> None:
     values = np.random.default_rng(0).uniform(0.4, 0.6, size=(12, 2, 2, 2))
     values[:, 0, 0] = 0.0
     y = design(values)
-    from ibstats.uncertainty import mean_interval
+    from ibstats.statistics.uncertainty import mean_interval
 
     cells = mean_interval(y, HOW)
     zero = cells.sel(sampling="argmax", prompt_type="original")
@@ -92,9 +97,13 @@ def test_t_effect_sizes_and_bayes_factor_equal_pingouin() -> None:
         ours = significance.t_test(x)
         bayes = significance.bayes_factor(ours.t, 20)
         for column in range(2):
-            assert float(pingouin.bayesfactor_ttest(ours.t[column], 20)) == pytest.approx(bayes[column], rel=1e-4)
+            assert float(pingouin.bayesfactor_ttest(ours.t[column], 20)) == pytest.approx(
+                bayes[column], rel=1e-4
+            )
             theirs = float(pingouin.tost(x[:, column], 0, bound=0.8)["pval"].iloc[0])
-            assert significance.equivalence(x[:, column], -0.8, 0.8).p == pytest.approx(theirs, abs=2e-5)
+            assert significance.equivalence(x[:, column], -0.8, 0.8).p == pytest.approx(
+                theirs, abs=2e-5
+            )
         p = np.array([0.001, 0.04, np.nan, 0.02, 0.02])
         for method, name in (("holm", "holm"), ("bh", "fdr_bh")):
             assert_allclose(significance.adjust(p, method), pingouin.multicomp(p, method=name)[1])
@@ -122,7 +131,9 @@ def test_wilcoxon_with_ties_is_all_sign_patterns_counted(values: list[int]) -> N
 
 
 def test_few_prompts_with_ties_are_not_made_significant_by_an_approximation() -> None:
-    x = np.array([0.1, 0.1, 0.2, 0.2, 0.2])  # shares of five prompts, all of one sign: at best 2 / 2^5
+    x = np.array(
+        [0.1, 0.1, 0.2, 0.2, 0.2]
+    )  # shares of five prompts, all of one sign: at best 2 / 2^5
     assert stats.wilcoxon(x, method="asymptotic").pvalue < 0.05
     assert significance.wilcoxon(x)[0] == pytest.approx(1 / 16)
 
@@ -131,14 +142,23 @@ def test_few_prompts_with_ties_are_not_made_significant_by_an_approximation() ->
 def test_effect_sizes_of_a_nearly_constant_column_have_the_interval_of_its_scale(n: int) -> None:
     x = 1 + 1e-8 * np.random.default_rng(0).permutation(np.linspace(-1, 1, n))
     size = significance.effect_size(x)
-    chi = np.sqrt(stats.chi2.ppf([0.025, 0.975], n - 1) / (n - 1))  # d_z is then 1 / sd, but for nothing
+    chi = np.sqrt(
+        stats.chi2.ppf([0.025, 0.975], n - 1) / (n - 1)
+    )  # d_z is then 1 / sd, but for nothing
     assert_allclose([size.low[0], size.high[0]], size.d_z[0] * chi, rtol=1e-9)
-    close = significance.noncentrality_interval(1.0001e4, n - 1), significance.noncentrality_interval(0.9999e4, n - 1)
+    close = (
+        significance.noncentrality_interval(1.0001e4, n - 1),
+        significance.noncentrality_interval(0.9999e4, n - 1),
+    )
     assert_allclose(np.array(close[0]) / 1.0001e4, np.array(close[1]) / 0.9999e4, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("t", "n", "expected"), [(30, 2000, 3.6208433e159), (1000, 100, 9.4653673e194)])
-def test_the_bayes_factor_of_a_huge_t_is_that_of_high_precision(t: float, n: int, expected: float) -> None:
+@pytest.mark.parametrize(
+    ("t", "n", "expected"), [(30, 2000, 3.6208433e159), (1000, 100, 9.4653673e194)]
+)
+def test_the_bayes_factor_of_a_huge_t_is_that_of_high_precision(
+    t: float, n: int, expected: float
+) -> None:
     assert significance.bayes_factor(t, n)[0] == pytest.approx(expected, rel=1e-6)  # mpmath
 
 
@@ -155,7 +175,9 @@ def test_the_size_of_a_family_is_that_of_its_own_quantity() -> None:
         table = analysis._over_quantities(values[names], lambda y: effects.effects(y, HOW))
         sizes = dict(zip(names, table["n_tests"].values.tolist(), strict=True))
         assert sizes == {"ssim_dissimilarity": 7, "pixel_cosine_distance": 3}
-        assert table["p"].notnull().sum("effect").values.tolist() == table["n_tests"].values.tolist()
+        assert (
+            table["p"].notnull().sum("effect").values.tolist() == table["n_tests"].values.tolist()
+        )
 
 
 def test_a_probe_without_effect_is_not_tested_on_its_rounding() -> None:
@@ -181,7 +203,10 @@ def test_equivalence_is_only_claimed_inside_the_margin() -> None:
     x = np.random.default_rng(0).normal(0, 1, 200)
     assert significance.equivalence(x, -0.5, 0.5).verdict == "equivalent"
     assert significance.equivalence(x + 0.5, -0.5, 0.5).verdict == "inconclusive"
-    assert significance.equivalence(np.zeros(9), -0.5, 0.5) == (pytest.approx(np.nan, nan_ok=True), "degenerate")
+    assert significance.equivalence(np.zeros(9), -0.5, 0.5) == (
+        pytest.approx(np.nan, nan_ok=True),
+        "degenerate",
+    )
     with pytest.raises(IbstatsError, match=r"margin is \(1, -1\)"):
         significance.equivalence(x, 1, -1)
 
@@ -210,18 +235,27 @@ def test_pooled_information_is_its_definition_and_the_values_are_its_jackknife()
         assert float(pooled["codebook_entropy"][condition]) == pytest.approx(whole)
         assert float(pooled["conditional_entropy"][condition]) == pytest.approx(given)
         assert float(pooled["mutual_information"][condition]) == pytest.approx(whole - given)
-        assert float(pooled["utilisation"][condition]) == pytest.approx((single.sum(axis=0) > 0).mean())
-        left_out = [6 * whole - 5 * float(entropy.estimate(np.delete(single, i, axis=0).sum(axis=0))) for i in range(6)]
+        assert float(pooled["utilisation"][condition]) == pytest.approx(
+            (single.sum(axis=0) > 0).mean()
+        )
+        left_out = [
+            6 * whole - 5 * float(entropy.estimate(np.delete(single, i, axis=0).sum(axis=0)))
+            for i in range(6)
+        ]
         assert_allclose(values["codebook_entropy"][condition], left_out)
         assert float(values["conditional_entropy"][condition].mean()) == pytest.approx(given)
-        assert float(values["utilisation"][condition].mean()) == pytest.approx(float(pooled["utilisation"][condition]))
+        assert float(values["utilisation"][condition].mean()) == pytest.approx(
+            float(pooled["utilisation"][condition])
+        )
 
 
 def test_shuffling_finds_information_only_where_there_is_some() -> None:
     rng = np.random.default_rng(0)
     unrelated = rng.integers(0, 8, (8, 6, 3, 3))
     related = (unrelated + 3 * np.arange(8)[:, None, None, None]) // 4
-    result = information.shuffle_test(tokens(np.stack([unrelated, related])), 16, n_shuffles=99, seed=0)
+    result = information.shuffle_test(
+        tokens(np.stack([unrelated, related])), 16, n_shuffles=99, seed=0
+    )
     assert float(result["p"][0]) > 0.05
     assert float(result["p"][1]) == pytest.approx(0.01)
 
@@ -238,8 +272,15 @@ def test_counting_in_small_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatc
     drawn = tokens(np.random.default_rng(0).integers(0, 9, (2, 6, 4, 3, 3)).astype(np.uint16))
 
     def everything() -> list[xr.Dataset]:
-        measured = [f(drawn, 16) for f in (information.per_prompt, information.pooled, information.by_position)]
-        return [*measured, information.shuffle_test(drawn, 16, n_shuffles=9, seed=0), information.coverage(drawn, 16)]
+        measured = [
+            f(drawn, 16)
+            for f in (information.per_prompt, information.pooled, information.by_position)
+        ]
+        return [
+            *measured,
+            information.shuffle_test(drawn, 16, n_shuffles=9, seed=0),
+            information.coverage(drawn, 16),
+        ]
 
     whole = everything()
     monkeypatch.setattr(information, "AT_ONCE", 1)
@@ -256,7 +297,12 @@ def test_bits_of_independent_channels_add_up_and_copies_do_not() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 2, (2, 1, 5, 20, 10, 10)), rng.random((1, 5, 20, 10, 10)) < 0.1
     independent = information.by_bit(tokens(first[0] * 4 + first[1] * 2 + second), 8, "plugin")
-    assert list(independent.data_vars) == ["bit_0_entropy", "bit_1_entropy", "bit_2_entropy", "bit_redundancy"]
+    assert list(independent.data_vars) == [
+        "bit_0_entropy",
+        "bit_1_entropy",
+        "bit_2_entropy",
+        "bit_redundancy",
+    ]
     expected = stats.entropy([0.1, 0.9], base=2)
     assert float(independent["bit_2_entropy"].mean()) == pytest.approx(expected, abs=0.01)
     assert float(independent["bit_redundancy"].mean()) == pytest.approx(0, abs=0.01)
@@ -270,7 +316,9 @@ def test_rarefaction_takes_equal_budgets() -> None:
     drawn = tokens(np.random.default_rng(0).integers(0, 9, (2, 3, 6, 1, 1)))
     fewer = information.rarefy(drawn, 4, seed=0)
     assert fewer.sizes["sample"] == 4
-    with pytest.raises(IbstatsError, match="7 images per prompt were asked for, but the store has 6"):
+    with pytest.raises(
+        IbstatsError, match="7 images per prompt were asked for, but the store has 6"
+    ):
         information.rarefy(drawn, 7, seed=0)
 
 
@@ -280,8 +328,12 @@ def test_estimators_of_a_closed_codebook_know_that_a_subset_is_smaller(estimator
     drawn = tokens(np.random.default_rng(0).integers(0, kept, (1, 4, 2, 5, 10)))
     truth = np.log2(kept)
     for name in ("codebook_entropy", "conditional_entropy"):
-        assert float(information.pooled(drawn, K, estimator, [kept])[name][0]) == pytest.approx(truth, abs=0.2)
-        assert float(information.pooled(drawn, K, estimator)[name][0]) > truth + 0.2  # mass on codes that cannot occur
+        assert float(information.pooled(drawn, K, estimator, [kept])[name][0]) == pytest.approx(
+            truth, abs=0.2
+        )
+        assert (
+            float(information.pooled(drawn, K, estimator)[name][0]) > truth + 0.2
+        )  # mass on codes that cannot occur
         for measure in (information.pooled, information.per_prompt, information.by_position):
             alone = measure(drawn, kept, estimator)[name]
             assert_allclose(measure(drawn, K, estimator, [kept])[name], alone)
@@ -290,7 +342,9 @@ def test_estimators_of_a_closed_codebook_know_that_a_subset_is_smaller(estimator
 
 def test_no_cell_is_said_to_use_more_codes_than_it_may(run: Path) -> None:
     store = open_store(run)
-    config = analysis.Config(parts=("information",), estimator="chao_shen", n_shuffles=2, resampling=HOW)
+    config = analysis.Config(
+        parts=("information",), estimator="chao_shen", n_shuffles=2, resampling=HOW
+    )
     keep = store.dataset("toy-ar")["codebook_keep"]
     tree = analysis.analyse(store, config)
     for model in store.models():
@@ -298,7 +352,10 @@ def test_no_cell_is_said_to_use_more_codes_than_it_may(run: Path) -> None:
         for levels, most in zip(CELLS, keep.sum("code").values, strict=True):
             cell = found.sel(dict(zip(LEVELS, levels, strict=True)))
             for name in ("estimate", "low", "high"):
-                assert not (cell[name].sel(quantity=["codebook_entropy", "conditional_entropy"]) > np.log2(most)).any()
+                assert not (
+                    cell[name].sel(quantity=["codebook_entropy", "conditional_entropy"])
+                    > np.log2(most)
+                ).any()
                 assert not cell[name].sel(quantity="utilisation") > most / keep.sizes["code"]
     for row in rows(tree):  # a jackknife is no difference of pooled estimates, and says so
         if row.section == "information_effect":
@@ -358,7 +415,9 @@ def test_pair_variance_is_hoeffdings() -> None:
 def test_a_pilot_whose_estimated_variance_is_negative_promises_no_certainty() -> None:
     kernel = np.random.default_rng(4).normal(size=(3, 6, 6))
     kernel += kernel.swapaxes(1, 2)
-    for matrix in kernel:  # every image is as far from the others as any: zeta1 is estimated below zero
+    for (
+        matrix
+    ) in kernel:  # every image is as far from the others as any: zeta1 is estimated below zero
         matrix -= matrix.mean()
         off = matrix * (1 - np.eye(6))
         row = off.sum(axis=0) / 4
@@ -367,12 +426,16 @@ def test_a_pilot_whose_estimated_variance_is_negative_promises_no_certainty() ->
     cells[7] = 4 * kernel
     coords = {factor: ("condition", [cell[i] for cell in CELLS]) for i, factor in enumerate(LEVELS)}
     pilot = power.components(
-        xr.DataArray(cells, dims=("condition", "prompt", "sample", "sample_other"), coords=coords), "sampling"
+        xr.DataArray(cells, dims=("condition", "prompt", "sample", "sample_other"), coords=coords),
+        "sampling",
     )
     assert pair_variance(kernel).zeta1.mean() < 0
     assert pilot.image.zeta1 == 0
     assert pilot.variance(50) == pytest.approx(2 * float(pilot.image.zeta2) / (50 * 49))
-    assert float(power.table(pilot, effect_size=1e-4, n_images=[50], n_prompts=[10])["power"][0, 0]) < 0.1
+    assert (
+        float(power.table(pilot, effect_size=1e-4, n_images=[50], n_prompts=[10])["power"][0, 0])
+        < 0.1
+    )
 
 
 def test_power_of_t_equals_statsmodels_and_equivalence_grows() -> None:
@@ -381,15 +444,23 @@ def test_power_of_t_equals_statsmodels_and_equivalence_grows() -> None:
     for n, effect in ((10, 0.5), (50, 0.3), (1000, 0.05)):
         theirs = TTestPower().power(effect, n, 0.05)
         assert power.power_of_t(effect, 1.0, n) == pytest.approx(theirs, abs=1e-3)
-    grown = [power.power_of_equivalence(0.3, 1.0, n, np.random.default_rng(0)) for n in (20, 100, 500)]
+    grown = [
+        power.power_of_equivalence(0.3, 1.0, n, np.random.default_rng(0)) for n in (20, 100, 500)
+    ]
     assert grown[0] < grown[1] < grown[2]
-    with pytest.raises(IbstatsError, match=r"either the smallest effect worth finding \(--difference"):
+    with pytest.raises(
+        IbstatsError, match=r"either the smallest effect worth finding \(--difference"
+    ):
         power.table(power.Components("sampling", 1.0, pair_variance(np.ones((4, 4)))))
 
 
 def test_intervals_of_few_prompts_stay_within_what_is_possible(tmp_path: Path) -> None:
-    store = open_store(write_run(tmp_path / "few", families={"toy-mim": "masked"}, n_prompts=4, n_samples=3))
-    config = Config(metrics=("pixel_cosine", "ssim"), parts=("diversity", "information"), n_shuffles=5)
+    store = open_store(
+        write_run(tmp_path / "few", families={"toy-mim": "masked"}, n_prompts=4, n_samples=3)
+    )
+    config = Config(
+        metrics=("pixel_cosine", "ssim"), parts=("diversity", "information"), n_shuffles=5
+    )
     tree = analysis.analyse(store, config)["toy-mim"]
     bounds = tree["diversity"].to_dataset()
     plain = mean_interval(tree["per_prompt"]["ssim_dissimilarity"], config.resampling)

@@ -62,7 +62,11 @@ def foreign_ledger(root: Path) -> None:
 
 BROKEN: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "no run.json": (lambda r: (r / "run.json").unlink(), errors.NotAStore, "has no run.json"),
-    "broken run.json": (lambda r: (r / "run.json").write_text("{"), errors.CorruptStore, "not valid JSON"),
+    "broken run.json": (
+        lambda r: (r / "run.json").write_text("{"),
+        errors.CorruptStore,
+        "not valid JSON",
+    ),
     "foreign": (
         lambda r: edit(r / "run.json", lambda c: c.update(schema_name="other")),
         errors.ForeignStore,
@@ -84,7 +88,10 @@ BROKEN: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
         "does not follow its schema: colour",
     ),
     "zarr v2": (
-        lambda r: ((r / "data.zarr/zarr.json").unlink(), (r / "data.zarr/.zgroup").write_text('{"zarr_format": 2}')),
+        lambda r: (
+            (r / "data.zarr/zarr.json").unlink(),
+            (r / "data.zarr/.zgroup").write_text('{"zarr_format": 2}'),
+        ),
         errors.StoreContractError,
         "is Zarr format 2",
     ),
@@ -93,7 +100,11 @@ BROKEN: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
         errors.CorruptStore,
         "not valid JSON",
     ),
-    "array gone": (remove_array, errors.StoreContractError, "variable 'tokens' of 'toy-ar/factorial' is missing"),
+    "array gone": (
+        remove_array,
+        errors.StoreContractError,
+        "variable 'tokens' of 'toy-ar/factorial' is missing",
+    ),
     "wrong dims": (wrong_dims, errors.StoreContractError, "the contract says uint16 over"),
     "mixed ledger": (foreign_ledger, errors.StoreContractError, "two runs were mixed"),
     "broken record": (
@@ -126,10 +137,15 @@ def test_no_such_path() -> None:
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty"])
-def test_a_stored_object_that_would_read_as_fill_is_found_before_reading(run_copy: Path, damage: str) -> None:
+def test_a_stored_object_that_would_read_as_fill_is_found_before_reading(
+    run_copy: Path, damage: str
+) -> None:
     file = run_copy / "data.zarr/toy-mim/factorial/tokens/c.3.1.0.0.0"
     file.unlink() if damage == "gone" else file.write_bytes(b"")
-    with pytest.raises(errors.CorruptBlock, match=r"toy-mim/factorial/tokens/c\.3\.1\.0\.0\.0' is (missing|0 bytes)"):
+    with pytest.raises(
+        errors.CorruptBlock,
+        match=r"toy-mim/factorial/tokens/c\.3\.1\.0\.0\.0' is (missing|0 bytes)",
+    ):
         ibstats.open_store(run_copy).dataset("toy-mim")
 
 
@@ -144,21 +160,29 @@ def test_verify_finds_a_flipped_bit(run_copy: Path) -> None:
 
 def test_missing_blocks_are_refused_unless_partial_is_allowed(tmp_path: Path) -> None:
     """Condition 2 lacks its second block, prompts 4 and 5: four of six prompts are complete."""
-    store = ibstats.open_store(write_run(tmp_path / "run", families={"toy": "masked"}, skip=((2, 1),)))
+    store = ibstats.open_store(
+        write_run(tmp_path / "run", families={"toy": "masked"}, skip=((2, 1),))
+    )
     with pytest.raises(
-        errors.IncompleteStore, match=r"4 of 6 prompts complete.*argmax-paraphrase-subset.*--allow-partial"
+        errors.IncompleteStore,
+        match=r"4 of 6 prompts complete.*argmax-paraphrase-subset.*--allow-partial",
     ):
         store.factorial("toy", "tokens")
     assert store.factorial("toy", "tokens", allow_partial=True).sizes["prompt"] == 4
     config = ibstats.Config(parts=("information",), allow_partial=True, n_shuffles=10)
-    assert "toy: 4 of 6 prompts are complete; only these are used" in ibstats.analyse(store, config).attrs["notes"]
+    assert (
+        "toy: 4 of 6 prompts are complete; only these are used"
+        in ibstats.analyse(store, config).attrs["notes"]
+    )
 
 
 def test_unknown_names_list_the_known(run: Path) -> None:
     store = ibstats.open_store(run)
     with pytest.raises(errors.IbstatsError, match="unknown model 'gpt'; known: toy-ar, toy-mim"):
         store.factorial("gpt", "tokens")
-    with pytest.raises(errors.IbstatsError, match="unknown experiment 'ablation'; known: factorial"):
+    with pytest.raises(
+        errors.IbstatsError, match="unknown experiment 'ablation'; known: factorial"
+    ):
         store.factorial("toy-ar", "tokens", "ablation")
     with pytest.raises(errors.IbstatsError, match="unknown variable 'token'; known: "):
         store.factorial("toy-ar", "token")
@@ -167,11 +191,14 @@ def test_unknown_names_list_the_known(run: Path) -> None:
 def test_one_prompt_or_one_sample_is_too_little(tmp_path: Path) -> None:
     families = {"toy": "masked"}
     lonely = ibstats.open_store(write_run(tmp_path / "a", families=families, n_prompts=1))
-    with pytest.raises(errors.IbstatsError, match="1 prompt is not enough for an interval over prompts"):
+    with pytest.raises(
+        errors.IbstatsError, match="1 prompt is not enough for an interval over prompts"
+    ):
         ibstats.analyse(lonely, ibstats.Config(metrics=("pixel_cosine",)))
     single = ibstats.open_store(write_run(tmp_path / "b", families=families, n_samples=1))
     with pytest.raises(
-        errors.IbstatsError, match=r"1 sample\(s\) per prompt and condition, but a pair needs at least 2"
+        errors.IbstatsError,
+        match=r"1 sample\(s\) per prompt and condition, but a pair needs at least 2",
     ):
         ibstats.analyse(single, ibstats.Config(metrics=("pixel_cosine",)))
 
@@ -180,4 +207,7 @@ def test_a_run_without_images_says_so_and_still_has_its_entropies(tmp_path: Path
     store = ibstats.open_store(write_run(tmp_path / "a", families={"toy": "masked"}, images=False))
     with pytest.raises(errors.IbstatsError, match="holds no images"):
         ibstats.analyse(store, ibstats.Config(metrics=("pixel_cosine",)))
-    assert "information" in ibstats.analyse(store, ibstats.Config(parts=("information",), n_shuffles=10))["toy"]
+    assert (
+        "information"
+        in ibstats.analyse(store, ibstats.Config(parts=("information",), n_shuffles=10))["toy"]
+    )

@@ -43,22 +43,38 @@ def main(checkout: Path) -> None:
     tokens = []
     for seed, row in enumerate(range(2)):
         torch.manual_seed(seed)
-        drawn = generate(network, states[row : row + 1], 16, mask[row : row + 1], cfg_scale=3.0, top_k=20, top_p=0.95)
+        drawn = generate(
+            network,
+            states[row : row + 1],
+            16,
+            mask[row : row + 1],
+            cfg_scale=3.0,
+            top_k=20,
+            top_p=0.95,
+        )
         tokens.append(drawn[0].numpy())
     with torch.no_grad():
         given = torch.from_numpy(np.stack(tokens)).long()
         both = torch.cat([states, network.cls_embedding.uncond_embedding.expand_as(states)])
         network.setup_caches(4, 136, torch.float32)
-        network.causal_mask[:, :, :120] = network.causal_mask[:, :, :120] * torch.cat([mask, mask]).unsqueeze(1)
+        network.causal_mask[:, :, :120] = network.causal_mask[:, :, :120] * torch.cat(
+            [mask, mask]
+        ).unsqueeze(1)
         eye = torch.eye(network.causal_mask.size(1))
         network.causal_mask[:] = network.causal_mask * (1 - eye) + eye
         logits = [network(None, both, torch.arange(120))[0][:, -1]]
         for position in range(15):
             step = torch.cat([given[:, position : position + 1]] * 2)
-            logits.append(network(step, cond_idx=None, input_pos=torch.tensor([120 + position]))[0][:, -1])
+            logits.append(
+                network(step, cond_idx=None, input_pos=torch.tensor([120 + position]))[0][:, -1]
+            )
         tokenizer = VQModel(
             VQArgs(
-                codebook_size=97, codebook_embed_dim=8, encoder_ch_mult=[1, 1], decoder_ch_mult=[1, 1], z_channels=32
+                codebook_size=97,
+                codebook_embed_dim=8,
+                encoder_ch_mult=[1, 1],
+                decoder_ch_mult=[1, 1],
+                z_channels=32,
             )
         ).eval()
         shapes = {key: list(tensor.shape) for key, tensor in tokenizer.state_dict().items()}
@@ -69,7 +85,9 @@ def main(checkout: Path) -> None:
     np.savez_compressed(
         Path(__file__).with_name("llamagen.npz"),
         tokens=np.stack(tokens),
-        logits=torch.stack(logits, 1).numpy(),  # (row: 2 conditional, 2 unconditional; position; code)
+        logits=torch.stack(
+            logits, 1
+        ).numpy(),  # (row: 2 conditional, 2 unconditional; position; code)
         image=image.numpy(),
         captions=np.array([embedder.text_preprocessing(text) for text in CAPTIONS]),
         tokenizer_keys=np.array(list(shapes)),

@@ -66,7 +66,11 @@ def stub(checkout: Path) -> None:
         module.__path__ = [str(checkout / package)]
         sys.modules[package] = module
     shared = types.ModuleType("models.modeling_utils")
-    shared.ConfigMixin, shared.ModelMixin, shared.register_to_config = ConfigMixin, ModelMixin, register_to_config  # type: ignore[attr-defined]
+    shared.ConfigMixin, shared.ModelMixin, shared.register_to_config = (
+        ConfigMixin,
+        ModelMixin,
+        register_to_config,
+    )  # type: ignore[attr-defined]
     sys.modules["models.modeling_utils"] = shared
     names = {
         "einops": ("rearrange", "repeat"),
@@ -111,7 +115,11 @@ def main(checkout: Path) -> None:
     )  # fmt: skip
     section = types.SimpleNamespace
     config = section(
-        model=section(showo=section(num_vq_tokens=SIDE**2, num_new_special_tokens=10, llm_vocab_size=LLM_VOCABULARY)),
+        model=section(
+            showo=section(
+                num_vq_tokens=SIDE**2, num_new_special_tokens=10, llm_vocab_size=LLM_VOCABULARY
+            )
+        ),
         dataset=section(preprocessing=section(max_seq_length=128)),
     )
 
@@ -126,7 +134,9 @@ def main(checkout: Path) -> None:
 
     tokens = []
     with torch.no_grad():
-        logits = Loop()(torch.cat([ids, nothing]), mask)[:, -(SIDE**2 + 1) : -1, LLM_VOCABULARY + 10 : -1]
+        logits = Loop()(torch.cat([ids, nothing]), mask)[
+            :, -(SIDE**2 + 1) : -1, LLM_VOCABULARY + 10 : -1
+        ]
         for row in range(len(TEXTS)):
             rows = torch.tensor([row, len(TEXTS) + row])
             found = Loop().generate(
@@ -142,10 +152,14 @@ def main(checkout: Path) -> None:
         Path(__file__).with_name("showo.npz"),
         tokens=np.stack(tokens),
         ids=torch.cat([ids, nothing]).numpy(),
-        logits=logits[..., ::64].numpy(),  # (row: 2 conditional, 2 unconditional; position; every 64th code)
+        logits=logits[
+            ..., ::64
+        ].numpy(),  # (row: 2 conditional, 2 unconditional; position; every 64th code)
         image=image.numpy(),
         decoder_keys=np.array(list(decoder.state_dict())),
-        decoder_shapes=np.array([",".join(map(str, t.shape)) for t in decoder.state_dict().values()]),
+        decoder_shapes=np.array(
+            [",".join(map(str, t.shape)) for t in decoder.state_dict().values()]
+        ),
     )
 
 

@@ -14,7 +14,9 @@ def named_tensor(name: str, shape: tuple[int, ...], scale: float = 0.4) -> Tenso
     """Uniform in [-scale, scale), scaled down by the fan-in of a matrix; norms stand around 1."""
     rng = np.random.default_rng(zlib.crc32(name.encode()))
     values = (2 * rng.random(shape) - 1) * scale
-    if name.endswith(("norm.weight", "norm1.weight", "norm2.weight", "norm_out.weight", "layernorm.weight")):
+    if name.endswith(
+        ("norm.weight", "norm1.weight", "norm2.weight", "norm_out.weight", "layernorm.weight")
+    ):
         values += 1.0
     elif len(shape) > 1 and "embed" not in name:
         values *= 4.0 / np.sqrt(np.prod(shape[1:]))

@@ -140,13 +140,19 @@ def _nsb(counts: list[int], K: int | None) -> mp.mpf:
     padded = counts + [0] * (K - len(counts))
 
     def log_evidence(b: mp.mpf) -> mp.mpf:
-        return mp.loggamma(K * b) - mp.loggamma(n + K * b) + sum(mp.loggamma(c + b) - mp.loggamma(b) for c in counts)
+        return (
+            mp.loggamma(K * b)
+            - mp.loggamma(n + K * b)
+            + sum(mp.loggamma(c + b) - mp.loggamma(b) for c in counts)
+        )
 
     def density(b: mp.mpf) -> mp.mpf:
         return K * mp.psi(1, K * b + 1) - mp.psi(1, b + 1)
 
     def mean(b: mp.mpf) -> mp.mpf:
-        return mp.digamma(n + K * b + 1) - sum((c + b) / (n + K * b) * mp.digamma(c + b + 1) for c in padded)
+        return mp.digamma(n + K * b + 1) - sum(
+            (c + b) / (n + K * b) * mp.digamma(c + b + 1) for c in padded
+        )
 
     shift = max(log_evidence(mp.e**u) for u in range(-12, 13))
 

@@ -43,7 +43,11 @@ def top_set(weights: Sequence[float], n: int) -> dict[frozenset[int], float]:
 
 
 def masked(
-    law: Law, n_positions: int, n_codes: int, masked_after: Sequence[int], temperatures: Sequence[float]
+    law: Law,
+    n_positions: int,
+    n_codes: int,
+    masked_after: Sequence[int],
+    temperatures: Sequence[float],
 ) -> GridLaw:
     states: GridLaw = {(n_codes,) * n_positions: 1.0}
     for n_left, temperature in zip(masked_after, temperatures, strict=True):
@@ -66,7 +70,9 @@ def masked(
     return dict(states)
 
 
-def posterior(state: int, x0: int, schedule: Schedule, t: int, codes: Sequence[int], mask: int) -> dict[int, float]:
+def posterior(
+    state: int, x0: int, schedule: Schedule, t: int, codes: Sequence[int], mask: int
+) -> dict[int, float]:
     """q(x_{t-1} | x_t, x0) from Bayes' rule on the forward matrices of one position."""
     alpha, beta, gamma = schedule.one_step(t)
 
@@ -86,7 +92,9 @@ def posterior(state: int, x0: int, schedule: Schedule, t: int, codes: Sequence[i
     return {new: w / total for new, w in weights.items()}
 
 
-def diffusion(law: Law, n_positions: int, n_codes: int, schedule: Schedule, codes: Sequence[int]) -> GridLaw:
+def diffusion(
+    law: Law, n_positions: int, n_codes: int, schedule: Schedule, codes: Sequence[int]
+) -> GridLaw:
     states: GridLaw = {(n_codes,) * n_positions: 1.0}
     for t in range(schedule.n_steps, 0, -1):
         following: GridLaw = defaultdict(float)

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ibstats import information, significance
 from ibstats.kernels import entropy, factorial, resampling
+from ibstats.statistics import information, significance
 
 pytestmark = pytest.mark.slow
 
 
-def diversities(n_prompts: int, n_images: int, n_studies: int, rng: np.random.Generator) -> np.ndarray:
+def diversities(
+    n_prompts: int, n_images: int, n_studies: int, rng: np.random.Generator
+) -> np.ndarray:
     """Per-prompt mean pairwise squared distances of normal embeddings, `(prompt, study)`; their mean is 1.
 
     Prompts differ in scale (lognormal, sd .3); given the scale, the mean over pairs of n points in d dimensions is
@@ -57,7 +59,8 @@ def test_equivalence_errs_at_most_6_percent_at_the_margin(n_prompts: int) -> Non
     rng = np.random.default_rng(2)
     margin = 0.8
     wrong = [
-        significance.equivalence(rng.normal(margin, 1, n_prompts), -margin, margin).verdict == "equivalent"
+        significance.equivalence(rng.normal(margin, 1, n_prompts), -margin, margin).verdict
+        == "equivalent"
         for _ in range(4000)
     ]
     print(f"\n{n_prompts} prompts: false equivalence {np.mean(wrong):.3f}")
@@ -74,9 +77,13 @@ def test_entropy_intervals_over_prompts_cover(n_prompts: int) -> None:
     for _ in range(400):
         p = rng.dirichlet(30 * base, size=n_prompts)
         drawn = np.stack([np.repeat(np.arange(64), counts) for counts in rng.multinomial(640, p)])
-        tokens = xr.DataArray(drawn[None, :, :, None, None], dims=("condition", "prompt", "sample", "row", "col"))
+        tokens = xr.DataArray(
+            drawn[None, :, :, None, None], dims=("condition", "prompt", "sample", "row", "col")
+        )
         values = information.per_prompt(tokens, 64)["codebook_entropy"][0].values
-        low, high = resampling.bootstrap_mean(values, resampling.default_method(n_prompts), 1000, 0.95, rng)
+        low, high = resampling.bootstrap_mean(
+            values, resampling.default_method(n_prompts), 1000, 0.95, rng
+        )
         covered.append(low <= truth <= high)
     print(f"\nH(Z), {n_prompts} prompts: coverage {np.mean(covered):.3f}")
     assert 0.92 <= np.mean(covered) <= 0.98

@@ -10,7 +10,13 @@ from benchmarks.published import NETWORKS
 
 @pytest.mark.parametrize(
     ("name", "millions"),
-    [("amused", 603.5), ("vq-diffusion", 1359), ("janus-pro", 1443), ("llamagen", 777.7), ("show-o", 1448)],
+    [
+        ("amused", 603.5),
+        ("vq-diffusion", 1359),
+        ("janus-pro", 1443),
+        ("llamagen", 777.7),
+        ("show-o", 1448),
+    ],
 )
 def test_networks_have_the_published_number_of_parameters(name: str, millions: float) -> None:
     with torch.device("meta"):

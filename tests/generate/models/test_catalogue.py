@@ -41,7 +41,9 @@ def test_thirds_of_other_families() -> None:
     assert catalogue.thirds(identity("diffusion", 4, 16)) is None
 
 
-def test_models_are_listed_with_their_cards_and_nothing_is_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_are_listed_with_their_cards_and_nothing_is_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nonexistent")
     rows = {row.name: row for row in catalogue.rows()}
     assert set(rows) == set(MODELS)

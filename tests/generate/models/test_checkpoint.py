@@ -55,7 +55,9 @@ def test_a_cached_repository_is_found_offline_with_its_commit(tmp_path: Path) ->
     )
     one, pinned, refused = done.stdout.splitlines()
     assert one == pinned == f"{COMMIT} {folder} model.bin"
-    assert refused.startswith("ModelError checkpoint 'owner/other' is not in the local cache and the hub cannot be")
+    assert refused.startswith(
+        "ModelError checkpoint 'owner/other' is not in the local cache and the hub cannot be"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,8 @@ def test_another_architecture_is_refused(amused_folder: Path, tmp_path: Path) ->
     copy = linked(amused_folder, tmp_path)
     edit(copy / "transformer" / "config.json", _class_name="UNet2DModel")
     with pytest.raises(
-        ModelError, match="a network of kind UNet2DModel in transformer, but the adapter needs UVit2DModel"
+        ModelError,
+        match="a network of kind UNet2DModel in transformer, but the adapter needs UVit2DModel",
     ):
         load(copy)
 
@@ -106,7 +109,9 @@ def test_a_checkpoint_short_of_a_tensor_is_refused(amused_folder: Path, tmp_path
     del tensors[name]
     path.unlink()
     save_file(tensors, path, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=f"is not a whole UVit2DModel: 1 missing keys, first '{name}'"):
+    with pytest.raises(
+        ModelError, match=f"is not a whole UVit2DModel: 1 missing keys, first '{name}'"
+    ):
         load(copy)
 
 
@@ -115,7 +120,8 @@ def test_weights_that_do_not_fit_are_refused_with_the_estimate(
 ) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda device: 10_000)
     with pytest.raises(
-        ModelError, match=r"'amused' takes about 0\.\d GB for its weights alone, but cpu has 0\.1 GB free"
+        ModelError,
+        match=r"'amused' takes about 0\.\d GB for its weights alone, but cpu has 0\.1 GB free",
     ):
         load(amused_folder)
 
@@ -150,7 +156,8 @@ def test_presets_give_way_to_what_is_named() -> None:
     with pytest.raises(ModelError, match="preset '99' of Amused is unknown; allowed: 256, 512"):
         Amused.options({"preset": "99"})
     with pytest.raises(
-        ModelError, match="option 'dtype' of Janus is 'float8'; it must be one of float32, bfloat16, float16"
+        ModelError,
+        match="option 'dtype' of Janus is 'float8'; it must be one of float32, bfloat16, float16",
     ):
         Janus.options({"dtype": "float8"})
 

@@ -15,12 +15,16 @@ from torch import Tensor
 
 from generate.models import model_class
 from generate.models.base import Model
-from generate.probes import Probe
+from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
 from tests.generate.models import tiny
 
 TEXTS = ["a red cat", "dog", "a red dog and a very red cat", "red", "a cat"]
-THIRDS = [(Fraction(0), Fraction(1, 3)), (Fraction(1, 3), Fraction(2, 3)), (Fraction(2, 3), Fraction(1))]
+THIRDS = [
+    (Fraction(0), Fraction(1, 3)),
+    (Fraction(1, 3), Fraction(2, 3)),
+    (Fraction(2, 3), Fraction(1)),
+]
 
 CHECKPOINTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "amused": lambda folder: {"checkpoint": str(tiny.amused(folder)), "steps": 6},
@@ -78,7 +82,12 @@ def test_identity_says_what_was_loaded(model: Model) -> None:
 def test_trace_and_images_have_the_declared_shapes(model: Model) -> None:
     trace = model.traverse(model.encode(TEXTS[:2]), Probe(), noise())
     n_positions = model.identity.grid[0] * model.identity.grid[1]
-    assert trace.tokens.shape == trace.token_surprisal.shape == trace.token_entropy.shape == (2, n_positions)
+    assert (
+        trace.tokens.shape
+        == trace.token_surprisal.shape
+        == trace.token_entropy.shape
+        == (2, n_positions)
+    )
     assert trace.token_surprisal.isfinite().all()
     assert 0 <= int(trace.tokens.min()) <= int(trace.tokens.max()) < model.identity.codebook_size
     images = model.decode(trace.tokens)
@@ -126,7 +135,9 @@ def test_argmax_leaves_path_noise_alone_and_its_thirds_make_up_the_whole(model: 
 
 
 def test_samples_of_one_text_differ_by_their_path_alone_under_argmax(model: Model) -> None:
-    trace = model.traverse(model.encode(["dog", "dog"]), Probe(None, Fraction(0), Fraction(1)), noise())
+    trace = model.traverse(
+        model.encode(["dog", "dog"]), Probe(None, Fraction(0), Fraction(1)), noise()
+    )
     if model.identity.family == "autoregressive":
         assert torch.equal(trace.tokens[0], trace.tokens[1])
     else:

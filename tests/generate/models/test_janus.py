@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from generate.models.janus import Janus
-from generate.probes import Probe
+from generate.study.probes import Probe
 from tests.generate.parity import ParityNoise
 
 TEXTS = ["a red cat", "dog", "a dog and a very red cat"]
@@ -20,10 +20,14 @@ def model(janus_folder: Path) -> Janus:
     return Janus.load(Janus.identify("janus-pro", options), options, "cpu")
 
 
-def test_tokens_and_pixels_of_a_padded_batch_equal_upstream_one_by_one(model: Janus, janus_folder: Path) -> None:
+def test_tokens_and_pixels_of_a_padded_batch_equal_upstream_one_by_one(
+    model: Janus, janus_folder: Path
+) -> None:
     from transformers import JanusForConditionalGeneration
 
-    upstream = JanusForConditionalGeneration.from_pretrained(janus_folder, local_files_only=True).eval()
+    upstream = JanusForConditionalGeneration.from_pretrained(
+        janus_folder, local_files_only=True
+    ).eval()
     boi = Janus.tokenizer(model.settings).convert_tokens_to_ids("<begin_of_image>")
     upstream.generation_config.generation_kwargs = {"boi_token_id": boi}
     trace = model.traverse(model.encode(TEXTS), Probe(), ParityNoise(SEEDS))
@@ -40,7 +44,9 @@ def test_tokens_and_pixels_of_a_padded_batch_equal_upstream_one_by_one(model: Ja
         )
         assert torch.equal(tokens, expected[0])
     image = (upstream.decode_image_tokens(expected)[0].detach() / 2 + 0.5).clamp(0, 1)
-    assert np.array_equal(model.decode(tokens[None])[0], (image * 255).round().to(torch.uint8).numpy())
+    assert np.array_equal(
+        model.decode(tokens[None])[0], (image * 255).round().to(torch.uint8).numpy()
+    )
 
 
 def test_the_prompt_is_upstreams(model: Janus) -> None:

@@ -16,7 +16,7 @@ from generate.models.captions import clean_caption
 from generate.models.checkpoint import Checkpoint
 from generate.models.llamagen import Conditioning, LlamaGen, load_tokenizer
 from generate.networks.llamagen import rotation_table
-from generate.probes import Probe
+from generate.study.probes import Probe
 from tests.generate.models import tiny
 from tests.generate.parity import ParityNoise
 from tests.recordings import captions as recorded_captions
@@ -69,7 +69,9 @@ def test_tokens_of_a_batch_equal_upstreams_one_by_one(
 
 
 def test_pixels_equal_upstreams(recorded: dict[str, NDArray[np.generic]]) -> None:
-    shapes = [tuple(map(int, shape.split(","))) for shape in recorded["tokenizer_shapes"].astype(str)]
+    shapes = [
+        tuple(map(int, shape.split(","))) for shape in recorded["tokenizer_shapes"].astype(str)
+    ]
     names = recorded["tokenizer_keys"].astype(str)
     state = {name: named_tensor(name, shape) for name, shape in zip(names, shapes, strict=True)}
     vqvae = load_tokenizer(Checkpoint("recorded", Path(), "", ()), state, side=4)
@@ -78,7 +80,9 @@ def test_pixels_equal_upstreams(recorded: dict[str, NDArray[np.generic]]) -> Non
 
 
 def test_captions_are_cleaned_as_upstream_does(recorded: dict[str, NDArray[np.generic]]) -> None:
-    assert [clean_caption(text) for text in recorded_captions.CAPTIONS] == recorded["captions"].tolist()
+    assert [clean_caption(text) for text in recorded_captions.CAPTIONS] == recorded[
+        "captions"
+    ].tolist()
 
 
 def test_cached_logits_equal_those_of_one_pass(model: LlamaGen) -> None:
@@ -123,5 +127,7 @@ def test_a_tensor_too_few_is_refused(model: LlamaGen, tmp_path: Path) -> None:
     del state["model"]["layers.1.attention.wo.weight"]
     torch.save(state, path)
     settings = LlamaGen.options(options)
-    with pytest.raises(ModelError, match=r"1 missing keys, first 'layers\.1\.attention\.wo\.weight'"):
+    with pytest.raises(
+        ModelError, match=r"1 missing keys, first 'layers\.1\.attention\.wo\.weight'"
+    ):
         LlamaGen.load(LlamaGen.identify("llamagen", settings), settings, "cpu")

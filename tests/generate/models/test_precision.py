@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from generate.models import model_class
-from generate.probes import Probe
+from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
 from tests.generate.models.test_contract import CHECKPOINTS, TEXTS
 
@@ -19,7 +19,9 @@ KEYS = np.arange(4, dtype=np.uint64).reshape(2, 2)
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_network_in_half_precision_samples_by_float32_logits(name: str, dtype: str, tmp_path: Path) -> None:
+def test_a_network_in_half_precision_samples_by_float32_logits(
+    name: str, dtype: str, tmp_path: Path
+) -> None:
     adapter = model_class(name)
     given = CHECKPOINTS[name](tmp_path) | {"dtype": dtype}
     options = adapter.options(given)

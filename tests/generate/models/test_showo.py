@@ -15,7 +15,7 @@ from generate.errors import ModelError
 from generate.models.checkpoint import Checkpoint
 from generate.models.showo import Showo, compounding, load_decoder
 from generate.networks.lfq import code_bits
-from generate.probes import Probe
+from generate.study.probes import Probe
 from generate.traversal import masked
 from tests.generate.models import tiny
 from tests.generate.parity import ParityNoise
@@ -45,9 +45,13 @@ def test_logits_with_a_cached_text_equal_upstreams_over_the_whole_sequence(
 ) -> None:
     seen: list[Tensor] = []
 
-    def first_logits(grid_logits: masked.GridLogits, n: int, n_positions: int, mask_id: int, **_: Any) -> None:
+    def first_logits(
+        grid_logits: masked.GridLogits, n: int, n_positions: int, mask_id: int, **_: Any
+    ) -> None:
         grid = torch.full((n, n_positions), mask_id)
-        seen.extend([grid_logits(grid, 0), grid_logits(grid, 1)])  # the second after the cache was cropped
+        seen.extend(
+            [grid_logits(grid, 0), grid_logits(grid, 1)]
+        )  # the second after the cache was cropped
 
     monkeypatch.setattr(masked, "traverse", first_logits)
     model.traverse(model.encode(list(record_showo.TEXTS)), Probe(), ParityNoise([0, 1]))
@@ -58,7 +62,9 @@ def test_logits_with_a_cached_text_equal_upstreams_over_the_whole_sequence(
     assert torch.equal(seen[0], seen[1])
 
 
-def test_tokens_of_a_batch_equal_upstreams_one_by_one(model: Showo, recorded: dict[str, NDArray[np.generic]]) -> None:
+def test_tokens_of_a_batch_equal_upstreams_one_by_one(
+    model: Showo, recorded: dict[str, NDArray[np.generic]]
+) -> None:
     trace = model.traverse(model.encode(list(record_showo.TEXTS)), Probe(), ParityNoise([0, 1]))
     assert np.array_equal(trace.tokens.numpy(), recorded["tokens"])
 
@@ -66,7 +72,10 @@ def test_tokens_of_a_batch_equal_upstreams_one_by_one(model: Showo, recorded: di
 def test_pixels_equal_upstreams(recorded: dict[str, NDArray[np.generic]]) -> None:
     shapes = [tuple(map(int, shape.split(","))) for shape in recorded["decoder_shapes"].astype(str)]
     names = recorded["decoder_keys"].astype(str)
-    state = {f"decoder.{name}": named_tensor(name, shape) for name, shape in zip(names, shapes, strict=True)}
+    state = {
+        f"decoder.{name}": named_tensor(name, shape)
+        for name, shape in zip(names, shapes, strict=True)
+    }
     decoder = load_decoder(Checkpoint("recorded", Path(), "", ()), state)
     image = decoder(torch.tensor([[[0, 1], [4096, 8191]]]))
     assert torch.allclose(image, torch.from_numpy(recorded["image"]), atol=1e-5)

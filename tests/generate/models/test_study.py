@@ -35,7 +35,9 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "experiments": {"factorial": {"kind": "factorial", "paraphrases": 2, "keep_ratio": 0.6}},
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(document))
-    done = CliRunner().invoke(app, ["run", str(folder / "study.yaml"), "--out", str(folder / "run"), "--device", "cpu"])
+    done = CliRunner().invoke(
+        app, ["run", str(folder / "study.yaml"), "--out", str(folder / "run"), "--device", "cpu"]
+    )
     assert done.exit_code == 0, done.output
     return folder / "run"
 
@@ -58,10 +60,14 @@ def test_ibstats_analyses_the_run(run_directory: Path) -> None:
     store = ibstats.open_store(run_directory)
     assert store.models() == list(CHECKPOINTS)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # two prompts are too few for honest intervals, and it says so
+        warnings.simplefilter(
+            "ignore"
+        )  # two prompts are too few for honest intervals, and it says so
         tree = ibstats.analyse(store, ibstats.Config(metrics=("pixel_cosine",), n_shuffles=5))
     for name in CHECKPOINTS:
-        measured = tree[f"{name}/information"].to_dataset()["estimate"].sel(quantity="codebook_entropy")
+        measured = (
+            tree[f"{name}/information"].to_dataset()["estimate"].sel(quantity="codebook_entropy")
+        )
         assert 0 <= float(measured.min()) <= float(measured.max()) <= store.identity(name).capacity
         assert tree[f"{name}/diversity"].to_dataset()["estimate"].notnull().all()
     assert [name for name in CHECKPOINTS if "bits" in tree[name].children] == ["show-o"]

@@ -15,7 +15,9 @@ def clip_tokenizer(**special: str) -> CLIPTokenizer:
     alphabet = sorted(ByteLevel.alphabet())
     merges = [("c", "a"), ("ca", "t</w>"), ("d", "o"), ("do", "g</w>"), ("r", "e"), ("re", "d</w>")]
     pieces = [*alphabet, *(letter + "</w>" for letter in alphabet), *(a + b for a, b in merges)]
-    vocabulary = {piece: index for index, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])}
+    vocabulary = {
+        piece: index for index, piece in enumerate([*pieces, "<|startoftext|>", "<|endoftext|>"])
+    }
     return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=77, **special)
 
 
@@ -90,7 +92,9 @@ def vq_diffusion(folder: Path, *, learnable: bool = True, steps: int = 100) -> P
         num_vq_embeddings=20,
         vq_embed_dim=3,
     )
-    learned = LearnedClassifierFreeSamplingEmbeddings(learnable=learnable, hidden_size=32, length=77)
+    learned = LearnedClassifierFreeSamplingEmbeddings(
+        learnable=learnable, hidden_size=32, length=77
+    )
     if learnable:
         torch.nn.init.normal_(learned.embeddings)
     VQDiffusionPipeline(
@@ -119,9 +123,16 @@ def janus(folder: Path) -> Path:
     torch.manual_seed(0)
     letters = {letter: index for index, letter in enumerate(sorted(ByteLevel.alphabet()))}
     names = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
-    images = {"image_token": "<image_placeholder>", "boi_token": "<begin_of_image>", "eoi_token": "<end_of_image>"}
+    images = {
+        "image_token": "<image_placeholder>",
+        "boi_token": "<begin_of_image>",
+        "eoi_token": "<end_of_image>",
+    }
     core = Tokenizer(models.BPE(vocab=letters, merges=[]))
-    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    core.pre_tokenizer, core.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     core.add_special_tokens([*names.values(), *images.values()])
     core.post_processor = processors.TemplateProcessing(
         single="<bos> $A", special_tokens=[("<bos>", core.token_to_id("<bos>"))]
@@ -159,7 +170,15 @@ def t5(folder: Path) -> None:
     from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
     letters = [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz.,"]
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0), ("▁a", -2.5), ("▁red", -2.5), *letters]
+    pieces = [
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("<unk>", 0.0),
+        ("▁", -2.0),
+        ("▁a", -2.5),
+        ("▁red", -2.5),
+        *letters,
+    ]
     T5Tokenizer(vocab=pieces, extra_ids=0).save_pretrained(folder)
     T5EncoderModel(
         T5Config(
@@ -179,11 +198,21 @@ def llamagen(folder: Path) -> dict[str, object]:
 
     network = LlamaGen(
         LlamaGenConfig(
-            width=64, layers=3, heads=4, hidden=192, codebook_size=97, caption_width=24, caption_length=120, side=4
+            width=64,
+            layers=3,
+            heads=4,
+            hidden=192,
+            codebook_size=97,
+            caption_width=24,
+            caption_length=120,
+            side=4,
         )
     )
     state = named_state(network.state_dict())
-    torch.save({"model": state, "steps": 1, "args": argparse.Namespace(lr=1e-4)}, folder / "t2i_XL_stage1_256.pt")
+    torch.save(
+        {"model": state, "steps": 1, "args": argparse.Namespace(lr=1e-4)},
+        folder / "t2i_XL_stage1_256.pt",
+    )
     vqvae = JanusVQVAE(
         JanusVQVAEConfig(
             embed_dim=8, num_embeddings=97, latent_channels=32, base_channels=32, channel_multiplier=[1, 1, 1, 1, 1],
@@ -191,7 +220,10 @@ def llamagen(folder: Path) -> dict[str, object]:
         )
     )  # fmt: skip
     names = {_llamagen_name(key): tensor for key, tensor in vqvae.state_dict().items()}
-    torch.save({"model": {**named_state(names), "quantize.codebook_used": torch.zeros(9)}}, folder / "vq_ds16_t2i.pt")
+    torch.save(
+        {"model": {**named_state(names), "quantize.codebook_used": torch.zeros(9)}},
+        folder / "vq_ds16_t2i.pt",
+    )
     t5(folder / "t5")
     return {
         "checkpoint": str(folder),
@@ -209,7 +241,11 @@ def _llamagen_name(key: str) -> str:
     """The name that a tensor of JanusVQVAE has upstream."""
     for number, name in enumerate(("block_1", "attn_1", "block_2")):
         key = key.replace(f".mid.{name}.", f".mid.{number}.")
-    return key.replace(".down.", ".conv_blocks.").replace(".up.", ".conv_blocks.").replace(".block.", ".res.")
+    return (
+        key.replace(".down.", ".conv_blocks.")
+        .replace(".up.", ".conv_blocks.")
+        .replace(".block.", ".res.")
+    )
 
 
 def bytes_tokenizer(folder: Path) -> None:
@@ -221,7 +257,10 @@ def bytes_tokenizer(folder: Path) -> None:
     printable = {*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     vocabulary = {chr(byte if byte in printable else next(spare)): byte for byte in range(256)}
     core = Tokenizer(models.BPE(vocab={**vocabulary, "<|endoftext|>": 256}, merges=[]))
-    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    core.pre_tokenizer, core.decoder = (
+        pre_tokenizers.ByteLevel(add_prefix_space=False),
+        decoders.ByteLevel(),
+    )
     PreTrainedTokenizerFast(
         tokenizer_object=core, bos_token="<|endoftext|>", eos_token="<|endoftext|>"
     ).save_pretrained(folder)
@@ -235,18 +274,34 @@ def showo(folder: Path) -> dict[str, object]:
     from transformers import PhiForCausalLM
 
     from generate.networks.lfq import DecoderConfig, LFQDecoder
-    from tests.recordings.record_showo import CODEBOOK_SIZE, LLM_VOCABULARY, SIDE, VOCABULARY, phi_config
+    from tests.recordings.record_showo import (
+        CODEBOOK_SIZE,
+        LLM_VOCABULARY,
+        SIDE,
+        VOCABULARY,
+        phi_config,
+    )
 
     model, images, words = folder / "show-o", folder / "magvitv2", folder / "phi"
     model.mkdir()
     images.mkdir()
-    state = {f"showo.{name}": part for name, part in named_state(PhiForCausalLM(phi_config()).state_dict()).items()}
+    state = {
+        f"showo.{name}": part
+        for name, part in named_state(PhiForCausalLM(phi_config()).state_dict()).items()
+    }
     torch.save(state, model / "pytorch_model.bin")
     sizes = {"vocab_size": VOCABULARY, "llm_vocab_size": LLM_VOCABULARY}
     image_sizes = {"codebook_size": CODEBOOK_SIZE, "num_vq_tokens": SIDE**2}
     (model / "config.json").write_text(json.dumps({"_class_name": "Showo", **sizes, **image_sizes}))
     decoder = LFQDecoder(DecoderConfig(n_bits=13, bottom=32, widths=(((32, 32),),) * 5))
     tensors = {f"decoder.{name}": part for name, part in named_state(decoder.state_dict()).items()}
-    save_file({**tensors, "quantize.power_vals": torch.zeros(13)}, images / "pytorch_model.safetensors")
+    save_file(
+        {**tensors, "quantize.power_vals": torch.zeros(13)}, images / "pytorch_model.safetensors"
+    )
     bytes_tokenizer(words)
-    return {"checkpoint": str(model), "image_tokenizer": str(images), "text_tokenizer": str(words), "steps": 6}
+    return {
+        "checkpoint": str(model),
+        "image_tokenizer": str(images),
+        "text_tokenizer": str(words),
+        "steps": 6,
+    }

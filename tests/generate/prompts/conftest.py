@@ -23,7 +23,8 @@ def wordings(subject: str, length: str, n: int) -> list[str]:
     """`n` different texts of a length class."""
     fillers = itertools.islice(itertools.product(PADDING, repeat=3), n)
     return [
-        " ".join([subject, *filler, *["scene"] * (N_WORDS[length] - 3 - len(subject.split()))]) for filler in fillers
+        " ".join([subject, *filler, *["scene"] * (N_WORDS[length] - 3 - len(subject.split()))])
+        for filler in fillers
     ]
 
 

@@ -25,10 +25,21 @@ def dalle3(tmp_path: Path) -> Path:
     (tmp_path / "dalle3/data").mkdir(parents=True)
     png = io.BytesIO()
     Image.new("RGB", (2, 2)).save(png, "PNG")
-    captions = ["A fox asleep.", None, "a FOX, asleep!", "An owl in a barn.", "A red barge on a canal at dawn."]
+    captions = [
+        "A fox asleep.",
+        None,
+        "a FOX, asleep!",
+        "An owl in a barn.",
+        "A red barge on a canal at dawn.",
+    ]
     with tarfile.open(tmp_path / "dalle3/data/data-000000.tar", "w") as tar:
         for i, caption in enumerate(captions):
-            row = {"image_name": f"{i}.png", "short_caption": caption, "long_caption": "At length.", "width": 2}
+            row = {
+                "image_name": f"{i}.png",
+                "short_caption": caption,
+                "long_caption": "At length.",
+                "width": 2,
+            }
             for suffix, content in (("json", json.dumps(row).encode()), ("png", png.getvalue())):
                 member = tarfile.TarInfo(f"{i:05d}.{suffix}")
                 member.size = len(content)
@@ -65,14 +76,22 @@ def test_captions_of_dalle3_are_read_from_its_tar_files(dalle3: Path) -> None:
 
 
 def test_of_the_captions_of_a_coco_image_the_first_is_taken(coco: Path) -> None:
-    asked = Asked(f"hf:{coco}", n=3, column=KNOWN["coco2014"].column, hub_split=KNOWN["coco2014"].split)
-    assert [prompt.text for prompt in collect(asked)[0]] == [f"A man with {i} kites." for i in range(3)]
+    asked = Asked(
+        f"hf:{coco}", n=3, column=KNOWN["coco2014"].column, hub_split=KNOWN["coco2014"].split
+    )
+    assert [prompt.text for prompt in collect(asked)[0]] == [
+        f"A man with {i} kites." for i in range(3)
+    ]
 
 
-def test_a_seed_draws_captions_at_random_and_repeatably(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_seed_draws_captions_at_random_and_repeatably(
+    coco: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`datasets` waits for seconds to start the threads that fill its buffer; here they have nothing to fetch."""
     wait = time.sleep
-    monkeypatch.setattr("datasets.iterable_dataset.time.sleep", lambda seconds: wait(min(seconds, 0.05)))
+    monkeypatch.setattr(
+        "datasets.iterable_dataset.time.sleep", lambda seconds: wait(min(seconds, 0.05))
+    )
     local = replace(KNOWN["coco2014"], repository=str(coco))
     orders = [list(read(local, seed=seed)) for seed in (0, 0, 1, 2, 3)]
     assert orders[0] == orders[1]
@@ -89,7 +108,9 @@ def test_known_caption_sets_take_the_settings_given_and_keep_their_own() -> None
     )
 
 
-def test_prompts_are_drawn_apart_from_those_of_another_set(tmp_path: Path, command: Command) -> None:
+def test_prompts_are_drawn_apart_from_those_of_another_set(
+    tmp_path: Path, command: Command
+) -> None:
     (tmp_path / "all.csv").write_text("text\n" + "".join(f"scene number {i}\n" for i in range(20)))
     for name, extra in (("study", ()), ("calibration", ("--exclude", tmp_path / "study.jsonl"))):
         status, _, _ = command(
@@ -105,13 +126,25 @@ def test_prompts_are_drawn_apart_from_those_of_another_set(tmp_path: Path, comma
             *extra,
         )
         assert status == 0
-    study, calibration = (read_prompts(tmp_path / f"{name}.jsonl") for name in ("study", "calibration"))
+    study, calibration = (
+        read_prompts(tmp_path / f"{name}.jsonl") for name in ("study", "calibration")
+    )
     assert not {prompt.text for prompt in study} & {prompt.text for prompt in calibration}
     assert [prompt.text for prompt in study] != sorted(prompt.text for prompt in study)
 
 
 def test_the_grammar_words_the_prompts_of_the_trio(tmp_path: Path, command: Command) -> None:
-    arguments = ("build", "--source", "trio", "--n", 3, "--paraphrase", "grammar", "--per-length", 4)
+    arguments = (
+        "build",
+        "--source",
+        "trio",
+        "--n",
+        3,
+        "--paraphrase",
+        "grammar",
+        "--per-length",
+        4,
+    )
     status, _, _ = command(*arguments, "--out", tmp_path / "trio.jsonl")
     assert status == 0
     prompts = read_prompts(tmp_path / "trio.jsonl")
@@ -166,7 +199,9 @@ def test_a_finished_file_is_not_overwritten_unasked(prompt_file: Path, command: 
     assert status == 1
     assert "exists: give another --out, or --overwrite" in err
     assert prompt_file.read_bytes() == before
-    assert command("build", "--source", "trio", "--n", 2, "--out", prompt_file, "--overwrite")[0] == 0
+    assert (
+        command("build", "--source", "trio", "--n", 2, "--out", prompt_file, "--overwrite")[0] == 0
+    )
     assert prompt_file.read_bytes() != before
 
 

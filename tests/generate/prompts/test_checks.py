@@ -17,7 +17,7 @@ from generate.prompts.drift import drift, embed
 from generate.prompts.files import write_prompts
 from generate.prompts.sources import load_prompts, overlap, source_file
 from generate.prompts.wording import counts_and_colours, length_class, normalised
-from generate.reading import Reading
+from generate.study.reading import Reading
 from schemas.study import LENGTH_WORDS, Prompt, PromptSource
 from tests.generate.models import tiny
 from tests.generate.prompts.conftest import Command, wordings
@@ -46,11 +46,23 @@ def test_a_good_set_has_no_problem(prompts: list[Prompt]) -> None:
             "of prompt 'fox' is in prompt 'harbour' before",
         ),
         ("long", "fox alone", "length class", "has 2 words; long is 23 to 50"),
-        ("short", "fox twice over in red", "numbers and colours", "and its base prompt differ in red"),
-        ("medium", f"{' '.join(['fox'] * 10)} with three cubs", "numbers and colours", "differ in 3"),
+        (
+            "short",
+            "fox twice over in red",
+            "numbers and colours",
+            "and its base prompt differ in red",
+        ),
+        (
+            "medium",
+            f"{' '.join(['fox'] * 10)} with three cubs",
+            "numbers and colours",
+            "differ in 3",
+        ),
     ],
 )
-def test_one_bad_paraphrase_is_one_problem(prompts: list[Prompt], length: str, text: str, kind: str, line: str) -> None:
+def test_one_bad_paraphrase_is_one_problem(
+    prompts: list[Prompt], length: str, text: str, kind: str, line: str
+) -> None:
     prompts = [prompts[1], changed(prompts[0], length, text)]
     problems = check(prompts)
     assert [problem.prompt for problem in problems] == ["fox"]
@@ -79,7 +91,15 @@ def test_wordings_of_the_trio_must_be_those_of_its_grammar() -> None:
 
 @pytest.mark.parametrize(
     ("n", "expected"),
-    [(1, "short"), (12, "short"), (13, "medium"), (22, "medium"), (23, "long"), (50, "long"), (51, None)],
+    [
+        (1, "short"),
+        (12, "short"),
+        (13, "medium"),
+        (22, "medium"),
+        (23, "long"),
+        (50, "long"),
+        (51, None),
+    ],
 )
 def test_length_classes_meet_without_gap_or_overlap(n: int, expected: str | None) -> None:
     assert length_class(" - ".join(["snow-capped"] * n)) == expected
@@ -121,15 +141,27 @@ def test_a_model_that_does_not_say_what_it_reads_is_not_passed_over_in_silence(
     assert "semantic drift was not scored: name a text model with --embedding." in err
 
 
-def test_wordings_are_read_by_the_tokenizer_of_a_published_model(tmp_path: Path, command: Command) -> None:
+def test_wordings_are_read_by_the_tokenizer_of_a_published_model(
+    tmp_path: Path, command: Command
+) -> None:
     """A tiny aMUSEd whose CLIP reads bytes: of long texts it sees the same beginning."""
     folder = tiny.amused(tmp_path)
     beginning = " ".join(["scene"] * 24)
-    paraphrases = {"long": [f"{beginning} at dawn", f"{beginning} at dusk"], "short": ["cat", "dog"]}
+    paraphrases = {
+        "long": [f"{beginning} at dawn", f"{beginning} at dusk"],
+        "short": ["cat", "dog"],
+    }
     prompt = Prompt.model_validate({"id": "cat", "text": "red cat", "paraphrases": paraphrases})
     write_prompts([prompt], tmp_path / "set.jsonl")
     status, out, _ = command(
-        "check", tmp_path / "set.jsonl", "--per-length", 0, "--model", "amused", "--option", f"checkpoint={folder}"
+        "check",
+        tmp_path / "set.jsonl",
+        "--per-length",
+        0,
+        "--model",
+        "amused",
+        "--option",
+        f"checkpoint={folder}",
     )
     assert status == 1
     assert "amused: at most 77 tokens, 2 texts are cut." in out
@@ -149,7 +181,11 @@ def test_only_the_first_problems_are_listed_unless_all_are_asked_for(
     prompts: list[Prompt], tmp_path: Path, command: Command
 ) -> None:
     write_prompts(
-        [prompt.model_copy(update={"id": f"{prompt.id}{i}"}) for prompt in prompts for i in range(2)],
+        [
+            prompt.model_copy(update={"id": f"{prompt.id}{i}"})
+            for prompt in prompts
+            for i in range(2)
+        ],
         tmp_path / "a.jsonl",
     )
     status, out, err = command("check", tmp_path / "a.jsonl")
@@ -188,9 +224,15 @@ def test_the_shipped_set_passes_its_own_check(command: Command) -> None:
 
 def test_the_shipped_study_and_calibration_prompts_share_nothing() -> None:
     general = PromptSource(source="general")
-    study, calibration = load_prompts(general, "study", Path()), load_prompts(general, "calibration", Path())
+    study, calibration = (
+        load_prompts(general, "study", Path()),
+        load_prompts(general, "calibration", Path()),
+    )
     assert overlap(study, calibration) == []
-    assert sum(len(getattr(p.paraphrases, length)) for p in study for length in LENGTH_WORDS) == 150 * 3 * WANTED
+    assert (
+        sum(len(getattr(p.paraphrases, length)) for p in study for length in LENGTH_WORDS)
+        == 150 * 3 * WANTED
+    )
 
 
 # Drift, in tiny embeddings with random weights
@@ -213,7 +255,9 @@ def tiny_vocabulary(folder: Path) -> None:
         "long",
         *["quiet", "calm", "mild", "soft"],
     ]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", model_max_length=40,
@@ -244,7 +288,9 @@ def test_embeddings_are_the_means_over_the_tokens_of_each_text_alone(bert: Path)
     model, tokenizer = AutoModel.from_pretrained(bert).eval(), AutoTokenizer.from_pretrained(bert)
     for text, vector in zip(texts, vectors, strict=True):
         with torch.inference_mode():
-            mean = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0).numpy()
+            mean = (
+                model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(0).numpy()
+            )
         np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-6)
     assert n_cut == 0
 
@@ -279,7 +325,9 @@ def test_clip_embeds_by_its_projected_text_features(tmp_path: Path) -> None:
     np.testing.assert_allclose(vectors[0], features / np.linalg.norm(features), atol=1e-6)
 
 
-def test_drift_finds_the_paraphrases_that_belong_to_another_prompt(prompts: list[Prompt], bert: Path) -> None:
+def test_drift_finds_the_paraphrases_that_belong_to_another_prompt(
+    prompts: list[Prompt], bert: Path
+) -> None:
     swapped = changed(prompts[0], "short", prompts[1].text)
     found = drift([swapped, prompts[1]], str(bert))
     assert ("fox", "harbour", prompts[1].text) in found.strays
@@ -302,4 +350,8 @@ def test_drift_is_printed_and_a_folder_without_a_model_is_named(
 
 
 def test_wordings_of_the_test_are_in_their_length_class() -> None:
-    assert all(length_class(text) == length for length in LENGTH_WORDS for text in wordings("a fox", length, 3))
+    assert all(
+        length_class(text) == length
+        for length in LENGTH_WORDS
+        for text in wordings("a fox", length, 3)
+    )

@@ -10,26 +10,34 @@ import pytest
 
 from generate.errors import StudyError
 from generate.prompts.files import read_prompts, write_prompts
-from generate.run import prepare
-from generate.study import load_study, plan
+from generate.run.run import prepare
+from generate.study.plan import load_study, plan
 from schemas.study import Prompt
 from tests.generate.conftest import edited
 
 
 def test_a_csv_file_and_a_jsonl_file_of_the_same_prompts_are_read_alike(tmp_path: Path) -> None:
     prompt = Prompt.model_validate(
-        {"id": "fox", "text": "a fox, asleep", "paraphrases": {"short": ["one", "two"], "long": ['a "long" one']}}
+        {
+            "id": "fox",
+            "text": "a fox, asleep",
+            "paraphrases": {"short": ["one", "two"], "long": ['a "long" one']},
+        }
     )
     write_prompts([prompt], tmp_path / "set.jsonl")
     (tmp_path / "set.csv").write_text(
-        'id,text,short_1,short_2,short_3,long_1\r\nfox,"a fox, asleep",one,,two,"a ""long"" one"\r\n', encoding="utf-8"
+        'id,text,short_1,short_2,short_3,long_1\r\nfox,"a fox, asleep",one,,two,"a ""long"" one"\r\n',
+        encoding="utf-8",
     )
     assert read_prompts(tmp_path / "set.csv") == read_prompts(tmp_path / "set.jsonl") == [prompt]
 
 
 def test_rows_without_an_id_are_numbered(tmp_path: Path) -> None:
     (tmp_path / "set.csv").write_text("text\na fox\nan owl\n")
-    assert [prompt.id for prompt in read_prompts(tmp_path / "set.csv")] == ["set-00001", "set-00002"]
+    assert [prompt.id for prompt in read_prompts(tmp_path / "set.csv")] == [
+        "set-00001",
+        "set-00002",
+    ]
 
 
 def test_a_line_separator_inside_a_text_does_not_end_the_record(tmp_path: Path) -> None:
@@ -41,19 +49,41 @@ def test_a_line_separator_inside_a_text_does_not_end_the_record(tmp_path: Path) 
     ("name", "content", "message"),
     [
         ("a.jsonl", '{"id": "a", "text": " "}', r"a.jsonl, line 1: text is empty; write a text"),
-        ("a.jsonl", '{"id": "a", "text": "x", "paraphrases": {"short": [""]}}', r"paraphrases.short.0 is empty"),
-        ("a.jsonl", '{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}', r"uses prompt id 'a' more than once"),
-        ("a.jsonl", '{"id": "a", "text": "x", "txet": "y"}', r"txet: Extra inputs are not permitted; fields are id"),
+        (
+            "a.jsonl",
+            '{"id": "a", "text": "x", "paraphrases": {"short": [""]}}',
+            r"paraphrases.short.0 is empty",
+        ),
+        (
+            "a.jsonl",
+            '{"id": "a", "text": "x"}\n{"id": "a", "text": "y"}',
+            r"uses prompt id 'a' more than once",
+        ),
+        (
+            "a.jsonl",
+            '{"id": "a", "text": "x", "txet": "y"}',
+            r"txet: Extra inputs are not permitted; fields are id",
+        ),
         ("a.jsonl", '{"id": "a"', r"line 1: record: Invalid JSON"),
         ("a.jsonl", "\n", r"is empty; it needs one JSON object"),
         ("a.csv", "id,caption\n1,x\n", r"has no column 'text'; its columns are id, caption"),
-        ("a.csv", "text,shrot_1\nx,y\n", r"has a column 'shrot_1' that is unknown; allowed: id \(optional\), text"),
+        (
+            "a.csv",
+            "text,shrot_1\nx,y\n",
+            r"has a column 'shrot_1' that is unknown; allowed: id \(optional\), text",
+        ),
         ("a.csv", "id,text\na,\n", r"row 1: text is empty"),
         ("a.csv", "id,text\na,x\na,y\n", r"uses prompt id 'a' more than once"),
-        ("a.csv", "text\na fox, asleep\n", r"row 1 has more cells than the header has columns: quote texts"),
+        (
+            "a.csv",
+            "text\na fox, asleep\n",
+            r"row 1 has more cells than the header has columns: quote texts",
+        ),
     ],
 )
-def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path, name: str, content: str, message: str) -> None:
+def test_what_is_wrong_with_a_file_is_said_in_one_line(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(StudyError, match=message) as error:
         read_prompts(tmp_path / name)
@@ -84,7 +114,17 @@ def test_the_general_set_is_calibrated_on_its_own_calibration_prompts(study_file
     assert set(laid_out.prompt_files) == {"general (study)", "general (calibration)"}
 
 
-def test_calibration_prompts_that_differ_from_study_prompts_in_punctuation_alone_are_refused(study_file: Path) -> None:
-    (study_file.parent / "calibration.jsonl").write_text('{"id": "other", "text": "S prompt, XX!"}\n')
-    with pytest.raises(StudyError, match=r"1 calibration prompts are study prompts too \(first: 'other'\)"):
-        plan(*load_study(str(edited(study_file, calibration={"source": "calibration.jsonl", "n": 1}))))
+def test_calibration_prompts_that_differ_from_study_prompts_in_punctuation_alone_are_refused(
+    study_file: Path,
+) -> None:
+    (study_file.parent / "calibration.jsonl").write_text(
+        '{"id": "other", "text": "S prompt, XX!"}\n'
+    )
+    with pytest.raises(
+        StudyError, match=r"1 calibration prompts are study prompts too \(first: 'other'\)"
+    ):
+        plan(
+            *load_study(
+                str(edited(study_file, calibration={"source": "calibration.jsonl", "n": 1}))
+            )
+        )

@@ -47,7 +47,9 @@ def completion(content: Any) -> str:
 
 def well_answered(request: str, turn: int) -> str:
     """Five numbered lines in the length class asked for."""
-    length: LengthClass = "short" if "1 to 12" in request else "medium" if "13 to 22" in request else "long"
+    length: LengthClass = (
+        "short" if "1 to 12" in request else "medium" if "13 to 22" in request else "long"
+    )
     subject = request.split("Prompt: ")[1].split("\n")[0].removeprefix("the ")
     lines = wordings(f"{subject} {length}", length, 5 * turn)[-5:]
     return "\n".join(f"{i}. {line}" for i, line in enumerate(lines, start=1))
@@ -68,7 +70,11 @@ def server() -> Iterator[Server]:
             if status == "hang":
                 time.sleep(1.5)
                 return
-            text = completion(well_answered(body["messages"][0]["content"], 1)) if text is None else text
+            text = (
+                completion(well_answered(body["messages"][0]["content"], 1))
+                if text is None
+                else text
+            )
             self.send_response(status)
             for name, value in headers.items():
                 self.send_header(name, value)
@@ -105,7 +111,12 @@ def test_a_chat_completion_is_asked_for_with_the_key_in_its_header(server: Serve
     server.script = [(200, completion("hello"), {})]
     assert of(server, temperature=0.7).answer("say hello", seed=3) == "hello"
     assert server.requests == [
-        {"model": "some-model", "messages": [{"role": "user", "content": "say hello"}], "seed": 3, "temperature": 0.7}
+        {
+            "model": "some-model",
+            "messages": [{"role": "user", "content": "say hello"}],
+            "seed": 3,
+            "temperature": 0.7,
+        }
     ]
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
 
@@ -122,26 +133,40 @@ def test_failures_that_may_pass_are_repeated_with_growing_waits(
     assert all(wait >= least for wait, least in zip(waits, (1.0, 2.0, 4.0), strict=True))
 
 
-def test_retry_after_is_honoured_in_seconds_and_as_a_date(server: Server, pauses: list[float]) -> None:
+def test_retry_after_is_honoured_in_seconds_and_as_a_date(
+    server: Server, pauses: list[float]
+) -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
-    server.script = [(429, "", {"Retry-After": "7"}), (503, "", {"Retry-After": date}), (200, completion("yes"), {})]
+    server.script = [
+        (429, "", {"Retry-After": "7"}),
+        (503, "", {"Retry-After": date}),
+        (200, completion("yes"), {}),
+    ]
     assert of(server).answer("x", 0) == "yes"
     waits = [pause for pause in pauses if pause]
     assert waits[0] == 7.0
     assert waits[1] == pytest.approx(90.0, abs=5.0)
 
 
-def test_an_endpoint_that_asks_for_too_long_a_wait_ends_the_command(server: Server, pauses: list[float]) -> None:
+def test_an_endpoint_that_asks_for_too_long_a_wait_ends_the_command(
+    server: Server, pauses: list[float]
+) -> None:
     server.script = [(429, "", {"Retry-After": "86400"})]
-    with pytest.raises(StudyError, match=r"asks to wait 86400 s \(status 429\); answers so far are kept"):
+    with pytest.raises(
+        StudyError, match=r"asks to wait 86400 s \(status 429\); answers so far are kept"
+    ):
         of(server).answer("x", 0)
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize(
-    "bad", ["{not json", "[]", '{"choices": []}', completion(None), "<html>gateway</html>"], ids=range(5)
+    "bad",
+    ["{not json", "[]", '{"choices": []}', completion(None), "<html>gateway</html>"],
+    ids=range(5),
 )
-def test_an_answer_that_is_no_chat_completion_is_asked_for_again(server: Server, pauses: list[float], bad: str) -> None:
+def test_an_answer_that_is_no_chat_completion_is_asked_for_again(
+    server: Server, pauses: list[float], bad: str
+) -> None:
     server.script = [(200, bad, {}), (200, completion("good"), {})]
     assert of(server).answer("x", 0) == "good"
 
@@ -159,14 +184,18 @@ def test_what_never_passes_ends_in_one_line(server: Server, pauses: list[float])
         of(server, attempts=3).answer("x", 0)
     assert "\n" not in str(error.value)
     gone = Endpoint("http://127.0.0.1:9/v1", "m", KEY, attempts=2)
-    with pytest.raises(StudyError, match=r"failed 2 times, at last with: no connection. Answers so far are kept"):
+    with pytest.raises(
+        StudyError, match=r"failed 2 times, at last with: no connection. Answers so far are kept"
+    ):
         gone.answer("x", 0)
 
 
 @pytest.mark.parametrize("status", [400, 401, 404])
 def test_a_refusal_is_not_repeated_and_never_shows_the_key(server: Server, status: int) -> None:
     server.script = [(status, f"wrong key {KEY}\nor model", {})]
-    with pytest.raises(StudyError, match=rf"answered with status {status}: wrong key \*\*\* or model"):
+    with pytest.raises(
+        StudyError, match=rf"answered with status {status}: wrong key \*\*\* or model"
+    ):
         of(server).answer("x", 0)
     assert len(server.requests) == 1
 
@@ -182,14 +211,25 @@ def test_requests_keep_the_rate(server: Server) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        (f"https://api.example.org/v1?api_key={KEY}", "api.example.org holds a user, a query or a fragment"),
-        (f"https://user:{KEY}@api.example.org/v1", "api.example.org holds a user, a query or a fragment"),
-        (f"https://api.example.org/v1#{KEY}", "api.example.org holds a user, a query or a fragment"),
+        (
+            f"https://api.example.org/v1?api_key={KEY}",
+            "api.example.org holds a user, a query or a fragment",
+        ),
+        (
+            f"https://user:{KEY}@api.example.org/v1",
+            "api.example.org holds a user, a query or a fragment",
+        ),
+        (
+            f"https://api.example.org/v1#{KEY}",
+            "api.example.org holds a user, a query or a fragment",
+        ),
         ("api.example.org/v1", "must begin with https://"),
         ("https://[", "must begin with https://"),
     ],
 )
-def test_a_url_that_could_hold_a_key_is_refused_without_repeating_it(url: str, message: str) -> None:
+def test_a_url_that_could_hold_a_key_is_refused_without_repeating_it(
+    url: str, message: str
+) -> None:
     with pytest.raises(StudyError, match=message.replace(".", r"\.")) as error:
         checked_url(url)
     assert KEY not in str(error.value)
@@ -200,9 +240,13 @@ def test_the_key_is_in_no_representation(server: Server) -> None:
     assert KEY not in of(server).name
 
 
-def test_an_endpoint_without_a_key_says_which_variable_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_endpoint_without_a_key_says_which_variable_it_wants(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv("SOME_KEY", raising=False)
-    with pytest.raises(StudyError, match="environment variable SOME_KEY is not set: set it, name another"):
+    with pytest.raises(
+        StudyError, match="environment variable SOME_KEY is not set: set it, name another"
+    ):
         key_from("SOME_KEY")
     assert key_from("none") == ""
 
@@ -236,7 +280,9 @@ def test_a_build_interrupted_by_a_dead_endpoint_resumes_without_asking_twice(
     record = json.loads((tmp_path / "set.record.json").read_text())
     assert record["model"] == f"some-model at {server.url}"
     assert record["n_prompts"] == 2
-    everything = out + err + resumed_out + resumed_err + "".join(p.read_text() for p in tmp_path.iterdir())
+    everything = (
+        out + err + resumed_out + resumed_err + "".join(p.read_text() for p in tmp_path.iterdir())
+    )
     assert KEY not in everything
 
 
@@ -250,24 +296,38 @@ def test_lines_that_do_not_count_are_asked_for_again(server: Server, tmp_path: P
         "4. red fox",
         "5. foxes, three",
     ]
-    first = "\n".join([*lines, "6. fox one", "7) fox two", '8. "fox two"', "**9.** fox is here", "A remark."])
-    server.script = [(200, completion(first), {}), (200, completion("1. fox one\n2. fox b\n3. fox c\n4. fox d"), {})]
-    (found,) = with_paraphrases([FOX], of(server), Answers(tmp_path / "answers.jsonl"), per_length=5)
+    first = "\n".join(
+        [*lines, "6. fox one", "7) fox two", '8. "fox two"', "**9.** fox is here", "A remark."]
+    )
+    server.script = [
+        (200, completion(first), {}),
+        (200, completion("1. fox one\n2. fox b\n3. fox c\n4. fox d"), {}),
+    ]
+    (found,) = with_paraphrases(
+        [FOX], of(server), Answers(tmp_path / "answers.jsonl"), per_length=5
+    )
     assert found.paraphrases.short == ["fox one", "fox is here", "fox b", "fox c", "fox d"]
-    assert "Do not repeat any of these:\n- fox one\n- fox is here" in server.requests[1]["messages"][0]["content"]
+    assert (
+        "Do not repeat any of these:\n- fox one\n- fox is here"
+        in server.requests[1]["messages"][0]["content"]
+    )
 
 
 def test_paraphrases_a_prompt_has_are_kept(server: Server, tmp_path: Path) -> None:
     own = wordings("fox own", "short", 5)
     prompt = Prompt.model_validate({"id": "fox", "text": "the fox", "paraphrases": {"short": own}})
-    (found,) = with_paraphrases([prompt], of(server), Answers(tmp_path / "answers.jsonl"), per_length=5)
+    (found,) = with_paraphrases(
+        [prompt], of(server), Answers(tmp_path / "answers.jsonl"), per_length=5
+    )
     assert found.paraphrases.short == own
     assert len(server.requests) == 2
 
 
 def test_a_model_that_cannot_do_it_is_given_up_in_one_line(server: Server, tmp_path: Path) -> None:
     server.script = [(200, completion("I cannot help with that."), {})] * 4
-    with pytest.raises(StudyError, match="gave 0 usable short paraphrases of prompt 'fox' in 4 rounds, 5 are"):
+    with pytest.raises(
+        StudyError, match="gave 0 usable short paraphrases of prompt 'fox' in 4 rounds, 5 are"
+    ):
         with_paraphrases([FOX], of(server), Answers(tmp_path / "answers.jsonl"), per_length=5)
 
 
@@ -298,13 +358,23 @@ def random_gpt2(tmp_path: Path) -> Path:
 
     torch.manual_seed(0)
     words = [f"▁w{i}" for i in range(30)] + ["<unk>", "<end>", "\n1."]
-    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer = Tokenizer(
+        models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>")
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.decoder = decoders.Metaspace()
     folder = tmp_path / "gpt2"
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>").save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", eos_token="<end>"
+    ).save_pretrained(folder)
     config = GPT2Config(
-        vocab_size=len(words), n_positions=1024, n_embd=8, n_layer=1, n_head=1, eos_token_id=31, bos_token_id=31
+        vocab_size=len(words),
+        n_positions=1024,
+        n_embd=8,
+        n_layer=1,
+        n_head=1,
+        eos_token_id=31,
+        bos_token_id=31,
     )
     model = GPT2LMHeadModel(config)
     model.generation_config.eos_token_id = None
@@ -312,7 +382,9 @@ def random_gpt2(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_local_model_answers_alike_for_a_seed_and_leaves_the_global_one_alone(random_gpt2: Path) -> None:
+def test_a_local_model_answers_alike_for_a_seed_and_leaves_the_global_one_alone(
+    random_gpt2: Path,
+) -> None:
     model = TransformersModel(str(random_gpt2), max_new_tokens=20)
     before = torch.get_rng_state()
     one, same, other = (model.answer("w1 w2", seed) for seed in (1, 1, 2))
@@ -321,7 +393,9 @@ def test_a_local_model_answers_alike_for_a_seed_and_leaves_the_global_one_alone(
     assert len(one.split()) <= 20
 
 
-def test_a_local_model_paraphrases_a_file(random_gpt2: Path, tmp_path: Path, command: Command) -> None:
+def test_a_local_model_paraphrases_a_file(
+    random_gpt2: Path, tmp_path: Path, command: Command
+) -> None:
     """The model babbles, so the texts mean nothing, but lengths, counts and duplicates are as asked."""
     (tmp_path / "base.csv").write_text("id,text\nfox,w1 w2 w3\n")
     arguments = (

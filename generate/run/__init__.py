@@ -1,0 +1,1 @@
+"""From a plan to finished blocks, here or on a cluster."""

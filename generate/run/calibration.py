@@ -1,0 +1,97 @@
+"""Code usage on calibration prompts: the counts behind every codebook subset."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from pydantic import ValidationError
+
+from generate.errors import StoreError
+from generate.models.base import Model
+from generate.prompts import prompts_digest
+from generate.study import noise
+from generate.study.probes import Probe
+from generate.traversal.draw import PhiloxNoise
+from schemas.io.folder import Folder
+from schemas.provenance import CalibrationRecord, ModelIdentity
+from schemas.study import Prompt
+
+
+def calibrate(
+    model: Model,
+    prompts: Sequence[Prompt],
+    n_samples: int,
+    *,
+    seed: int,
+    batch_size: int,
+    advance: Callable[[int], None],
+) -> CalibrationRecord:
+    """Count the codes a model draws: stochastic sampling, full codebook, original wording.
+
+    `advance` is told the number of samples after each batch.
+    """
+    texts = [prompt.text for prompt in prompts for _ in range(n_samples)]
+    ids = [prompt.id for prompt in prompts]
+    path = noise.stream_keys(seed, ids, n_samples, "path").ravel()
+    execution = noise.stream_keys(seed, ids, n_samples, "execution").ravel()
+    counts = np.zeros(model.identity.codebook_size, dtype=np.int64)
+    for start in range(0, len(texts), batch_size):
+        rows = slice(start, start + batch_size)
+        trace = model.traverse(
+            model.encode(texts[rows]), Probe(), PhiloxNoise(path[rows], execution[rows])
+        )
+        counts += np.bincount(trace.tokens.cpu().numpy().ravel(), minlength=len(counts))
+        advance(len(texts[rows]))
+    return CalibrationRecord(
+        model=model.identity,
+        seed=seed,
+        samples=n_samples,
+        prompt_ids=ids,
+        prompts_sha256=prompts_digest(prompts),
+        counts=counts.tolist(),
+    )
+
+
+def record_key(label: str) -> str:
+    """Where a run keeps the counts of a model."""
+    return f"calibration/{label}.json"
+
+
+def stored(
+    where: Folder,
+    label: str,
+    identity: ModelIdentity,
+    prompts: Sequence[Prompt],
+    n_samples: int,
+    seed: int,
+) -> CalibrationRecord | None:
+    """Counts that were made before from the same model, prompts, samples and seed; None if there are none."""
+    try:
+        record = CalibrationRecord.model_validate_json(where.read(record_key(label)))
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        raise StoreError(
+            f"{where}/{record_key(label)} is broken: delete it, and the codes are counted again."
+        ) from None
+    wanted = (identity, prompts_digest(prompts), n_samples, seed)
+    if (record.model, record.prompts_sha256, record.samples, record.seed) != wanted:
+        raise StoreError(
+            f"{where}/{record_key(label)} was counted with another model, prompts, samples or seed; delete it to count "
+            "again, or choose another directory."
+        )
+    return record
+
+
+def save(where: Folder, label: str, record: CalibrationRecord) -> None:
+    """Keep counts with their run; those of a process that was faster stay."""
+    with contextlib.suppress(FileExistsError):
+        where.create(record_key(label), record.model_dump_json(indent=1).encode())
+
+
+def counts_digest(record: CalibrationRecord) -> str:
+    """sha256 of the counts."""
+    return hashlib.sha256(np.array(record.counts, dtype="<i8").tobytes()).hexdigest()

@@ -1,0 +1,87 @@
+"""What runs inside a worker of a Dask cluster: one model at a time, and blocks that are committed from here."""
+
+from __future__ import annotations
+
+import gc
+import socket
+import threading
+
+import torch
+from distributed import get_worker
+
+from generate.errors import ModelError, StoreError
+from generate.models.base import Model
+from generate.run import run as runner
+from generate.run.run import Outcome
+from generate.store.samples import SampleStore
+from generate.study.plan import Block, Plan, recorded_plan
+
+_busy = threading.Lock()
+"""One block at a time in a process, however many threads it was given: its model is one."""
+_stores: dict[tuple[str, str], tuple[Plan, SampleStore]] = {}
+_models: dict[tuple[str, str, str], Model] = {}
+
+
+def calibrate(plan: Plan, root: str, label: str, device: str) -> None:
+    """Count the code usage of one model."""
+    with _busy:
+        runner.calibrate(plan, root, device=_settled(device), only=label)
+
+
+def prepare(plan: Plan, root: str, device: str) -> None:
+    """Lay out a store."""
+    with _busy:
+        runner.prepare(plan, root, device=_settled(device))
+
+
+def make(root: str, run_id: str, block: Block, device: str, session: str) -> tuple[str, Outcome]:
+    """Make and commit one block; the name of this worker, and what became of the block."""
+    with _busy:
+        device = _settled(device)
+        plan, store = _store(root, run_id)
+        model = _model(plan, store, block.model, device)
+        return str(get_worker().name), runner.make_block(
+            plan, store, model, block, device=device, session=session
+        )
+
+
+def _settled(device: str) -> str:
+    """The device of this worker, with as many torch threads as Dask gave it."""
+    worker = get_worker()
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ModelError(
+            f"worker {worker.name} on {socket.gethostname()} sees no GPU; give --device cpu."
+        )
+    if device == "cpu":
+        torch.set_num_threads(worker.state.nthreads)
+    return device
+
+
+def _store(root: str, run_id: str) -> tuple[Plan, SampleStore]:
+    if (root, run_id) not in _stores:
+        try:
+            store = SampleStore.open(root)
+        except StoreError as error:
+            raise StoreError(
+                f"a worker on {socket.gethostname()} cannot open the run ({error}) Do workers and client share this "
+                "path? If not, give a URL."
+            ) from None
+        if store.run.run_id != run_id:
+            raise StoreError(
+                f"on {socket.gethostname()}, {root} is another run than on the client: give a path that all share, or "
+                "a URL."
+            )
+        _stores[root, run_id] = recorded_plan(store.run), store
+    return _stores[root, run_id]
+
+
+def _model(plan: Plan, store: SampleStore, label: str, device: str) -> Model:
+    """The model of this process; the one before is let go first, so that two never share a GPU."""
+    key = (store.run.run_id, label, device)
+    if key not in _models:
+        _models.clear()
+        gc.collect()
+        if device == "cuda":
+            torch.cuda.empty_cache()
+        _models[key] = runner.load_recorded(plan, store, label, device)
+    return _models[key]

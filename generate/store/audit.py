@@ -1,0 +1,57 @@
+"""Where a store stands, and whether its bytes are what the ledger says they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from generate.errors import StoreError
+from generate.store.samples import SampleStore
+from generate.study.plan import Plan
+from schemas.store import snapshot_digest
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a call of `run` did, and where the store stands."""
+
+    made: int
+    done: int
+    failed: int
+    elsewhere: int
+    total: int
+    digest: str
+
+
+def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
+    """Where a store stands; the digest is of the content of all committed blocks."""
+    blocks = list(plan.blocks())
+    done = store.ledger.read_all(blocks)
+    pending = [block for block in blocks if block not in done]
+    return Summary(
+        made=made,
+        done=len(done),
+        failed=len(store.ledger.among("failed", pending)),
+        elsewhere=len(store.ledger.among("claims", pending)),
+        total=len(blocks),
+        digest=snapshot_digest(done.values()),
+    )
+
+
+def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]:
+    """Compare every committed block with what is stored; one line a problem.
+
+    With `repair`, blocks with a problem are dropped from the ledger, so that the next run makes them again.
+    """
+    found = []
+    for block in plan.blocks():
+        try:
+            record = store.ledger.read(block)
+            problems = [] if record is None else store.problems(block, record)
+        except StoreError as error:
+            problems = [str(error)]
+        found += problems
+        if problems and repair:
+            store.withdraw(block)
+    if repair:
+        store.ledger.sweep()
+    return found

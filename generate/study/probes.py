@@ -1,0 +1,97 @@
+"""The three probes (paper section 3.4) as values that a traversal obeys."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generate.errors import StudyError
+from generate.study.conditions import WINDOWS, Condition
+from schemas.study import Prompt, SubsetMethod
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a condition does to a traversal: which codes it may use, and on which steps it takes the mode.
+
+    `allowed` is (code,) bool or None for the whole codebook. `argmax_from` and `argmax_to` bound the share of
+    the steps under argmax, half open: step k of T is under argmax if from <= k/T < to. Path noise is never touched.
+    """
+
+    allowed: NDArray[np.bool_] | None = None
+    argmax_from: Fraction = Fraction(0)
+    argmax_to: Fraction = Fraction(0)
+
+    def argmax(self, step: int, n_steps: int) -> bool:
+        """Whether identities at this step are modes instead of draws."""
+        return self.argmax_from * n_steps <= step < self.argmax_to * n_steps
+
+
+def probe(condition: Condition, keep: NDArray[np.bool_]) -> Probe:
+    """The probe of a condition whose codebook is restricted to `keep`, (code,) bool."""
+    start, stop = parse_window(condition.argmax_window)
+    return Probe(None if keep.all() else keep, start, stop)
+
+
+def parse_window(window: str) -> tuple[Fraction, Fraction]:
+    """Bounds of a window written 'from:to' in shares of the steps, such as '0:1/3'; '' is no step at all."""
+    if not window:
+        return Fraction(0), Fraction(0)
+    try:
+        start, stop = (Fraction(part) for part in window.split(":"))
+    except (ValueError, ZeroDivisionError):
+        start, stop = Fraction(1), Fraction(0)
+    if not 0 <= start < stop <= 1:
+        raise StudyError(
+            f"argmax_window is '{window}'; name one ({', '.join(WINDOWS)}) or write two shares of the steps between 0 "
+            "and 1, such as '0:1/3' or '2/3:1'."
+        )
+    return start, stop
+
+
+def keep_codes(
+    counts: NDArray[np.int64], ratio: float, method: SubsetMethod, *, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Codes that stay enabled when the codebook is cut to `ratio` of its size, (code,) bool.
+
+    `counts` are the uses of each code on the calibration prompts; equal counts are ordered by id. At least
+    one code stays. `rng` serves `drop_random` alone.
+    """
+    n_codes = len(counts)
+    n_keep = max(1, round(ratio * n_codes))
+    most_frequent_first = np.argsort(-counts, kind="stable")
+    order = {
+        "drop_least_frequent": most_frequent_first,
+        "drop_most_frequent": most_frequent_first[::-1],
+        "drop_random": rng.permutation(n_codes),
+    }[method]
+    keep = np.zeros(n_codes, dtype=bool)
+    keep[order[:n_keep]] = True
+    return keep
+
+
+def texts_of_samples(prompt: Prompt, condition: Condition, n_samples: int) -> list[str]:
+    """The text each sample of a prompt is made from: the original, or paraphrases in turn."""
+    if condition.prompt_type == "original":
+        return [prompt.text] * n_samples
+    texts = paraphrases(prompt, condition.paraphrase_length)[: condition.n_paraphrases]
+    if len(texts) < condition.n_paraphrases:
+        raise StudyError(
+            f"prompt '{prompt.id}' has {len(texts)} {condition.paraphrase_length} paraphrases, but the study asks for "
+            f"{condition.n_paraphrases}: add some to the prompt file or lower `paraphrases`."
+        )
+    return [texts[sample % len(texts)] for sample in range(n_samples)]
+
+
+def paraphrases(prompt: Prompt, length: str) -> Sequence[str]:
+    """Paraphrases of a length class; `mixed` takes short, medium and long in turn."""
+    if length != "mixed":
+        by_length: list[str] = getattr(prompt.paraphrases, length)
+        return by_length
+    classes = (prompt.paraphrases.short, prompt.paraphrases.medium, prompt.paraphrases.long)
+    return [text for turn in itertools.zip_longest(*classes) for text in turn if text is not None]

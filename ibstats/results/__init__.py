@@ -1,0 +1,1 @@
+"""What an analysis says: rows, the comparison of two, and the claims of the paper beside them."""

@@ -1,0 +1,1 @@
+"""The statistics: labelled arrays in, labelled arrays out."""

@@ -1,0 +1,155 @@
+"""Brackets of H(Z|X) and of the residual H(P|Z,X) from what `ibgenerate rescore` left beside a store."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from ibstats.errors import IbstatsError
+from ibstats.kernels import sandwich
+from ibstats.statistics.uncertainty import Resampling, mean_interval
+from ibstats.store import Store
+
+if TYPE_CHECKING:
+    from schemas.rescored import RescoreRecord
+
+
+RECORD = "rescored.json"
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """One rescoring, and its images that are scored in every condition."""
+
+    key: str
+    """Where it lies in the run."""
+    record: RescoreRecord
+    data: xr.Dataset
+
+    def digest(self) -> str:
+        """sha256 of the weights: the version pin of what is computed from them."""
+        content = hashlib.sha256(self.record.model_dump_json().encode())
+        content.update(np.ascontiguousarray(self.data["log_weight"].values).tobytes())
+        return content.hexdigest()
+
+
+def find(store: Store, model: str, experiment: str) -> Rescored | None:
+    """The rescoring of a model and experiment with the most paths, then prompts; None if there is none.
+
+    Raises if one was made from other data or by another model than the store's: its numbers would not belong to it.
+    """
+    there = store.folder.sizes(f"rescored/{model}/{experiment}")
+    keys = sorted(name.removesuffix(f"/{RECORD}") for name in there if name.endswith(f"/{RECORD}"))
+    usable = [one for key in keys if (one := read(store, key)).data.sizes["prompt"]]
+    return max(usable, key=lambda one: (one.record.n_paths, one.data.sizes["prompt"]), default=None)
+
+
+def read(store: Store, key: str) -> Rescored:
+    """The rescoring at `rescored/<model>/<experiment>/<name>`; raises if it does not belong to what the store holds."""
+    from pydantic import ValidationError
+
+    from schemas.rescored import RescoreRecord
+
+    where, (model, experiment) = f"'{store.folder}/{key}'", key.split("/")[1:3]
+    try:
+        record = RescoreRecord.model_validate_json(store.folder.read(f"{key}/{RECORD}"))
+    except ValidationError as error:
+        raise IbstatsError(
+            f"{where} does not follow its schema ({error.errors()[0]['msg']}); delete it"
+        ) from None
+    expected = {
+        "run_id": store.run.run_id,
+        "snapshot": store.snapshot(model, experiment),
+        "identity": store.identity(model),
+        "model": model,
+        "experiment": experiment,
+    }
+    for name, value in expected.items():
+        if getattr(record, name) != value:
+            raise IbstatsError(
+                f"{where} was scored from another {name} than the store's; delete it, then `ibgenerate rescore`"
+            )
+    stored = store.folder.zarr(f"{key}/data.zarr", read_only=True)
+    data: xr.Dataset = (
+        xr.open_zarr(stored, consolidated=False, chunks=None)
+        .load()
+        .set_coords(["condition", "prompt"])
+    )
+    whole = data["complete"].all("condition").values
+    return Rescored(key, record, data.isel(prompt=np.flatnonzero(whole)))
+
+
+def numbers_of_paths(n_paths: int) -> list[int]:
+    """1, 2, 4, ... and the most there are."""
+    doubling = [2**i for i in range(int(np.log2(n_paths)) + 1)]
+    return doubling if doubling[-1] == n_paths else [*doubling, n_paths]
+
+
+def brackets(found: Rescored, *, revised: bool = False) -> xr.DataArray:
+    """Bounds by number of paths, `(quantity, paths, condition, prompt)` in bits per image.
+
+    `tokens_lower` <= H(Z|X) <= `tokens_upper` and `residual_lower` <= H(P|Z,X) <= `residual_upper`, each in
+    expectation, and H(P,Z|X) = `joint` by the recorded paths. Where some image has no possible path among the proposed
+    ones, or proposals do worse, H(Z|X) <= H(P,Z|X) is the upper bound. If tokens are `revised`, P of the residual is
+    the whole trajectory, which bounds that of the path from above alone, and there is no `residual_lower`. Images whose
+    own path is unknown count in `tokens_upper` only.
+    """
+    data = found.data
+    own, proposed = data["log_weight"].values[..., 0], data["log_weight"].values[..., 1:]
+    joint = data["joint_bits"].values
+    counts = numbers_of_paths(found.record.n_paths)
+    names = ["tokens_lower", "tokens_upper", "residual_upper", "joint"] + (
+        [] if revised else ["residual_lower"]
+    )
+    values = np.full((len(names), len(counts), *own.shape[:-1]), np.nan)
+    for i, k in enumerate(counts):
+        tokens_lower = -sandwich.above(own, proposed, k)
+        tokens_upper = _bounded(-sandwich.below(proposed, k), joint)
+        parts = {
+            "tokens_lower": tokens_lower,
+            "tokens_upper": tokens_upper,
+            "residual_lower": joint - tokens_upper,
+            "residual_upper": joint - tokens_lower,
+            "joint": joint,
+        }
+        for j, name in enumerate(names):
+            values[j, i] = _mean(parts[name])
+    return xr.DataArray(
+        values,
+        dims=("quantity", "paths", "condition", "prompt"),
+        coords={
+            "quantity": names,
+            "paths": counts,
+            "condition": data["condition"].values,
+            "prompt": data["prompt"].values,
+        },
+        attrs={"units": "bit", "unknown_images": int(np.isnan(own).sum()), "images": own.size},
+    )
+
+
+def bracket_intervals(bits: xr.DataArray, how: Resampling) -> xr.Dataset:
+    """Means over prompts with intervals, `(quantity, paths, condition)`; no entropy is below zero, whatever a bound."""
+    known = bits.dropna("prompt")
+    result = mean_interval(known, how)
+    for name in ("estimate", "low", "high"):
+        result[name] = result[name].clip(min=0.0)
+    return result.assign_attrs(bits.attrs)
+
+
+def _bounded(upper: np.ndarray, joint: np.ndarray) -> np.ndarray:
+    """By condition, the bound if it is finite and below the joint entropy on average, else the joint entropy."""
+    mean, other = upper.mean(axis=(1, 2)), _mean(joint.reshape(len(joint), -1))
+    worse = ~np.isfinite(mean) | (mean > other)
+    return np.where(worse[:, None, None], joint, upper)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Mean over images of known value, NaN where a prompt has none."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=-1)
+    total = np.where(known, values, 0.0).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -1,0 +1,279 @@
+"""Dask clusters: start one or connect to one, and make sure that it can do the work before anything waits for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from schemas.io.folder import FolderError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+KINDS = ("local", "cuda", "slurm", "kubernetes")
+QUIET = logging.CRITICAL
+QUEUES = ("slurm", "kubernetes")
+"""Kinds whose workers may stand in a queue for hours."""
+
+
+class ClusterError(RuntimeError):
+    """A Dask cluster cannot be started, reached or used; the message is one line."""
+
+
+WORKER_MEMORY = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
+"""Dask has workers give freed memory back at once, page by page, which doubles the time of a network on a CPU."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The cluster that was asked for."""
+
+    kind: str
+    """One of `KINDS`, or the address of a running scheduler."""
+    workers: int | None = None
+    """Worker processes; None means one a GPU or, without GPUs, one a CPU core (one job, where they are queued)."""
+    device: str = "cpu"
+    """cpu or cuda; on cuda each worker has a GPU of its own."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the cluster's Dask class is given besides."""
+    wait: float | None = None
+    """Seconds without any worker after which a run ends; None means 60, and where workers are queued no end."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds without any worker after which a run ends."""
+        return self.wait if self.wait is not None else float("inf") if self.kind in QUEUES else 60.0
+
+    @property
+    def resources(self) -> dict[str, float] | None:
+        """What a task needs of its worker."""
+        return {"GPU": 1} if self.device == "cuda" else None
+
+
+@contextmanager
+def connected(cluster: Cluster) -> Iterator[Client]:
+    """A client of a cluster that has a worker able to do the work; what was started for it is stopped at the end."""
+    try:
+        from distributed import Client
+        from distributed.comm import resolve_address
+    except ModuleNotFoundError:
+        raise _missing(cluster.kind, "distributed", "cluster") from None
+    logging.getLogger("distributed").setLevel(
+        QUIET
+    )  # what matters of its log reaches the user as our errors
+    started = _started(cluster) if cluster.kind in KINDS else None
+    try:
+        try:
+            if started is None:
+                resolve_address(
+                    cluster.kind
+                )  # before a client: one that fails here may hang a later start
+            client = Client(started or cluster.kind, timeout=min(cluster.patience, 20))
+        except (OSError, ValueError) as error:
+            raise ClusterError(
+                f"no Dask scheduler answers at '{cluster.kind}' ({type(error).__name__}): give the address that `dask "
+                f"scheduler` shows (tcp://HOST:8786), or one of {', '.join(KINDS)}."
+            ) from None
+        with client:
+            with loss_told():
+                _wait_for_workers(client, cluster)
+            yield client
+    finally:
+        if started is not None:
+            started.close(timeout=30)
+
+
+@contextmanager
+def loss_told() -> Iterator[None]:
+    """Turn what Dask raises when its scheduler, or all workers that a task tried, are gone into one line."""
+    from concurrent.futures import CancelledError
+
+    from distributed import KilledWorker
+
+    try:
+        yield
+    except (CancelledError, KilledWorker, OSError) as error:
+        if isinstance(error, OSError) and (
+            error.errno is not None or isinstance(error, FolderError)
+        ):
+            raise  # of the disk or the bucket; those of a connection carry no number
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ClusterError(
+            f"the cluster was lost ({reason}); what was finished is kept: run the same command to go on."
+        ) from None
+
+
+def _started(cluster: Cluster) -> Any:
+    """A new cluster of a kind."""
+    import dask
+
+    starters = {"local": _local, "cuda": _cuda, "slurm": _slurm, "kubernetes": _kubernetes}
+    try:
+        with warnings.catch_warnings(), _deaf_children(), dask.config.set(WORKER_MEMORY):
+            warnings.filterwarnings(
+                "ignore", message="Port .* is already in use"
+            )  # then the dashboard takes another
+            return starters[cluster.kind](cluster)
+    except ModuleNotFoundError as error:
+        raise _missing(cluster.kind, str(error.name).replace("_", "-"), cluster.kind) from None
+    except ClusterError:
+        raise
+    except Exception as error:  # whatever a queue or a control plane finds wrong
+        raise ClusterError(
+            f"the {cluster.kind} cluster did not start ({type(error).__name__}: {' '.join(str(error).split())}): "
+            "correct its settings, in --cluster-options FILE or Dask's own configuration."
+        ) from error
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started meanwhile do not hear Ctrl-C, which a terminal sends to all: the client stops them."""
+    if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
+        yield
+        return
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
+
+
+def _missing(kind: str, package: str, extra: str) -> ClusterError:
+    return ClusterError(
+        f"--cluster {kind} needs the package {package}, which is not installed: pip install 'ibstats[{extra}]'."
+    )
+
+
+def _local(cluster: Cluster) -> Any:
+    """Worker processes on this machine, one thread each; with a GPU for each where GPUs are asked for."""
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    gpus = visible_gpus() if cluster.device == "cuda" else []
+    n_workers = cluster.workers or len(gpus) or os.cpu_count() or 1
+    if gpus and n_workers > len(gpus):
+        raise ClusterError(
+            f"{n_workers} workers were asked for, but this machine shows {len(gpus)} GPUs and each worker needs one of "
+            f"its own: give --workers {len(gpus)} or fewer."
+        )
+    here = {"host": "127.0.0.1", "protocol": "tcp://"}
+    settings: dict[str, Any] = {
+        "nthreads": 1,
+        "memory_limit": 0,
+        "death_timeout": 30,
+        "silence_logs": QUIET,
+        **here,
+    }
+    settings |= cluster.options
+    dashboard = settings.pop("dashboard_address", ":8787")
+    workers = {}
+    for number in range(n_workers):
+        own = (
+            {"env": {"CUDA_VISIBLE_DEVICES": gpus[number]}, "resources": {"GPU": 1}} if gpus else {}
+        )
+        workers[number] = {"cls": Nanny, "options": settings | own}
+    scheduler = {"cls": Scheduler, "options": {**here, "port": 0, "dashboard_address": dashboard}}
+    return SpecCluster(scheduler=scheduler, workers=workers, name="ibstats")
+
+
+def visible_gpus() -> list[str]:
+    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES spells them."""
+    import torch
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip()]
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+def _cuda(cluster: Cluster) -> Any:
+    from dask_cuda import LocalCUDACluster
+
+    defaults = {"n_workers": cluster.workers, "threads_per_worker": 1, "resources": {"GPU": 1}}
+    return LocalCUDACluster(**defaults | dict(cluster.options))
+
+
+def _slurm(cluster: Cluster) -> Any:
+    """One job a worker; queue, memory and walltime stand in the options or in Dask's `jobqueue.yaml`."""
+    import dask
+    from dask_jobqueue import SLURMCluster
+
+    if "memory" not in cluster.options and dask.config.get("jobqueue.slurm.memory", None) is None:
+        raise ClusterError(
+            "a slurm job needs its memory stated: write `memory: 16GB` (and queue, walltime, account ...) into the "
+            "file of --cluster-options, or into Dask's jobqueue.yaml."
+        )
+    defaults: dict[str, Any] = {"n_workers": cluster.workers or 1, "cores": 1, "processes": 1}
+    if cluster.resources:
+        defaults |= {
+            "job_extra_directives": ["--gres=gpu:1"],
+            "worker_extra_args": ["--resources", "GPU=1"],
+        }
+    return SLURMCluster(**defaults | dict(cluster.options))
+
+
+def _kubernetes(cluster: Cluster) -> Any:
+    """One pod a worker, through the Dask operator of the Kubernetes cluster that kubectl points at."""
+    from dask_kubernetes.operator import KubeCluster
+
+    defaults: dict[str, Any] = {"name": "ibstats", "n_workers": cluster.workers or 1}
+    if cluster.resources:
+        command = ["dask", "worker", "--nthreads", "1", "--resources", "GPU=1"]
+        defaults |= {"resources": {"limits": {"nvidia.com/gpu": "1"}}, "worker_command": command}
+    return KubeCluster(**defaults | dict(cluster.options))
+
+
+def able_workers(client: Client, cluster: Cluster) -> dict[str, dict[str, Any]]:
+    """Workers by address; on cuda only those that offer a GPU."""
+    workers: dict[str, dict[str, Any]] = client.scheduler_info(n_workers=-1).get("workers", {})
+    wanted = cluster.resources or {}
+    return {
+        address: worker
+        for address, worker in workers.items()
+        if all(worker.get("resources", {}).get(name, 0) >= n for name, n in wanted.items())
+    }
+
+
+class Workforce:
+    """The workers of a cluster that are able to do the work, from now on."""
+
+    def __init__(self, client: Client, cluster: Cluster) -> None:
+        self.client, self.cluster = client, cluster
+        self._last_seen = time.monotonic()
+
+    def able(self) -> dict[str, dict[str, Any]]:
+        """Those there are now; ClusterError when there has been none for too long."""
+        workers = able_workers(self.client, self.cluster)
+        if workers:
+            self._last_seen = time.monotonic()
+        elif time.monotonic() - self._last_seen > self.cluster.patience:
+            raise ClusterError(
+                f"all workers are gone, and none has come back for {self.cluster.patience:g} s; what was finished is "
+                "kept: start workers, and run the same command to go on."
+            )
+        return workers
+
+
+def _wait_for_workers(client: Client, cluster: Cluster) -> None:
+    """Return when one worker can do the work; say in one line why none can."""
+    start = time.monotonic()
+    while not able_workers(client, cluster):
+        others = client.scheduler_info(n_workers=-1).get("workers", {})
+        if others and cluster.kind not in KINDS:
+            raise ClusterError(
+                f"none of the {len(others)} workers at '{cluster.kind}' offers a GPU: start one for each GPU with "
+                "`dask worker ADDRESS --nthreads 1 --resources GPU=1`, or give --device cpu."
+            )
+        if time.monotonic() - start > cluster.patience:
+            raise ClusterError(
+                f"the cluster '{cluster.kind}' has had no worker for {cluster.patience:g} s: start some (`dask worker "
+                "ADDRESS --nthreads 1`), or wait longer with --wait SECONDS."
+            )
+        time.sleep(0.1)
