@@ -6,10 +6,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from schemas.design import DesignRecord
 from schemas.study import Strict
 
 SCHEMA: Literal["ibstats-results"] = "ibstats-results"
-VERSION = "1.2"
+VERSION = "1.3"
 
 Section = Literal[
     "diversity",
@@ -47,12 +48,32 @@ class ResultRow(Strict):
     )
     units: str
     term: str = Field(
-        description="Cell (sampling/prompt_type/codebook), condition, effect, probe, waterfall step or 'arm - arm'."
+        description="Label made from the fields below: cell (sampling/prompt_type/codebook), condition, effect, probe, "
+        "waterfall step or 'arm - arm'. For people; never parsed."
     )
+    condition: str | None = Field(
+        default=None,
+        description="Condition that the number is of, or the first of the two compared.",
+    )
+    against: str | None = Field(default=None, description="Condition that it is compared with.")
+    effect: str | None = Field(
+        default=None,
+        description="Effect (factors joined by ':'), probe, or comparison of arms, by name.",
+    )
+    step: str | None = Field(default=None, description="Step of a waterfall.")
+    part: str | None = Field(
+        default=None,
+        description="What of it: share of path or execution, ratio or slope of an inflection, bit of a code.",
+    )
+    at: dict[str, str] = Field(default={}, description="Factors held at one level, and that level.")
+    distance: str | None = Field(
+        default=None, description="Distance that a verdict of the frontier or an offer goes with."
+    )
+    score: str | None = Field(default=None, description="Score that an offer goes with.")
+    paths: int | None = Field(default=None, description="Rescored paths per image behind a bound.")
     attribution: str | None = Field(
         default=None,
-        description="Waterfall: marginal, simple or shapley; sobol: whose share; frontier: the distance it is against; "
-        "offer: the score or distance it goes with.",
+        description="Waterfall: marginal, simple or shapley. Also a label of part, paths, distance or score.",
     )
     estimator: str | None = Field(
         default=None, description="Entropy estimator, where one was used."
@@ -119,5 +140,8 @@ class Results(Strict):
     ibstats_version: str
     settings: dict[str, Any]
     families: dict[str, str] = Field(default={}, description="Family of each model.")
+    designs: dict[str, DesignRecord] = Field(
+        default={}, description="Conditions, factors and baseline of each experiment in the rows."
+    )
     notes: list[str] = Field(default=[])
     rows: list[ResultRow]

@@ -1,0 +1,272 @@
+"""The design of an experiment as one object: conditions, factors, baseline, and every comparison planned of them.
+
+Conditions have free names. Where all combinations of some two-level factors are there, effects and interactions are
+defined; where a baseline is, each other condition is compared with it; else there are values alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from itertools import combinations, product
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ibstats.errors import StoreContractError
+from schemas.design import BASELINE, FACTORS, ConditionRecord, DesignRecord, Factor
+
+Levels = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One named condition."""
+
+    name: str
+    levels: Levels = field(default_factory=dict)
+    """Level of each factor that describes it."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What else a probe was given, by the names of the store's coordinates: keep_ratio, argmax_window and the like."""
+    arm: str = ""
+    """Short name in sentences and tables; empty for the label."""
+
+    @property
+    def label(self) -> str:
+        """How results name it: a cell by its levels, any other condition by its own name."""
+        if self.levels and self.name == "-".join(self.levels.values()):
+            return "/".join(self.levels.values())
+        return self.name
+
+    @property
+    def short(self) -> str:
+        """How a table or a sentence names it."""
+        return self.arm or self.label
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A weighted sum of conditions, by name; of two conditions it is their difference."""
+
+    name: str
+    weights: NDArray[np.float64]
+    """Weight of each condition, in the order of the design."""
+    condition: str = ""
+    against: str = ""
+    """The two conditions compared, where it is a difference of two."""
+
+
+@dataclass(frozen=True)
+class Subfactorial:
+    """All combinations of some factors, the others held at one level."""
+
+    factors: tuple[Factor, ...]
+    at: Levels
+    """Levels held fixed; empty for the whole design."""
+    names: tuple[str, ...]
+    """The condition of each cell, in C order: all factors low first, all high last."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """Named conditions, the two-level factors that describe them (any number), and the baseline (or none)."""
+
+    kind: str
+    conditions: tuple[Condition, ...]
+    factors: tuple[Factor, ...] = ()
+    baseline: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the conditions, in the order of the data."""
+        return [condition.name for condition in self.conditions]
+
+    def condition(self, name: str) -> Condition:
+        """The condition of that name; StoreContractError if there is none."""
+        return self.conditions[self.position(name)]
+
+    def position(self, name: str) -> int:
+        """Where a condition stands in the order of the data."""
+        if name not in self.names:
+            known = ", ".join(self.names)
+            raise StoreContractError(
+                f"no condition '{name}' in this experiment; there are: {known}"
+            )
+        return self.names.index(name)
+
+    def cell(self, levels: Levels) -> str | None:
+        """Name of the one condition with these levels; None if there is none or several."""
+        found = []
+        for condition in self.conditions:
+            if all(condition.levels.get(factor) == level for factor, level in levels.items()):
+                found.append(condition.name)
+        return found[0] if len(found) == 1 else None
+
+    @property
+    def is_factorial(self) -> bool:
+        """Whether each combination of the factors is a condition, once, and nothing else is."""
+        return (
+            bool(self.factors)
+            and len(self.conditions) == 2 ** len(self.factors)
+            and (self._cells(self.factors, {}) is not None)
+        )
+
+    def subfactorials(self) -> list[Subfactorial]:
+        """The largest complete factorials among the conditions: the whole design, or its parts with levels held."""
+        for n_held in range(len(self.factors)):
+            found = []
+            for held in combinations(self.factors, n_held):
+                free = tuple(factor for factor in self.factors if factor not in held)
+                for levels in product(*((factor.low, factor.high) for factor in held)):
+                    at = {factor.name: level for factor, level in zip(held, levels, strict=True)}
+                    names = self._cells(free, at)
+                    if names is not None:
+                        found.append(Subfactorial(free, at, names))
+            if found:
+                return found
+        return []
+
+    def _cells(self, free: tuple[Factor, ...], at: Levels) -> tuple[str, ...] | None:
+        """Conditions of all combinations of the free factors, in C order; None if one is missing."""
+        names = []
+        for levels in product(*((factor.low, factor.high) for factor in free)):
+            cell = dict(at)
+            cell.update(zip((factor.name for factor in free), levels, strict=True))
+            name = self.cell(cell)
+            if name is None:
+                return None
+            names.append(name)
+        return tuple(names)
+
+    def by_factor(self, values: xr.DataArray, part: Subfactorial | None = None) -> xr.DataArray:
+        """`(condition, prompt, ...)` as `(prompt, factor, ..., rest)`, each factor's levels low then high.
+
+        `part` is one of `subfactorials`; by default the whole design, which must be complete.
+        """
+        part = part or self._whole()
+        positions = [self.position(name) for name in part.names]
+        rest = [dim for dim in values.dims if dim not in ("condition", "prompt")]
+        ordered = values.isel(condition=positions).transpose("condition", "prompt", *rest)
+        k = len(part.factors)
+        cells = ordered.values.reshape((2,) * k + ordered.shape[1:])
+        dims = ("prompt", *(factor.name for factor in part.factors), *rest)
+        coords: dict[str, Any] = {f.name: [f.low, f.high] for f in part.factors}
+        for dim in ("prompt", *rest):
+            if dim in values.coords:
+                coords[str(dim)] = values[dim].values
+        moved = np.moveaxis(cells, k, 0)
+        return xr.DataArray(moved, dims=dims, coords=coords, name=values.name, attrs=values.attrs)
+
+    def _whole(self) -> Subfactorial:
+        if not self.is_factorial:
+            raise StoreContractError(
+                f"this experiment ({self.kind}: {', '.join(self.names)}) is not a complete factorial of "
+                f"{', '.join(factor.name for factor in self.factors) or 'any factors'}"
+            )
+        return self.subfactorials()[0]
+
+    def probes(self) -> list[Contrast]:
+        """Each factor alone moved away from the baseline (paper, Fig. 2), named by the level it is moved to.
+
+        Probes that leave a high level (less is allowed) come first, those that leave a low one (more is) after them.
+        """
+        if self.baseline is None or not self.is_factorial:
+            return []
+        base = self.condition(self.baseline).levels
+        ordered = sorted(self.factors, key=lambda factor: base[factor.name] == factor.low)
+        found = []
+        for factor in ordered:
+            level = factor.low if base[factor.name] == factor.high else factor.high
+            name = self.cell({**base, factor.name: level})
+            if name is not None:
+                found.append(self.difference(name, self.baseline, level))
+        return found
+
+    def against_baseline(self) -> list[Contrast]:
+        """Each other condition minus the baseline; none where there is no baseline."""
+        if self.baseline is None:
+            return []
+        others = [name for name in self.names if name != self.baseline]
+        return [self.difference(name, self.baseline) for name in others]
+
+    def difference(self, plus: str, minus: str, name: str = "") -> Contrast:
+        """One condition minus another one; `name` by default says so."""
+        weights = np.zeros(len(self.conditions))
+        weights[self.position(plus)] += 1
+        weights[self.position(minus)] -= 1
+        said = name or f"{self.condition(plus).short} - {self.condition(minus).short}"
+        return Contrast(said, weights, plus, minus)
+
+    def values(self, setting: str) -> list[Any]:
+        """A setting of every condition, in the order of the data; None where a condition has none."""
+        return [condition.settings.get(setting) for condition in self.conditions]
+
+    def record(self) -> DesignRecord:
+        """The design as results state it."""
+        conditions = []
+        for condition in self.conditions:
+            shown = ConditionRecord(
+                name=condition.name,
+                levels=dict(condition.levels),
+                label=condition.label,
+                short=condition.short,
+            )
+            conditions.append(shown)
+        return DesignRecord(
+            kind=self.kind,
+            conditions=conditions,
+            factors=list(self.factors),
+            baseline=self.baseline,
+        )
+
+
+SETTINGS = (
+    "keep_ratio",
+    "subset_method",
+    "argmax_window",
+    "paraphrase_length",
+    "n_paraphrases",
+    "subset_draw",
+)
+"""Coordinates of the store that say what a condition's probe was given."""
+
+
+def design_of(dataset: xr.Dataset, kind: str, known: DesignRecord | None = None) -> Design:
+    """The design of an experiment from its Dataset.
+
+    `known` is what the run records of factors, levels and baseline. A run that records nothing has the paper's factors,
+    as far as its conditions carry their levels, and for a baseline the condition without any intervention.
+    """
+    factors = tuple(FACTORS) if known is None else tuple(known.factors)
+    factors = tuple(
+        factor for factor in factors if known is not None or factor.name in dataset.coords
+    )
+    recorded = {} if known is None else {one.name: one.levels for one in known.conditions}
+    conditions = []
+    for number, name in enumerate(dataset["condition"].values):
+        levels = dict(recorded.get(str(name), {}))
+        if known is None:
+            for factor in factors:
+                levels[factor.name] = str(dataset[factor.name].values[number])
+        settings = {}
+        for setting in SETTINGS:
+            if setting in dataset.coords:
+                settings[setting] = dataset[setting].values[number]
+        arm = _without_number(str(name)) if kind in ABLATIONS else ""
+        conditions.append(Condition(str(name), levels, settings, arm))
+    design = Design(kind, tuple(conditions), factors, None if known is None else known.baseline)
+    if known is not None:
+        return design
+    return replace(design, baseline=design.cell(BASELINE))
+
+
+ABLATIONS = ("subset_ratio", "argmax_window", "paraphrase_length", "subset_method", "enhancement")
+"""Kinds of experiment that compare arms with the condition without intervention, in the order of the paper."""
+
+
+def _without_number(name: str) -> str:
+    """Name of an arm without the number that keeps the arms of an ablation in order."""
+    number, dash, rest = name.partition("-")
+    return rest if dash and number.isdigit() else name

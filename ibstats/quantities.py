@@ -1,0 +1,152 @@
+"""What every computed number means: one record a quantity (`quantities.yaml`), and nothing about it anywhere else.
+
+A record says how a quantity is called (in results, on the command line, in a column head, in a sentence), its unit, the
+values it can take, which end of it is good, where it stands among others of its family, and what makes it. Tables,
+figures, exports, margins and help texts all read it here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from math import inf
+from typing import Any, Literal
+
+import yaml
+
+Family = Literal["distance", "effective", "entropy", "usage", "bits", "share", "score"]
+Better = Literal["larger", "smaller", ""]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One computed number. More diverse is always larger."""
+
+    name: str
+    """Name in results."""
+    family: Family
+    long: str
+    """In a caption or on an axis."""
+    short: str
+    """In a column head."""
+    unit: str = "1"
+    least: float = 0.0
+    most: float = inf
+    """The values it can take, bounds included."""
+    better: Better = ""
+    """Which end is good; empty where neither is."""
+    rank: int | None = None
+    """Place, from 0, among those that may stand for the family where there is room for one."""
+    user: str = ""
+    """Name on the command line; records that share it are made together, the first of them is the one named."""
+    made_by: str = ""
+    """`package.module:Name` of the class that measures a distance, or of the function that makes a score."""
+    network: str = ""
+    """Network behind a score, by its name in `ibstats.measure`."""
+    of_sets: bool = False
+    """Whether a score is of the whole set of images of a condition, not of each image."""
+    part_of: str = ""
+    """The quantity that this one is a part of, for instance one attribute of an accuracy."""
+    by_default: bool = False
+    """Whether a distance is measured when nothing is asked for."""
+
+    @property
+    def arrow(self) -> str:
+        """Which end is good, as an arrow; empty where neither is."""
+        return {"larger": "↑", "smaller": "↓", "": ""}[self.better]
+
+
+def register(record: Quantity) -> Quantity:
+    """Make a quantity known, for instance that of a user's own metric.
+
+    Raises ValueError if another record has its name.
+
+    >>> record = register(Quantity("dino_distance", "distance", "DINOv2 distance", "DINOv2"))
+    >>> quantity("dino_distance").short
+    'DINOv2'
+    """
+    known = _records().setdefault(record.name, record)
+    if known != record:
+        raise ValueError(f"quantity '{record.name}' is known already, as {known.long}")
+    return record
+
+
+def quantity(name: str) -> Quantity:
+    """The record of a quantity by its name in results.
+
+    Some are named after another one: `vendi_D` and `rke_D` are effective numbers of images under distance D, `share_B`
+    is the share of the joint bits that B makes, `bit_I_entropy` is of one bit of the codes. A name that nobody
+    registered gets a record that says no more than the name.
+
+    >>> quantity("ssim_dissimilarity").long
+    'structural dissimilarity, 1 - SSIM'
+    >>> quantity("vendi_reference_distance").short
+    'Vendi, scene network'
+    """
+    known = _records()
+    if name in known:
+        return known[name]
+    kind, _, of = name.partition("_")
+    if kind in EFFECTIVE:
+        base = quantity(of)
+        long = f"{EFFECTIVE[kind]} under {base.long}"
+        return Quantity(name, "effective", long, f"{EFFECTIVE[kind]}, {base.short}")
+    if kind == "share":
+        base = quantity(of)
+        return Quantity(name, "share", f"share of the joint bits: {base.long}", base.short, most=1)
+    if kind == "bit":
+        return Quantity(name, "entropy", f"entropy of {name}", name, unit="bit", most=1)
+    return Quantity(name, "usage", name, name)
+
+
+def of_family(*families: Family) -> list[Quantity]:
+    """The records of some families, in the order in which tables show them."""
+    return [record for record in _records().values() if record.family in families]
+
+
+def by_user(family: Family) -> dict[str, Quantity]:
+    """By the name that a user asks for, the first of the records that it makes.
+
+    >>> by_user("distance")["ssim"].name
+    'ssim_dissimilarity'
+    """
+    found: dict[str, Quantity] = {}
+    for record in of_family(family):
+        if record.user:
+            found.setdefault(record.user, record)
+    return found
+
+
+def preferred(family: Family, measured: Container[object]) -> str | None:
+    """The quantity that stands for its family where there is room for one; None where none was measured.
+
+    The paper's comes first; scores that do not grow with a loss of diversity come before those that do.
+
+    >>> preferred("score", {"fid", "clip_score"})
+    'clip_score'
+    """
+    best = None
+    for record in of_family(family):
+        if record.rank is None or record.name not in measured:
+            continue
+        if best is None or record.rank < best[0]:
+            best = (record.rank, record.name)
+    return best and best[1]
+
+
+EFFECTIVE = {"vendi": "Vendi", "rke": "RKE"}
+"""Effective numbers of distinct images, by what their names begin with."""
+
+
+@cache
+def _records() -> dict[str, Quantity]:
+    """Every known quantity by its name in results: those of the file, then those registered."""
+    file = resources.files("ibstats").joinpath("quantities.yaml")
+    families: dict[Family, dict[str, dict[str, Any]]] = yaml.safe_load(file.read_text("utf-8"))
+    known: dict[str, Quantity] = {}
+    for family, records in families.items():
+        for name, values in records.items():
+            known[name] = Quantity(name, family, **values)
+    return known

@@ -1,0 +1,114 @@
+"""The numbers of an analysis, found by what they are. What was not measured is None, for every reader alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ibstats.quantities import Quantity, quantity
+
+if TYPE_CHECKING:
+    from schemas.design import DesignRecord
+    from schemas.results import ResultRow, Results
+
+FIELDS = (
+    "model",
+    "experiment",
+    "quantity",
+    "condition",
+    "against",
+    "effect",
+    "step",
+    "part",
+    "distance",
+    "score",
+    "paths",
+    "attribution",
+    "at",
+)
+"""Fields of a row that say what its number is of."""
+
+
+class Numbers:
+    """Rows of one results document, or of several, by section and by the fields that say what a number is of.
+
+    >>> from schemas.results import ResultRow, Results
+    >>> row = dict(section="diversity", model="m", experiment="e", quantity="ssim_dissimilarity", units="1",
+    ...            term="a", condition="a", estimate=0.5, n_prompts=6, n_images=4)
+    >>> made = dict(run_id="r", snapshot="s", analysis_sha256="d", ibstats_version="0", settings={})
+    >>> numbers = Numbers(Results(**made, rows=[ResultRow(**row)]))
+    >>> numbers.one("diversity", model="m", condition="a").estimate
+    0.5
+    >>> numbers.one("diversity", model="m", condition="b") is None
+    True
+    """
+
+    def __init__(self, *documents: Results) -> None:
+        self.documents = documents
+        self.designs: dict[str, DesignRecord] = {}
+        self.families: dict[str, str] = {}
+        self._sections: dict[str, list[ResultRow]] = {}
+        for document in documents:
+            self.designs.update(document.designs)
+            self.families.update(document.families)
+            for row in document.rows:
+                self._sections.setdefault(row.section, []).append(row)
+
+    @property
+    def document(self) -> Results:
+        """The first document: run, snapshot, settings and notes."""
+        return self.documents[0]
+
+    def all(self, *sections: str, **fields: object) -> list[ResultRow]:
+        """Rows of these sections with these values of fields, in the order of the document.
+
+        A field given as None must be absent; `at={}` asks for rows at which nothing is held fixed.
+        """
+        _check(fields)
+        found = []
+        for section in sections:
+            for row in self._sections.get(section, ()):
+                if all(getattr(row, name) == value for name, value in fields.items()):
+                    found.append(row)
+        return found
+
+    def one(self, section: str, **fields: object) -> ResultRow | None:
+        """The first row with these values of fields; None if there is none."""
+        found = self.all(section, **fields)
+        return found[0] if found else None
+
+    def models(self, *sections: str, **fields: object) -> list[str]:
+        """Models that have rows in these sections, in order; of all sections if none is named."""
+        rows = self.all(*(sections or self._sections), **fields)
+        return list(dict.fromkeys(row.model for row in rows))
+
+    def quantities(self, *sections: str, **fields: object) -> list[Quantity]:
+        """Quantities that have rows in these sections, in the order of the document."""
+        names = dict.fromkeys(row.quantity for row in self.all(*sections, **fields))
+        return [quantity(name) for name in names]
+
+    def terms(self, *sections: str, **fields: object) -> dict[str, ResultRow]:
+        """The first row of each term, in order: the lines of a table whose lines are terms."""
+        found: dict[str, ResultRow] = {}
+        for row in self.all(*sections, **fields):
+            found.setdefault(row.term, row)
+        return found
+
+    def short(self, experiment: str, condition: str) -> str:
+        """How a table names a condition."""
+        for one in self.designs[experiment].conditions:
+            if one.name == condition:
+                return one.short or one.label or one.name
+        return condition
+
+    def baseline(self, experiment: str) -> str | None:
+        """The condition without intervention; None if there is none."""
+        design = self.designs.get(experiment)
+        return None if design is None else design.baseline
+
+
+def _check(fields: Mapping[str, object]) -> None:
+    """A misspelt field would find nothing, silently."""
+    for name in fields:
+        if name not in FIELDS:
+            raise TypeError(f"no field '{name}' of a row; there are: {', '.join(FIELDS)}")

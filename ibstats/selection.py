@@ -1,0 +1,111 @@
+"""One model and experiment of a run: its design, what it holds, and why it lacks the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from ibstats.design import Design, design_of
+from ibstats.errors import MissingImages, Unmeasurable
+from ibstats.store import Store
+
+if TYPE_CHECKING:
+    from schemas.provenance import ModelIdentity
+
+WHO_RECORDS = {
+    "image": "`images: false` in its study, or copied without them; measure where they are, and copy RUN/results along",
+    "tokens": "the run was imported without token grids; name them with `ibstats import --tokens`",
+    "token_surprisal": "the run records no surprisals; only a run sampled by `ibgenerate` or a Recorder has them",
+    "token_entropy": "the run records no entropies of the laws drawn from; only a run sampled by `ibgenerate` has them",
+    "text_index": "the run does not say which wording each sample was given; import it with `--prompts`",
+    "path_key": "the run has no noise keys; only a run sampled by `ibgenerate` has them",
+    "execution_key": "the run has no noise keys; only a run sampled by `ibgenerate` has them",
+}
+"""By variable, why a run may lack it and who could have recorded it."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One model and experiment of a run, restricted to the prompts that are complete. Made by `select`."""
+
+    store: Store
+    model: str
+    experiment: str
+    allow_partial: bool = False
+
+    @cached_property
+    def dataset(self) -> xr.Dataset:
+        """Everything it holds, lazily loaded; IncompleteStore if blocks are missing, unless `allow_partial`."""
+        return self.store.dataset(self.model, self.experiment, allow_partial=self.allow_partial)
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """What fixes the law of the model's samples."""
+        return self.store.identity(self.model)
+
+    @property
+    def kind(self) -> str:
+        """Kind of the experiment, for instance `factorial`."""
+        return str(self.store.run.study.experiments[self.experiment].kind)
+
+    @cached_property
+    def design(self) -> Design:
+        """Conditions, factors and baseline."""
+        return design_of(self.dataset, self.kind)
+
+    @property
+    def snapshot(self) -> str:
+        """Digest of the committed blocks."""
+        return self.store.snapshot(self.model, self.experiment)
+
+    @property
+    def n_prompts(self) -> int:
+        """Prompts that are complete in every condition."""
+        return int(self.dataset.sizes["prompt"])
+
+    @property
+    def n_samples(self) -> int:
+        """Images, or token grids, of a prompt in a condition."""
+        return int(self.dataset.sizes["sample"])
+
+    def has(self, variable: str) -> bool:
+        """Whether a variable of the store is there."""
+        return variable in self.dataset
+
+    def why_not(self, variable: str) -> str:
+        """Why a variable is not there, in words that follow 'no `variable`'; empty if it is there."""
+        if self.has(variable):
+            return ""
+        reason = WHO_RECORDS.get(variable, "this model or this run does not record it")
+        return f"'{self.model}/{self.experiment}' holds no `{variable}`: {reason}"
+
+    def need(self, *variables: str) -> xr.Dataset:
+        """The dataset, if it holds all of these variables.
+
+        Raises Unmeasurable with the variable that lacks and who could have recorded it (MissingImages for images).
+        """
+        for variable in variables:
+            reason = self.why_not(variable)
+            if reason:
+                raise MissingImages(reason) if variable == "image" else Unmeasurable(reason)
+        return self.dataset
+
+
+def select(store: Store, model: str, experiment: str, *, allow_partial: bool = False) -> Selection:
+    """One model and experiment of a run.
+
+    Raises IbstatsError for a name that the run does not hold, with those that it does.
+    """
+    store.complete(model, experiment)
+    return Selection(store, model, experiment, allow_partial)
+
+
+def crossed(store: Store, model: str, *, allow_partial: bool = False) -> Iterator[Selection]:
+    """The crossed-noise experiments of a model, in the order of the study."""
+    for name in store.experiments():
+        if str(store.run.study.experiments[name].kind) == "crossed_noise":
+            yield select(store, model, name, allow_partial=allow_partial)
