@@ -10,6 +10,20 @@ import pytest
 from schemas.io.files import file_sha256, whole_file, whole_folder, write_whole
 
 
+def fail_halfway(file: Path) -> None:
+    """Write a part of a file, then stop."""
+    with whole_file(file) as temporary:
+        temporary.write_text("ne")
+        raise RuntimeError("halfway")
+
+
+def fail_inside(folder: Path) -> None:
+    """Make a folder, then stop."""
+    with whole_folder(folder) as temporary:
+        temporary.mkdir()
+        raise RuntimeError("halfway")
+
+
 def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     content = bytes(range(256)) * 5000  # more than one piece
     (tmp_path / "a").write_bytes(content)
@@ -26,9 +40,8 @@ def test_a_file_is_written_with_its_folder(tmp_path: Path, content: str | bytes)
 def test_a_file_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_text("old")
-    with pytest.raises(RuntimeError, match="halfway"), whole_file(file) as temporary:
-        temporary.write_text("ne")
-        raise RuntimeError("halfway")
+    with pytest.raises(RuntimeError, match="halfway"):
+        fail_halfway(file)
     assert file.read_text() == "old"
     assert list(tmp_path.iterdir()) == [file]
 
@@ -57,7 +70,6 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 def test_a_folder_that_fails_halfway_leaves_the_old_one(tmp_path: Path) -> None:
     folder = tmp_path / "tree"
     folder.mkdir()
-    with pytest.raises(RuntimeError), whole_folder(folder) as temporary:
-        temporary.mkdir()
-        raise RuntimeError
+    with pytest.raises(RuntimeError, match="halfway"):
+        fail_inside(folder)
     assert list(tmp_path.iterdir()) == [folder]
