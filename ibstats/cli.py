@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ibstats import __version__
 from ibstats.analysis import DEFAULT_METRICS
 from ibstats.each import here
 from ibstats.errors import IbstatsError
@@ -24,7 +25,7 @@ from schemas.io.folder import refusal
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Where the diversity of an image generator comes from.",
 )
 out = Console(width=max(Console().width, tables.WIDTH))
@@ -33,6 +34,22 @@ Run = Annotated[
     str,
     typer.Argument(help="Run made by `ibgenerate run`: its directory or URL.", show_default=False),
 ]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"ibstats {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options of the program itself, before any command."""
 
 
 def _say(text: str) -> None:
