@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ibstats import __version__
 from ibstats.analysis import DEFAULT_METRICS
+from ibstats.citing import cite
 from ibstats.each import here
 from ibstats.errors import IbstatsError
 from ibstats.extras import extras_named
@@ -93,6 +94,12 @@ def describe(run: Run) -> None:
                 f"{int(done.sum())}/{done.size} prompts",
             )
     out.print(table)
+
+
+@app.command("cite")
+def cite_run(run: Run) -> None:
+    """BibTeX of the software, the paper, the models of a run and the metrics reported of it."""
+    print(cite(run), end="")
 
 
 @app.command()

@@ -1,0 +1,200 @@
+"""Licences, names and citation: what others need before they may use, cite and trust this project."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import ibstats
+from generate.models import MODELS, model_class
+from schemas import citations
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("generate", "ibstats", "schemas")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+USERS_EXTRAS = sorted(set(EXTRAS) - {"test"})
+"""Every extra that somebody who uses the project installs."""
+
+APACHE = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+"""sha256 of the licence as the Apache Software Foundation publishes it."""
+
+COPYLEFT = re.compile(r"GPL|GNU (Affero|General|Lesser)|Affero|EUPL|CC-BY-NC|NonCommercial", re.I)
+
+CHOICE_OF_LICENCES = {
+    "docutils": "public domain, BSD and PSF; GPL only for an Emacs mode that is not in the wheel",
+}
+"""Packages whose metadata name a copyleft licence beside others, and why they may be used."""
+
+UNSTATED = {
+    "cuda-toolkit": "NVIDIA's, proprietary: comes with PyTorch's wheel for CUDA",
+}
+"""Packages whose metadata name no licence."""
+
+NOT_INSTALLED = {"dask-cuda": "Apache-2.0", "dask-kubernetes": "BSD-3-Clause"}
+"""Packages that only their own cluster needs, so the tests do without them; licences as their projects state them."""
+
+
+def stated_licence(name: str) -> str:
+    """What the installed package says of its licence: expression, classifiers, first line of the field."""
+    metadata = importlib.metadata.metadata(name)
+    classifiers = metadata.get_all("Classifier") or []
+    parts = [metadata.get("License-Expression") or ""]
+    parts += [entry for entry in classifiers if entry.startswith("License")]
+    parts.append((metadata.get("License") or "").strip().split("\n")[0])
+    return " | ".join(filter(None, parts))
+
+
+def applies(requirement: Requirement, extras: set[str]) -> bool:
+    """Whether a requirement of a package is needed here with those of its extras."""
+    if requirement.marker is None:
+        return True
+    return any(requirement.marker.evaluate({"extra": extra}) for extra in sorted({"", *extras}))
+
+
+def closure(extra: str | None) -> set[str]:
+    """Names of all packages that an installation with one of our extras brings."""
+    asked = [*PROJECT["dependencies"], *EXTRAS.get(extra, [])]
+    todo = [Requirement(line) for line in asked]
+    walked = set()
+    while todo:
+        wanted = todo.pop()
+        name = canonicalize_name(wanted.name)
+        if name == "ibstats":
+            for ours in wanted.extras:
+                todo += [Requirement(line) for line in EXTRAS[ours]]
+            continue
+        step = (name, frozenset(wanted.extras))
+        if step in walked:
+            continue
+        walked.add(step)
+        if name in NOT_INSTALLED:
+            continue
+        needs = [Requirement(line) for line in importlib.metadata.requires(name) or []]
+        todo += [need for need in needs if applies(need, set(wanted.extras))]
+    return {name for name, _ in walked}
+
+
+@pytest.mark.parametrize("extra", [None, *USERS_EXTRAS])
+def test_no_extra_but_that_of_the_tests_brings_a_copyleft_package(extra: str | None) -> None:
+    for name in sorted(closure(extra) - set(NOT_INSTALLED)):
+        licence = stated_licence(name)
+        assert licence or name in UNSTATED, f"{name} states no licence"
+        assert not COPYLEFT.search(licence) or name in CHOICE_OF_LICENCES, f"{name}: {licence}"
+
+
+def test_the_licence_probe_sees_pingouin_where_it_is() -> None:
+    assert "pingouin" in closure("test")
+    assert COPYLEFT.search(stated_licence("pingouin"))
+    assert {"numpy", "matplotlib", "pillow"} <= closure("figures")
+
+
+def test_licences_that_are_excepted_are_still_needed() -> None:
+    everything = set().union(*(closure(extra) for extra in USERS_EXTRAS))
+    assert {*CHOICE_OF_LICENCES, *UNSTATED, *NOT_INSTALLED} <= everything
+
+
+def test_the_licence_is_the_one_that_is_named() -> None:
+    assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == APACHE
+    assert PROJECT["license"] == "Apache-2.0"
+    prompts = (ROOT / "generate/prompts/LICENSE").read_text(encoding="utf-8")
+    assert prompts.startswith("Attribution 4.0 International\n")
+    assert prompts.count("\nSection ") == 8
+    for file in PROJECT["license-files"]:
+        assert (ROOT / file).is_file()
+
+
+def test_the_notice_names_files_that_exist_and_every_network_written_anew() -> None:
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    for name in re.findall(r"\b(?:generate|ibstats)/[\w/]+\.\w+", notice):
+        assert (ROOT / name).is_file(), name
+    for network in (ROOT / "generate/networks").glob("*.py"):
+        assert network.name == "__init__.py" or f"generate/networks/{network.name}" in notice
+
+
+def test_the_citation_file_names_this_version_and_the_paper() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == ibstats.__version__
+    assert citation["license"] == PROJECT["license"]
+    assert [author["name"] for author in citation["authors"]] == ["ibstats developers"]
+    (paper,) = citation["references"]
+    assert [author["family-names"] for author in paper["authors"]] == ["Wu", "Zhao", "Liu"]
+
+
+def test_every_known_model_has_its_source_the_paper_on_its_card() -> None:
+    assert set(citations.MODELS) == set(MODELS)
+    for name, keys in citations.MODELS.items():
+        paper = model_class(name).card.paper
+        if paper:
+            _, _, identifier = paper.partition(":")
+            assert identifier in citations.entries()[keys[0]]
+
+
+@pytest.mark.parametrize("program", ["ibstats"])
+def test_programs_say_their_version_and_how_to_use_them(program: str) -> None:
+    module = {"ibstats": "ibstats", "ibgenerate": "generate"}[program]
+    for option, expected in (("--version", f"{program} {ibstats.__version__}\n"), ("-h", "Usage")):
+        done = subprocess.run(
+            [sys.executable, "-m", module, option], capture_output=True, text=True, cwd=ROOT
+        )
+        assert done.returncode == 0, done.stderr
+        assert expected in done.stdout
+    assert "--show-completion" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this tree, built from a copy."""
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "tree"
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
+        shutil.copy(ROOT / name, copy)
+    for package in PACKAGES:
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / package, copy / package, ignore=ignored)
+    build = f"from setuptools import build_meta; build_meta.build_wheel({str(folder)!r})"
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", build],
+        cwd=copy,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (file,) = folder.glob("*.whl")
+    return file
+
+
+def test_the_wheel_holds_licences_types_and_data(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        info = f"ibstats-{ibstats.__version__}.dist-info"
+        metadata = archive.read(f"{info}/METADATA").decode()
+    for file in ("LICENSE", "NOTICE", "generate/prompts/LICENSE"):
+        assert f"{info}/licenses/{file}" in names
+    for package in PACKAGES:
+        assert f"{package}/py.typed" in names
+    assert {"generate/prompts/LICENSE", "schemas/citations.bib"} <= names
+    assert "License-Expression: Apache-2.0\n" in metadata
+    assert "Author: ibstats developers\n" in metadata
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    for package in PACKAGES:
+        for file in (ROOT / package).rglob("*"):
+            if file.is_file() and "__pycache__" not in file.parts:
+                assert str(file.relative_to(ROOT)) in names
