@@ -7,35 +7,10 @@ from pathlib import Path
 
 from ibstats import __version__
 from ibstats.errors import IbstatsError
+from ibstats.quantities import quantity
 from ibstats.store import Store, open_store
 from schemas.citations import METHOD, MODELS, entries
 from schemas.io.layout import ResultsFolder
-
-QUANTITIES: dict[str, tuple[str, ...]] = {
-    "ssim_dissimilarity": ("wang2004image",),
-    "lpips_alex_distance": ("zhang2018unreasonable",),
-    "lpips_vgg_distance": ("zhang2018unreasonable",),
-    "lpips_squeeze_distance": ("zhang2018unreasonable",),
-    "vendi": ("friedman2023vendi", "pasarkar2024cousins"),
-    "rke": ("jalali2023information",),
-    "clip_score": ("hessel2021clipscore", "radford2021learning", "detlefsen2022torchmetrics"),
-    "clip_iqa": ("wang2023exploring", "radford2021learning", "detlefsen2022torchmetrics"),
-    "fid": ("heusel2017gans", "obukhov2020torchfidelity"),
-    "fid_infinity": ("chong2020effectively", "heusel2017gans", "obukhov2020torchfidelity"),
-    "kid": ("binkowski2018demystifying", "obukhov2020torchfidelity"),
-    "reference_frechet": ("heusel2017gans",),
-    "reference_frechet_infinity": ("chong2020effectively", "heusel2017gans"),
-    "reference_kernel": ("binkowski2018demystifying",),
-    "coverage": ("good1953population",),
-    "coverage_per_prompt": ("good1953population",),
-    "tokens_lower": ("grosse2015sandwiching", "sobolev2019importance"),
-    "tokens_upper": ("burda2016importance",),
-    "residual_lower": ("burda2016importance",),
-}
-"""Sources of what is measured, by the name of the quantity; `vendi` and `rke` are taken over any distance.
-
-A quantity without a source of its own (pixel cosine, the reference network's) is the software's.
-"""
 
 ESTIMATORS: dict[str, tuple[str, ...]] = {
     "plugin": (),
@@ -51,8 +26,6 @@ ESTIMATORS: dict[str, tuple[str, ...]] = {
 
 SECTIONS: dict[str, tuple[str, ...]] = {"sobol": ("sobol2001global",)}
 """Sources of what is done with the numbers, by section of the results."""
-
-EFFECTIVE_NUMBERS = ("vendi", "rke")
 
 SOFTWARE = """\
 @software{{ibstats,
@@ -70,19 +43,6 @@ def software() -> str:
     @software{ibstats,
     """
     return SOFTWARE.format(version=__version__)
-
-
-def sources(quantity: str) -> tuple[str, ...]:
-    """Keys of the sources of a quantity of the results, none where it is the software's own.
-
-    >>> sources("vendi_pixel_cosine_distance")
-    ('friedman2023vendi', 'pasarkar2024cousins')
-    """
-    for name in EFFECTIVE_NUMBERS:
-        if quantity.startswith(f"{name}_"):
-            own = quantity.removeprefix(f"{name}_")
-            return QUANTITIES[name] + QUANTITIES.get(own, ())
-    return QUANTITIES.get(quantity, ())
 
 
 def cite(run: str | Path) -> str:
@@ -127,7 +87,7 @@ def _reported(store: Store) -> dict[str, tuple[str, ...]]:
         except (ValueError, KeyError, TypeError):
             raise IbstatsError(f"'{file}' is no results document; remove it") from None
         for row in rows:
-            found[row["quantity"]] = sources(row["quantity"])
+            found[row["quantity"]] = quantity(row["quantity"]).sources
             found[f"estimator {row['estimator']}"] = ESTIMATORS.get(row["estimator"], ())
             found[f"section {row['section']}"] = SECTIONS.get(row["section"], ())
     return found

@@ -51,6 +51,8 @@ class Quantity:
     """The quantity that this one is a part of, for instance one attribute of an accuracy."""
     by_default: bool = False
     """Whether a distance is measured when nothing is asked for."""
+    sources: tuple[str, ...] = ()
+    """What to cite for it, by keys of `schemas/citations.bib`; empty where it is this software's own."""
 
     @property
     def arrow(self) -> str:
@@ -92,7 +94,9 @@ def quantity(name: str) -> Quantity:
     if kind in EFFECTIVE:
         base = quantity(of)
         long = f"{EFFECTIVE[kind]} under {base.long}"
-        return Quantity(name, "effective", long, f"{EFFECTIVE[kind]}, {base.short}")
+        short = f"{EFFECTIVE[kind]}, {base.short}"
+        sources = EFFECTIVE_SOURCES[kind] + base.sources
+        return Quantity(name, "effective", long, short, sources=sources)
     if kind == "share":
         base = quantity(of)
         return Quantity(name, "share", f"share of the joint bits: {base.long}", base.short, most=1)
@@ -139,6 +143,12 @@ def preferred(family: Family, measured: Container[object]) -> str | None:
 EFFECTIVE = {"vendi": "Vendi", "rke": "RKE"}
 """Effective numbers of distinct images, by what their names begin with."""
 
+EFFECTIVE_SOURCES = {
+    "vendi": ("friedman2023vendi", "pasarkar2024cousins"),
+    "rke": ("jalali2023information",),
+}
+"""What to cite for them, besides the sources of the distance."""
+
 
 @cache
 def _records() -> dict[str, Quantity]:
@@ -148,5 +158,6 @@ def _records() -> dict[str, Quantity]:
     known: dict[str, Quantity] = {}
     for family, records in families.items():
         for name, values in records.items():
-            known[name] = Quantity(name, family, **values)
+            sources = tuple(values.pop("sources", ()))
+            known[name] = Quantity(name, family, sources=sources, **values)
     return known

@@ -8,19 +8,21 @@ from pathlib import Path
 
 import pytest
 
-from ibstats import __version__, citing, cli, variables
+from ibstats import __version__, citing, cli
 from ibstats.errors import IbstatsError
 from ibstats.kernels.entropy import ESTIMATORS
+from ibstats.quantities import EFFECTIVE, EFFECTIVE_SOURCES, of_family, quantity
 from schemas.citations import METHOD, MODELS, entries
 
 OWN = {"pixel_cosine_distance", "reference_distance"}
-"""Quantities that are the software's own, with every score of the reference network's accuracy."""
+"""Distances that are the software's own, as is every score of the scene network's accuracy."""
 
 
 def keys_in_use() -> set[str]:
-    tables = (MODELS, citing.QUANTITIES, citing.ESTIMATORS, citing.SECTIONS)
     used = {METHOD}
-    for table in tables:
+    for record in of_family("distance", "entropy", "usage", "bits", "score"):
+        used |= set(record.sources)
+    for table in (MODELS, EFFECTIVE_SOURCES, citing.ESTIMATORS, citing.SECTIONS):
         for keys in table.values():
             used |= set(keys)
     return used
@@ -40,8 +42,15 @@ def test_every_entry_says_who_what_and_when_and_where_to_find_it() -> None:
 
 def test_every_distance_score_and_estimator_has_its_source() -> None:
     assert set(citing.ESTIMATORS) == set(ESTIMATORS)
-    for name in {*variables.DISTANCES, *variables.QUALITY} - OWN:
-        assert citing.sources(name) or name.startswith("reference_accuracy"), name
+    assert set(EFFECTIVE_SOURCES) == set(EFFECTIVE)
+    for record in of_family("distance", "score"):
+        own = record.name in OWN or record.name.startswith("reference_accuracy")
+        assert bool(record.sources) != own, record.name
+
+
+def test_an_effective_number_rests_on_its_paper_and_on_that_of_its_distance() -> None:
+    sources = quantity("vendi_ssim_dissimilarity").sources
+    assert sources == ("friedman2023vendi", "pasarkar2024cousins", "wang2004image")
 
 
 def cited(text: str) -> list[str]:
