@@ -17,6 +17,7 @@ from generate.study.probes import Probe
 from generate.traversal import autoregressive, diffusion, masked
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
+from generate.traversal.transition import Schedule
 from schemas.provenance import ModelIdentity
 
 
@@ -165,13 +166,11 @@ class ToyDiffusion(Toy):
     Options = ToyDiffusionOptions
 
     @property
-    def schedule(self) -> diffusion.Schedule:
+    def schedule(self) -> Schedule:
         """Masked at a constant rate, replaced at a constant rate per step."""
         gamma = np.linspace(0.0, 1.0, self.settings.steps + 1)
         kept = (1.0 - self.settings.replaced) ** np.arange(self.settings.steps + 1)
-        return diffusion.Schedule(
-            (1 - gamma) * kept, (1 - gamma) * (1 - kept) / self.settings.codes, gamma
-        )
+        return Schedule((1 - gamma) * kept, (1 - gamma) * (1 - kept) / self.settings.codes, gamma)
 
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
         """Denoise from an all-MASK grid."""

@@ -1,7 +1,8 @@
 """The whole law of a toy model by enumeration, with no cleverness: what everything else is tested against.
 
-No function of the traversals or of `path_probability` is used: sets of a masked step come from every order in which
-Gumbel-ranked candidates can be committed, transitions of the diffusion from Bayes' rule on the forward process.
+No loop of the traversals and nothing of `path_probability` is used: sets of a masked step come from
+every order in which Gumbel-ranked candidates can be committed, transitions of the diffusion from Bayes'
+rule on the forward process.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from generate.models.toy import Toy, ToyDiffusion, ToyMasked
 from generate.study.probes import Probe
+from generate.traversal.step import allowed_codes
 
 Array = NDArray[np.float64]
 Path = tuple[tuple[int, ...], ...]
@@ -105,7 +107,7 @@ def _drawn_law(model: Toy, text: str, state: Tokens, step: int, probe: Probe) ->
 
 def _model_law(model: Toy, text: str, state: Tokens, probe: Probe) -> Array:
     """Probabilities (position, code) that the model gives, restricted to the allowed codes."""
-    allowed = None if probe.allowed is None else torch.from_numpy(probe.allowed)
+    allowed = allowed_codes(probe)
     logits = model.logits(model.encode([text]), torch.tensor([state]))
     p: Array = model.law.probabilities(logits, allowed)[0].double().numpy()
     normalised: Array = p / p.sum(axis=1, keepdims=True)

@@ -20,6 +20,7 @@ from generate.study.reading import Reading
 from generate.traversal import autoregressive, diffusion, masked
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
+from generate.traversal.transition import absorbing
 from generate.trio.captions import PAD, tokenise
 from generate.trio.tokenizer import Tokenizer, load_tokenizer
 from generate.trio.transformer import GridTransformer, Prefix, load_transformer
@@ -233,7 +234,7 @@ class TrioDiffusion(Trio):
             self.n_samples(conditioning),
             N_POSITIONS,
             CODEBOOK_SIZE,
-            schedule=diffusion.absorbing(self.settings.steps),
+            schedule=absorbing(self.settings.steps),
             law=self.law,
             probe=probe,
             noise=noise,

@@ -22,6 +22,7 @@ from generate.study.reading import Reading
 from generate.traversal import diffusion
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
+from generate.traversal.transition import Schedule, mask_and_replace
 from schemas.provenance import ModelIdentity
 
 LEARNED = "learned_classifier_free_sampling_embeddings"
@@ -99,9 +100,9 @@ class VQDiffusion(PublicModel):
         return Geometry(transformer["num_vector_embeds"] - 1, (side, side), (pixels, pixels), steps)
 
     @classmethod
-    def _schedule(cls, checkpoint: Checkpoint, n_codes: int) -> diffusion.Schedule:
+    def _schedule(cls, checkpoint: Checkpoint, n_codes: int) -> Schedule:
         config = checkpoint.json("scheduler/scheduler_config.json")
-        return diffusion.mask_and_replace(
+        return mask_and_replace(
             config["num_train_timesteps"],
             n_codes,
             alpha=(config["alpha_cum_start"], config["alpha_cum_end"]),

@@ -20,8 +20,12 @@ LN2 = math.log(2.0)
 class TokenLaw:
     """How the law of an identity follows from final (guided) logits.
 
-    The codebook is restricted first, then come temperature, top-k (the k best allowed codes, more on ties) and
-    top-p (the fewest most probable codes whose mass reaches p, at least one).
+    The codebook is restricted first, then come temperature, top-k (the k best allowed codes, more
+    on ties) and top-p (the fewest most probable codes whose mass reaches p, at least one).
+
+    >>> logits = torch.tensor([2.0, 1.0, 0.0, -1.0]).log_softmax(dim=-1)
+    >>> TokenLaw(top_k=2).probabilities(logits, allowed=None)
+    tensor([0.7311, 0.2689, 0.0000, 0.0000])
     """
 
     temperature: float = 1.0
@@ -29,7 +33,11 @@ class TokenLaw:
     top_p: float = 1.0
 
     def probabilities(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
-        """Float32 probabilities of logits (..., code); codes outside `allowed`, (code,) bool, get exactly 0."""
+        """The law of each identity, float32.
+
+        `logits` are (..., code); `allowed` is (code,) bool or None for the whole codebook. A code
+        outside `allowed`, or cut by top-k or top-p, gets exactly 0.
+        """
         logits = logits.float()
         if allowed is not None:
             logits = logits.masked_fill(~allowed, -torch.inf)
@@ -58,7 +66,10 @@ class Noise(Protocol):
         """Uniforms in [0, 1) of the path stream, (sample, n) float64."""
 
     def identities(self, step: int, probabilities: Tensor) -> Tensor:
-        """Draws of the execution stream from laws (sample, position, code), (sample, position) int64."""
+        """Draws of the execution stream, (sample, position) int64.
+
+        `probabilities` are the laws to draw from, (sample, position, code).
+        """
 
 
 @dataclass(frozen=True)
@@ -73,7 +84,11 @@ class PhiloxNoise:
         return torch.from_numpy(uniforms(self.path_keys, step, n))
 
     def identities(self, step: int, probabilities: Tensor) -> Tensor:
-        """Draws by inverse CDF from one uniform per position, (sample, position) int64."""
+        """Draws of the execution stream, (sample, position) int64.
+
+        `probabilities` are the laws, (sample, position, code); one uniform a position picks the
+        code by inverse CDF, so equal noise gives nearby codes of nearby laws.
+        """
         drawn = torch.from_numpy(uniforms(self.execution_keys, step, probabilities.shape[1]))
         return inverse_cdf(probabilities, drawn.to(probabilities.device))
 
@@ -81,8 +96,12 @@ class PhiloxNoise:
 def inverse_cdf(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """The code whose share of [0, 1) holds the uniform; never one of probability zero.
 
-    `probabilities` (..., code) need not sum to one exactly; `uniform` (...) is float64. The CDF is float64, since
-    a float32 one loses rare codes.
+    `probabilities` (..., code) need not sum to one exactly; `uniform` (...) is float64. The CDF is
+    float64, since a float32 one loses rare codes.
+
+    >>> law = torch.tensor([0.25, 0.5, 0.25])
+    >>> inverse_cdf(law.expand(3, 3), torch.tensor([0.1, 0.7, 0.9], dtype=torch.float64))
+    tensor([0, 1, 2])
     """
     cdf = probabilities.double().cumsum(dim=-1)
     target = (uniform * cdf[..., -1]).unsqueeze(-1)
@@ -92,17 +111,20 @@ def inverse_cdf(probabilities: Tensor, uniform: Tensor) -> Tensor:
     return torch.minimum(index, last_possible)
 
 
-def identify(probabilities: Tensor, step: int, *, argmax: bool, noise: Noise) -> Tensor:
-    """Identities (sample, position): draws, or under argmax the mode (lowest id on ties)."""
-    return probabilities.argmax(dim=-1) if argmax else noise.identities(step, probabilities)
-
-
 def surprisal(probabilities: Tensor, tokens: Tensor) -> Tensor:
-    """-log2 of the probability of each token, (...), for laws (..., code)."""
+    """Bits of each token, -log2 of its probability, (...).
+
+    `probabilities` are laws (..., code), `tokens` (...) int64. Infinite for a token that the law
+    excludes.
+    """
     return -torch.log2(probabilities.gather(-1, tokens.unsqueeze(-1)).squeeze(-1))
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """Entropy in bits of laws (..., code)."""
+    """Entropy in bits of laws (..., code), (...).
+
+    >>> entropy(torch.tensor([0.5, 0.25, 0.25]))
+    tensor(1.5000)
+    """
     nats: Tensor = torch.special.entr(probabilities).sum(dim=-1)
     return nats / LN2

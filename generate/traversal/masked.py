@@ -1,39 +1,50 @@
 """Masked traversal: draw every open position, commit the most confident ones (paper eq. 5-6).
 
-Chang et al. (2022), doi:10.1109/CVPR52688.2022.01103. The execution draw is a candidate for every masked position;
-the path draw is Gumbel noise on the candidates' log-probabilities, which decides what is committed.
+Chang et al. (2022), doi:10.1109/CVPR52688.2022.01103. The execution draw is a candidate for every
+masked position; the path draw is Gumbel noise on the candidates' log-probabilities, which decides
+what is committed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from generate.study.probes import Probe
-from generate.traversal.draw import Noise, TokenLaw, entropy, identify, surprisal
+from generate.traversal.draw import Noise, TokenLaw, surprisal
 from generate.traversal.path_probability import exact_surprisals, set_surprisal_given_candidates
 from generate.traversal.replay import Replay
-from generate.traversal.trace import Trace
+from generate.traversal.step import Step, Steps
+from generate.traversal.trace import Grid, Trace
 
 GridLogits = Callable[[Tensor, int], Tensor]
-"""Guided logits (sample, position, code) of tokens (sample, position), MASK where open, at a step."""
+"""Guided logits (sample, position, code).
+
+Called with tokens (sample, position), MASK where open, and the step.
+"""
 
 PathSurprisal = Literal["exact", "given_candidates", "none"]
-"""What is recorded of the path: -log2 q(S | s) and -log2 q(S, z_S | s), or the cheap -log2 q(S | c, s), or nothing."""
-
+"""What is recorded of the path: -log2 q(S | s) and -log2 q(S, z_S | s), the cheap -log2 q(S | c, s), or
+nothing.
+"""
 
 WARM = 0.5
-"""Least path temperature of proposals, so that they reach every path that other candidates allow."""
+"""Least path temperature of proposals: they must reach every path that other candidates allow."""
 
 
 def cosine_schedule(n_positions: int, n_steps: int) -> list[int]:
-    """Positions still masked after each step, floor(N cos(pi/2 (k+1)/T)), at least one fewer than before.
+    """Positions still masked after each step.
 
-    Evaluated in float32 as upstream samplers do: at a third of the steps left, N/2 comes out one short.
+    That is floor(N cos(pi/2 (k+1)/T)), and at least one fewer than before. Evaluated in float32 as
+    upstream samplers do: at a third of the steps left, N/2 comes out one short.
+
+    >>> cosine_schedule(64, 4)
+    [59, 45, 24, 0]
     """
     share = torch.cos(torch.arange(1, n_steps + 1, dtype=torch.float32) / n_steps * (math.pi / 2))
     masked = n_positions
@@ -45,10 +56,26 @@ def cosine_schedule(n_positions: int, n_steps: int) -> list[int]:
 
 
 def gumbel(uniform: Tensor) -> Tensor:
-    """Standard Gumbel noise of uniforms in [0, 1), always finite."""
+    """Standard Gumbel noise of uniforms in [0, 1), of any shape, always finite."""
     tiny = torch.finfo(uniform.dtype).tiny
     exponential = -torch.log(uniform.clamp(min=tiny))
     return -torch.log(exponential.clamp(min=tiny))
+
+
+@dataclass(frozen=True)
+class Move:
+    """What a step commits, and how many bits that takes.
+
+    `tokens`, `commit` (bool) and `token_bits` are (sample, position), the rest (sample,); None is
+    not asked for.
+    """
+
+    tokens: Tensor
+    commit: Tensor
+    token_bits: Tensor
+    path_bits: Tensor | None = None
+    joint_bits: Tensor | None = None
+    proposal_bits: Tensor | None = None
 
 
 def traverse(
@@ -65,120 +92,84 @@ def traverse(
     path_surprisal: PathSurprisal = "none",
     device: torch.device | str = "cpu",
 ) -> Trace:
-    """Unmask a grid in `len(masked_after)` steps, leaving exactly `masked_after[k]` positions after step k.
+    """Unmask grids in `len(masked_after)` steps, with `masked_after[k]` positions left after step k.
 
-    A candidate's confidence is its log-probability (natural) plus `path_temperature[k]` times Gumbel noise. Ties,
-    which only a temperature of 0 can make, go to the earlier position.
+    A candidate's confidence is its log-probability (natural) plus `path_temperature[k]` times
+    Gumbel noise. Ties, which only a temperature of 0 can make, go to the earlier position. A
+    `Replay` in place of noise scores its tokens instead of drawing, exactly, whatever
+    `path_surprisal` says.
+
+    Raises FloatingPointError where a confidence is NaN.
     """
-    if isinstance(noise, Replay):
-        return _replay(
-            grid_logits, mask_id, masked_after, path_temperature, law, probe, noise, device
-        )
-    n_steps = len(masked_after)
-    shape = (n_samples, n_positions)
-    tokens = torch.full(shape, mask_id, dtype=torch.int64, device=device)
-    masked = torch.ones(shape, dtype=torch.bool, device=device)
-    step_of = torch.zeros(shape, dtype=torch.int64, device=device)
-    surprisals, entropies = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
-    allowed = None if probe.allowed is None else torch.from_numpy(probe.allowed).to(device)
-    path_bits, joint_bits = [], []
+    steps = Steps(law, probe, noise, len(masked_after))
+    grid = Grid.empty(n_samples, n_positions, mask_id, device)
+    masked = torch.ones_like(grid.tokens, dtype=torch.bool)
     n_masked = n_positions
-    for step, n_left in enumerate(masked_after):
-        probabilities = law.probabilities(grid_logits(tokens, step), allowed)
-        argmax = probe.argmax(step, n_steps)
-        candidates = identify(probabilities, step, argmax=argmax, noise=noise)
-        bits = surprisal(probabilities, candidates)
-        perturbation = path_temperature[step] * gumbel(noise.path(step, n_positions).to(device))
-        confidence = (perturbation - math.log(2.0) * bits).masked_fill(~masked, -torch.inf)
-        commit = _largest(confidence, n_masked - n_left)
-        if path_surprisal == "exact" and not argmax:
-            set_bits, pair_bits = exact_surprisals(
-                probabilities, candidates, masked, commit, path_temperature[step]
-            )
-        elif path_surprisal != "none":  # under argmax the state fixes the candidates
-            log_p = -math.log(2.0) * bits
-            set_bits = pair_bits = set_surprisal_given_candidates(
-                log_p, masked, commit, path_temperature[step]
-            )
-        if path_surprisal != "none":
-            path_bits.append(set_bits)
-            joint_bits.append(pair_bits)
-        tokens = torch.where(commit, candidates, tokens)
-        surprisals = torch.where(commit, bits, surprisals)
-        entropies = torch.where(commit, entropy(probabilities), entropies)
-        step_of = step_of.masked_fill(commit, step)
-        masked = masked & ~commit
+    for index, n_left in enumerate(masked_after):
+        step = steps.at(index, grid_logits(grid.tokens, index))
+        n, temperature = n_masked - n_left, path_temperature[index]
+        if isinstance(noise, Replay):
+            move = _replayed(step, noise, masked, n, temperature)
+        else:
+            move = _drawn(step, masked, n, temperature, path_surprisal)
+        grid.change(index, move.commit, move.tokens, move.token_bits, step.probabilities)
+        grid.add_path(move.path_bits, move.joint_bits, move.proposal_bits)
+        masked = masked & ~move.commit
         n_masked = n_left
-    return Trace(
-        tokens,
-        surprisals,
-        entropies,
-        token_step=step_of,
-        path_surprisal=torch.stack(path_bits, 1).float() if path_bits else None,
-        joint_surprisal=torch.stack(joint_bits, 1).float() if path_surprisal == "exact" else None,
-    )
+    return grid.trace(torch.float64 if isinstance(noise, Replay) else torch.float32)
 
 
-def _replay(
-    grid_logits: GridLogits,
-    mask_id: int,
-    masked_after: Sequence[int],
-    path_temperature: Sequence[float],
-    law: TokenLaw,
-    probe: Probe,
-    replay: Replay,
-    device: torch.device | str,
-) -> Trace:
-    """Score given tokens. Proposed paths rank the given tokens by confidence; under argmax only modes take part."""
-    given = replay.tokens.to(device)
-    state = torch.full_like(given, mask_id)
-    masked = torch.ones_like(given, dtype=torch.bool)
-    step_of, surprisals, entropies = (
-        torch.zeros_like(given),
-        torch.zeros(given.shape),
-        torch.zeros(given.shape),
-    )
-    surprisals, entropies = surprisals.to(device), entropies.to(device)
-    allowed = None if probe.allowed is None else torch.from_numpy(probe.allowed).to(device)
-    by_step: list[tuple[Tensor, Tensor, Tensor]] = []
-    n_masked = given.shape[1]
-    for step, n_left in enumerate(masked_after):
-        probabilities = law.probabilities(grid_logits(state, step), allowed)
-        argmax, temperature = probe.argmax(step, len(masked_after)), path_temperature[step]
-        bits, modes = surprisal(probabilities, given), probabilities.argmax(dim=-1)
-        log_p = -math.log(2.0) * bits
-        possible = masked & ((given == modes) if argmax else bits.isfinite())
-        if replay.token_step is not None:
-            commit = replay.token_step.to(device) == step
-        else:
-            confidence = log_p + max(temperature, WARM) * gumbel(
-                replay.path(step, given.shape[1]).to(device)
-            )
-            confidence = torch.where(possible, confidence, torch.finfo(confidence.dtype).min)
-            commit = _largest(confidence.masked_fill(~masked, -torch.inf), n_masked - n_left)
-        proposal = set_surprisal_given_candidates(log_p, possible, commit, max(temperature, WARM))
-        if argmax:
-            log_mode = torch.log(probabilities.amax(dim=-1))
-            set_bits = pair_bits = set_surprisal_given_candidates(
-                log_mode, masked, commit, temperature
-            )
-        else:
-            set_bits, pair_bits = exact_surprisals(
-                probabilities, given, masked, commit, temperature
-            )
-        works = (possible | ~commit).all(dim=-1)
-        by_step.append((set_bits, pair_bits.where(works, torch.inf), proposal.where(works, 0.0)))
-        state = torch.where(commit, given, state)
-        surprisals = torch.where(commit, bits, surprisals)
-        entropies = torch.where(commit, entropy(probabilities), entropies)
-        step_of = step_of.masked_fill(commit, step)
-        masked, n_masked = masked & ~commit, n_left
-    path, joint, proposed = (torch.stack(values, dim=1) for values in zip(*by_step, strict=True))
-    return Trace(given, surprisals, entropies, step_of, path, joint, proposed)
+def _drawn(
+    step: Step, masked: Tensor, n: int, temperature: float, path_surprisal: PathSurprisal
+) -> Move:
+    """The `n` most confident of freshly drawn candidates."""
+    candidates = step.identities()
+    bits = surprisal(step.probabilities, candidates)
+    perturbation = temperature * gumbel(step.uniforms())
+    commit = _most_confident(perturbation - math.log(2.0) * bits, masked, n)
+    if path_surprisal == "none":
+        return Move(candidates, commit, bits)
+    if path_surprisal == "exact" and not step.argmax:
+        path, joint = exact_surprisals(step.probabilities, candidates, masked, commit, temperature)
+        return Move(candidates, commit, bits, path, joint)
+    log_p = -math.log(2.0) * bits
+    path = set_surprisal_given_candidates(log_p, masked, commit, temperature)
+    if path_surprisal == "exact":  # under argmax the state fixes the candidates
+        return Move(candidates, commit, bits, path, path)
+    return Move(candidates, commit, bits, path)
 
 
-def _largest(confidence: Tensor, n: int) -> Tensor:
-    """The `n` positions of highest confidence in each row, as a mask; refuses what has no order."""
+def _replayed(step: Step, replay: Replay, masked: Tensor, n: int, temperature: float) -> Move:
+    """The given tokens that the replay's path commits, or that a proposal ranks as most confident.
+
+    Under argmax only tokens that are modes take part in a proposal.
+    """
+    given = replay.tokens.to(masked.device)
+    bits = surprisal(step.probabilities, given)
+    log_p = -math.log(2.0) * bits
+    drawable = given == step.modes() if step.argmax else bits.isfinite()
+    possible = masked & drawable
+    warm = max(temperature, WARM)
+    if replay.token_step is not None:
+        commit = replay.token_step.to(masked.device) == step.index
+    else:
+        confidence = log_p + warm * gumbel(step.uniforms())
+        lowest = torch.finfo(confidence.dtype).min
+        commit = _most_confident(torch.where(possible, confidence, lowest), masked, n)
+    proposal = set_surprisal_given_candidates(log_p, possible, commit, warm)
+    if step.argmax:
+        log_mode = torch.log(step.probabilities.amax(dim=-1))
+        path = joint = set_surprisal_given_candidates(log_mode, masked, commit, temperature)
+    else:
+        path, joint = exact_surprisals(step.probabilities, given, masked, commit, temperature)
+    works = (possible | ~commit).all(dim=-1)
+    joint, proposal = joint.where(works, torch.inf), proposal.where(works, 0.0)
+    return Move(given, commit, bits, path, joint, proposal)
+
+
+def _most_confident(confidence: Tensor, masked: Tensor, n: int) -> Tensor:
+    """The `n` masked positions of highest confidence in each row; refuses what has no order."""
+    confidence = confidence.masked_fill(~masked, -torch.inf)
     if confidence.isnan().any():
         raise FloatingPointError(
             "a confidence is NaN: the logits or the noise of this step are broken."

@@ -1,4 +1,4 @@
-"""The order of confidences without noise: log p_i(c_i) alone decides, and the earlier position wins a tie."""
+"""The order of confidences without noise: log p_i(c_i) decides, then the earlier position."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ def log_probability(
 ) -> Tensor:
     """log-probability that all `committed` candidates rank above all those `left`, (sample,).
 
-    The laws are log-masses (sample, n, atom) and rank by them; `*_at` (sample, n) are their positions in the grid. One
-    sweep through all atoms from the lowest rank sums the cases where an atom is the best of those left: its mass, times
-    the mass that the other laws left have below it, times the mass that the committed laws have above it.
+    The laws are log-masses (sample, n, atom) and rank by them; `*_at` (sample, n) are their
+    positions in the grid. One sweep through all atoms from the lowest rank sums the cases where an
+    atom is the best of those left: its mass, times the mass that the other laws left have below it,
+    times the mass that the committed laws have above it.
     """
     n_left = left.shape[1]
     left, committed = left.sort(dim=-1).values, committed.sort(dim=-1).values
@@ -23,14 +24,11 @@ def log_probability(
     before = torch.cat([torch.full_like(below[..., :1], -torch.inf), below[..., :-1]], dim=-1)
     growth = torch.where(first, below, below - before).masked_fill(~possible, 0.0)
     above = committed.flip(-1).logcumsumexp(dim=-1).flip(-1)
-    loss = torch.cat(
-        [above[..., 1:] - above[..., :-1], torch.full_like(above[..., -1:], -torch.inf)], dim=-1
-    )
-
-    order = _by_rank(
-        torch.cat([left.flatten(1), committed.flatten(1)], dim=1),
-        _each(left_at, left, committed_at, committed),
-    )
+    gone = torch.full_like(above[..., -1:], -torch.inf)
+    loss = torch.cat([above[..., 1:] - above[..., :-1], gone], dim=-1)
+    rank = torch.cat([left.flatten(1), committed.flatten(1)], dim=1)
+    position = torch.cat([_each(left_at, left), _each(committed_at, committed)], dim=1)
+    order = _by_rank(rank, position)
 
     def swept(of_left: Tensor, of_committed: Tensor) -> Tensor:
         return torch.cat([of_left.flatten(1), of_committed.flatten(1)], dim=1).gather(1, order)
@@ -38,20 +36,15 @@ def log_probability(
     none = torch.zeros_like(committed)
     others_below = swept(growth, none).cumsum(dim=1) + swept(left - below, none)
     all_begun = swept(first, none.bool()).cumsum(dim=1) == n_left
-    all_above = swept(torch.zeros_like(left), loss).cumsum(dim=1) + above[..., 0].sum(
-        dim=1, keepdim=True
-    )
+    all_at_first = above[..., 0].sum(dim=1, keepdim=True)
+    all_above = swept(torch.zeros_like(left), loss).cumsum(dim=1) + all_at_first
     is_case = swept(possible, none.bool()) & all_begun
     return (others_below + all_above).masked_fill(~is_case, -torch.inf).logsumexp(dim=1)
 
 
-def _each(left_at: Tensor, left: Tensor, committed_at: Tensor, committed: Tensor) -> Tensor:
-    """Position of every atom, (sample, atom)."""
-    at = [
-        p.unsqueeze(-1).expand_as(laws).flatten(1)
-        for p, laws in ((left_at, left), (committed_at, committed))
-    ]
-    return torch.cat(at, dim=1)
+def _each(positions: Tensor, laws: Tensor) -> Tensor:
+    """Position of every atom of some laws, (sample, atom)."""
+    return positions.unsqueeze(-1).expand_as(laws).flatten(1)
 
 
 def _by_rank(rank: Tensor, position: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Given tokens in the place of noise: a traversal then scores them along a path instead of drawing new ones."""
+"""Given tokens in the place of noise: a traversal then scores them instead of drawing new ones."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from generate.traversal.draw import PhiloxNoise
 class Replay:
     """Tokens of finished grids, (sample, position), to be scored along one path each.
 
-    Without `token_step` a path is proposed by the path noise of `noise`: the traversal goes as always, with every
-    identity drawn forced to the given one. With it, (sample, position), the path is the one that made the tokens, and
-    `noise` the noise that did. The trace has exact `path_surprisal` and `joint_surprisal` of that path, and
-    `proposal_surprisal`, so that `proposal_surprisal - joint_surprisal`, summed over steps, is log2 of the importance
-    weight q(P, Z) / r(P | Z), whose mean over proposals is q(Z). A path that cannot have made the tokens has infinite
-    `joint_surprisal`.
+    Without `token_step` a path is proposed by the path noise of `noise`: the traversal goes as
+    always, with every identity drawn forced to the given one. With it, (sample, position), the path
+    is the one that made the tokens, and `noise` the noise that did.
+
+    The trace has exact `path_surprisal` and `joint_surprisal` of that path, and
+    `proposal_surprisal`, so that `proposal_surprisal - joint_surprisal`, summed over steps, is log2
+    of the importance weight q(P, Z) / r(P | Z), whose mean over proposals is q(Z). A path that
+    cannot have made the tokens has infinite `joint_surprisal`. Serves masked and diffusion
+    traversals: where the order is fixed, the summed `token_surprisal` is the surprisal of the grid
+    already.
     """
 
     tokens: Tensor
@@ -26,9 +30,9 @@ class Replay:
     token_step: Tensor | None = None
 
     def path(self, step: int, n: int) -> Tensor:
-        """Uniforms of the path stream, (sample, n)."""
+        """Uniforms in [0, 1) of the path stream, (sample, n) float64."""
         return self.noise.path(step, n)
 
     def identities(self, step: int, probabilities: Tensor) -> Tensor:
-        """The given tokens, whatever their probability."""
+        """The given tokens (sample, position), whatever their probability at this step."""
         return self.tokens.to(probabilities.device)

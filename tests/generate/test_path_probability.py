@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from generate.models.toy_law import best_sets
-from generate.traversal import path_probability
+from generate.traversal import confidence
 from generate.traversal.path_probability import exact_surprisals, set_surprisal_given_candidates
 
 
@@ -54,7 +54,7 @@ def test_set_and_joint_probabilities_equal_brute_force(
     seed: int, temperature: float, binned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if binned:
-        monkeypatch.setattr(path_probability, "DIRECT", 0)
+        monkeypatch.setattr(confidence, "DIRECT", 0)
     n, k, n_commit = 4, 3, 1 + seed
     laws = random_laws(seed, n, k)
     sets, pairs = brute_force(laws, n_commit, temperature)
@@ -97,7 +97,7 @@ def test_binned_laws_of_a_large_codebook_agree_with_the_sum_over_codes(
     for temperature in (0.3, 2.0):
         binned = exact_surprisals(probabilities, tokens, is_open, commit, temperature)
         with monkeypatch.context() as context:
-            context.setattr(path_probability, "DIRECT", 300)
+            context.setattr(confidence, "DIRECT", 300)
             summed = exact_surprisals(probabilities, tokens, is_open, commit, temperature)
         for a, b in zip(binned, summed, strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=2e-5)

@@ -15,9 +15,9 @@ from torch import Tensor
 from generate.study.noise import stream_keys
 from generate.study.probes import Probe
 from generate.traversal import autoregressive, diffusion, masked
-from generate.traversal.diffusion import Schedule
 from generate.traversal.draw import PhiloxNoise, TokenLaw
 from generate.traversal.trace import Trace
+from generate.traversal.transition import Schedule, absorbing
 from tests.generate.table import N_CODES, N_POSITIONS, table_logits
 from tests.reference import traversal_laws
 
@@ -123,7 +123,7 @@ def test_masked_samples_follow_the_enumerated_law(
 
 
 @pytest.mark.parametrize(
-    "schedule", [diffusion.absorbing(3), replacing_schedule()], ids=["absorbing", "replacing"]
+    "schedule", [absorbing(3), replacing_schedule()], ids=["absorbing", "replacing"]
 )
 @pytest.mark.parametrize("allowed", [None, SUBSET], ids=["full", "subset"])
 def test_diffusion_samples_follow_the_law_of_the_one_stage_posterior(
@@ -191,7 +191,7 @@ def test_a_broken_confidence_is_refused() -> None:
 
 def test_path_surprisal_of_the_absorbing_diffusion_is_its_closed_form_in_expectation() -> None:
     """Given m masked positions and t steps to go, each is revealed with probability 1/t."""
-    trace = sample_diffusion(Probe(), diffusion.absorbing(3))
+    trace = sample_diffusion(Probe(), absorbing(3))
     assert trace.path_surprisal is not None
     assert trace.token_step is not None
     means = trace.path_surprisal.double().mean(0)
@@ -204,7 +204,7 @@ def test_path_surprisal_of_the_absorbing_diffusion_is_its_closed_form_in_expecta
 
 
 def test_steps_of_diffusion_reveal_equal_shares() -> None:
-    step = sample_diffusion(Probe(), diffusion.absorbing(4)).token_step
+    step = sample_diffusion(Probe(), absorbing(4)).token_step
     assert step is not None
     shares = torch.bincount(step.ravel(), minlength=4) / step.numel()
     assert shares.tolist() == pytest.approx([0.25] * 4, abs=0.01)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from generate.traversal.diffusion import Schedule
+from generate.traversal.transition import Schedule
 
 State = tuple[int, ...]
 Law = Callable[[State], NDArray[np.float64]]

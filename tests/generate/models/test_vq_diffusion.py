@@ -10,8 +10,8 @@ from torch import Tensor
 from generate.models.vq_diffusion import VQDiffusion
 from generate.study.probes import Probe
 from generate.traversal import diffusion
-from generate.traversal.diffusion import Transition
 from generate.traversal.draw import PhiloxNoise, TokenLaw
+from generate.traversal.transition import Transition, mask_and_replace
 from tests.generate.models import tiny
 
 N_CODES, N_POSITIONS = 20, 12
@@ -88,9 +88,7 @@ def test_whole_chains_have_the_law_of_the_upstream_loop() -> None:
         1,
         n_chains,
         n_codes,
-        schedule=diffusion.mask_and_replace(
-            n_steps, n_codes, alpha=(0.99999, 9e-6), gamma=(9e-6, 0.99999)
-        ),
+        schedule=mask_and_replace(n_steps, n_codes, alpha=(0.99999, 9e-6), gamma=(9e-6, 0.99999)),
         law=TokenLaw(),
         probe=Probe(),
         noise=PhiloxNoise(np.zeros(1, np.uint64), np.ones(1, np.uint64)),

@@ -1,0 +1,77 @@
+"""One step of a traversal: a law, a probe and noise, on the device of the logits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from generate.study.probes import Probe
+from generate.traversal.draw import Noise, TokenLaw
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step may draw: the law of every identity, and the two kinds of noise.
+
+    `probabilities` are (sample, position, code), restricted to the codes that the probe allows;
+    `argmax` is whether identities are modes here instead of draws.
+    """
+
+    index: int
+    probabilities: Tensor
+    argmax: bool
+    noise: Noise
+
+    def modes(self) -> Tensor:
+        """The most probable code of every position, the lowest id on ties, (sample, position)."""
+        return self.probabilities.argmax(dim=-1)
+
+    def identities(self) -> Tensor:
+        """Codes (sample, position): draws of the execution stream, or under argmax the modes."""
+        if self.argmax:
+            return self.modes()
+        return self.noise.identities(self.index, self.probabilities)
+
+    def belief(self) -> Tensor:
+        """The law that `identities` come from: under argmax all mass on the mode."""
+        if not self.argmax:
+            return self.probabilities
+        n_codes = self.probabilities.shape[-1]
+        return torch.nn.functional.one_hot(self.modes(), n_codes).float()
+
+    def uniforms(self) -> Tensor:
+        """Uniforms in [0, 1) of the path stream, one a position, (sample, position) float64."""
+        n_positions = self.probabilities.shape[1]
+        return self.noise.path(self.index, n_positions).to(self.probabilities.device)
+
+
+class Steps:
+    """The steps of one traversal, which share a law, a probe and noise."""
+
+    def __init__(self, law: TokenLaw, probe: Probe, noise: Noise, n_steps: int) -> None:
+        self.law = law
+        self.probe = probe
+        self.noise = noise
+        self.n_steps = n_steps
+        self.allowed = allowed_codes(probe)
+
+    def at(self, index: int, logits: Tensor) -> Step:
+        """Step number `index`, with guided logits (sample, position, code) of the state before it."""
+        if self.allowed is not None:
+            self.allowed = self.allowed.to(logits.device)  # copies at the first step only
+        probabilities = self.law.probabilities(logits, self.allowed)
+        argmax = self.probe.argmax(index, self.n_steps)
+        return Step(index, probabilities, argmax, self.noise)
+
+    def codes(self, n_codes: int, device: torch.device | str) -> Tensor:
+        """Ids that may appear out of a codebook of `n_codes`, rising, (allowed code,)."""
+        if self.allowed is None:
+            return torch.arange(n_codes, device=device)
+        return self.allowed.to(device).nonzero()[:, 0]
+
+
+def allowed_codes(probe: Probe) -> Tensor | None:
+    """The codes that a probe allows, (code,) bool on the CPU, or None for the whole codebook."""
+    return None if probe.allowed is None else torch.from_numpy(probe.allowed)
