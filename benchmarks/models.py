@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import tiny
 from generate.models import model_class
 from generate.models.amused import Amused
 from generate.models.janus import Janus
 from generate.models.public import DTYPES
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
-from tests.generate.models import tiny
 
 TEXT = "a red cat and a dog"
 Loop = Callable[[int], None]

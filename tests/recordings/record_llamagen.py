@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.named_weights import named_state, named_tensor
 from tests.recordings.captions import CAPTIONS
-from tests.recordings.weights import named_state, named_tensor
 
 N_VALID = (5, 9)
 """Tokens of the two captions."""

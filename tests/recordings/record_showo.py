@@ -15,28 +15,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from tests.recordings.weights import named_state
+from benchmarks.named_weights import named_state
+from benchmarks.tiny import (
+    SHOWO_SIDE,
+    SHOWO_TEXT_VOCABULARY,
+    SHOWO_VOCABULARY,
+    phi_config,
+)
 
-LLM_VOCABULARY, CODEBOOK_SIZE, SIDE = 300, 8192, 4
-VOCABULARY = LLM_VOCABULARY + 10 + CODEBOOK_SIZE + 1
 TEXTS = ("a red cat", "dog")
 STEPS, GUIDANCE = 6, 1.75
-
-
-def phi_config() -> Any:
-    from transformers import PhiConfig
-
-    return PhiConfig(
-        vocab_size=VOCABULARY, hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2,
-        max_position_embeddings=2048, qk_layernorm=True, attn_implementation="sdpa",
-    )  # fmt: skip
 
 
 class Letters:
     """A stand-in for the tokenizer: letters are ids, <|endoftext|> is 256, the specials follow the vocabulary."""
 
     bos_token_id = eos_token_id = 256
-    pad_token_id = LLM_VOCABULARY
+    pad_token_id = SHOWO_TEXT_VOCABULARY
 
     def __init__(self) -> None:
         self.names = ["[PAD]"]
@@ -48,8 +43,8 @@ class Letters:
 
     def convert_tokens_to_ids(self, names: list[str] | str) -> list[int] | int:
         if isinstance(names, str):
-            return LLM_VOCABULARY + self.names.index(names)
-        return [LLM_VOCABULARY + self.names.index(name) for name in names]
+            return SHOWO_TEXT_VOCABULARY + self.names.index(names)
+        return [SHOWO_TEXT_VOCABULARY + self.names.index(name) for name in names]
 
     def __call__(self, texts: list[str]) -> dict[str, list[list[int]]]:
         return {"input_ids": [list(text.encode()) for text in texts]}
@@ -104,8 +99,8 @@ def main(checkout: Path) -> None:
     network = PhiForCausalLM(phi_config()).eval()
     network.load_state_dict(named_state(network.state_dict()))
     prompting = UniversalPrompting(Letters(), max_text_len=128)
-    mask_id = VOCABULARY - 1
-    images = torch.full((len(TEXTS), SIDE**2), mask_id)
+    mask_id = SHOWO_VOCABULARY - 1
+    images = torch.full((len(TEXTS), SHOWO_SIDE**2), mask_id)
     ids, _ = prompting((list(TEXTS), images), "t2i_gen")
     nothing, _ = prompting(([""] * len(TEXTS), images), "t2i_gen")
     special = {name: int(prompting.sptids_dict[name]) for name in ("<|pad|>", "<|soi|>", "<|eoi|>")}
@@ -117,7 +112,9 @@ def main(checkout: Path) -> None:
     config = section(
         model=section(
             showo=section(
-                num_vq_tokens=SIDE**2, num_new_special_tokens=10, llm_vocab_size=LLM_VOCABULARY
+                num_vq_tokens=SHOWO_SIDE**2,
+                num_new_special_tokens=10,
+                llm_vocab_size=SHOWO_TEXT_VOCABULARY,
             )
         ),
         dataset=section(preprocessing=section(max_seq_length=128)),
@@ -135,7 +132,7 @@ def main(checkout: Path) -> None:
     tokens = []
     with torch.no_grad():
         logits = Loop()(torch.cat([ids, nothing]), mask)[
-            :, -(SIDE**2 + 1) : -1, LLM_VOCABULARY + 10 : -1
+            :, -(SHOWO_SIDE**2 + 1) : -1, SHOWO_TEXT_VOCABULARY + 10 : -1
         ]
         for row in range(len(TEXTS)):
             rows = torch.tensor([row, len(TEXTS) + row])

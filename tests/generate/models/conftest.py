@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.generate.models import tiny
+from benchmarks import tiny
 
 
 @pytest.fixture(autouse=True)

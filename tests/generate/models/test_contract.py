@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks import tiny
 from generate.models import model_class
 from generate.models.base import Model
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
-from tests.generate.models import tiny
 
 TEXTS = ["a red cat", "dog", "a red dog and a very red cat", "red", "a cat"]
 THIRDS = [

@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks import tiny
+from benchmarks.named_weights import named_tensor
 from generate.errors import ModelError
 from generate.models.captions import clean_caption
 from generate.models.checkpoint import Checkpoint
 from generate.models.llamagen import Conditioning, LlamaGen, load_tokenizer
 from generate.networks.llamagen import rotation_table
 from generate.study.probes import Probe
-from tests.generate.models import tiny
 from tests.generate.parity import ParityNoise
 from tests.recordings import captions as recorded_captions
 from tests.recordings.record_llamagen import captions
-from tests.recordings.weights import named_tensor
 
 
 @pytest.fixture(scope="module")

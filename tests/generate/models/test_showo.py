@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks import tiny
+from benchmarks.named_weights import named_tensor
 from generate.errors import ModelError
 from generate.models.checkpoint import Checkpoint
 from generate.models.showo import Showo, compounding, load_decoder
 from generate.networks.lfq import code_bits
 from generate.study.probes import Probe
 from generate.traversal import masked
-from tests.generate.models import tiny
 from tests.generate.parity import ParityNoise
 from tests.recordings import record_showo
-from tests.recordings.weights import named_tensor
 
 
 @pytest.fixture(scope="module")

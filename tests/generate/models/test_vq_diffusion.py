@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks import tiny
 from generate.models.vq_diffusion import VQDiffusion
 from generate.study.probes import Probe
 from generate.traversal import diffusion
 from generate.traversal.draw import PhiloxNoise, TokenLaw
 from generate.traversal.transition import Transition, mask_and_replace
-from tests.generate.models import tiny
 
 N_CODES, N_POSITIONS = 20, 12
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import tiny
 from generate.models import toy
 from generate.prompts.checks import WANTED, check
 from generate.prompts.drift import drift, embed
@@ -19,7 +20,6 @@ from generate.prompts.sources import load_prompts, overlap, source_file
 from generate.prompts.wording import counts_and_colours, length_class, normalised
 from generate.study.reading import Reading
 from schemas.study import LENGTH_WORDS, Prompt, PromptSource
-from tests.generate.models import tiny
 from tests.generate.prompts.conftest import Command, wordings
 
 ROOT = Path(__file__).parents[3]

@@ -6,9 +6,18 @@ from pathlib import Path
 
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    CLIPTokenizer,
+    PhiConfig,
+)
 
-from tests.recordings.weights import named_state
+from benchmarks.named_weights import named_state
+
+SHOWO_TEXT_VOCABULARY, SHOWO_CODES, SHOWO_SIDE = 300, 8192, 4
+SHOWO_VOCABULARY = SHOWO_TEXT_VOCABULARY + 10 + SHOWO_CODES + 1
 
 
 def clip_tokenizer(**special: str) -> CLIPTokenizer:
@@ -266,6 +275,20 @@ def bytes_tokenizer(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
+def phi_config() -> PhiConfig:
+    """Sizes of the language model inside the tiny Show-o."""
+    return PhiConfig(
+        vocab_size=SHOWO_VOCABULARY,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=2048,
+        qk_layernorm=True,
+        attn_implementation="sdpa",
+    )
+
+
 def showo(folder: Path) -> dict[str, object]:
     """Options of a 4x4 grid of 8192 codes, 64x64 pixels: three repositories."""
     import json
@@ -274,13 +297,6 @@ def showo(folder: Path) -> dict[str, object]:
     from transformers import PhiForCausalLM
 
     from generate.networks.lfq import DecoderConfig, LFQDecoder
-    from tests.recordings.record_showo import (
-        CODEBOOK_SIZE,
-        LLM_VOCABULARY,
-        SIDE,
-        VOCABULARY,
-        phi_config,
-    )
 
     model, images, words = folder / "show-o", folder / "magvitv2", folder / "phi"
     model.mkdir()
@@ -290,8 +306,8 @@ def showo(folder: Path) -> dict[str, object]:
         for name, part in named_state(PhiForCausalLM(phi_config()).state_dict()).items()
     }
     torch.save(state, model / "pytorch_model.bin")
-    sizes = {"vocab_size": VOCABULARY, "llm_vocab_size": LLM_VOCABULARY}
-    image_sizes = {"codebook_size": CODEBOOK_SIZE, "num_vq_tokens": SIDE**2}
+    sizes = {"vocab_size": SHOWO_VOCABULARY, "llm_vocab_size": SHOWO_TEXT_VOCABULARY}
+    image_sizes = {"codebook_size": SHOWO_CODES, "num_vq_tokens": SHOWO_SIDE**2}
     (model / "config.json").write_text(json.dumps({"_class_name": "Showo", **sizes, **image_sizes}))
     decoder = LFQDecoder(DecoderConfig(n_bits=13, bottom=32, widths=(((32, 32),),) * 5))
     tensors = {f"decoder.{name}": part for name, part in named_state(decoder.state_dict()).items()}
