@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,25 +13,77 @@ import pytest
 
 from schemas.__main__ import PUBLISHED, rendered
 from schemas.reference import pages
+from tests import source
+from tests.source import BENCHMARKS, CODE, MODULES, PACKAGES, ROOT, TESTS
 
-ROOT = Path(__file__).parents[1]
-CODE = sorted(
-    path
-    for package in ("schemas", "generate", "ibstats")
-    for path in (ROOT / package).rglob("*.py")
-)
 HEAVY = ("torch", "lpips", "pingouin", "matplotlib", "pydantic", "statsmodels")
 
+LATE = {
+    "PIL",
+    "bs4",
+    "dask",
+    "dask_cuda",
+    "dask_jobqueue",
+    "dask_kubernetes",
+    "datasets",
+    "diffusers",
+    "distributed",
+    "ftfy",
+    "huggingface_hub",
+    "lpips",
+    "matplotlib",
+    "obstore",
+    "pandas",
+    "pingouin",
+    "requests",
+    "rich",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "torch_fidelity",
+    "torchmetrics",
+    "torchvision",
+    "transformers",
+}
+"""Packages heavy or optional, so imported inside functions where need be; so are modules of ours that load them."""
 
-def imported(path: Path) -> set[str]:
-    """Top-level names of everything a module imports, at its head or inside functions."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module.split(".")[0])
-    return names
+LAYERS = (
+    ("ibstats.errors", "ibstats.extras"),
+    ("ibstats.kernels",),
+    ("ibstats.design", "ibstats.quantities", "ibstats.planned", "ibstats.variables"),
+    ("ibstats.store", "ibstats.selection", "ibstats.config"),
+    ("ibstats.measure", "ibstats.distances", "ibstats.fidelity"),
+    ("ibstats.statistics",),
+    ("ibstats.analysis",),
+    ("ibstats.results",),
+    ("ibstats.report",),
+    ("ibstats.options", "ibstats.cli"),
+)
+"""Floors of ibstats from the ground up: a module imports from its own floor and from those below."""
+
+CELL = re.compile(r"(argmax|stochastic)[/-](original|paraphrase)[/-](subset|full)")
+"""A condition of the factorial spelled out."""
+
+KNOWS_CELLS = {"ibstats.design", "schemas.design", "schemas.io.layout"}
+"""Modules that may know the name of a condition or a path under `results/`."""
+
+OTHERS_PRIVATE = {"_clean_caption", "_compute_fid", "_PROMPTS"}
+"""Private names of libraries that are used on purpose, mostly as oracles in tests."""
+
+MOST_LINES = 600
+MOST_IN_CIRCLES = 9
+MOST_FLOORS = 16
+MOST_UPWARDS = 6
+MOST_LATE = 92
+MOST_CELLS = 7
+MOST_RESULTS_PATHS = 18
+MOST_PRIVATE = 8
+MOST_COMPREHENSIONS = {"schemas": 15, "generate": 32, "ibstats": 42}
+MOST_CONDITIONALS = {"schemas": 8, "generate": 12, "ibstats": 18}
+MOST_LONG_LINES = {"schemas": 5, "generate": 4, "ibstats": 5}
+MOST_ONE_LINE = {"schemas": 93, "generate": 85, "ibstats": 80}
+MOST_SKIPS = {"schemas": 1, "generate": 13, "ibstats": 12}
+HELP_LOADS = {"pandas", "scipy", "xarray", "zarr"}
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
@@ -41,19 +94,117 @@ def test_packages_share_the_contract_and_nothing_else(path: Path) -> None:
         "schemas": {"generate", "ibstats"},
     }
     package = path.relative_to(ROOT).parts[0]
-    assert not imported(path) & forbidden[package]
+    assert not source.imported(path) & forbidden[package]
 
 
 def test_the_import_probe_sees_imports_inside_functions(tmp_path: Path) -> None:
     module = tmp_path / "module.py"
     module.write_text("def f():\n    from ibstats.store import open_store\n")
-    assert imported(module) == {"ibstats"}
+    assert source.imported(module) == {"ibstats"}
 
 
 @pytest.mark.parametrize("path", CODE, ids=lambda path: str(path.relative_to(ROOT)))
 def test_modules_stay_readable_in_one_sitting(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 600
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
     assert path.stem not in {"utils", "helpers", "misc", "common"}
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    circles = source.in_circles(source.imports_among_modules())
+    assert len(circles) <= MOST_IN_CIRCLES, circles
+
+
+def test_the_probe_of_circles_sees_one() -> None:
+    assert source.in_circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == {"b", "c"}
+    assert source.floors({"a": {"b"}, "b": {"c"}, "c": set()}) == 3
+
+
+def test_ibstats_has_few_floors() -> None:
+    ours = {}
+    for module, used in source.imports_among_modules().items():
+        if module.startswith("ibstats"):
+            ours[module] = {name for name in used if name.startswith("ibstats")}
+    assert source.floors(ours) <= MOST_FLOORS
+
+
+def floor_of(module: str) -> int | None:
+    """Number of the floor that a module stands on, from the ground up; None for one that has none."""
+    for number, floor in enumerate(LAYERS):
+        for name in floor:
+            if module == name or module.startswith(f"{name}."):
+                return number
+    return None
+
+
+def test_a_module_imports_from_its_own_floor_and_below() -> None:
+    upwards = []
+    for module, used in source.imports_among_modules().items():
+        own = floor_of(module)
+        if own is not None:
+            above = [name for name in used if (floor_of(name) or 0) > own]
+            upwards += [(module, name) for name in above]
+    assert len(upwards) <= MOST_UPWARDS, upwards
+
+
+def may_be_late(name: str) -> bool:
+    """Whether what is imported inside a function is heavy or optional, or a module of ours that loads such."""
+    module = source.module_of(name)
+    loaded = {name.split(".")[0]} if module is None else source.libraries(module)
+    return not loaded.isdisjoint(LATE)
+
+
+def test_imports_stand_at_the_top_unless_what_they_load_is_heavy() -> None:
+    late = []
+    for path in CODE:
+        names = sorted(name for name in source.late_imports(path) if not may_be_late(name))
+        late += [f"{path.relative_to(ROOT)}: {name}" for name in names]
+    assert len(late) <= MOST_LATE, late
+
+
+def test_the_probe_of_late_imports_follows_our_own_modules() -> None:
+    assert may_be_late("generate.models.trio.TrioMasked")
+    assert not may_be_late("schemas.results.Results")
+    assert not may_be_late("json")
+
+
+def test_no_condition_is_spelled_out() -> None:
+    found = []
+    for module, path in MODULES.items():
+        if module not in KNOWS_CELLS:
+            found += [(module, text) for text in source.texts(path) if CELL.search(text)]
+    assert len(found) <= MOST_CELLS, found
+
+
+def test_only_the_layout_knows_where_results_lie() -> None:
+    found = []
+    for module, path in MODULES.items():
+        if module not in KNOWS_CELLS:
+            parts = [text for text in source.path_parts(path) if text.startswith("results")]
+            found += [(module, text) for text in parts]
+    assert len(found) <= MOST_RESULTS_PATHS, found
+
+
+def test_nobody_reaches_a_private_name_of_another_module() -> None:
+    reached = []
+    for path in [*CODE, *TESTS, *BENCHMARKS]:
+        names = source.private_names_of_others(path) - OTHERS_PRIVATE
+        reached += [f"{path.relative_to(ROOT)}: {name}" for name in sorted(names)]
+    assert len(reached) <= MOST_PRIVATE, reached
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_code_is_not_dense(package: str) -> None:
+    found = source.density(path for path in CODE if path.relative_to(ROOT).parts[0] == package)
+    assert found.per_1000_lines(found.comprehensions) <= MOST_COMPREHENSIONS[package]
+    assert found.per_1000_lines(found.conditionals) <= MOST_CONDITIONALS[package]
+    assert 100 * found.long_lines / found.lines <= MOST_LONG_LINES[package]
+    assert 100 * found.one_line / found.public <= MOST_ONE_LINE[package]
+    assert found.skips <= MOST_SKIPS[package]
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.name)
+def test_benchmarks_need_no_tests(path: Path) -> None:
+    assert "tests" not in source.imported(path)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +232,14 @@ def test_importing_ibstats_stays_light() -> None:
     assert {"torch", "pydantic"} <= modules_after(
         "import ibstats, torch, pydantic"
     )  # the probe can fail
+
+
+def test_asking_for_help_loads_no_tables() -> None:
+    heavy = {"pandas", "xarray", "zarr", "scipy", "torch"}
+    ask = "import sys; sys.argv = ['ibstats', '--help']\nfrom ibstats.cli import main\n"
+    loaded = modules_after(f"{ask}try:\n    main()\nexcept SystemExit:\n    pass")
+    assert "typer" in loaded
+    assert heavy & loaded <= HELP_LOADS
 
 
 @pytest.mark.parametrize(
