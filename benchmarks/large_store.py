@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.models.base import Model
-from generate.run.run import prepare, run
+from generate.run.blocks import run
+from generate.run.preparing import prepare
 from generate.study.noise import uniforms
-from generate.study.plan import plan
+from generate.study.planning import plan
 from generate.study.probes import Probe
 from generate.traversal.draw import Noise, PhiloxNoise
 from generate.traversal.trace import Trace

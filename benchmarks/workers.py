@@ -14,7 +14,8 @@ import yaml
 
 from generate.run import dispatch, prepare
 from generate.store.samples import SampleStore
-from generate.study.plan import Plan, load_study, plan
+from generate.study.planning import Plan, plan
+from generate.study.study_file import load_study
 from schemas.io.cluster import Cluster, connected
 
 STUDY = {

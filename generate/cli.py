@@ -20,7 +20,7 @@ from schemas.io.cluster import Cluster, ClusterError, connected
 from schemas.io.folder import refusal
 
 if TYPE_CHECKING:
-    from generate.study.plan import Plan
+    from generate.study.planning import Plan
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__
@@ -106,8 +106,9 @@ def run(
     ] = False,
 ) -> None:
     """Make the store of a study, or go on with one that was interrupted."""
-    from generate.run import run as runner
-    from generate.study.plan import load_study, plan
+    from generate.run import blocks, preparing
+    from generate.study.planning import plan
+    from generate.study.study_file import load_study
 
     laid_out = plan(*load_study(study))
     if dry_run:
@@ -115,8 +116,8 @@ def run(
     if cluster is None and workers is None:
         with shown() as bars:
             device = pick_device(device)
-            store = runner.prepare(laid_out, out_dir, device=device, progress=bars.progress)
-            done = runner.run(laid_out, store, device=device, progress=bars.progress)
+            store = preparing.prepare(laid_out, out_dir, device=device, progress=bars.progress)
+            done = blocks.run(laid_out, store, device=device, progress=bars.progress)
     else:
         from generate.run import dispatch
 
@@ -170,11 +171,10 @@ def _mapping(path: Path | None) -> dict[str, Any]:
 
 def _say_cost(laid_out: Plan, where: str, device: str, workers: int) -> None:
     """The cost plan of a study, for so many workers."""
-    from generate.run import cost
-    from generate.run import run as runner
+    from generate.run import cost, preparing
     from schemas.io.folder import folder
 
-    store = runner.existing(laid_out, folder(where))
+    store = preparing.existing(laid_out, folder(where))
     with shown():
         found = cost.forecast(laid_out, store, device)
     table = Table(
@@ -216,13 +216,14 @@ def _scaled(number: float, unit: str) -> str:
 @app.command()
 def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
     """Count code usage and lay out the store, without sampling the study."""
-    from generate.run import run as runner
+    from generate.run import preparing
     from generate.store.audit import summary
-    from generate.study.plan import load_study, plan
+    from generate.study.planning import plan
+    from generate.study.study_file import load_study
 
     laid_out = plan(*load_study(study))
     with shown() as bars:
-        store = runner.prepare(
+        store = preparing.prepare(
             laid_out, out_dir, device=pick_device(device), progress=bars.progress
         )
     out.print(f"{out_dir}: {summary(laid_out, store).total} blocks to make with `ibgenerate run`.")
@@ -231,9 +232,10 @@ def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
 @app.command()
 def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
     """Count how often each model uses each code on the calibration prompts."""
-    from generate.run import run as runner
+    from generate.run import preparing
     from generate.run.calibration import record_key
-    from generate.study.plan import load_study, plan
+    from generate.study.planning import plan
+    from generate.study.study_file import load_study
 
     laid_out = plan(*load_study(study))
     if not laid_out.needs_calibration:
@@ -241,7 +243,7 @@ def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> No
             "no condition of this study restricts the codebook, so there is nothing to count."
         )
     with shown() as bars:
-        records = runner.calibrate(
+        records = preparing.calibrate(
             laid_out, out_dir, device=pick_device(device), progress=bars.progress
         )
     table = Table("model", "tokens", "codes used", "of", "file")
@@ -263,7 +265,7 @@ def status(run_dir: RunArgument) -> None:
     from generate.run import cost
     from generate.store import audit
     from generate.store.samples import SampleStore, bytes_needed
-    from generate.study.plan import recorded_plan
+    from generate.study.planning import recorded_plan
 
     store = SampleStore.open(run_dir)
     laid_out = recorded_plan(store.run)
@@ -325,7 +327,7 @@ def verify(
     """Compare every committed block with its checksums."""
     from generate.store import audit
     from generate.store.samples import SampleStore
-    from generate.study.plan import recorded_plan
+    from generate.study.planning import recorded_plan
 
     store = SampleStore.open(run_dir)
     laid_out = recorded_plan(store.run)

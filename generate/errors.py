@@ -7,11 +7,15 @@ from typing import Any
 
 
 class GenerateError(Exception):
-    """Base of all errors that end a command with one line instead of a traceback."""
+    """Base of all errors that end a command with one line instead of a traceback.
+
+    A message names the thing, the value seen, the value allowed and the likely repair; it starts
+    with the thing, in lower case, and ends with a full stop.
+    """
 
 
 class StudyError(GenerateError):
-    """The study file, or what it names, cannot be used."""
+    """The study file, or what it names (prompts, windows, paraphrases), cannot be used."""
 
 
 class ModelError(GenerateError):
@@ -26,18 +30,34 @@ class DiskFullError(StoreError):
     """The disk or a quota is full; everything committed is kept."""
 
 
-NAMES = "may hold letters, digits, '.', '_' and '-' only, 64 at most, and starts with a letter or a digit"
+NAMES = (
+    "may hold letters, digits, '.', '_' and '-' only, 64 at most, and starts with a letter or a "
+    "digit"
+)
 
 
 def said(problem: Mapping[str, Any]) -> str:
-    """What pydantic found wrong with a value, in the words of who writes YAML or JSON."""
+    """What pydantic found wrong with a value, in the words of who writes YAML or JSON.
+
+    `problem` is one of the entries of `ValidationError.errors()`.
+    """
     match problem["type"]:
         case "dict_type" | "model_type":
             return "must be a mapping (`key: value`)"
         case "list_type":
             return "must be a list (`[a, b]`)"
         case "union_tag_invalid":
-            return f"kind '{problem['ctx']['tag']}' is unknown; known are {problem['ctx']['expected_tags']}"
+            kind, known = problem["ctx"]["tag"], problem["ctx"]["expected_tags"]
+            return f"kind '{kind}' is unknown; known are {known}"
         case "string_pattern_mismatch" if problem["ctx"]["pattern"].startswith("^[A-Za-z0-9]["):
             return NAMES
     return str(problem["msg"])
+
+
+def one_line(message: object, most: int | None = None) -> str:
+    """A message of another library without its line breaks, cut to `most` characters.
+
+    >>> one_line("expected ','\\n  in line 3")
+    "expected ',' in line 3"
+    """
+    return " ".join(str(message).split())[:most]

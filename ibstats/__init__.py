@@ -8,6 +8,9 @@ Kernels on plain arrays are in `ibstats.kernels`, labelled statistics in the mod
 
 __version__ = "0.1.0"
 
+from ibstats import own as own  # first: it keeps a user's schemas.py from the place of ours
+
+# isort: split
 from ibstats import kernels
 from ibstats.analysis import analyse
 from ibstats.config import Config

@@ -3,3 +3,7 @@
 Models are pydantic; `python -m schemas` writes them as JSON Schema beside this file, and a test holds
 the two together. Nothing here imports either package.
 """
+
+from schemas.moved import redirect
+
+redirect()

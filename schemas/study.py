@@ -73,7 +73,7 @@ class ModelChoice(Strict):
     """A model by name, with its sampling settings."""
 
     model: str = Field(
-        description="A known name, or 'package.module:Class' for a model of your own."
+        description="A known name; for one of your own 'file.py:Class' or 'package.module:Class'."
     )
     label: Name | None = Field(
         default=None, description="Name in the store; defaults to the model's."

@@ -19,8 +19,10 @@ from typer.testing import CliRunner
 from generate.models import model_class
 from generate.models.toy import Toy
 from generate.models.toy_law import Law, enumerate_law
-from generate.run.run import prepare, run
-from generate.study.plan import load_study, plan
+from generate.run.blocks import run
+from generate.run.preparing import prepare
+from generate.study.planning import plan
+from generate.study.study_file import load_study
 from ibstats.analysis import Machine
 from ibstats.cli import app
 from ibstats.config import Config

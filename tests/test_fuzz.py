@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from generate.errors import GenerateError
-from generate.study.plan import BUILT_IN, load_study, plan
+from generate.study.planning import plan
+from generate.study.study_file import BUILT_IN, load_study
 from ibstats.errors import IbstatsError
 from ibstats.report.files import read_results
 from ibstats.store import Store, open_store

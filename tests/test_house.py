@@ -245,7 +245,10 @@ def test_asking_for_help_loads_no_tables() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        *(f"study.{name}" for name in ("plan", "conditions", "noise", "probes", "reading")),
+        *(
+            f"study.{name}"
+            for name in ("planning", "study_file", "conditions", "noise", "probes", "reading")
+        ),
         "prompts",
         "provenance",
     ]
@@ -256,7 +259,7 @@ def test_a_plan_is_checked_without_torch(module: str) -> None:
 
 
 def test_planning_the_shipped_study_needs_no_torch() -> None:
-    statement = "from generate.study.plan import load_study, plan; plan(*load_study('trio'))"
+    statement = "from generate.study import load_study, plan; plan(*load_study('trio'))"
     assert "torch" not in modules_after(statement)
 
 

@@ -18,9 +18,11 @@ from generate.models import model_class
 from generate.models.toy import Toy
 from generate.models.toy_law import enumerate_law
 from generate.run import rescore as scorer
-from generate.run.run import prepare, run
+from generate.run.blocks import run
+from generate.run.preparing import prepare
 from generate.store.samples import SampleStore
-from generate.study.plan import load_study, plan
+from generate.study.planning import plan
+from generate.study.study_file import load_study
 from ibstats.cli import app
 from ibstats.config import Config
 from ibstats.errors import IbstatsError

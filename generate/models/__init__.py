@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 from generate.errors import ModelError
 from generate.models.base import Model
+from generate.study.adapter_file import is_file_name, load_file, split_name
 
 MODELS: dict[str, str] = {
     "trio-ar": "generate.models.trio:TrioAutoregressive",
@@ -23,25 +25,34 @@ MODELS: dict[str, str] = {
 }
 
 
-def model_class(name: str) -> type[Model]:
-    """The adapter of a known name, or of 'package.module:Class'."""
-    target = MODELS.get(name, name)
-    module_name, _, class_name = target.partition(":")
+def model_class(name: str, base: Path | None = None) -> type[Model]:
+    """The adapter of a known name, of 'file.py:Class' or of 'package.module:Class'.
+
+    `base` is the folder that a file is looked for in; None means the current one. Raises
+    `ModelError` if there is no such adapter, or if it is none.
+
+    >>> model_class("toy-ar").__name__
+    'ToyAutoregressive'
+    """
+    where, class_name = split_name(MODELS.get(name, name))
     if not class_name:
         raise ModelError(
-            f"model '{name}' is unknown; known are {', '.join(MODELS)}, or 'package.module:Class' for yours."
+            f"model '{name}' is unknown; known are {', '.join(MODELS)}, or 'my_models.py:Class' or "
+            "'package.module:Class' for yours."
         )
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
+        if is_file_name(where):
+            module = load_file(where, base or Path.cwd())
+        else:
+            module = importlib.import_module(where)
+        found = getattr(module, class_name)
     except ModuleNotFoundError as error:
         raise ModelError(
-            f"model '{name}' needs the module '{error.name}', which is not installed: install it, or, if it is a file "
-            "of yours, put its folder on PYTHONPATH (`PYTHONPATH=. ibgenerate ...`)."
+            f"model '{name}' needs the module '{error.name}', which is not installed: install it, "
+            "or, if the adapter is a file of yours, name the file: 'my_models.py:Class'."
         ) from None
     except AttributeError:
-        raise ModelError(
-            f"model '{name}': module '{module_name}' has no class '{class_name}'."
-        ) from None
+        raise ModelError(f"model '{name}': '{where}' has no class '{class_name}'.") from None
     if not (isinstance(found, type) and issubclass(found, Model)):
         raise ModelError(f"model '{name}' is not a subclass of generate.models.base.Model.")
     return found

@@ -1,1 +1,7 @@
-"""From a plan to finished blocks, here or on a cluster."""
+"""Do what a study asks for: lay out its store, make its blocks, alone or on a cluster."""
+
+from schemas.moved import attributes
+
+__getattr__ = attributes(
+    __name__, {"prepare": "generate.run.preparing", "run": "generate.run.blocks"}
+)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from generate.errors import StoreError
 from generate.models.base import Model
-from generate.prompts import prompts_digest
+from generate.prompts.sources import prompts_digest
 from generate.study import noise
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
@@ -31,18 +31,20 @@ def calibrate(
 ) -> CalibrationRecord:
     """Count the codes a model draws: stochastic sampling, full codebook, original wording.
 
+    `n_samples` images are sampled per prompt, `batch_size` at a time; `seed` is the study's.
     `advance` is told the number of samples after each batch.
     """
-    texts = [prompt.text for prompt in prompts for _ in range(n_samples)]
+    texts = []
+    for prompt in prompts:
+        texts += [prompt.text] * n_samples
     ids = [prompt.id for prompt in prompts]
     path = noise.stream_keys(seed, ids, n_samples, "path").ravel()
     execution = noise.stream_keys(seed, ids, n_samples, "execution").ravel()
     counts = np.zeros(model.identity.codebook_size, dtype=np.int64)
     for start in range(0, len(texts), batch_size):
         rows = slice(start, start + batch_size)
-        trace = model.traverse(
-            model.encode(texts[rows]), Probe(), PhiloxNoise(path[rows], execution[rows])
-        )
+        conditioning = model.encode(texts[rows])
+        trace = model.traverse(conditioning, Probe(), PhiloxNoise(path[rows], execution[rows]))
         counts += np.bincount(trace.tokens.cpu().numpy().ravel(), minlength=len(counts))
         advance(len(texts[rows]))
     return CalibrationRecord(
@@ -68,7 +70,11 @@ def stored(
     n_samples: int,
     seed: int,
 ) -> CalibrationRecord | None:
-    """Counts that were made before from the same model, prompts, samples and seed; None if there are none."""
+    """Counts of the model `label` that lie in a run; None if there are none.
+
+    Raises `StoreError` if they are broken, or were made from another model, other prompts, another
+    number of samples or another seed.
+    """
     try:
         record = CalibrationRecord.model_validate_json(where.read(record_key(label)))
     except FileNotFoundError:
@@ -80,8 +86,8 @@ def stored(
     wanted = (identity, prompts_digest(prompts), n_samples, seed)
     if (record.model, record.prompts_sha256, record.samples, record.seed) != wanted:
         raise StoreError(
-            f"{where}/{record_key(label)} was counted with another model, prompts, samples or seed; delete it to count "
-            "again, or choose another directory."
+            f"{where}/{record_key(label)} was counted with another model, prompts, samples or "
+            "seed; delete it to count again, or choose another directory."
         )
     return record
 
@@ -93,5 +99,5 @@ def save(where: Folder, label: str, record: CalibrationRecord) -> None:
 
 
 def counts_digest(record: CalibrationRecord) -> str:
-    """sha256 of the counts."""
+    """sha256 of the counts, as little-endian 64-bit integers."""
     return hashlib.sha256(np.array(record.counts, dtype="<i8").tobytes()).hexdigest()

@@ -1,18 +1,34 @@
-"""What a study costs: images, bytes, floating-point operations, hours; measured, and where it was measured is said."""
+"""What a study costs: images, bytes, floating-point operations, hours.
+
+All is measured, and every estimate says where.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from generate.models.base import Model
+from generate.run.batching import batch_sizes
+from generate.run.blocks import size
+from generate.run.loading import identify, load
 from generate.store.samples import SampleStore, bytes_of
-from generate.study.plan import Block, Plan
+from generate.study.planning import Block, Plan
+from generate.study.probes import Probe
+from generate.traversal.draw import PhiloxNoise
 from schemas.store import BlockRecord
 
 CPU_REHEARSAL = 16
-"""Images of a batch that is measured on a CPU, where larger ones are hardly faster an image, and long to wait for."""
+"""Images of a batch that is measured on a CPU.
+
+Larger ones are hardly faster an image there, and long to wait for.
+"""
 
 
 @dataclass(frozen=True)
@@ -24,7 +40,7 @@ class Measured:
     bytes: float | None
     """As stored, compressed; None where nothing was stored yet."""
     operations: float | None
-    """Floating-point operations of matrix products, convolutions and attention; None where they were not counted."""
+    """Floating-point operations of matrix products, convolutions and attention; None: not counted."""
     source: str
     """What was measured."""
 
@@ -46,8 +62,10 @@ class Estimate:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds of one process for what is left."""
-        return None if self.each is None else (self.left + self.calibration) * self.each.seconds
+        """Seconds of one process for what is left; None where nothing was measured."""
+        if self.each is None:
+            return None
+        return (self.left + self.calibration) * self.each.seconds
 
     @property
     def bytes_left(self) -> float:
@@ -57,108 +75,100 @@ class Estimate:
         return self.most_bytes * self.left / max(self.images, 1)
 
 
-def committed(plan: Plan, records: Mapping[Block, BlockRecord], label: str) -> Measured | None:
-    """Cost of an image by the committed blocks of a model, None if there are none."""
-    ours = [(block, record) for block, record in records.items() if block.model == label]
-    n_images = sum(
-        (block.stop - block.start) * plan.n_samples(block.experiment) for block, _ in ours
-    )
-    if not n_images:
-        return None
-    seconds = sum(_seconds(record) for _, record in ours)
-    size = sum(stored.bytes for _, record in ours for stored in record.objects)
-    return Measured(seconds / n_images, size / n_images, None, f"{len(ours)} committed blocks")
-
-
-def _seconds(record: BlockRecord) -> float:
-    return (
-        datetime.fromisoformat(record.finished) - datetime.fromisoformat(record.started)
-    ).total_seconds()
-
-
 def estimates(plan: Plan, store: SampleStore) -> list[Estimate]:
-    """What is left of a store, by its own committed blocks."""
+    """What is left of a store by model, judged by its own committed blocks."""
     records = store.ledger.read_all(plan.blocks())
+    shapes = store.run.experiments.values()
     found = []
     for label, identity in store.run.models.items():
         images = _images(plan, label, plan.blocks())
         done = _images(plan, label, records)
-        most = bytes_of(identity, store.run.experiments.values(), images=plan.study.images)
-        found.append(
-            Estimate(label, images, images - done, 0, most, committed(plan, records, label))
-        )
+        most = bytes_of(identity, shapes, images=plan.study.images)
+        each = committed(plan, records, label)
+        found.append(Estimate(label, images, images - done, 0, most, each))
     return found
 
 
+def committed(plan: Plan, records: Mapping[Block, BlockRecord], label: str) -> Measured | None:
+    """Cost of an image by the committed blocks of a model, None if there are none."""
+    n_images, seconds, n_bytes, n_blocks = 0, 0.0, 0, 0
+    for block, record in records.items():
+        if block.model != label:
+            continue
+        n_blocks += 1
+        n_images += size(block, plan)
+        seconds += _seconds(record)
+        n_bytes += sum(stored.bytes for stored in record.objects)
+    if not n_images:
+        return None
+    source = f"{n_blocks} committed blocks"
+    return Measured(seconds / n_images, n_bytes / n_images, None, source)
+
+
+def _seconds(record: BlockRecord) -> float:
+    took = datetime.fromisoformat(record.finished) - datetime.fromisoformat(record.started)
+    return took.total_seconds()
+
+
 def _images(plan: Plan, label: str, blocks: Iterable[Block]) -> int:
-    return sum(
-        (b.stop - b.start) * plan.n_samples(b.experiment) for b in blocks if b.model == label
-    )
+    """Images of the blocks that are of a model."""
+    return sum(size(block, plan) for block in blocks if block.model == label)
+
+
+def forecast(plan: Plan, store: SampleStore | None, device: str) -> list[Estimate]:
+    """What a study takes by model, before it is run.
+
+    Judged by the committed blocks of its store where there are any, else by one batch of each model
+    on a torch device, which is kept nowhere.
+    """
+    if store is None:
+        return [_estimate(plan, label, device) for label in plan.models]
+    found = []
+    for known in estimates(plan, store):
+        batch = rehearse(plan, known.model, device)
+        found.append(replace(known, each=_combined(known.each, batch)))
+    return found
+
+
+def _estimate(plan: Plan, label: str, device: str) -> Estimate:
+    """What a model's part of a study takes, of which nothing is there yet."""
+    images = _images(plan, label, plan.blocks())
+    shapes = [plan.experiment_plan(name) for name in plan.experiments]
+    most = bytes_of(identify(plan)[label], shapes, images=plan.study.images)
+    n_calibration = 0
+    if plan.needs_calibration:
+        n_calibration = len(plan.calibration_prompts) * plan.study.calibration.samples
+    each = rehearse(plan, label, device)
+    return Estimate(label, images, images, n_calibration, most, each)
 
 
 def rehearse(plan: Plan, label: str, device: str) -> Measured:
     """Cost of an image by sampling and decoding one batch of a model, which is kept nowhere."""
-    import numpy as np
-    import torch
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from generate.run.batching import batch_sizes
-    from generate.run.run import load
-    from generate.study.probes import Probe
-    from generate.traversal.draw import PhiloxNoise
-
     model = load(plan, label, device)
-    text = plan.prompts[0].text
-
-    def sample(n: int) -> None:
-        keys = np.arange(n, dtype=np.uint64)
-        trace = model.traverse(model.encode([text] * n), Probe(), PhiloxNoise(keys, keys))
-        if plan.study.images:
-            model.decode(trace.tokens)
-        if device.startswith("cuda"):
-            torch.cuda.synchronize(device)
-
-    counter = FlopCounterMode(display=False)
-    with counter:  # also warms up
-        sample(1)
+    with FlopCounterMode(display=False) as counter:  # also warms up
+        _sample(plan, model, device, 1)
     n = batch_sizes(plan, lambda _: model, device)[label]
     if device == "cpu":
         n = min(n, CPU_REHEARSAL)
     start = time.perf_counter()
-    sample(n)
+    _sample(plan, model, device, n)
     seconds = (time.perf_counter() - start) / n
     return Measured(seconds, None, counter.get_total_flops(), f"a batch of {n} on {device}")
 
 
-def forecast(plan: Plan, store: SampleStore | None, device: str) -> list[Estimate]:
-    """What a study takes before it is run: by a store's own committed blocks, else by one batch of each model."""
-    from generate.run.run import identify
-
-    if store is not None:
-        known = estimates(plan, store)
-        counted = [rehearse(plan, e.model, device) for e in known]
-        return [
-            Estimate(e.model, e.images, e.left, 0, e.most_bytes, _combined(e.each, batch))
-            for e, batch in zip(known, counted, strict=True)
-        ]
-    found = []
-    shapes = [plan.experiment_plan(name) for name in plan.experiments]
-    n_calibration = (
-        len(plan.calibration_prompts) * plan.study.calibration.samples
-        if plan.needs_calibration
-        else 0
-    )
-    for label, identity in identify(plan).items():
-        images = _images(plan, label, plan.blocks())
-        most = bytes_of(identity, shapes, images=plan.study.images)
-        found.append(
-            Estimate(label, images, images, n_calibration, most, rehearse(plan, label, device))
-        )
-    return found
+def _sample(plan: Plan, model: Model, device: str, n: int) -> None:
+    """Sample `n` images of the first prompt, decode them if the study does, and wait for the end."""
+    keys = np.arange(n, dtype=np.uint64)
+    conditioning = model.encode([plan.prompts[0].text] * n)
+    trace = model.traverse(conditioning, Probe(), PhiloxNoise(keys, keys))
+    if plan.study.images:
+        model.decode(trace.tokens)
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
 
 
 def _combined(blocks: Measured | None, batch: Measured) -> Measured:
     """Time and bytes by committed blocks where there are any, and operations by a batch."""
     if blocks is None:
         return batch
-    return Measured(blocks.seconds, blocks.bytes, batch.operations, blocks.source)
+    return replace(blocks, operations=batch.operations)

@@ -1,10 +1,10 @@
-"""Progress on the terminal: a bar for each kind of work with its rate, and a line for each worker of a cluster."""
+"""Progress on the terminal: a bar for each kind of work, and a line for each worker of a cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -22,31 +22,49 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
-if TYPE_CHECKING:
-    from generate.run.dispatch import Worker
-
 MOST_WORKERS = 20
 """Workers that are listed one by one."""
+
+SPEED_SECONDS = 3600
+"""Seconds that the rate of a bar is taken over."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """What one worker of a cluster does at the moment."""
+
+    name: str
+    block: str
+    """What it is making, '' for nothing."""
+    images: int
+    failed: int
 
 
 class Rate(ProgressColumn):
     """Images per second of this call; not of what was there before."""
 
     def render(self, task: Task) -> Text:
-        """The rate."""
+        """The rate in words, '' before there is one."""
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.3g} images/s")
+        if speed is None:
+            return Text("")
+        return Text(f"{speed:.3g} images/s")
 
 
 class Display:
     """Bars by kind of work and, on a cluster, what each worker does."""
 
     def __init__(self) -> None:
-        columns = (
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"),
-            Rate(Column(no_wrap=True)), TimeElapsedColumn(), TimeRemainingColumn(),
-        )  # fmt: skip
-        self.bars = Progress(*columns, speed_estimate_period=3600)
+        self.bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("images"),
+            Rate(Column(no_wrap=True)),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            speed_estimate_period=SPEED_SECONDS,
+        )
         self.tasks: dict[str, TaskID] = {}
         self.workers: list[Worker] = []
 
@@ -57,33 +75,33 @@ class Display:
         self.bars.update(self.tasks[what], completed=done)
 
     def watch(self, workers: list[Worker]) -> None:
-        """Show what every worker does."""
+        """Show what every worker does, from now on."""
         self.workers = workers
 
     def __rich__(self) -> Group:
-        return Group(self.bars, *([_table(self.workers)] if self.workers else []))
+        if not self.workers:
+            return Group(self.bars)
+        return Group(self.bars, _table(self.workers))
 
 
 def _table(workers: list[Worker]) -> Table:
+    """The workers, those beyond `MOST_WORKERS` in one line."""
     table = Table("worker", "at work on", "images", "failed", box=None, pad_edge=False)
     for worker in workers[:MOST_WORKERS]:
-        table.add_row(
-            worker.name, worker.block or "nothing", str(worker.images), str(worker.failed or "")
-        )
+        failed = str(worker.failed or "")
+        table.add_row(worker.name, worker.block or "nothing", str(worker.images), failed)
     rest = workers[MOST_WORKERS:]
     if rest:
         busy = sum(worker.block != "" for worker in rest)
-        images, failed = (
-            sum(worker.images for worker in rest),
-            sum(worker.failed for worker in rest),
-        )
-        table.add_row(f"{len(rest)} more", f"{busy} at work", str(images), str(failed or ""))
+        images = sum(worker.images for worker in rest)
+        n_failed = sum(worker.failed for worker in rest)
+        table.add_row(f"{len(rest)} more", f"{busy} at work", str(images), str(n_failed or ""))
     return table
 
 
 @contextmanager
 def display(console: Console) -> Iterator[Display]:
-    """A display that is live."""
+    """A display that is live on a console until the end of the `with` statement."""
     shown = Display()
     try:
         with Live(shown, console=console, refresh_per_second=4):

@@ -1,20 +1,20 @@
-"""What runs inside a worker of a Dask cluster: one model at a time, and blocks that are committed from here."""
+"""What runs inside a worker of a Dask cluster: one model at a time, and blocks committed from here."""
 
 from __future__ import annotations
 
 import gc
 import socket
 import threading
+from pathlib import Path
 
 import torch
-from distributed import get_worker
 
 from generate.errors import ModelError, StoreError
 from generate.models.base import Model
-from generate.run import run as runner
-from generate.run.run import Outcome
+from generate.run import blocks, preparing
+from generate.run.loading import load_recorded
 from generate.store.samples import SampleStore
-from generate.study.plan import Block, Plan, recorded_plan
+from generate.study.planning import Block, Plan, recorded_plan
 
 _busy = threading.Lock()
 """One block at a time in a process, however many threads it was given: its model is one."""
@@ -23,30 +23,39 @@ _models: dict[tuple[str, str, str], Model] = {}
 
 
 def calibrate(plan: Plan, root: str, label: str, device: str) -> None:
-    """Count the code usage of one model."""
+    """Count the code usage of the model that a plan calls `label`, and keep it in the run."""
     with _busy:
-        runner.calibrate(plan, root, device=_settled(device), only=label)
+        preparing.calibrate(plan, root, device=_settled(device), only=label)
 
 
 def prepare(plan: Plan, root: str, device: str) -> None:
-    """Lay out a store."""
+    """Lay out the store of a plan."""
     with _busy:
-        runner.prepare(plan, root, device=_settled(device))
+        preparing.prepare(plan, root, device=_settled(device))
 
 
-def make(root: str, run_id: str, block: Block, device: str, session: str) -> tuple[str, Outcome]:
-    """Make and commit one block; the name of this worker, and what became of the block."""
+def make(
+    root: str, run_id: str, block: Block, device: str, session: str, base: Path
+) -> tuple[str, blocks.Outcome]:
+    """Make and commit one block of the run at `root`.
+
+    `session` names the cluster run, and `base` is the folder that adapters named by file are looked
+    for in. Returned are the name of this worker, and what became of the block.
+    """
+    from distributed import get_worker
+
     with _busy:
         device = _settled(device)
-        plan, store = _store(root, run_id)
+        plan, store = _store(root, run_id, base)
         model = _model(plan, store, block.model, device)
-        return str(get_worker().name), runner.make_block(
-            plan, store, model, block, device=device, session=session
-        )
+        outcome = blocks.make_block(plan, store, model, block, device=device, session=session)
+        return str(get_worker().name), outcome
 
 
 def _settled(device: str) -> str:
     """The device of this worker, with as many torch threads as Dask gave it."""
+    from distributed import get_worker
+
     worker = get_worker()
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError(
@@ -57,21 +66,24 @@ def _settled(device: str) -> str:
     return device
 
 
-def _store(root: str, run_id: str) -> tuple[Plan, SampleStore]:
-    if (root, run_id) not in _stores:
-        try:
-            store = SampleStore.open(root)
-        except StoreError as error:
-            raise StoreError(
-                f"a worker on {socket.gethostname()} cannot open the run ({error}) Do workers and client share this "
-                "path? If not, give a URL."
-            ) from None
-        if store.run.run_id != run_id:
-            raise StoreError(
-                f"on {socket.gethostname()}, {root} is another run than on the client: give a path that all share, or "
-                "a URL."
-            )
-        _stores[root, run_id] = recorded_plan(store.run), store
+def _store(root: str, run_id: str, base: Path) -> tuple[Plan, SampleStore]:
+    """The plan and the store of a run, opened once in a process."""
+    if (root, run_id) in _stores:
+        return _stores[root, run_id]
+    host = socket.gethostname()
+    try:
+        store = SampleStore.open(root)
+    except StoreError as error:
+        raise StoreError(
+            f"a worker on {host} cannot open the run ({error}) Do workers and client share this "
+            "path? If not, give a URL."
+        ) from None
+    if store.run.run_id != run_id:
+        raise StoreError(
+            f"on {host}, {root} is another run than on the client: give a path that all share, or "
+            "a URL."
+        )
+    _stores[root, run_id] = recorded_plan(store.run, base), store
     return _stores[root, run_id]
 
 
@@ -83,5 +95,5 @@ def _model(plan: Plan, store: SampleStore, label: str, device: str) -> Model:
         gc.collect()
         if device == "cuda":
             torch.cuda.empty_cache()
-        _models[key] = runner.load_recorded(plan, store, label, device)
+        _models[key] = load_recorded(plan, store.run, label, device)
     return _models[key]

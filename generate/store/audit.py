@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from generate.errors import StoreError
 from generate.store.samples import SampleStore
-from generate.study.plan import Plan
+from generate.study.planning import Plan
 from schemas.store import snapshot_digest
 
 

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from generate.errors import StoreError
 from generate.provenance import now
-from generate.study.plan import Block
+from generate.study.planning import Block
 from schemas.io.folder import Folder
 from schemas.store import BlockRecord, FailureRecord, is_whole, sealed
 

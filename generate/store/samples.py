@@ -30,7 +30,7 @@ from generate.errors import DiskFullError, StoreError
 from generate.store.ledger import Ledger
 from generate.study import noise
 from generate.study.conditions import Condition
-from generate.study.plan import Block, Plan
+from generate.study.planning import Block, Plan
 from generate.study.probes import keep_codes, texts_of_samples
 from generate.study.reading import Reading
 from generate.study.reading import texts as all_texts

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
+from schemas.moved import attributes
 from schemas.study import (
     ArgmaxWindow,
     CrossedNoise,
@@ -25,6 +26,10 @@ Sampling = Literal["argmax", "stochastic"]
 PromptType = Literal["original", "paraphrase"]
 Codebook = Literal["subset", "full"]
 
+SAMPLINGS: tuple[Sampling, ...] = ("argmax", "stochastic")
+PROMPT_TYPES: tuple[PromptType, ...] = ("original", "paraphrase")
+CODEBOOKS: tuple[Codebook, ...] = ("subset", "full")
+
 ALL_STEPS = "0:1"
 WINDOWS = {"none": "", "early": "0:1/3", "middle": "1/3:2/3", "late": "2/3:1", "all": ALL_STEPS}
 """Windows of the steps by the paper's names (section 4.4.2)."""
@@ -34,10 +39,14 @@ WINDOWS = {"none": "", "early": "0:1/3", "middle": "1/3:2/3", "late": "2/3:1", "
 class Condition:
     """Levels of the three factors, and the parameters of the probes that are on.
 
-    `keep_ratio` and `subset_method` describe the codebook subset (1 and "" for the full codebook) and `subset_draw`
-    which of the random ones it is, `argmax_window` the share `from:to` of the steps under argmax ("" for none),
-    `paraphrase_length` the length class of the paraphrases and `n_paraphrases` their number ("" and 0 for the original
-    wording). `arm` is the name in an ablation, "" in a factorial, where the levels are the name.
+    `keep_ratio` and `subset_method` describe the codebook subset (1 and "" for the full codebook)
+    and `subset_draw` which of the random ones it is. `argmax_window` is the share `from:to` of the
+    steps under argmax ("" for none). `paraphrase_length` is the length class of the paraphrases and
+    `n_paraphrases` their number ("" and 0 for the original wording). `arm` is the name in an
+    ablation; it is "" in a factorial, where the levels are the name.
+
+    >>> Condition("argmax", "original", "full", argmax_window="0:1").name
+    'argmax-original-full'
     """
 
     sampling: Sampling
@@ -53,101 +62,24 @@ class Condition:
 
     @property
     def name(self) -> str:
-        """Unique within an experiment: the arm of an ablation, else the levels in the order of the factors."""
+        """Name in the store, unique within an experiment.
+
+        The arm of an ablation, else the three levels in the order of the factors.
+        """
         return self.arm or f"{self.sampling}-{self.prompt_type}-{self.codebook}"
 
 
-REFERENCE = Condition("stochastic", "original", "full")
-"""The cell without intervention."""
-
-
-def factorial(plan: Factorial) -> list[Condition]:
-    """The eight cells of the paper's design (section 3.4), each factor from its low to its high level."""
-    samplings: tuple[Sampling, ...] = ("argmax", "stochastic")
-    prompt_types: tuple[PromptType, ...] = ("original", "paraphrase")
-    codebooks: tuple[Codebook, ...] = ("subset", "full")
-    return [
-        Condition(
-            sampling,
-            prompt_type,
-            codebook,
-            keep_ratio=plan.keep_ratio if codebook == "subset" else 1.0,
-            subset_method=plan.subset_method if codebook == "subset" else "",
-            argmax_window=ALL_STEPS if sampling == "argmax" else "",
-            paraphrase_length=plan.paraphrase_length if prompt_type == "paraphrase" else "",
-            n_paraphrases=plan.paraphrases if prompt_type == "paraphrase" else 0,
-        )
-        for sampling, prompt_type, codebook in itertools.product(samplings, prompt_types, codebooks)
-    ]
-
-
-def subset_ratio(plan: SubsetRatio) -> list[Condition]:
-    """From the smallest subset to the full codebook (Fig. 4)."""
-    ratios = sorted({*plan.ratios, 1.0})
-    return [
-        replace(_subset(ratio, plan.subset_method), arm=name)
-        for ratio, name in zip(ratios, _ratio_names("keep", ratios), strict=True)
-    ]
-
-
-def argmax_window(plan: ArgmaxWindow) -> list[Condition]:
-    """No argmax, then argmax in each window (Fig. 5a)."""
-    windows = ["none", *(name for name in plan.windows if name != "none")]
-    cells = [_argmax(WINDOWS.get(name, name)) for name in windows]
-    return _named(cells, windows)
-
-
-def paraphrase_length(plan: ParaphraseLengths) -> list[Condition]:
-    """The original wording, then paraphrases of each length class (Fig. 5b)."""
-    lengths = [length for length in plan.lengths if length != "original"]
-    cells = [REFERENCE, *(_paraphrased(REFERENCE, length, plan.paraphrases) for length in lengths)]
-    return _named(cells, ["original", *lengths])
-
-
-def subset_method(plan: SubsetMethods) -> list[Condition]:
-    """The full codebook, then subsets of one size by each method, random ones several times (Fig. 5c)."""
-    cells, names = [REFERENCE], ["full"]
-    for method in plan.methods:
-        draws = plan.random_draws if method == "drop_random" else 1
-        for draw in range(draws):
-            cells.append(replace(_subset(plan.keep_ratio, method), subset_draw=draw))
-            names.append(
-                method.replace("_", "-") + (f"-{draw + 1:0{len(str(draws))}d}" if draws > 1 else "")
-            )
-    return _named(cells, names)
-
-
-def enhancement(plan: Enhancement) -> list[Condition]:
-    """Baseline, the two halves alone, and both at once: the proposed strategy (section 4.5, Fig. 6-7)."""
-    ratios = sorted(plan.ratios)
-    subsets = [_subset(ratio, plan.subset_method) for ratio in ratios]
-    both = [_paraphrased(cell, plan.paraphrase_length, plan.paraphrases) for cell in subsets]
-    paraphrase = _paraphrased(REFERENCE, plan.paraphrase_length, plan.paraphrases)
-    return [
-        replace(REFERENCE, arm="1-baseline"),
-        *(
-            replace(c, arm=name)
-            for c, name in zip(subsets, _ratio_names("2-subset", ratios), strict=True)
-        ),
-        replace(paraphrase, arm="3-paraphrase"),
-        *(
-            replace(c, arm=name)
-            for c, name in zip(both, _ratio_names("4-proposed", ratios), strict=True)
-        ),
-    ]
-
-
-def crossed_noise(plan: CrossedNoise) -> list[Condition]:
-    """The cell without intervention, and the one that argmax alone makes of it, as far as asked for."""
-    cells = {
-        "argmax": replace(REFERENCE, sampling="argmax", argmax_window=ALL_STEPS),
-        "stochastic": REFERENCE,
-    }
-    return [cell for sampling, cell in cells.items() if sampling in plan.sampling]
+BASELINE = Condition("stochastic", "original", "full")
+"""The condition without intervention."""
 
 
 def conditions(experiment: Experiment) -> list[Condition]:
-    """The conditions of an experiment, in the order they are stored."""
+    """The conditions of an experiment, in the order they are stored.
+
+    >>> from schemas.study import ArgmaxWindow
+    >>> [condition.name for condition in conditions(ArgmaxWindow(windows=["early", "all"]))]
+    ['1-none', '2-early', '3-all']
+    """
     match experiment:
         case Factorial():
             return factorial(experiment)
@@ -165,33 +97,140 @@ def conditions(experiment: Experiment) -> list[Condition]:
             return enhancement(experiment)
 
 
+def factorial(plan: Factorial) -> list[Condition]:
+    """The eight cells of the paper's design (section 3.4), each factor from its low to its high level.
+
+    The last factor, the codebook, varies fastest. A subset of ratio 1 stays a subset, with every
+    code in it.
+    """
+    cells = []
+    for levels in itertools.product(SAMPLINGS, PROMPT_TYPES, CODEBOOKS):
+        cell = Condition(*levels)
+        if cell.sampling == "argmax":
+            cell = replace(cell, argmax_window=ALL_STEPS)
+        if cell.prompt_type == "paraphrase":
+            cell = _paraphrased(cell, plan.paraphrase_length, plan.paraphrases)
+        if cell.codebook == "subset":
+            cell = replace(cell, keep_ratio=plan.keep_ratio, subset_method=plan.subset_method)
+        cells.append(cell)
+    return cells
+
+
+def crossed_noise(plan: CrossedNoise) -> list[Condition]:
+    """The condition without intervention, and the one with argmax alone, as far as asked for.
+
+    Argmax comes first where both are asked for, whatever the order in the study.
+    """
+    cells = []
+    if "argmax" in plan.sampling:
+        cells.append(_argmax(ALL_STEPS))
+    if "stochastic" in plan.sampling:
+        cells.append(BASELINE)
+    return cells
+
+
+def subset_ratio(plan: SubsetRatio) -> list[Condition]:
+    """Codebook subsets from the smallest to the full codebook, which is always there (Fig. 4)."""
+    ratios = sorted({*plan.ratios, 1.0})
+    subsets = [_subset(ratio, plan.subset_method) for ratio in ratios]
+    return _called(subsets, _ratio_names("keep", ratios))
+
+
+def argmax_window(plan: ArgmaxWindow) -> list[Condition]:
+    """No argmax, then argmax in each window of the steps in the order of the study (Fig. 5a)."""
+    cells, names = [BASELINE], ["none"]
+    for name in plan.windows:
+        if name != "none":
+            cells.append(_argmax(WINDOWS.get(name, name)))
+            names.append(name)
+    return _numbered(cells, names)
+
+
+def paraphrase_length(plan: ParaphraseLengths) -> list[Condition]:
+    """The original wording, then paraphrases of each length class in the study's order (Fig. 5b)."""
+    cells, names = [BASELINE], ["original"]
+    for length in plan.lengths:
+        if length != "original":
+            cells.append(_paraphrased(BASELINE, length, plan.paraphrases))
+            names.append(length)
+    return _numbered(cells, names)
+
+
+def subset_method(plan: SubsetMethods) -> list[Condition]:
+    """The full codebook, then subsets of one size by each method (Fig. 5c).
+
+    Random subsets are drawn `random_draws` times, each a condition of its own.
+    """
+    cells, names = [BASELINE], ["full"]
+    for method in plan.methods:
+        subset = _subset(plan.keep_ratio, method)
+        name = method.replace("_", "-")
+        if method != "drop_random" or plan.random_draws == 1:
+            cells.append(subset)
+            names.append(name)
+            continue
+        width = len(str(plan.random_draws))
+        for draw in range(plan.random_draws):
+            cells.append(replace(subset, subset_draw=draw))
+            names.append(f"{name}-{draw + 1:0{width}d}")
+    return _numbered(cells, names)
+
+
+def enhancement(plan: Enhancement) -> list[Condition]:
+    """The proposed strategy beside its parts (section 4.5, Fig. 6-7).
+
+    The baseline, the subsets alone, the paraphrases alone, and both at once; subsets by ratio from
+    the smallest up.
+    """
+    ratios = sorted(plan.ratios)
+    subsets = [_subset(ratio, plan.subset_method) for ratio in ratios]
+    length, n = plan.paraphrase_length, plan.paraphrases
+    proposed = [_paraphrased(subset, length, n) for subset in subsets]
+    return [
+        replace(BASELINE, arm="1-baseline"),
+        *_called(subsets, _ratio_names("2-subset", ratios)),
+        replace(_paraphrased(BASELINE, length, n), arm="3-paraphrase"),
+        *_called(proposed, _ratio_names("4-proposed", ratios)),
+    ]
+
+
 def _subset(ratio: float, method: SubsetMethod) -> Condition:
-    """The reference with a share of its codebook; all of it is the reference itself."""
-    return (
-        REFERENCE
-        if ratio == 1
-        else replace(REFERENCE, codebook="subset", keep_ratio=ratio, subset_method=method)
-    )
+    """The baseline with a share of its codebook; all of it is the baseline itself."""
+    if ratio == 1:
+        return BASELINE
+    return replace(BASELINE, codebook="subset", keep_ratio=ratio, subset_method=method)
 
 
 def _argmax(window: str) -> Condition:
-    return replace(REFERENCE, sampling="argmax", argmax_window=window) if window else REFERENCE
+    """The baseline with argmax in a window of the steps; no window is the baseline itself."""
+    if not window:
+        return BASELINE
+    return replace(BASELINE, sampling="argmax", argmax_window=window)
 
 
 def _paraphrased(cell: Condition, length: ParaphraseLength, n: int) -> Condition:
     return replace(cell, prompt_type="paraphrase", paraphrase_length=length, n_paraphrases=n)
 
 
-def _named(cells: Sequence[Condition], names: Sequence[str]) -> list[Condition]:
-    """Arms numbered in their order, so that sorted by name they stay in it."""
+def _called(cells: Sequence[Condition], names: Sequence[str]) -> list[Condition]:
+    """Conditions as arms of these names."""
+    return [replace(cell, arm=name) for cell, name in zip(cells, names, strict=True)]
+
+
+def _numbered(cells: Sequence[Condition], names: Sequence[str]) -> list[Condition]:
+    """Conditions as arms numbered in their order, so that sorted by name they stay in it."""
     width = len(str(len(cells)))
-    return [
-        replace(cell, arm=f"{number:0{width}d}-{name}")
-        for number, (cell, name) in enumerate(zip(cells, names, strict=True), start=1)
-    ]
+    numbered = [f"{number:0{width}d}-{name}" for number, name in enumerate(names, start=1)]
+    return _called(cells, numbered)
 
 
 def _ratio_names(prefix: str, ratios: Sequence[float]) -> list[str]:
-    """Ratios with as many decimals as the finest of them needs, so that names are distinct and sort as numbers do."""
-    decimals = max(2, *(-int(Decimal(repr(float(ratio))).as_tuple().exponent) for ratio in ratios))
+    """Names by ratio, with as many decimals as the finest needs: distinct, and in order as text."""
+    decimals = 2
+    for ratio in ratios:
+        exponent = Decimal(repr(float(ratio))).as_tuple().exponent
+        decimals = max(decimals, -int(exponent))
     return [f"{prefix}-{ratio:.{decimals}f}" for ratio in ratios]
+
+
+__getattr__ = attributes(__name__)

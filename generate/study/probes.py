@@ -17,10 +17,15 @@ from schemas.study import Prompt, SubsetMethod
 
 @dataclass(frozen=True)
 class Probe:
-    """What a condition does to a traversal: which codes it may use, and on which steps it takes the mode.
+    """What a condition does to a traversal: which codes it may use, where it takes the mode.
 
-    `allowed` is (code,) bool or None for the whole codebook. `argmax_from` and `argmax_to` bound the share of
-    the steps under argmax, half open: step k of T is under argmax if from <= k/T < to. Path noise is never touched.
+    `allowed` is (code,) bool, or None for the whole codebook. `argmax_from` and `argmax_to` bound
+    the share of the steps under argmax, half open: step k of T is under argmax if
+    from <= k/T < to. Path noise is never touched.
+
+    >>> probe = Probe(argmax_from=Fraction(1, 2), argmax_to=Fraction(1))
+    >>> [probe.argmax(step, n_steps=4) for step in range(4)]
+    [False, False, True, True]
     """
 
     allowed: NDArray[np.bool_] | None = None
@@ -28,30 +33,45 @@ class Probe:
     argmax_to: Fraction = Fraction(0)
 
     def argmax(self, step: int, n_steps: int) -> bool:
-        """Whether identities at this step are modes instead of draws."""
+        """Whether identities at step `step` of `n_steps` are modes instead of draws."""
         return self.argmax_from * n_steps <= step < self.argmax_to * n_steps
 
 
 def probe(condition: Condition, keep: NDArray[np.bool_]) -> Probe:
-    """The probe of a condition whose codebook is restricted to `keep`, (code,) bool."""
+    """The probe of a condition whose codebook is restricted to `keep`, (code,) bool.
+
+    Raises `StudyError` if the argmax window is none.
+    """
     start, stop = parse_window(condition.argmax_window)
-    return Probe(None if keep.all() else keep, start, stop)
+    if keep.all():
+        return Probe(None, start, stop)
+    return Probe(keep, start, stop)
 
 
 def parse_window(window: str) -> tuple[Fraction, Fraction]:
-    """Bounds of a window written 'from:to' in shares of the steps, such as '0:1/3'; '' is no step at all."""
+    """Bounds of a window written 'from:to' in shares of the steps; '' is no step at all.
+
+    Raises `StudyError` if it is not two numbers with 0 <= from < to <= 1.
+
+    >>> parse_window("0:1/3")
+    (Fraction(0, 1), Fraction(1, 3))
+    """
     if not window:
         return Fraction(0), Fraction(0)
     try:
         start, stop = (Fraction(part) for part in window.split(":"))
     except (ValueError, ZeroDivisionError):
-        start, stop = Fraction(1), Fraction(0)
+        raise _no_window(window) from None
     if not 0 <= start < stop <= 1:
-        raise StudyError(
-            f"argmax_window is '{window}'; name one ({', '.join(WINDOWS)}) or write two shares of the steps between 0 "
-            "and 1, such as '0:1/3' or '2/3:1'."
-        )
+        raise _no_window(window)
     return start, stop
+
+
+def _no_window(window: str) -> StudyError:
+    return StudyError(
+        f"argmax_window is '{window}'; name one ({', '.join(WINDOWS)}) or write two shares of the "
+        "steps between 0 and 1, such as '0:1/3' or '2/3:1'."
+    )
 
 
 def keep_codes(
@@ -59,8 +79,11 @@ def keep_codes(
 ) -> NDArray[np.bool_]:
     """Codes that stay enabled when the codebook is cut to `ratio` of its size, (code,) bool.
 
-    `counts` are the uses of each code on the calibration prompts; equal counts are ordered by id. At least
-    one code stays. `rng` serves `drop_random` alone.
+    `counts` (code,) are the uses of each code on the calibration prompts; equal counts are ordered
+    by id. At least one code stays. `rng` serves `drop_random` alone.
+
+    >>> keep_codes(np.array([5, 0, 9, 1]), 0.5, "drop_least_frequent", rng=np.random.default_rng(0))
+    array([ True, False,  True, False])
     """
     n_codes = len(counts)
     n_keep = max(1, round(ratio * n_codes))
@@ -76,22 +99,33 @@ def keep_codes(
 
 
 def texts_of_samples(prompt: Prompt, condition: Condition, n_samples: int) -> list[str]:
-    """The text each sample of a prompt is made from: the original, or paraphrases in turn."""
+    """The text each sample of a prompt is made from: the original, or paraphrases in turn.
+
+    Raises `StudyError` if the prompt has fewer paraphrases of the length than the condition needs.
+    """
     if condition.prompt_type == "original":
         return [prompt.text] * n_samples
     texts = paraphrases(prompt, condition.paraphrase_length)[: condition.n_paraphrases]
     if len(texts) < condition.n_paraphrases:
         raise StudyError(
-            f"prompt '{prompt.id}' has {len(texts)} {condition.paraphrase_length} paraphrases, but the study asks for "
-            f"{condition.n_paraphrases}: add some to the prompt file or lower `paraphrases`."
+            f"prompt '{prompt.id}' has {len(texts)} {condition.paraphrase_length} paraphrases, but "
+            f"the study asks for {condition.n_paraphrases}: add some to the prompt file or lower "
+            "`paraphrases`."
         )
     return [texts[sample % len(texts)] for sample in range(n_samples)]
 
 
 def paraphrases(prompt: Prompt, length: str) -> Sequence[str]:
-    """Paraphrases of a length class; `mixed` takes short, medium and long in turn."""
+    """Paraphrases of a length class; `mixed` takes short, medium and long in turn.
+
+    >>> from schemas.study import Paraphrases
+    >>> wordings = Paraphrases(short=["a cat", "one cat"], long=["there is a cat"])
+    >>> paraphrases(Prompt(id="cat", text="cat", paraphrases=wordings), "mixed")
+    ['a cat', 'there is a cat', 'one cat']
+    """
     if length != "mixed":
         by_length: list[str] = getattr(prompt.paraphrases, length)
         return by_length
     classes = (prompt.paraphrases.short, prompt.paraphrases.medium, prompt.paraphrases.long)
-    return [text for turn in itertools.zip_longest(*classes) for text in turn if text is not None]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*classes))
+    return [text for text in turns if text is not None]

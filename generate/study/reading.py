@@ -1,20 +1,22 @@
-"""What each model sees of each text of a study: how many tokens, whether it was cut, which texts are one to it."""
+"""The texts of a study as a model sees them: how many tokens, whether one was cut, which are alike."""
 
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from generate.study.plan import Plan
 from generate.study.probes import paraphrases
+from schemas.moved import attributes
 from schemas.study import Prompt
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a model sees of a text: the token ids that reach it, without padding, and whether the rest was cut off."""
+    """What a model sees of a text.
+
+    `tokens` are the ids that reach it, without padding; `cut` is whether the rest was cut off.
+    """
 
     tokens: tuple[int, ...]
     cut: bool
@@ -25,12 +27,16 @@ Text = tuple[str, int, str]
 
 
 def texts(prompts: Sequence[Prompt]) -> list[Text]:
-    """All texts of the prompts, in the order of the store."""
-    return [
-        (text, index, kind)
-        for index, prompt in enumerate(prompts)
-        for text, kind in _of_prompt(prompt)
-    ]
+    """All texts of the prompts, in the order of the store: of each prompt the original first.
+
+    >>> texts([Prompt(id="cat", text="a cat")])
+    [('a cat', 0, 'original')]
+    """
+    found = []
+    for index, prompt in enumerate(prompts):
+        for text, kind in _of_prompt(prompt):
+            found.append((text, index, kind))
+    return found
 
 
 def _of_prompt(prompt: Prompt) -> Iterator[tuple[str, str]]:
@@ -40,45 +46,24 @@ def _of_prompt(prompt: Prompt) -> Iterator[tuple[str, str]]:
             yield text, kind
 
 
-def readings(plan: Plan) -> dict[str, list[Reading]]:
-    """Reading of every text by every model that can tell, by its label; warns of texts that are one to a model."""
-    from generate.models import model_class
-
-    all_texts = texts(plan.prompts)
-    found = {}
-    for label, choice in zip(plan.models, plan.study.models, strict=True):
-        adapter = model_class(choice.model)
-        read = adapter.read(adapter.options(choice.options), [text for text, _, _ in all_texts])
-        if read is not None:
-            found[label] = read
-            _warn_of_twins(label, plan.prompts, all_texts, read)
-    return found
-
-
 def twins(all_texts: Sequence[Text], read: Sequence[Reading]) -> list[tuple[int, str, str]]:
-    """Pairs of different wordings of one prompt that reach a model as the same tokens: its index and the two texts."""
+    """Pairs of different wordings of one prompt that reach a model as the same tokens.
+
+    `read` has one reading a text. Of each pair come the index of its prompt and the two texts.
+
+    >>> cut = Reading(tokens=(7,), cut=True)
+    >>> twins([("a cat", 0, "original"), ("a cat sleeps", 0, "short")], [cut, cut])
+    [(0, 'a cat', 'a cat sleeps')]
+    """
     alike: dict[tuple[int, tuple[int, ...]], list[str]] = {}
     for (text, index, _), reading in zip(all_texts, read, strict=True):
         alike.setdefault((index, reading.tokens), []).append(text)
-    return [
-        (index, one, other)
-        for (index, _), group in alike.items()
-        for one, other in itertools.combinations(group, 2)
-        if one != other
-    ]
+    found = []
+    for (index, _), group in alike.items():
+        for one, other in itertools.combinations(group, 2):
+            if one != other:
+                found.append((index, one, other))
+    return found
 
 
-def _warn_of_twins(
-    label: str, prompts: Sequence[Prompt], all_texts: Sequence[Text], read: Sequence[Reading]
-) -> None:
-    """Warn if wordings of one prompt reach the model as the same tokens, so that they are not paraphrases to it."""
-    found = twins(all_texts, read)
-    if found:
-        index, text, _ = found[0]
-        n_cut = sum(reading.cut for reading in read)
-        warnings.warn(
-            f"{len(found)} pairs of wordings are the same to model '{label}' ({n_cut} texts are cut); the first is of "
-            f"prompt '{prompts[index].id}': '{text[:60]}'. Shorten or replace one of each, or read the paraphrase "
-            "probe with that in mind.",
-            stacklevel=2,
-        )
+__getattr__ = attributes(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import signal
@@ -83,12 +84,31 @@ def connected(cluster: Cluster) -> Iterator[Client]:
                 f"scheduler` shows (tcp://HOST:8786), or one of {', '.join(KINDS)}."
             ) from None
         with client:
+            client.register_plugin(_names_pinned())
             with loss_told():
                 _wait_for_workers(client, cluster)
             yield client
     finally:
         if started is not None:
             started.close(timeout=30)
+
+
+def _names_pinned() -> Any:
+    """A plugin that has a worker know our packages as ours before it is given any work.
+
+    A `generate.py` or a `schemas.py` where the worker was started would take their place else. The
+    class is made here so that it travels by value: to import it, the worker would need the very
+    names that it pins.
+    """
+    from distributed import WorkerPlugin
+
+    class OwnNames(WorkerPlugin):  # type: ignore[misc]
+        name = "ibstats-own-names"
+
+        def setup(self, worker: Any) -> None:
+            importlib.import_module("ibstats.own").pin("schemas", "generate")
+
+    return OwnNames()
 
 
 @contextmanager

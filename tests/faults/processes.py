@@ -15,10 +15,10 @@ from typing import Any
 
 from distributed import Scheduler, Worker
 
-from generate.run import dispatch
-from generate.run import run as runner
+from generate.run import blocks, dispatch, preparing
 from generate.store.samples import SampleStore
-from generate.study.plan import Block, Plan, load_study, plan
+from generate.study.planning import Block, Plan, plan
+from generate.study.study_file import load_study
 from schemas.io.cluster import Cluster, ClusterError, connected
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -59,7 +59,7 @@ def planned(study: Path) -> Plan:
 def write(study: Path, out: Path) -> None:
     """What `ibgenerate run` does."""
     laid_out = planned(study)
-    done = runner.run(laid_out, runner.prepare(laid_out, out))
+    done = blocks.run(laid_out, preparing.prepare(laid_out, out))
     sys.exit(0 if done.done == done.total else 3)
 
 
@@ -69,16 +69,16 @@ def write_ledger_first(study: Path, out: Path, reference: Path) -> None:
 
     def commit(
         plan: Plan, store: SampleStore, model: Any, block: Block, attempt: str, device: str
-    ) -> runner.Outcome:
+    ) -> blocks.Outcome:
         record = known.ledger.read(block)
         assert record is not None
         store.ledger.commit(block, record)
-        store.write(block, runner.generate_block(plan, store, model, block))
+        store.write(block, blocks.generate_block(plan, store, model, block))
         store.mark_complete(block)
         return "made"
 
-    runner._commit_block = commit
-    runner.run(laid_out, runner.prepare(laid_out, out))
+    blocks.commit_block = commit
+    blocks.run(laid_out, preparing.prepare(laid_out, out))
 
 
 def scheduler(address: Path) -> None:

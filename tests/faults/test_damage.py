@@ -19,11 +19,13 @@ import pytest
 import ibstats
 from generate import cli
 from generate.errors import DiskFullError, GenerateError, StoreError
-from generate.run.run import prepare, run
+from generate.run.blocks import run
+from generate.run.preparing import prepare
 from generate.store.audit import summary, verify
 from generate.store.ledger import key
 from generate.store.samples import SampleStore
-from generate.study.plan import Block, Plan, load_study, plan
+from generate.study.planning import Block, Plan, plan
+from generate.study.study_file import load_study
 from tests.generate.conftest import edited, write_study
 
 FLIPS = int(os.environ.get("SOAK_KILLS", "2"))
@@ -277,13 +279,14 @@ def test_the_digest_depends_on_neither_block_nor_batch_nor_order(
     small: Plan, whole: Path, tmp_path: Path, changes: dict[str, int]
 ) -> None:
     """The models are exact in any batch; what rounding does to larger ones is in the batch's own docstring."""
-    from generate.run import run as runner
+    from generate.run.blocks import make_block
+    from generate.run.loading import load
 
     other = plan(*load_study(str(edited(write_study(tmp_path), models=["toy-masked"], **changes))))
     store = prepare(other, tmp_path / "run")
-    model = runner.load(other, "toy-masked", "cpu")
+    model = load(other, "toy-masked", "cpu")
     blocks: list[Block] = list(other.blocks())
     random.Random(6).shuffle(blocks)
     for block in blocks:
-        assert runner.make_block(other, store, model, block, device="cpu") == "made"
+        assert make_block(other, store, model, block, device="cpu") == "made"
     assert summary(other, store).digest == summary(small, SampleStore.open(whole)).digest

@@ -19,7 +19,7 @@ import pytest
 
 from generate.store.audit import summary, verify
 from generate.store.samples import SampleStore
-from generate.study.plan import Block, Plan
+from generate.study.planning import Block, Plan
 from schemas.store import BlockRecord
 from tests.faults import processes
 from tests.generate.conftest import edited, write_study

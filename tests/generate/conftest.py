@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import yaml
 
-from generate.run.run import prepare, run
+from generate.run.blocks import run
+from generate.run.preparing import prepare
 from generate.store.samples import SampleStore
-from generate.study.plan import Plan, load_study, plan
+from generate.study.planning import Plan, plan
+from generate.study.study_file import load_study
 
 
 def prompt_lines(tag: str, n: int) -> str:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generate.cli import main
-from generate.study.conditions import REFERENCE, conditions
+from generate.study.conditions import BASELINE, conditions
 from generate.study.probes import keep_codes
 from schemas.provenance import CalibrationRecord
 from schemas.study import (
@@ -113,7 +113,7 @@ def test_arms_have_readable_names_that_sort_in_their_order(
 )
 def test_every_ablation_has_the_cell_without_intervention_once(experiment: Experiment) -> None:
     levels = [(c.sampling, c.prompt_type, c.codebook) for c in conditions(experiment)]
-    assert levels.count((REFERENCE.sampling, REFERENCE.prompt_type, REFERENCE.codebook)) == 1
+    assert levels.count((BASELINE.sampling, BASELINE.prompt_type, BASELINE.codebook)) == 1
 
 
 def test_the_enhancement_is_mixed_paraphrases_while_the_most_frequent_codes_are_disabled() -> None:

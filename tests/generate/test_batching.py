@@ -7,8 +7,9 @@ import pytest
 
 from generate.models.base import Model
 from generate.run.batching import CPU_BATCH, MOST, batch_sizes, largest
-from generate.run.run import prepare
-from generate.study.plan import Plan, load_study, plan
+from generate.run.preparing import prepare
+from generate.study.planning import Plan, plan
+from generate.study.study_file import load_study
 
 
 def refuse(label: str) -> Model:

@@ -11,7 +11,7 @@ import pytest
 
 from generate import cli
 from generate.store.samples import SampleStore
-from generate.study.plan import recorded_plan
+from generate.study.planning import recorded_plan
 from tests.generate.conftest import edited
 
 
@@ -118,7 +118,7 @@ def test_interrupting_says_how_to_go_on(
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("generate.run.run.run", interrupt)
+    monkeypatch.setattr("generate.run.blocks.run", interrupt)
     assert (
         call(monkeypatch, "run", study_file, "--out", study_file.parent / "run", "--device", "cpu")
         == 130

@@ -17,7 +17,8 @@ from distributed import Client
 from generate.run import dispatch
 from generate.store.audit import summary, verify
 from generate.store.samples import SampleStore
-from generate.study.plan import Plan, load_study, plan
+from generate.study.planning import Plan, plan
+from generate.study.study_file import load_study
 from schemas.io import cluster as clusters
 from schemas.io.cluster import Cluster, ClusterError, connected
 from tests.generate.conftest import edited

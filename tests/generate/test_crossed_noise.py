@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from generate.errors import StudyError
-from generate.run.run import prepare, run
-from generate.study.plan import load_study, plan, recorded_plan
+from generate.run.blocks import run
+from generate.run.preparing import prepare
+from generate.study.planning import plan, recorded_plan
+from generate.study.study_file import load_study
 from tests.generate.conftest import edited
 from tests.generate.test_run import dataset
 

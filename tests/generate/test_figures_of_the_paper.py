@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from generate.models import model_class
-from generate.study.plan import load_study, plan
+from generate.study.planning import plan
+from generate.study.study_file import load_study
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 

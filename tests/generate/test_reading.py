@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from generate.models import toy
-from generate.study.plan import load_study, plan
-from generate.study.reading import Reading, readings, texts
+from generate.run.loading import readings
+from generate.study.planning import plan
+from generate.study.reading import Reading, texts
+from generate.study.study_file import load_study
 
 
 def test_texts_that_reach_a_model_as_the_same_tokens_are_warned_of(

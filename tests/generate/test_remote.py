@@ -13,11 +13,13 @@ import numpy as np
 import pytest
 
 import ibstats
-from generate.run.run import prepare, run
+from generate.run.blocks import run
+from generate.run.preparing import prepare
 from generate.store.audit import summary, verify
 from generate.store.ledger import key
 from generate.store.samples import SampleStore
-from generate.study.plan import Plan, load_study, plan
+from generate.study.planning import Plan, plan
+from generate.study.study_file import load_study
 from tests.generate.conftest import edited
 from tests.generate.s3 import SECRET, credentials, server
 from tests.generate.test_cli import call

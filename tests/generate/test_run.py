@@ -22,12 +22,14 @@ import xarray as xr
 
 from generate.errors import DiskFullError, StoreError
 from generate.models import toy
-from generate.run import run as runner
-from generate.run.run import prepare, run
+from generate.run import blocks, loading
+from generate.run.blocks import run
+from generate.run.preparing import prepare
 from generate.store.audit import summary, verify
 from generate.store.ledger import key
 from generate.store.samples import SampleStore
-from generate.study.plan import Plan, load_study, plan, recorded_plan
+from generate.study.planning import Plan, plan, recorded_plan
+from generate.study.study_file import load_study
 from schemas.store import VARIABLES
 from tests.generate.conftest import edited
 
@@ -118,7 +120,7 @@ def test_any_sample_can_be_made_again_alone_from_its_stored_keys(
     from generate.traversal import PhiloxNoise
 
     ds = dataset(store, "toy-masked")
-    model = runner.load(toy_plan, "toy-masked", "cpu")
+    model = loading.load(toy_plan, "toy-masked", "cpu")
     for condition in range(8):
         one = ds.isel(condition=condition, prompt=3, sample=4)
         its_probe = probe(toy_plan.experiments["factorial"][condition], one.codebook_keep.values)
@@ -136,9 +138,9 @@ def test_the_digest_depends_on_neither_batch_nor_order(
 ) -> None:
     other = plan(*load_study(str(edited(study_file, batch_size=1))))
     again = prepare(other, tmp_path / "other")
-    model = runner.load(other, "toy-masked", "cpu")
+    model = loading.load(other, "toy-masked", "cpu")
     for block in reversed([block for block in other.blocks() if block.model == "toy-masked"]):
-        assert runner.make_block(other, again, model, block, device="cpu") == "made"
+        assert blocks.make_block(other, again, model, block, device="cpu") == "made"
     xr.testing.assert_identical(
         dataset(again, "toy-masked").drop_attrs(deep=False),
         dataset(store, "toy-masked").drop_attrs(deep=False),
@@ -261,7 +263,9 @@ def test_a_block_that_is_not_what_the_store_says_is_refused(
     store: SampleStore, toy_plan: Plan
 ) -> None:
     block = next(b for b in toy_plan.blocks() if b.model == "toy-masked")
-    good = runner.generate_block(toy_plan, store, runner.load(toy_plan, "toy-masked", "cpu"), block)
+    good = blocks.generate_block(
+        toy_plan, store, loading.load(toy_plan, "toy-masked", "cpu"), block
+    )
     with pytest.raises(StoreError, match=r"holds code 65535, but codes of toy-masked run 0\.\.2"):
         store.write(block, good | {"tokens": np.full_like(good["tokens"], 65535)})
     with pytest.raises(StoreError, match=r"`token_entropy` .* not finite"):
@@ -314,7 +318,7 @@ def test_errors_other_than_a_full_disk_keep_their_name(
 
 def _first_block(toy_plan: Plan, store: SampleStore) -> dict[str, np.ndarray]:
     block = next(toy_plan.blocks())
-    return runner.generate_block(toy_plan, store, runner.load(toy_plan, block.model, "cpu"), block)
+    return blocks.generate_block(toy_plan, store, loading.load(toy_plan, block.model, "cpu"), block)
 
 
 def test_a_study_without_images_stores_none(study_file: Path, tmp_path: Path) -> None:

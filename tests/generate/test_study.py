@@ -6,8 +6,9 @@ import pytest
 
 from generate.errors import ModelError, StudyError
 from generate.models import MODELS, model_class
-from generate.run.run import identify
-from generate.study.plan import Plan, load_study, plan
+from generate.run.loading import identify
+from generate.study.planning import Plan, plan
+from generate.study.study_file import load_study
 from tests.generate.conftest import edited, prompt_lines
 
 

@@ -10,8 +10,9 @@ import pytest
 
 from generate.errors import StudyError
 from generate.prompts.files import read_prompts, write_prompts
-from generate.run.run import prepare
-from generate.study.plan import load_study, plan
+from generate.run.preparing import prepare
+from generate.study.planning import plan
+from generate.study.study_file import load_study
 from schemas.study import Prompt
 from tests.generate.conftest import edited
 

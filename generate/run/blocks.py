@@ -1,0 +1,192 @@
+"""Make the pending blocks of a store, one by one: claim, sample, write, commit."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generate.errors import DiskFullError, StoreError
+from generate.models.base import Model
+from generate.provenance import hardware, now, software
+from generate.run.loading import load_recorded
+from generate.run.progress import Progress, silent
+from generate.store.audit import Summary, summary
+from generate.store.samples import SampleStore, bytes_needed, content_digests, room_in
+from generate.study.planning import Block, Plan
+from generate.study.probes import probe
+from generate.traversal.draw import PhiloxNoise
+from generate.traversal.trace import Trace
+from schemas.io.folder import FolderError
+from schemas.store import BlockRecord
+
+Outcome = Literal["made", "done", "held", "failed"]
+"""What became of a block.
+
+Committed now, committed before, in the hands of another process, or failed and recorded.
+"""
+
+
+def run(
+    plan: Plan, store: SampleStore, *, device: str = "cpu", progress: Progress = silent
+) -> Summary:
+    """Make every pending block of a store; blocks that fail are recorded and the rest goes on.
+
+    Interrupting it loses at most the block at hand. Errors that no later block could escape (a full
+    disk, a model that does not load, a service that does not answer) end the run.
+    """
+    store.ledger.sweep()
+    blocks = list(plan.blocks())
+    done = store.ledger.among("ledger", blocks)
+    restore_marks(store, done)
+    made = 0
+    for label in plan.models:
+        ours = [block for block in blocks if block.model == label]
+        pending = [block for block in ours if block not in done]
+        if not pending:
+            continue
+        n_samples = sum(size(block, plan) for block in ours)
+        n_done = n_samples - sum(size(block, plan) for block in pending)
+        model = load_recorded(plan, store.run, label, device)
+        progress(label, n_done, n_samples)
+        for block in pending:
+            outcome = make_block(plan, store, model, block, device=device)
+            made += outcome == "made"
+            n_done += size(block, plan)
+            progress(label, n_done, n_samples)
+    return summary(plan, store, made=made)
+
+
+def restore_marks(store: SampleStore, done: Iterable[Block]) -> None:
+    """Mark committed blocks as complete where a kill came between commit and mark."""
+    committed = set(done)
+    for block in committed - store.marked(committed):
+        store.mark_complete(block)
+
+
+def size(block: Block, plan: Plan) -> int:
+    """Samples of a block."""
+    return (block.stop - block.start) * plan.n_samples(block.experiment)
+
+
+def make_block(
+    plan: Plan, store: SampleStore, model: Model, block: Block, *, device: str, session: str = ""
+) -> Outcome:
+    """Sample one block and commit it; what goes wrong with it is recorded and returned as 'failed'.
+
+    `session` names the cluster run it is made in; a former attempt of the same one is known to be
+    over. Raises `DiskFullError` and `FolderError`, which no later block could escape.
+    """
+    needed = bytes_needed(store.run)
+    with room_in(store.folder, needed), store.ledger.claimed(block, session) as attempt:
+        if attempt is None:
+            return "held"
+        if store.ledger.is_done(block):
+            return "done"
+        try:
+            with room_in(store.folder, needed):
+                return commit_block(plan, store, model, block, attempt, device)
+        except (DiskFullError, FolderError):
+            raise
+        except Exception as error:
+            store.ledger.fail(block, error, traceback.format_exc())
+            return "failed"
+
+
+def commit_block(
+    plan: Plan, store: SampleStore, model: Model, block: Block, attempt: str, device: str
+) -> Outcome:
+    """Sample a claimed block, write it, publish its record, and look once more at what is stored."""
+    started = now()
+    arrays = generate_block(plan, store, model, block)
+    objects = store.write(block, arrays)
+    record = BlockRecord(
+        run_id=store.run.run_id,
+        config_sha256=store.run.config_sha256,
+        model=block.model,
+        experiment=block.experiment,
+        condition=block.condition,
+        block=block.index,
+        prompt_start=block.start,
+        prompt_stop=block.stop,
+        objects=objects,
+        content_sha256=content_digests(arrays),
+        attempt=attempt,
+        started=started,
+        finished=now(),
+        software=software(),
+        hardware=hardware(device),
+    )
+    outcome: Outcome = "made"
+    try:
+        store.ledger.commit(block, record)
+    except FileExistsError:
+        # Another attempt was faster: its record stands, if what is stored is still as it says.
+        record = store.ledger.read(block) or record
+        outcome = "done"
+    problems = store.problems(block, record)
+    if problems:
+        store.withdraw(block)
+        raise StoreError(f"block {block.name} changed while it was committed: {problems[0]}.")
+    store.mark_complete(block)
+    return outcome
+
+
+def generate_block(
+    plan: Plan, store: SampleStore, model: Model, block: Block
+) -> dict[str, NDArray[Any]]:
+    """Arrays of one block by variable, (prompt, sample, ...), in the store's types.
+
+    Order and batches are those that the run fixes. Raises `StoreError` if a code appears that the
+    block's condition disables.
+    """
+    fixed = store.template(block.model, block.experiment)
+    prompts = slice(block.start, block.stop)
+    keep = fixed["codebook_keep"][block.condition]
+    texts = fixed["text"][fixed["text_index"][block.condition, prompts].ravel()]
+    path = fixed["path_key"][block.condition, prompts].ravel()
+    execution = fixed["execution_key"][block.condition, prompts].ravel()
+    its_probe = probe(plan.experiments[block.experiment][block.condition], keep)
+    batches = []
+    batch_size = store.run.batch_sizes[block.model]
+    for start in range(0, len(texts), batch_size):
+        rows = slice(start, start + batch_size)
+        conditioning = model.encode([str(text) for text in texts[rows]])
+        noise = PhiloxNoise(path[rows], execution[rows])
+        trace = model.traverse(conditioning, its_probe, noise)
+        batches.append(_arrays(model, trace, images=plan.study.images))
+    shape = (block.stop - block.start, plan.n_samples(block.experiment))
+    stored = store.arrays(block)
+    arrays = {}
+    for name in batches[0]:
+        values = np.concatenate([batch[name] for batch in batches])
+        arrays[name] = values.astype(stored[name].dtype).reshape(*shape, *values.shape[1:])
+    if not keep[arrays["tokens"]].all():
+        raise StoreError(
+            f"block {block.name} of {block.model} holds a code that its condition disables."
+        )
+    return arrays
+
+
+def _arrays(model: Model, trace: Trace, *, images: bool) -> dict[str, NDArray[Any]]:
+    """What a traversal returned, by the variables of the store, each with one row a sample."""
+    by_position = {
+        "tokens": trace.tokens,
+        "token_surprisal": trace.token_surprisal,
+        "token_entropy": trace.token_entropy,
+        "token_step": trace.token_step,
+    }
+    by_step = {"path_surprisal": trace.path_surprisal, "joint_surprisal": trace.joint_surprisal}
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, values in by_position.items():
+        if values is not None:
+            arrays[name] = values.cpu().numpy().reshape(-1, *model.identity.grid)
+    for name, values in by_step.items():
+        if values is not None:
+            arrays[name] = values.cpu().numpy()
+    if images:
+        arrays["image"] = model.decode(trace.tokens)
+    return arrays

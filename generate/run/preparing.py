@@ -1,0 +1,180 @@
+"""Lay out the store of a study: who its models are, how often each uses each code, what is fixed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from generate.errors import StoreError
+from generate.provenance import hardware, now, software
+from generate.run import calibration
+from generate.run.batching import batch_sizes
+from generate.run.loading import identify, load, readings
+from generate.run.progress import Progress, silent
+from generate.store.ledger import CREATION, Ledger
+from generate.store.samples import RUN, SampleStore, create, room_in
+from generate.study.planning import Plan, refuse_idle_windows
+from schemas.io.folder import Folder, folder
+from schemas.provenance import CalibrationRecord, ModelIdentity
+from schemas.store import RunRecord
+
+
+def prepare(
+    plan: Plan, root: Path | str, *, device: str = "cpu", progress: Progress = silent
+) -> SampleStore:
+    """The store of a plan: the one there, if it is of the same study, else a new one.
+
+    `root` is a folder or a URL, `device` a torch device. Making a store counts code usage first,
+    where the study restricts a codebook. Raises `StoreError` if another study is there, or if
+    another process is laying out the same store.
+    """
+    where = folder(root)
+    store = existing(plan, where)
+    if store is not None:
+        return store
+    identities = identify(plan)
+    steps = {label: identity.steps for label, identity in identities.items()}
+    refuse_idle_windows(plan, steps)
+    with room_in(where, 0), Ledger(where).claimed(CREATION) as attempt:
+        if attempt is None:
+            owner = Ledger(where).owner(CREATION)
+            raise StoreError(
+                f"process {owner.get('pid')} on {owner.get('host')} is laying out {where}: wait "
+                "until it has begun to make blocks, then run the same command again."
+            )
+        return existing(plan, where) or _create(plan, where, identities, device, progress)
+
+
+def existing(plan: Plan, where: Folder) -> SampleStore | None:
+    """The store in a place, None if there is none; `StoreError` if it is of another study."""
+    if not where.exists(RUN):
+        return None
+    store = SampleStore.open(where)
+    refuse_other_study(plan, store.run)
+    return store
+
+
+def _create(
+    plan: Plan, where: Folder, identities: dict[str, ModelIdentity], device: str, progress: Progress
+) -> SampleStore:
+    sizes = batch_sizes(plan, partial(load, plan, device=device), device)
+    counts = {}
+    if plan.needs_calibration:
+        counts = calibrate(plan, where, sizes, device=device, progress=progress)
+    digests = {label: calibration.counts_digest(record) for label, record in counts.items()}
+    run = RunRecord(
+        run_id=uuid.uuid4().hex,
+        created=now(),
+        study=plan.study,
+        prompts=plan.prompts,
+        prompts_sha256=plan.prompts_sha256,
+        prompt_files=plan.prompt_files,
+        models=identities,
+        experiments={name: plan.experiment_plan(name) for name in plan.experiments},
+        calibration_sha256=digests,
+        config_sha256=_config_digest(plan, identities, digests),
+        batch_sizes=sizes,
+        software=software(),
+        hardware=hardware(device),
+    )
+    return create(where, plan, run, counts, readings(plan))
+
+
+def _config_digest(
+    plan: Plan, identities: dict[str, ModelIdentity], calibration_sha256: dict[str, str]
+) -> str:
+    """sha256 of everything that fixes the samples of a run: blocks of two runs mix only if equal."""
+    models = {label: identity.model_dump(mode="json") for label, identity in identities.items()}
+    document = {
+        "study": plan.study.model_dump(mode="json"),
+        "prompts": plan.prompts_sha256,
+        "models": models,
+        "calibration": calibration_sha256,
+    }
+    return config_digest(document)
+
+
+def config_digest(document: dict[str, Any]) -> str:
+    """sha256 of a configuration, independent of the order of its keys.
+
+    >>> config_digest({"a": 1, "b": 2}) == config_digest({"b": 2, "a": 1})
+    True
+    """
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def refuse_other_study(plan: Plan, run: RunRecord) -> None:
+    """Raise `StoreError` if a run was made from another study or other prompts than a plan.
+
+    The message names the first setting that differs.
+    """
+    here, there = plan.study.model_dump(mode="json"), run.study.model_dump(mode="json")
+    for key in here:
+        if here[key] != there[key]:
+            raise StoreError(
+                f"the store was made with {key} = {json.dumps(there[key])}, the study says "
+                f"{json.dumps(here[key])}: give the original study, or another --out."
+            )
+    if plan.prompts_sha256 != run.prompts_sha256:
+        raise StoreError(
+            "the store was made from other prompts than the study names: restore them, or give "
+            "another --out."
+        )
+
+
+def calibrate(
+    plan: Plan,
+    root: Path | str | Folder,
+    sizes: dict[str, int] | None = None,
+    *,
+    device: str = "cpu",
+    progress: Progress = silent,
+    only: str | None = None,
+) -> dict[str, CalibrationRecord]:
+    """Code usage of every model of a plan by its label, from the run where it was counted before.
+
+    `sizes` are samples per forward by label; None means as the study says. `only` is the label of
+    the one model to count. Raises `StoreError` if other counts lie in the run.
+    """
+    where = folder(root)
+    if sizes is None:
+        sizes = batch_sizes(plan, partial(load, plan, device=device), device)
+    prompts, n_samples = plan.calibration_prompts, plan.study.calibration.samples
+    records = {}
+    for label, identity in identify(plan).items():
+        if only not in (None, label):
+            continue
+        record = calibration.stored(where, label, identity, prompts, n_samples, plan.study.seed)
+        if record is None:
+            record = _count(plan, label, sizes[label], device, progress)
+            calibration.save(where, label, record)
+        records[label] = record
+    return records
+
+
+def _count(
+    plan: Plan, label: str, batch_size: int, device: str, progress: Progress
+) -> CalibrationRecord:
+    """Code usage of one model, counted now."""
+    n_samples = plan.study.calibration.samples
+    total = len(plan.calibration_prompts) * n_samples
+    done = 0
+
+    def advance(n: int) -> None:
+        nonlocal done
+        done += n
+        progress(f"{label} calibration", done, total)
+
+    advance(0)
+    return calibration.calibrate(
+        load(plan, label, device),
+        plan.calibration_prompts,
+        n_samples,
+        seed=plan.study.seed,
+        batch_size=batch_size,
+        advance=advance,
+    )

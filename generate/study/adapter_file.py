@@ -1,0 +1,65 @@
+"""A model adapter that a study names by its file: `my_models.py:MyModel`.
+
+The file is loaded from where it lies, so that its folder need not be on Python's path, where a
+`generate.py` or a `schemas.py` in it would stand in the way of this program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from generate.errors import ModelError
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """File or module, and class, of an adapter's name; the class is '' where none is named.
+
+    >>> split_name("sub/my_models.py:MyModel")
+    ('sub/my_models.py', 'MyModel')
+    """
+    where, colon, class_name = name.rpartition(":")
+    if not colon:
+        return name, ""
+    return where, class_name
+
+
+def is_file_name(where: str) -> bool:
+    """Whether an adapter is named by its file instead of its module."""
+    return where.endswith(".py")
+
+
+def load_file(where: str, base: Path) -> ModuleType:
+    """The module in an adapter's file, loaded once in a process.
+
+    `base` is the folder that a relative path starts from. The folder of the file is put at the end
+    of Python's path, so that modules beside it can be imported, and none of them takes the place of
+    an installed one. Raises `ModelError` if there is no such file; what goes wrong inside it is
+    raised as it is.
+    """
+    path = (base / where).resolve()
+    if not path.is_file():
+        raise ModelError(
+            f"adapter file {path} does not exist; it is looked for in the folder of the study file, "
+            "or in the current one where a command names no study."
+        )
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
+    name = f"adapter_{path.stem}_{digest}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,252 @@
+"""What a study amounts to: its prompts, the conditions of its experiments, and the blocks to make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generate.errors import StudyError
+from generate.prompts.sources import load_prompts, overlap, prompts_digest, source_digest
+from generate.study.adapter_file import is_file_name, split_name
+from generate.study.conditions import Condition, conditions
+from generate.study.noise import Role
+from generate.study.probes import Probe, parse_window, texts_of_samples
+from schemas.store import ExperimentPlan, RunRecord, block_name
+from schemas.study import CrossedNoise, Prompt, Study
+
+BLOCK_IMAGES = 256
+"""About how many images a block holds, where the study does not say."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One condition x prompts `[start, stop)` x all samples: unit of work, storage and commit.
+
+    `condition` is the position in the experiment, `index` the number of the block among those of
+    its condition.
+    """
+
+    model: str
+    experiment: str
+    condition: int
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """Name of the block's ledger record."""
+        return block_name(self.condition, self.index)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with its prompts in hand: everything a run is, before any model is loaded.
+
+    `prompt_files` are the sha256 of the files prompts were read from, by the name of the source.
+    `base` is the folder in which adapters that are named by file are looked for; no digest and no
+    record of a run holds it.
+    """
+
+    study: Study
+    prompts: list[Prompt]
+    calibration_prompts: list[Prompt]
+    experiments: dict[str, list[Condition]]
+    prompt_files: dict[str, str] = field(default_factory=dict)
+    base: Path = field(default_factory=Path.cwd)
+
+    @property
+    def models(self) -> list[str]:
+        """Labels of the models in the store, in the order of the study."""
+        return [choice.label or choice.model for choice in self.study.models]
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether some condition restricts the codebook, so that code usage must be counted."""
+        for cells in self.experiments.values():
+            if any(cell.codebook == "subset" for cell in cells):
+                return True
+        return False
+
+    @property
+    def prompts_sha256(self) -> str:
+        """Digest of the study prompts: ids, texts and paraphrases."""
+        return prompts_digest(self.prompts)
+
+    def n_samples(self, experiment: str) -> int:
+        """Images per prompt and condition of an experiment."""
+        asked = self.study.experiments[experiment]
+        if isinstance(asked, CrossedNoise):
+            return asked.samples
+        return self.study.samples
+
+    def prompts_of(self, experiment: str) -> list[Prompt]:
+        """Prompts of an experiment: all of them, or as many of the first as it asks for."""
+        asked = self.study.experiments[experiment]
+        if isinstance(asked, CrossedNoise):
+            return self.prompts[: asked.prompts]
+        return self.prompts
+
+    def noise_draw(self, experiment: str, role: Role) -> NDArray[np.int64]:
+        """Which of a prompt's draws of a role each sample uses, (sample,).
+
+        Every sample has its own, unless an experiment crosses noises: there sample s has path
+        s // executions and execution s % executions.
+        """
+        sample = np.arange(self.n_samples(experiment))
+        asked = self.study.experiments[experiment]
+        if not isinstance(asked, CrossedNoise):
+            return sample
+        if role == "path":
+            return sample // asked.executions
+        return sample % asked.executions
+
+    def block_prompts(self, experiment: str) -> int:
+        """Prompts of one block: as the study says, else about `BLOCK_IMAGES` images."""
+        asked = self.study.block_prompts
+        if asked is None:
+            asked = max(1, BLOCK_IMAGES // self.n_samples(experiment))
+        return min(asked, len(self.prompts_of(experiment)))
+
+    def experiment_plan(self, experiment: str) -> ExperimentPlan:
+        """Shape of an experiment's Dataset, as the store records it."""
+        return ExperimentPlan(
+            conditions=[condition.name for condition in self.experiments[experiment]],
+            n_prompts=len(self.prompts_of(experiment)),
+            n_samples=self.n_samples(experiment),
+            block_prompts=self.block_prompts(experiment),
+        )
+
+    def blocks(self) -> Iterator[Block]:
+        """All blocks: models in turn, in one the conditions of the same prompts side by side."""
+        for model in self.models:
+            for experiment, cells in self.experiments.items():
+                size = self.block_prompts(experiment)
+                n_prompts = len(self.prompts_of(experiment))
+                for index, start in enumerate(range(0, n_prompts, size)):
+                    stop = min(start + size, n_prompts)
+                    for condition in range(len(cells)):
+                        yield Block(model, experiment, condition, index, start, stop)
+
+
+def plan(study: Study, base: Path) -> Plan:
+    """Read the prompts of a study and lay out its experiments.
+
+    `base` is the folder that relative paths of the study start from. Raises `StudyError` for what
+    cannot run: models of one name, windows that are none, paraphrases or prompts that are not
+    there, calibration on the prompts of the study.
+
+    >>> from generate.study.study_file import load_study
+    >>> laid_out = plan(*load_study("trio"))
+    >>> laid_out.models
+    ['trio-ar', 'trio-mim', 'trio-diffusion']
+    """
+    prompts = load_prompts(study.prompts, "study", base)
+    laid_out = Plan(
+        study,
+        prompts,
+        calibration_prompts=[],
+        experiments=_conditions_of(study),
+        prompt_files=source_digest(study.prompts, "study", base),
+        base=base.absolute(),
+    )
+    _check_models(laid_out)
+    _check_conditions(laid_out)
+    _check_prompt_counts(laid_out)
+    if not laid_out.needs_calibration:
+        return laid_out
+    calibration = load_prompts(study.calibration, "calibration", base)
+    shared = overlap(prompts, calibration)
+    if shared:
+        raise StudyError(
+            f"{len(shared)} calibration prompts are study prompts too (first: '{shared[0]}'); "
+            "counting codes on the prompts they are tested on biases the subset probe: give "
+            "`calibration.source` prompts of its own."
+        )
+    files = laid_out.prompt_files | source_digest(study.calibration, "calibration", base)
+    return replace(laid_out, calibration_prompts=calibration, prompt_files=files)
+
+
+def recorded_plan(run: RunRecord, base: Path | None = None) -> Plan:
+    """The plan of a store, from its own record; without calibration prompts, which it no longer needs.
+
+    `base` is the folder of adapters that are named by file; None means the current one.
+    """
+    return Plan(
+        run.study,
+        run.prompts,
+        calibration_prompts=[],
+        experiments=_conditions_of(run.study),
+        base=base or Path.cwd(),
+    )
+
+
+def refuse_idle_windows(laid_out: Plan, steps: Mapping[str, int]) -> None:
+    """Raise `StudyError` if an argmax window holds no step of a model: it would be the baseline.
+
+    `steps` are the numbers of steps by the models' labels.
+    """
+    for experiment, cells in laid_out.experiments.items():
+        for window in {cell.argmax_window: None for cell in cells}:
+            if not window:
+                continue
+            start, stop = parse_window(window)
+            probe = Probe(argmax_from=start, argmax_to=stop)
+            for label, n_steps in steps.items():
+                if not any(probe.argmax(step, n_steps) for step in range(n_steps)):
+                    raise StudyError(
+                        f"experiment '{experiment}': argmax_window '{window}' holds none of the "
+                        f"{n_steps} steps of '{label}'; widen it."
+                    )
+
+
+def _conditions_of(study: Study) -> dict[str, list[Condition]]:
+    return {name: conditions(experiment) for name, experiment in study.experiments.items()}
+
+
+def _check_models(laid_out: Plan) -> None:
+    """Refuse models that cannot be told apart in the store, or that tie it to this machine."""
+    labels = laid_out.models
+    for label in labels:
+        if labels.count(label) > 1:
+            raise StudyError(
+                f"two models are called '{label}' in the store: give one of them a `label`."
+            )
+        if "/" in label or ":" in label:
+            raise StudyError(
+                f"model '{label}' cannot name a group of the store: give it a `label`."
+            )
+    for choice in laid_out.study.models:
+        where, _ = split_name(choice.model)
+        if is_file_name(where) and Path(where).is_absolute():
+            raise StudyError(
+                f"model '{choice.model}' is an absolute path, which would tie the run to this "
+                "machine: write it relative to the study file."
+            )
+
+
+def _check_conditions(laid_out: Plan) -> None:
+    """Refuse windows that are none and paraphrases that are not there, before anything is made."""
+    for experiment, cells in laid_out.experiments.items():
+        for cell in cells:
+            try:
+                parse_window(cell.argmax_window)
+                for prompt in laid_out.prompts:
+                    texts_of_samples(prompt, cell, laid_out.n_samples(experiment))
+            except StudyError as error:
+                raise StudyError(f"experiment '{experiment}': {error}") from None
+
+
+def _check_prompt_counts(laid_out: Plan) -> None:
+    """Refuse an experiment that asks for more prompts than the study has."""
+    there = len(laid_out.prompts)
+    for name, experiment in laid_out.study.experiments.items():
+        if isinstance(experiment, CrossedNoise) and (experiment.prompts or 0) > there:
+            raise StudyError(
+                f"experiments.{name}.prompts is {experiment.prompts}, but the study has {there}: "
+                "ask for fewer, or leave it out for all."
+            )
