@@ -48,7 +48,7 @@ def test_names_that_a_package_offers_are_those_of_its_modules() -> None:
 
 
 def test_a_name_that_never_was_is_refused() -> None:
-    with pytest.raises(ImportError, match="cannot import name 'nothing' from 'generate.study'"):
+    with pytest.raises(ImportError, match=r"cannot import name 'nothing' from 'generate.study'"):
         exec("from generate.study import nothing")
     with pytest.raises(ModuleNotFoundError, match=r"generate\.nothing"):
         importlib.import_module("generate.nothing")

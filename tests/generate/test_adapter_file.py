@@ -64,7 +64,7 @@ def test_a_file_that_fails_is_loaded_anew_when_it_is_mended(adapter: Path) -> No
 
 def test_a_name_without_a_class_is_no_adapter() -> None:
     assert split_name("my_models.py") == ("my_models.py", "")
-    with pytest.raises(ModelError, match="model 'my_models.py' is unknown"):
+    with pytest.raises(ModelError, match=r"model 'my_models.py' is unknown"):
         model_class("my_models.py")
 
 
