@@ -280,6 +280,7 @@ def power(
     """Prompts and images a study needs, with this run as its pilot."""
     from ibstats.distances import distances
     from ibstats.statistics import power as planning
+    from ibstats.store import by_factor
 
     store, settings, machine = options.open(run), options.settings(), options.machine()
     files.check_factorial(store, settings.experiment)
@@ -287,7 +288,7 @@ def power(
         for name in settings.metrics or DEFAULT_METRICS[:1]:
             how: dict[str, Any] = {"allow_partial": settings.allow_partial, "each": machine.each}
             measured = distances(store, model, machine.metric(name), settings.experiment, **how)
-            pilot = planning.components(measured["distance"], effect)
+            pilot = planning.components(by_factor(measured["distance"]), effect)
             table = planning.table(
                 pilot, effect_size=difference, margin=equivalence, seed=settings.resampling.seed
             )

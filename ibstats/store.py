@@ -27,8 +27,7 @@ from ibstats.errors import (
     UnsupportedVersion,
     unknown,
 )
-from ibstats.kernels.factorial import FACTORS
-from ibstats.variables import CELLS, LEVELS
+from ibstats.variables import CELLS, FACTORS, LEVELS
 
 if TYPE_CHECKING:
     from schemas.io.folder import Folder

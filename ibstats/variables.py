@@ -10,14 +10,15 @@ from itertools import product
 from math import inf
 from typing import NamedTuple
 
-from ibstats.kernels.factorial import FACTORS
-
 LEVELS: dict[str, tuple[str, str]] = {
     "sampling": ("argmax", "stochastic"),
     "prompt_type": ("original", "paraphrase"),
     "codebook": ("subset", "full"),
 }
 """Levels of each factor, low then high."""
+
+FACTORS = tuple(LEVELS)
+"""Names of the factors, in the order of the cells."""
 
 REFERENCE = {"sampling": "stochastic", "prompt_type": "original", "codebook": "full"}
 """The cell without intervention: every probe is compared with it (paper, Fig. 2)."""

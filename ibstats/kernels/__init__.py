@@ -3,6 +3,26 @@
 They name `scipy.special` in full, which SciPy loads on first use: importing stays light.
 """
 
-from ibstats.kernels import entropy, factorial, pairs, resampling, variance
+from ibstats.kernels import (
+    broken_line,
+    crossed,
+    entropy,
+    factorial,
+    frechet,
+    pairs,
+    resampling,
+    sandwich,
+    variance,
+)
 
-__all__ = ["entropy", "factorial", "pairs", "resampling", "variance"]
+__all__ = [
+    "broken_line",
+    "crossed",
+    "entropy",
+    "factorial",
+    "frechet",
+    "pairs",
+    "resampling",
+    "sandwich",
+    "variance",
+]

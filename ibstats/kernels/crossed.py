@@ -1,7 +1,8 @@
 """Variance components from squared distances: two crossed factors, and groups.
 
-Distances are squared Euclidean ones of an embedding, up to a common factor, so half a mean distance is a variance and
-sums of squares need no embedding: those around a group's mean are the sum of its distances over pairs, by its size.
+Distances are squared Euclidean ones of an embedding, up to a common factor, so half a mean distance
+is a variance and sums of squares need no embedding: those around a group's mean are the sum of its
+distances over pairs, by its size.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+ROUNDING = 1e-10
+"""Sums of squares below this share of the total are rounding, and exactly zero."""
+
 
 class Crossed(NamedTuple):
-    """Unbiased variance components of path, execution and their interaction; an estimate can be negative."""
+    """Unbiased variance components of path, execution and both; an estimate can be negative."""
 
     path: Array
     execution: Array
@@ -23,7 +27,7 @@ class Crossed(NamedTuple):
 
 
 class Grouped(NamedTuple):
-    """Mean distances inside a group and between two of them, and the unbiased variance component of the group."""
+    """Mean distances inside a group and between two, and the group's variance component."""
 
     within: Array
     between: Array
@@ -31,11 +35,16 @@ class Grouped(NamedTuple):
 
 
 def crossed(distance: ArrayLike, n_paths: int, n_executions: int) -> Crossed:
-    """Components of `(..., a b, a b)` distances, sample s made by path s // b and execution s % b; `(...)` each.
+    """Components of `(..., a b, a b)` distances, in halves of the distance; `(...)` each.
 
-    Two-way mean squares without replicates (a sample is a function of its two draws): `interaction` is MS_PE, `path` is
-    (MS_P - MS_PE) / b, `execution` is (MS_E - MS_PE) / a. Twice their sum is the expected distance of two samples that
+    Sample s was made by path s // b and execution s % b. Two-way mean squares without replicates (a
+    sample is a function of its two draws): `interaction` is MS_PE, `path` is (MS_P - MS_PE) / b,
+    `execution` is (MS_E - MS_PE) / a. Twice their sum is the expected distance of two samples that
     share no draw. Source: Searle, Casella & McCulloch (1992), Variance Components, section 4.3.
+
+    >>> x = np.array([0.0, 0.0, 2.0, 2.0])  # the path alone decides
+    >>> [float(part) for part in crossed((x[:, None] - x) ** 2, n_paths=2, n_executions=2)]
+    [2.0, 0.0, 0.0]
     """
     a, b = n_paths, n_executions
     values = np.asarray(distance, dtype=np.float64)
@@ -43,10 +52,8 @@ def crossed(distance: ArrayLike, n_paths: int, n_executions: int) -> Crossed:
     total = table.sum(axis=(-4, -3, -2, -1)) / (2 * a * b)
     inside_paths = np.einsum("...ijik->...", table) / (2 * b)
     inside_executions = np.einsum("...ijkj->...", table) / (2 * a)
-    square_p, square_e = (
-        _positive(total - inside_paths, total),
-        _positive(total - inside_executions, total),
-    )
+    square_p = _positive(total - inside_paths, total)
+    square_e = _positive(total - inside_executions, total)
     interaction = _positive(total - square_p - square_e, total) / ((a - 1) * (b - 1))
     return Crossed(
         np.asarray((square_p / (a - 1) - interaction) / b),
@@ -57,33 +64,43 @@ def crossed(distance: ArrayLike, n_paths: int, n_executions: int) -> Crossed:
 
 def _positive(square: Array, total: Array) -> Array:
     """A sum of squares without its rounding error: zero where it is nothing beside the total."""
-    return np.where(square < 1e-10 * total, 0.0, square)
+    return np.where(square < ROUNDING * total, 0.0, square)
 
 
 def grouped(distance: ArrayLike, group: ArrayLike) -> Grouped:
-    """Components of `(..., n, n)` distances of samples in groups `(..., n)`; `(...)` each, NaN without two groups.
+    """Components of `(..., n, n)` distances of samples in groups `(..., n)`; `(...)` each.
 
-    The mean over all pairs is the mean of `within` and `between`, weighted by their numbers of pairs; `component` is
-    half of (between - within).
+    The mean over all pairs is the mean of `within` and `between`, weighted by their numbers of
+    pairs; `component` is half of (between - within). NaN without a pair of the kind.
+
+    >>> x = np.array([0.0, 1.0, 4.0, 5.0])
+    >>> [float(part) for part in grouped((x[:, None] - x) ** 2, [0, 0, 1, 1])]
+    [1.0, 16.5, 7.75]
     """
     values, label = np.asarray(distance, dtype=np.float64), np.asarray(group)
     pair = np.triu(np.ones(values.shape[-2:], dtype=bool), 1)
-    same = (label[..., :, None] == label[..., None, :]) & pair
-    other = (label[..., :, None] != label[..., None, :]) & pair
-
-    def mean(where: NDArray[np.bool_]) -> Array:
-        count = where.sum(axis=(-2, -1))
-        total = np.where(where, values, 0.0).sum(axis=(-2, -1))
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-    within, between = mean(same), mean(other)
+    same = label[..., :, None] == label[..., None, :]
+    within = _mean_where(values, same & pair)
+    between = _mean_where(values, ~same & pair)
     return Grouped(within, between, np.asarray((between - within) / 2))
 
 
-def ratio_values(numerator: ArrayLike, denominator: ArrayLike) -> Array:
-    """Per-unit values `(n, ...)` whose mean is the ratio of means, and whose spread gives its standard error.
+def _mean_where(values: Array, where: NDArray[np.bool_]) -> Array:
+    """Mean over the last two axes of what is chosen; NaN where nothing is."""
+    count = where.sum(axis=(-2, -1))
+    total = np.where(where, values, 0.0).sum(axis=(-2, -1))
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
-    The ratio, plus each unit's influence on it (linearisation). NaN where the denominator averages to zero.
+
+def ratio_values(numerator: ArrayLike, denominator: ArrayLike) -> Array:
+    """Per-unit values `(n, ...)` whose mean is the ratio of the means, with its standard error.
+
+    The ratio, plus each unit's influence on it (linearisation), so their spread over root n is the
+    error of the ratio. NaN where the denominator averages to zero.
+    Source: Cochran (1977), Sampling Techniques, section 6.4.
+
+    >>> ratio_values([1.0, 3.0], [2.0, 2.0])
+    array([0.5, 1.5])
     """
     x, y = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     mean = y.mean(axis=0)

@@ -1,8 +1,8 @@
 """Entropy of a code distribution from its counts, in bits.
 
-Every estimator works on the multiplicities of the counts (how many codes were seen once, twice, ...), so its cost
-does not depend on how many tokens were counted. Tokens are taken as independent draws; an interval must resample
-images or prompts, never tokens.
+Every estimator works on the multiplicities of the counts (how many codes were seen once, twice,
+...), so its cost does not depend on how many tokens were counted. Tokens are taken as independent
+draws; an interval must resample images or prompts, never tokens.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from ibstats.errors import IbstatsError, unknown
 
 Array = NDArray[np.float64]
 
-_NODE, _WEIGHT = (
-    0.5 * (v + shift) for v, shift in zip(np.polynomial.legendre.leggauss(32), (1, 0), strict=True)
-)
+_node, _weight = np.polynomial.legendre.leggauss(32)
+NODE, WEIGHT = 0.5 * (_node + 1), 0.5 * _weight
 """Gauss-Legendre rule on [0, 1]."""
 
 
@@ -43,7 +42,12 @@ class Multiplicities(NamedTuple):
 
 
 def multiplicities(counts: ArrayLike, n_codes: int | None = None) -> Multiplicities:
-    """Multiplicities of one row of counts."""
+    """Multiplicities of one row of counts `(code,)`, of a codebook of `n_codes` where it is known.
+
+    >>> m = multiplicities([3, 0, 1, 1])
+    >>> m.value, m.number, m.total, m.seen
+    (array([1., 3.]), array([2., 1.]), 5.0, 3.0)
+    """
     row = np.asarray(counts)
     positive = row[row > 0]
     value, number = np.unique(positive, return_counts=True)
@@ -51,17 +55,33 @@ def multiplicities(counts: ArrayLike, n_codes: int | None = None) -> Multiplicit
 
 
 def plugin(m: Multiplicities) -> float:
-    """Maximum likelihood, `-sum p log p`. Biased down by about (seen - 1) / 2N nats."""
+    """Maximum likelihood entropy in nats, `-sum p log p`.
+
+    Biased down by about (seen - 1) / 2N nats.
+
+    >>> round(plugin(multiplicities([2, 2])), 4)
+    0.6931
+    """
     return float(np.log(m.total) - (m.number * m.value * np.log(m.value)).sum() / m.total)
 
 
 def miller_madow(m: Multiplicities) -> float:
-    """Plug-in plus the first-order bias term. Source: Miller (1955)."""
+    """Plug-in plus the first-order bias term, in nats. Source: Miller (1955).
+
+    >>> round(miller_madow(multiplicities([2, 2])), 4)
+    0.8181
+    """
     return plugin(m) + (m.seen - 1) / (2 * m.total)
 
 
 def jackknife(m: Multiplicities) -> float:
-    """Leave-one-token-out jackknife. Source: Zahl (1977), doi:10.2307/1936227. NaN for a single token."""
+    """Leave-one-token-out jackknife, in nats; NaN for a single token.
+
+    Source: Zahl (1977), doi:10.2307/1936227.
+
+    >>> round(jackknife(multiplicities([2, 2])), 4)
+    0.863
+    """
     if m.total < 2:
         return np.nan
     n = m.total
@@ -73,24 +93,40 @@ def jackknife(m: Multiplicities) -> float:
 
 
 def grassberger(m: Multiplicities) -> float:
-    """Grassberger's second estimator, with G_n. Source: Grassberger (2003), arXiv:physics/0307138."""
+    """Grassberger's second estimator, with G_n, in nats.
+
+    Source: Grassberger (2003), arXiv:physics/0307138.
+
+    >>> round(grassberger(multiplicities([2, 2])), 4)
+    0.6567
+    """
     v = m.value
     sign = np.where(v % 2 == 0, 1.0, -1.0)
-    G = scipy.special.digamma(v) + sign * 0.5 * (
-        scipy.special.digamma((v + 1) / 2) - scipy.special.digamma(v / 2)
-    )
+    difference = scipy.special.digamma((v + 1) / 2) - scipy.special.digamma(v / 2)
+    G = scipy.special.digamma(v) + sign * 0.5 * difference
     return float(np.log(m.total) - (m.number * v * G).sum() / m.total)
 
 
 def good_turing_coverage(m: Multiplicities) -> float:
-    """Share of the probability mass that lies on seen codes, `1 - f1 / N`. Source: Good (1953)."""
+    """Share of the probability mass that lies on seen codes, `1 - f1 / N`.
+
+    Of independent draws: tokens of one image are not, so it promises too much of images.
+    Source: Good (1953), doi:10.1093/biomet/40.3-4.237.
+
+    >>> good_turing_coverage(multiplicities([3, 1]))
+    0.75
+    """
     return 1.0 - m.seen_exactly(1) / m.total
 
 
 def chao_shen(m: Multiplicities) -> float:
-    """Horvitz-Thompson with coverage-adjusted frequencies. Source: Chao & Shen (2003), doi:10.1023/A:1026096204727.
+    """Horvitz-Thompson entropy with coverage-adjusted frequencies, in nats.
 
     When every code was seen once the coverage is taken as 1/N, so that the estimate stays finite.
+    Source: Chao & Shen (2003), doi:10.1023/A:1026096204727.
+
+    >>> round(chao_shen(multiplicities([2, 2])), 4)
+    0.7394
     """
     coverage = max(good_turing_coverage(m), 1.0 / m.total)
     p = coverage * m.value / m.total
@@ -100,35 +136,49 @@ def chao_shen(m: Multiplicities) -> float:
 
 
 def chao_wang_jost(m: Multiplicities) -> float:
-    """Low-bias estimator from the accumulation curve. Source: Chao, Wang & Jost (2013), doi:10.1111/2041-210X.12108."""
+    """Low-bias entropy from the accumulation curve of codes over tokens, in nats.
+
+    Source: Chao, Wang & Jost (2013), doi:10.1111/2041-210X.12108.
+
+    >>> round(chao_wang_jost(multiplicities([2, 2])), 4)
+    0.8333
+    """
     n, f1, f2 = m.total, m.seen_exactly(1), m.seen_exactly(2)
-    curve = (
-        m.number * m.value / n * (scipy.special.digamma(n) - scipy.special.digamma(m.value))
-    ).sum()
+    steps = scipy.special.digamma(n) - scipy.special.digamma(m.value)
+    curve = (m.number * m.value / n * steps).sum()
     if f1 == 0:
         return float(curve)
-    A = 2 * f2 / ((n - 1) * f1 + 2 * f2) if f2 > 0 else 2 / ((n - 1) * (f1 - 1) + 2)
+    if f2 > 0:
+        A = 2 * f2 / ((n - 1) * f1 + 2 * f2)
+    else:
+        A = 2 / ((n - 1) * (f1 - 1) + 2)
     return float(curve + f1 / n * unseen_tail(n, A))
 
 
 def unseen_tail(n: float, A: float) -> float:
     """`(1-A)^(1-n) * (-log A - sum_{r<n} (1-A)^r / r)` without overflow or cancellation.
 
-    Equal to `sum_{k>=1} (1-A)^k / (n+k-1)`. For (n-1)A <= 1 the finite sum is written as an integral over [0, A] of a
-    smooth function (Gauss-Legendre); beyond, the series is an incomplete beta function with b = 0 and its continued
-    fraction converges in a few dozen terms, whatever n.
+    Equal to `sum_{k>=1} (1-A)^k / (n+k-1)`. For (n-1)A <= 1 the finite sum is written as an
+    integral over [0, A] of a smooth function (Gauss-Legendre); beyond, the series is an incomplete
+    beta function with b = 0 and its continued fraction converges in a few dozen terms, whatever n.
+
+    >>> round(unseen_tail(1, 0.5), 6)  # the series of log 2
+    0.693147
     """
     if A >= 1:
         return 0.0
     if (n - 1) * A > 1:
         return (1 - A) / n * _beta_fraction(n, 1 - A)
-    smooth = (_WEIGHT * -np.expm1((n - 1) * np.log1p(-A * _NODE)) / _NODE).sum()
+    smooth = (WEIGHT * -np.expm1((n - 1) * np.log1p(-A * NODE)) / NODE).sum()
     tail = -np.log(A) - scipy.special.digamma(n) - np.euler_gamma + smooth
     return float(np.exp(-(n - 1) * np.log1p(-A)) * tail)
 
 
 def _beta_fraction(a: float, x: float) -> float:
-    """Continued fraction of the incomplete beta function B(x; a, 0) times a / x^a, by Lentz's method (DLMF 8.17.22)."""
+    """Continued fraction of the incomplete beta function B(x; a, 0) times a / x^a.
+
+    By Lentz's method (DLMF 8.17.22).
+    """
     c, d = 1.0, 1.0 / (1.0 - a * x / (a + 1))
     value = d
     for m in range(1, 1000):
@@ -144,7 +194,14 @@ def _beta_fraction(a: float, x: float) -> float:
 
 
 def james_stein(m: Multiplicities) -> float:
-    """Plug-in after shrinkage towards the uniform. Source: Hausser & Strimmer (2009), JMLR 10, 1469-1484."""
+    """Plug-in entropy after shrinkage towards the uniform law over the codebook, in nats.
+
+    Needs the size of the codebook, IbstatsError without it.
+    Source: Hausser & Strimmer (2009), JMLR 10, 1469-1484.
+
+    >>> round(james_stein(multiplicities([4, 1], n_codes=2)), 4)
+    0.6365
+    """
     K = _codes(m, "james_stein")
     unseen = K - m.seen
     p = m.value / m.total
@@ -155,15 +212,22 @@ def james_stein(m: Multiplicities) -> float:
         shrinkage = min(1.0, max(0.0, (1 - (m.number * p**2).sum()) / ((m.total - 1) * misfit)))
     q = shrinkage / K + (1 - shrinkage) * p
     floor = shrinkage / K
-    rest = unseen * floor * np.log(floor) if floor > 0 else 0.0
+    rest = 0.0
+    if floor > 0:
+        rest = unseen * floor * np.log(floor)
     return float(-(m.number * q * np.log(q)).sum() - rest)
 
 
 def nsb(m: Multiplicities) -> float:
-    """Posterior mean under the prior that is nearly flat in entropy.
+    """Posterior mean entropy under the prior that is nearly flat in entropy, in nats.
 
-    Source: Nemenman, Shafee & Bialek (2002), arXiv:physics/0108025. A mixture of symmetric Dirichlet priors whose
-    concentration is weighted by d(prior mean entropy); one integral over log concentration, on a grid around its peak.
+    A mixture of symmetric Dirichlet priors whose concentration is weighted by d(prior mean
+    entropy); one integral over log concentration, on a grid around its peak. Needs the size of the
+    codebook, IbstatsError without it. Source: Nemenman, Shafee & Bialek (2002),
+    arXiv:physics/0108025.
+
+    >>> round(nsb(multiplicities([4, 1], n_codes=2)), 4)
+    0.5309
     """
     K = _codes(m, "nsb")
     if K == 1:
@@ -187,12 +251,14 @@ def nsb(m: Multiplicities) -> float:
 
 
 def _nsb_log_posterior(m: Multiplicities, K: int, log_beta: Array) -> Array:
-    """Log of evidence x prior density in log concentration, up to a constant; stable for concentrations 1e-17..1e17."""
+    """Log of evidence x prior density in log concentration, up to a constant.
+
+    Stable for concentrations 1e-17..1e17.
+    """
     beta = np.exp(log_beta)
     betaln = scipy.special.betaln
-    seen = (m.number * (scipy.special.gammaln(m.value) - betaln(beta[:, None], m.value))).sum(
-        axis=1
-    )
+    terms = scipy.special.gammaln(m.value) - betaln(beta[:, None], m.value)
+    seen = (m.number * terms).sum(axis=1)
     evidence = seen + betaln(K * beta, m.total)
     slope = K * scipy.special.polygamma(1, K * beta + 1) - scipy.special.polygamma(1, beta + 1)
     with np.errstate(divide="ignore"):
@@ -228,7 +294,12 @@ SHORT = 64
 def estimate(counts: ArrayLike, estimator: str = DEFAULT, n_codes: int | None = None) -> Array:
     """Entropy in bits of counts `(..., code) -> (...)`; NaN where nothing was counted.
 
-    `n_codes` is the size of the codebook, needed by `james_stein` and `nsb` only.
+    `estimator` is a name of `ESTIMATORS`, `n_codes` the size of the codebook, which `james_stein`
+    and `nsb` need. Raises IbstatsError for another name, negative counts, or more codes than
+    `n_codes`.
+
+    >>> float(estimate([[1, 1, 0, 0]], "plugin")[0])
+    1.0
     """
     if estimator not in ESTIMATORS:
         raise unknown("entropy estimator", estimator, ESTIMATORS)
@@ -237,14 +308,24 @@ def estimate(counts: ArrayLike, estimator: str = DEFAULT, n_codes: int | None = 
 
 
 def coverage(counts: ArrayLike) -> Array:
-    """Good-Turing sample coverage of counts `(..., code) -> (...)`; NaN where nothing was counted."""
+    """Good-Turing coverage of counts by tokens, `(..., code) -> (...)`, a share of the mass.
+
+    NaN where nothing was counted.
+
+    >>> float(coverage([3, 1]))
+    0.75
+    """
     return _by_row(counts, None, good_turing_coverage)
 
 
 def group_counts(codes: ArrayLike) -> NDArray[np.int64]:
-    """Counts of the codes in each short group, without a column per code: `(..., n) -> (..., n)`, zeros filled in.
+    """Counts of the codes in each short group, `(..., n) -> (..., n)`, zeros filled in.
 
-    Which code a count belongs to is lost, which entropies do not need; the cost does not depend on the codebook.
+    Without a column per code: which code a count belongs to is lost, which entropies do not need,
+    and the cost does not depend on the codebook.
+
+    >>> group_counts([[7, 3, 7]])
+    array([[1, 2, 0]])
     """
     ordered = np.sort(np.asarray(codes), axis=-1, kind="stable")  # radix sort: codes are 16-bit
     first = np.ones(ordered.shape, dtype=bool)

@@ -1,12 +1,15 @@
-"""The 2^k within-prompt design: every quantity is a linear map on the 2^k cells of one prompt.
+"""The 2^k design within prompts: every quantity is a linear map on the 2^k cells of one prompt.
 
-Cells are arrays with one axis of length 2 per factor, index 0 = low, 1 = high, C order when flattened. Because each
-quantity is linear, its per-prompt values follow from per-prompt cells, and intervals and tests of the mean apply.
+Cells are arrays with one axis of length 2 per factor, index 0 = low, 1 = high, C order when
+flattened. Because each quantity is linear, its per-prompt values follow from per-prompt cells, and
+intervals and tests of the mean apply. Factors have no names here; the caller gives them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
+from string import ascii_uppercase
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -19,9 +22,11 @@ from ibstats.kernels.resampling import is_constant
 Array = NDArray[np.float64]
 Attribution = Literal["marginal", "simple"]
 
-FACTORS = ("sampling", "prompt_type", "codebook")
-MAX_FACTORS = 5
+ATTRIBUTIONS = ("marginal", "simple", "shapley")
+MAX_FACTORS = 10
+"""Matrices are 2^k by 2^k."""
 ROUNDING = 32 * np.finfo(np.float64).eps
+"""Sums of cells below this share of their absolute terms are rounding, and exactly zero."""
 
 
 class Anova(NamedTuple):
@@ -35,18 +40,36 @@ class Anova(NamedTuple):
 
 
 def subsets(k: int) -> list[tuple[int, ...]]:
-    """Non-empty subsets of k factors: main effects first, then pairs, and so on."""
+    """Non-empty subsets of k factors: main effects first, then pairs, and so on.
+
+    Raises IbstatsError unless k is 1 to 10.
+
+    >>> subsets(2)
+    [(0,), (1,), (0, 1)]
+    """
     if not 1 <= k <= MAX_FACTORS:
         raise IbstatsError(f"k is {k}, but a design has 1 to {MAX_FACTORS} factors")
-    return [subset for size in range(1, k + 1) for subset in combinations(range(k), size)]
+    found: list[tuple[int, ...]] = []
+    for size in range(1, k + 1):
+        found += combinations(range(k), size)
+    return found
 
 
-def names(k: int = 3, factors: tuple[str, ...] | None = None) -> list[str]:
-    """Names of the 2^k - 1 effects, in the order of `contrasts`; an interaction joins its factors with ':'."""
-    labels = factors or (FACTORS if k == len(FACTORS) else tuple("ABCDE"[:k]))
+def names(k: int, factors: Sequence[str] | None = None) -> list[str]:
+    """Names of the 2^k - 1 effects, in the order of `contrasts`; ':' joins interacting factors.
+
+    `factors` are k names, by default A, B, ... Raises IbstatsError for another number of them.
+
+    >>> names(2, ("sampling", "codebook"))
+    ['sampling', 'codebook', 'sampling:codebook']
+    """
+    labels = ascii_uppercase[:k] if factors is None else factors
     if len(labels) != k:
         raise IbstatsError(f"{len(labels)} factor names were given for k = {k}")
-    return [":".join(labels[i] for i in subset) for subset in subsets(k)]
+    found = []
+    for subset in subsets(k):
+        found.append(":".join(labels[i] for i in subset))
+    return found
 
 
 def _levels(k: int) -> NDArray[np.int64]:
@@ -55,11 +78,17 @@ def _levels(k: int) -> NDArray[np.int64]:
 
 
 def contrast_matrix(k: int) -> Array:
-    """Weights of the cells in each contrast, `(2^k, 2^k - 1)`: product of +-1 codes over 2^(k-1)."""
+    """Weights of the cells in each contrast, `(2^k, 2^k - 1)`: product of +-1 codes over 2^(k-1).
+
+    >>> contrast_matrix(1)
+    array([[-1.],
+           [ 1.]])
+    """
     signs = 2 * _levels(k) - 1
-    return np.stack([signs[:, subset].prod(axis=1) for subset in subsets(k)], axis=1) / 2.0 ** (
-        k - 1
-    )
+    columns = []
+    for subset in subsets(k):
+        columns.append(signs[:, subset].prod(axis=1))
+    return np.stack(columns, axis=1) / 2.0 ** (k - 1)
 
 
 def _cells(y: ArrayLike, leading: int) -> tuple[Array, int]:
@@ -68,15 +97,20 @@ def _cells(y: ArrayLike, leading: int) -> tuple[Array, int]:
     k = values.ndim - leading
     if not 1 <= k <= MAX_FACTORS or values.shape[leading:] != (2,) * k:
         raise IbstatsError(
-            f"cells have shape {values.shape[leading:]}, but need 1 to {MAX_FACTORS} axes of length 2"
+            f"cells have shape {values.shape[leading:]}, "
+            f"but need 1 to {MAX_FACTORS} axes of length 2"
         )
     return values.reshape(*values.shape[:leading], 2**k), k
 
 
 def linear(cells: ArrayLike, weights: ArrayLike) -> Array:
-    """Weighted sums of cells, `(..., cell) x (cell, m) -> (..., m)`; sums that are only rounding are exactly zero.
+    """Weighted sums of cells, `(..., cell) x (cell, m) -> (..., m)`.
 
-    Without this, an effect that is zero by construction would be tested on the noise of the last digit.
+    Sums that are only rounding are exactly zero: without this, an effect that is zero by
+    construction would be tested on the noise of the last digit.
+
+    >>> linear([0.1, 0.2, 0.3], [[1], [1], [-1]])
+    array([0.])
     """
     values, matrix = np.asarray(cells, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     total = values @ matrix
@@ -84,39 +118,52 @@ def linear(cells: ArrayLike, weights: ArrayLike) -> Array:
 
 
 def contrasts(y: ArrayLike) -> Array:
-    """Contrast of each effect in each prompt: `(n_prompts, 2, ..., 2) -> (n_prompts, 2^k - 1)`, order of `names`.
+    """Contrast of each effect in each prompt, in the unit of the cells.
 
-    A main effect is the mean at high minus the mean at low; an interaction of two is half the difference of the
-    simple effects; and so on (product of +-1 codes, divided by 2^(k-1)).
+    `(n_prompts, 2, ..., 2) -> (n_prompts, 2^k - 1)`, in the order of `names`. A main effect is the
+    mean at high minus the mean at low; an interaction of two is half the difference of the simple
+    effects; and so on (product of +-1 codes, divided by 2^(k-1)).
+
+    >>> contrasts([[[0, 1], [2, 5]]])
+    array([[3., 2., 1.]])
     """
     cells, k = _cells(y, leading=1)
     return linear(cells, contrast_matrix(k))
 
 
-def rm_anova(y: ArrayLike, factors: tuple[str, ...] | None = None) -> dict[str, Anova]:
-    """Repeated-measures ANOVA of `(n_prompts, 2, ..., 2)`: effect -> (F, df1, df2, p, partial eta squared).
+def rm_anova(y: ArrayLike, factors: Sequence[str] | None = None) -> dict[str, Anova]:
+    """Repeated-measures ANOVA of `(n_prompts, 2, ..., 2)`, a row an effect, by its name.
 
-    Two levels per factor, so every effect has one degree of freedom and F(1, n-1) is the squared t of its contrast;
-    sphericity is no question. NaN where the contrast is constant over prompts or n < 2.
+    Two levels per factor, so every effect has one degree of freedom and F(1, n-1) is the squared t
+    of its contrast; sphericity is no question. `factors` as in `names`. NaN where the contrast is
+    constant over prompts or n < 2. Equal to statsmodels' AnovaRM.
+
+    >>> table = rm_anova([[1.0, 2.0], [1.0, 4.0], [2.0, 3.0]], ["codebook"])
+    >>> round(table["codebook"].F, 3), table["codebook"].df2
+    (6.25, 2)
     """
     values = contrasts(y)
     n, n_effects = values.shape
     k = int(np.log2(n_effects + 1))
     table: dict[str, Anova] = {}
     for name, column in zip(names(k, factors), values.T, strict=True):
-        undefined = n < 2 or bool(is_constant(column[:, None])[0])
-        F = np.nan if undefined else float(n * column.mean() ** 2 / column.var(ddof=1))
-        table[name] = Anova(
-            F, 1, n - 1, float(scipy.special.fdtrc(1, max(n - 1, 1), F)), F / (F + n - 1)
-        )
+        F = np.nan
+        if n > 1 and not bool(is_constant(column)):
+            F = float(n * column.mean() ** 2 / column.var(ddof=1))
+        p = float(scipy.special.fdtrc(1, max(n - 1, 1), F))
+        table[name] = Anova(F, 1, n - 1, p, F / (F + n - 1))
     return table
 
 
 def dividends(cell_means: ArrayLike) -> Array:
-    """Moebius dividends m_S, same shape as the cells: what the high levels in S add beyond all proper subsets.
+    """Moebius dividends m_S: what the high levels in S add beyond all proper subsets of S.
 
-    Index 1 on an axis means the factor is in S; `m` at all zeros is the baseline. Sums of m over subsets of S give
-    back the cell with S high.
+    Shape `(2, ..., 2)` like the cells; index 1 on an axis means the factor is in S, and `m` at all
+    zeros is the baseline. Sums of m over subsets of S give back the cell with S high.
+
+    >>> dividends([[0, 1], [2, 5]])
+    array([[0., 1.],
+           [2., 2.]])
     """
     cells, k = _cells(cell_means, leading=0)
     values = cells.reshape((2,) * k)
@@ -127,28 +174,52 @@ def dividends(cell_means: ArrayLike) -> Array:
 
 
 def dividend_matrix(k: int) -> Array:
-    """Weights of the cells in each Moebius dividend, `(2^k cells, 2^k subsets)`."""
-    return np.stack([dividends(unit.reshape((2,) * k)).ravel() for unit in np.eye(2**k)])
+    """Weights of the cells in each Moebius dividend, `(2^k cells, 2^k subsets)`, both in C order.
+
+    >>> dividend_matrix(1)
+    array([[ 1., -1.],
+           [ 0.,  1.]])
+    """
+    rows = []
+    for unit in np.eye(2**k):
+        rows.append(dividends(unit.reshape((2,) * k)).ravel())
+    return np.stack(rows)
 
 
 def attribution_matrix(k: int, effects: str) -> Array:
-    """Weights of the cells in each factor's share of the waterfall, `(2^k, k)`: marginal, simple or shapley."""
+    """Weights of the cells in each factor's share of the waterfall, `(2^k, k)`.
+
+    `effects`: `marginal` (averaged over the other factors), `simple` (one factor at a time from
+    the baseline) or `shapley` (order-free); IbstatsError for another name.
+
+    >>> attribution_matrix(2, "simple").T
+    array([[-1.,  0.,  1.,  0.],
+           [-1.,  1.,  0.,  0.]])
+    """
     dividend, levels = dividend_matrix(k), _levels(k)
     order = levels.sum(axis=1)
     if effects == "marginal":
         return contrast_matrix(k)[:, :k]
     if effects == "simple":
-        return np.stack(
-            [dividend[:, (order == 1) & (levels[:, i] == 1)].sum(axis=1) for i in range(k)], axis=1
-        )
+        columns = []
+        for i in range(k):
+            alone = (order == 1) & (levels[:, i] == 1)
+            columns.append(dividend[:, alone].sum(axis=1))
+        return np.stack(columns, axis=1)
     if effects == "shapley":
         share = levels / np.maximum(order, 1)[:, None]
         return np.asarray(dividend @ share)
-    raise unknown("attribution", effects, ("marginal", "simple", "shapley"))
+    raise unknown("attribution", effects, ATTRIBUTIONS)
 
 
 def gap_weights(k: int, effects: str) -> Array:
-    """Weights of the cells in the synergy gap: (high - low) minus the sum of the factors' shares, `(2^k,)`."""
+    """Weights of the cells in the synergy gap, `(2^k,)`: (high - low) minus the factors' shares.
+
+    `effects` as in `attribution_matrix`; of `shapley` the gap is zero by definition.
+
+    >>> gap_weights(2, "simple")
+    array([ 1., -1., -1.,  1.])
+    """
     weights: Array = -attribution_matrix(k, effects).sum(axis=1)
     weights[-1] += 1.0
     weights[0] -= 1.0
@@ -156,11 +227,17 @@ def gap_weights(k: int, effects: str) -> Array:
 
 
 def synergy_gap(cell_means: ArrayLike, effects: Attribution = "marginal") -> float:
-    """All-high cell minus the additive prediction (all-low cell plus one effect per factor); paper, A.1.
+    """All-high cell minus the additive prediction, in the unit of the cells; paper, A.1.
 
-    `marginal` effects (averaged over the other factors): the gap is the sum of the interaction contrasts of odd
-    order >= 3, so with two factors it is zero by algebra. `simple` effects (one factor at a time from the
-    baseline): the gap is the sum of the Moebius dividends of order >= 2, informative for any k.
+    The prediction is the all-low cell of `(2, ..., 2)` plus one effect per factor. `marginal`
+    effects (averaged over the other factors): the gap is the sum of the interaction contrasts of
+    odd order >= 3, so with two factors it is zero by algebra. `simple` effects (one factor at a
+    time from the baseline): the gap is the sum of the Moebius dividends of order >= 2, informative
+    for any k. Another name raises IbstatsError.
+
+    >>> cells = [[0, 1], [2, 5]]
+    >>> synergy_gap(cells), synergy_gap(cells, "simple")
+    (0.0, 2.0)
     """
     cells, k = _cells(cell_means, leading=0)
     if effects not in ("marginal", "simple"):
@@ -169,6 +246,13 @@ def synergy_gap(cell_means: ArrayLike, effects: Attribution = "marginal") -> flo
 
 
 def shapley(cell_means: ArrayLike) -> Array:
-    """Order-free share of each factor in (all-high - all-low): `sum over S containing i of m_S / |S|`; `(k,)`."""
+    """Order-free share of each factor in (all-high - all-low), `(2, ..., 2) -> (k,)`.
+
+    The sum over subsets S that contain the factor of the dividend m_S over the size of S; the
+    shares add up to high minus low. Source: Shapley (1953); Harsanyi (1963) for the dividends.
+
+    >>> shapley([[0, 1], [2, 5]])
+    array([3., 2.])
+    """
     cells, k = _cells(cell_means, leading=0)
     return linear(cells, attribution_matrix(k, "shapley"))

@@ -1,19 +1,20 @@
-"""Distances between distributions of features: Frechet (FID) and kernel (KID), and what leaving groups out changes.
+"""Distances between distributions of features: Frechet (FID), kernel (KID), and their jackknife.
 
-Frechet distance of two Gaussians with the moments of the features: `|m - m'|^2 + tr S + tr S' - 2 tr (S S')^(1/2)`.
-The last trace is the sum of the square roots of the eigenvalues of `C S' C^T / (n - 1)`, C the centred features, an
-n x n symmetric matrix: for few images far smaller than `S S'`, and never unsymmetric.
+Frechet distance of two Gaussians with the moments of the features: `|m - m'|^2 + tr S + tr S' - 2
+tr (S S')^(1/2)`. The last trace is the sum of the square roots of the eigenvalues of `C S' C^T /
+(n - 1)`, C the centred features, an n x n symmetric matrix: for few images far smaller than `S
+S'`, and never unsymmetric.
 
-It is biased: with n images it is too large by about b / n, and worse where n is not above the number of features
-(the covariance is singular). `pseudo_values` remove the term in 1 / n; the kernel distance has no bias.
+It is biased: with n images it is too large by about b / n, and worse where n is not above the
+number of features (the covariance is singular). `pseudo_values` remove the term in 1 / n; the
+kernel distance has no bias.
 
-Sources: Heusel et al. (2017), arXiv:1706.08500; Binkowski et al. (2018), arXiv:1801.01401 (KID, bias of FID); Chong &
-Forsyth (2020), arXiv:1911.07023 (extrapolation to infinitely many images).
+Sources: Heusel et al. (2017), arXiv:1706.08500; Binkowski et al. (2018), arXiv:1801.01401 (KID,
+bias of FID); Chong & Forsyth (2020), arXiv:1911.07023 (extrapolation to infinitely many images).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -61,7 +62,13 @@ class Target:
 
 
 def moments(features: ArrayLike) -> Target:
-    """The distribution of a sample `(n, d)`; at least two."""
+    """The distribution of a sample `(n, d)`: its moments and the sample itself.
+
+    Raises IbstatsError for fewer than two rows.
+
+    >>> moments([[0.0], [2.0]]).covariance
+    array([[2.]])
+    """
     x = np.asarray(features, dtype=np.float64)
     if x.ndim != 2 or len(x) < 2:
         raise IbstatsError(f"features are {x.shape}, but moments need two or more rows of (n, d)")
@@ -77,63 +84,103 @@ class LeftOut(NamedTuple):
 
 
 def frechet(features: ArrayLike, target: Target) -> float:
-    """Frechet distance of `(n, d)` from the target, as FID is; NaN for fewer than two images."""
-    value, n = _frechet(features, target)
-    return value(np.ones(n, dtype=bool))
+    """Frechet distance of `(n, d)` from the target, as FID is; NaN for fewer than two images.
+
+    In squared units of the features; 0 if the moments agree.
+
+    >>> target = moments([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0]])
+    >>> round(frechet([[3.0, 0.0], [5.0, 0.0], [3.0, 2.0]], target), 6)
+    9.0
+    """
+    products = _Products(features, target)
+    return products.distance(np.ones(products.n, dtype=bool))
 
 
 def frechet_left_out(features: ArrayLike, target: Target, group: ArrayLike) -> LeftOut:
-    """The same, and without each group in turn; `group (n,)` numbers the groups from 0."""
-    value, n = _frechet(features, target)
+    """Frechet distance of `(n, d)` from the target, and without each group of images in turn.
+
+    `group (n,)` numbers the groups from 0. NaN where fewer than two images are left. Products of
+    all images are formed once, so a group left out costs only its eigenvalues.
+
+    >>> target = moments([[0.0], [2.0]])
+    >>> frechet_left_out([[0.0], [2.0], [4.0]], target, [0, 1, 2]).without.round(3)
+    array([4., 3., 0.])
+    """
+    products = _Products(features, target)
     member = np.asarray(group)
-    without = [value(member != g) for g in range(member.max() + 1)]
-    return LeftOut(value(np.ones(n, dtype=bool)), np.array(without))
+    without = []
+    for left in range(member.max() + 1):
+        without.append(products.distance(member != left))
+    return LeftOut(products.distance(np.ones(products.n, dtype=bool)), np.array(without))
 
 
-def _frechet(
-    features: ArrayLike, target: Target
-) -> tuple[Callable[[NDArray[np.bool_]], float], int]:
-    """The distance as a function of the images kept: products of all images are formed once."""
-    x = np.asarray(features, dtype=np.float64) - target.mean
-    n, d = x.shape
-    centre = x.mean(axis=0) if n else np.zeros(d)
-    c = x - centre
-    few = n < d
-    z = c if few else c @ target.root
-    product = c @ target.covariance @ c.T if few else z.T @ z
-    square = (c**2).sum(axis=1)
-    spread = float(np.trace(target.covariance))
+class _Products:
+    """Products of all images, from which the distance of any of them follows."""
 
-    def value(kept: NDArray[np.bool_]) -> float:
+    def __init__(self, features: ArrayLike, target: Target) -> None:
+        x = np.asarray(features, dtype=np.float64) - target.mean
+        self.n, d = x.shape
+        self.centre = np.zeros(d)
+        if self.n:
+            self.centre = x.mean(axis=0)
+        self.centred = x - self.centre
+        self.few = self.n < d
+        if self.few:
+            self.rows = self.centred
+            self.product = self.centred @ target.covariance @ self.centred.T
+        else:
+            self.rows = self.centred @ target.root
+            self.product = self.rows.T @ self.rows
+        self.square = (self.centred**2).sum(axis=1)
+        self.spread = float(np.trace(target.covariance))
+
+    def distance(self, kept: NDArray[np.bool_]) -> float:
         """Distance of the images kept; NaN below two of them."""
         size = int(kept.sum())
         if size < 2:
             return np.nan
-        shift = c[kept].mean(axis=0)
-        if few:
-            inner = product if size == n else product[np.ix_(kept, kept)]
-            inner = inner - inner.mean(axis=0) - inner.mean(axis=1)[:, None] + inner.mean()
-        else:
-            gone, shifted = z[~kept], z[kept].mean(axis=0)
-            inner = product - gone.T @ gone - size * np.outer(shifted, shifted)
+        shift = self.centred[kept].mean(axis=0)
+        inner = self._inner(kept, size)
         root = np.sqrt(np.linalg.eigvalsh(inner).clip(0)).sum() / np.sqrt(size - 1)
-        own = (square[kept].sum() - size * (shift**2).sum()) / (size - 1)
-        return float(((centre + shift) ** 2).sum() + own + spread - 2 * root)
+        own = (self.square[kept].sum() - size * (shift**2).sum()) / (size - 1)
+        return float(((self.centre + shift) ** 2).sum() + own + self.spread - 2 * root)
 
-    return value, n
+    def _inner(self, kept: NDArray[np.bool_], size: int) -> Array:
+        """The matrix whose eigenvalues' roots are summed, over images if few, else features."""
+        if self.few:
+            inner = self.product
+            if size < self.n:
+                inner = inner[np.ix_(kept, kept)]
+            centred = inner - inner.mean(axis=0) - inner.mean(axis=1)[:, None] + inner.mean()
+            return np.asarray(centred)
+        gone, shifted = self.rows[~kept], self.rows[kept].mean(axis=0)
+        return np.asarray(self.product - gone.T @ gone - size * np.outer(shifted, shifted))
 
 
 def kernel_distance(features: ArrayLike, target: Target) -> float:
-    """Squared maximum mean discrepancy under the kernel `(x.y / d + 1)^3`, unbiased, as KID of all images is."""
+    """Squared maximum mean discrepancy of `(n, d)` from the target, as KID of all images is.
+
+    Unbiased, so it can be negative; kernel `(x.y / d + 1)^3`. NaN for one image. Raises
+    IbstatsError if the target holds no features, or for no image.
+
+    >>> target = moments([[0.0], [1.0]])
+    >>> kernel_distance([[0.0], [1.0]], target)
+    -3.5
+    """
     n = len(np.asarray(features))
     return kernel_left_out(features, target, np.arange(n)).whole
 
 
 def kernel_left_out(features: ArrayLike, target: Target, group: ArrayLike) -> LeftOut:
-    """Unbiased kernel distance over pairs of images of different groups, and without each group in turn.
+    """Unbiased kernel distance over pairs of images of different groups, and without each group.
 
-    Images of one prompt are no independent draws of the model's images, so pairs inside a prompt would bias it.
-    NaN where no pair is left.
+    Images of one prompt are no independent draws of the model's images, so pairs inside a group
+    would bias it. `features (n, d)`, `group (n,)` numbers from 0. NaN where no pair is left. Raises
+    IbstatsError if the target holds no features, or for no image.
+
+    >>> target = moments([[0.0], [1.0]])
+    >>> round(kernel_left_out([[0.0], [1.0], [0.0]], target, [0, 1, 0]).whole, 4)
+    -2.3333
     """
     if target.features is None:
         raise IbstatsError(
@@ -142,26 +189,27 @@ def kernel_left_out(features: ArrayLike, target: Target, group: ArrayLike) -> Le
     x, member = np.asarray(features, dtype=np.float64), np.asarray(group)
     if len(x) == 0:
         raise IbstatsError("the kernel distance of no image is undefined")
+    n_target = len(target.features)
     count = np.bincount(member).astype(np.float64)
     within = _grouped(_kernel_sums(x, x, member), member)
-    across = _grouped(
-        _kernel_sums(x, target.features, np.zeros(len(target.features), dtype=int)), member
-    )[:, 0]
+    of_target = _kernel_sums(x, target.features, np.zeros(n_target, dtype=int))
+    across = _grouped(of_target, member)[:, 0]
     np.fill_diagonal(within, 0.0)
     pairs = np.outer(count, count)
     np.fill_diagonal(pairs, 0.0)
-    n_target = len(target.features)
 
     def value(total: ArrayLike, n_pairs: ArrayLike, cross: ArrayLike, n: ArrayLike) -> Array:
+        """The distance from sums of the kernel and the numbers behind them."""
         with np.errstate(invalid="ignore", divide="ignore"):
             inside = np.asarray(total) / np.asarray(n_pairs)
-            return np.asarray(
-                inside + target.self_kernel - 2 * np.asarray(cross) / (np.asarray(n) * n_target)
-            )
+            mixed = np.asarray(cross) / (np.asarray(n) * n_target)
+            return np.asarray(inside + target.self_kernel - 2 * mixed)
 
     whole = value(within.sum(), pairs.sum(), across.sum(), count.sum())
-    rest = (within.sum() - 2 * within.sum(axis=1), pairs.sum() - 2 * pairs.sum(axis=1))
-    return LeftOut(float(whole), value(*rest, across.sum() - across, count.sum() - count))
+    left = within.sum() - 2 * within.sum(axis=1)
+    left_pairs = pairs.sum() - 2 * pairs.sum(axis=1)
+    without = value(left, left_pairs, across.sum() - across, count.sum() - count)
+    return LeftOut(float(whole), without)
 
 
 def _kernel_sums(x: Array, y: Array, member: NDArray[np.int64]) -> Array:
@@ -184,9 +232,14 @@ def _grouped(rows: Array, member: NDArray[np.int64]) -> Array:
 
 
 def pseudo_values(statistic: LeftOut) -> Array:
-    """Jackknife pseudo-values, one a group: their mean is the statistic less its bias in 1 / n, their spread its error.
+    """Jackknife pseudo-values `(groups,)`, one a group, in the unit of the statistic.
 
-    That mean extrapolates the statistic linearly in 1 / n to infinitely many groups.
+    Their mean is the statistic less its bias in 1 / n, their spread over root n its standard error:
+    the mean extrapolates the statistic linearly in 1 / n to infinitely many groups.
+    Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapter 11.
+
+    >>> pseudo_values(LeftOut(2.0, np.array([1.5, 2.5])))
+    array([2.5, 1.5])
     """
     groups = len(statistic.without)
     return np.asarray(groups * statistic.whole - (groups - 1) * statistic.without)

@@ -1,8 +1,7 @@
 """Intervals and tests for means of prompts, by resampling prompts as whole units.
 
-The same resampling weights serve every column, so one product `weights x values` gives all contrasts at once and
-keeps the pairing of cells inside a prompt.
-"""
+The same resampling weights serve every column, so one product `weights x values` gives all
+contrasts at once and keeps the pairing of cells inside a prompt."""
 
 from __future__ import annotations
 
@@ -29,19 +28,37 @@ DRAWS = 1 << 16
 
 
 def default_method(n_units: int) -> Method:
-    """Studentized below 50 units, else BCa."""
-    return "studentized" if n_units < STUDENTIZED_BELOW else "bca"
+    """Studentized below 50 units, else BCa.
+
+    >>> default_method(12), default_method(300)
+    ('studentized', 'bca')
+    """
+    if n_units < STUDENTIZED_BELOW:
+        return "studentized"
+    return "bca"
 
 
 def is_constant(values: ArrayLike) -> NDArray[np.bool_]:
-    """Whether a column `(n_units, ...)` holds one value, up to rounding: then it has no sampling variation."""
+    """Whether a column `(n_units, ...)` holds one value, up to rounding: `(...)`.
+
+    Then it has no sampling variation. False for a column with NaN.
+
+    >>> is_constant([[1.0, 0.1 + 0.2], [2.0, 0.3]])
+    array([False,  True])
+    """
     x = np.asarray(values, dtype=np.float64)
     spread = x.max(axis=0) - x.min(axis=0)
     return np.asarray(spread <= 1e-12 * np.abs(x).max(axis=0))
 
 
 def resampling_weights(n_units: int, n_resamples: int, rng: np.random.Generator) -> Array:
-    """How often each unit is drawn in each resample, `(n_resamples, n_units)`; rows sum to n_units."""
+    """How often each unit is drawn in each resample, `(n_resamples, n_units)`; rows sum to n_units.
+
+    The draws are those of `rng.integers(0, n_units, (n_resamples, n_units))`, row by row.
+
+    >>> resampling_weights(4, 3, np.random.default_rng(0)).sum(axis=1)
+    array([4., 4., 4.])
+    """
     weights = np.empty((n_resamples, n_units))
     rows = DRAWS // n_units + 1
     for part in np.split(weights, range(rows, n_resamples, rows)):
@@ -60,10 +77,15 @@ def bootstrap_mean(
 ) -> tuple[Array, Array]:
     """Bootstrap interval of the mean over units, `(n_units, ...) -> (low, high)`, each `(...)`.
 
-    `percentile`, `bca` (bias-corrected and accelerated) and `studentized` (bootstrap t). A constant column gives
-    [value, value]; a column with NaN, or fewer than two units, gives NaN; so does a studentized bound that rests on
-    resamples of one repeated unit (very few units).
+    `method`: `percentile`, `bca` (bias-corrected and accelerated) or `studentized` (bootstrap t). A
+    constant column gives [value, value]; a column with NaN, or fewer than two units, gives NaN; so
+    does a studentized bound that rests on resamples of one repeated unit (very few units).
+    Raises IbstatsError for another method, a level outside (0, 1), or no `rng`.
     Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 12-14.
+
+    >>> low, high = bootstrap_mean([1.0, 2.0, 4.0, 5.0], rng=np.random.default_rng(0))
+    >>> float(low), float(high)
+    (1.5, 4.5)
     """
     if method not in METHODS:
         raise unknown("interval method", method, METHODS)
@@ -78,9 +100,10 @@ def bootstrap_mean(
         return np.full(shape, np.nan), np.full(shape, np.nan)
     estimate = columns.mean(axis=0)
     weights = resampling_weights(n, n_resamples, rng)
-    low, high = _bounds(columns - estimate, weights, method, level)
+    below, above = _bounds(columns - estimate, weights, method, level)
     constant = is_constant(columns)
-    low, high = (np.where(constant, columns[0], estimate + bound) for bound in (low, high))
+    low = np.where(constant, columns[0], estimate + below)
+    high = np.where(constant, columns[0], estimate + above)
     return low.reshape(shape), high.reshape(shape)
 
 
@@ -107,16 +130,20 @@ def _bounds(centred: Array, weights: Array, method: str, level: float) -> tuple[
 
 
 def _studentized(centred: Array, weights: Array, means: Array, tails: Array) -> tuple[Array, Array]:
-    """Bootstrap t. A resample of one repeated unit has no standard error and counts as infinitely far out."""
+    """Bootstrap t bounds relative to the mean.
+
+    A resample of one repeated unit has no standard error and counts as infinitely far out.
+    """
     n = len(centred)
     second = weights @ centred**2 / n
     variance = np.where(second - means**2 > 1e-12 * second, second - means**2, 0.0)
     ratio = means / np.sqrt(variance / (n - 1))
-    low, high = np.quantile(
-        np.where(np.isnan(ratio) & ~np.isnan(means), 0.0, ratio), tails, axis=0, method="nearest"
-    )
+    ratio[np.isnan(ratio) & ~np.isnan(means)] = 0.0
+    lowest, highest = np.quantile(ratio, tails, axis=0, method="nearest")
     error = centred.std(axis=0, ddof=1) / np.sqrt(n)
-    return tuple(np.where(np.isfinite(t), -t * error, np.nan) for t in (high, low))  # type: ignore[return-value]
+    low = np.where(np.isfinite(highest), -highest * error, np.nan)
+    high = np.where(np.isfinite(lowest), -lowest * error, np.nan)
+    return low, high
 
 
 def sign_flip(
@@ -124,20 +151,27 @@ def sign_flip(
     n_permutations: int | None = None,
     rng: np.random.Generator | None = None,
 ) -> tuple[Array, Array]:
-    """Sign-flip test of mean zero per column of `(n_units, m)`: (p, p adjusted over columns by max-T), each `(m,)`.
+    """Sign-flip test of mean zero per column of `(n_units, m)`: p, and p by max-T, `(m,)` each.
 
-    Two-sided. `n_permutations=None` enumerates all sign patterns (up to 24 units); otherwise that many random ones, and
-    the observed one is counted in. Columns without variation around zero, or with NaN, give NaN and are left out of the
-    family. Exact under symmetry of the unit's values around zero.
-    The statistic `|sum| / sqrt(sum of squares)` is a fixed increasing function of |t|, so max-T over it is max-|t|.
-    Source: Westfall & Young (1993); Winkler et al. (2014), doi:10.1016/j.neuroimage.2014.01.060.
+    Two-sided. `n_permutations=None` enumerates all sign patterns (up to 24 units); otherwise that
+    many random ones, and the observed one is counted in. Columns without variation around zero, or
+    with NaN, give NaN and are left out of the family. Exact under symmetry of the unit's values
+    around zero. The statistic `|sum| / sqrt(sum of squares)` is a fixed increasing function of
+    |t|, so max-T over it is max-|t|. Raises IbstatsError for values without two axes, for more
+    units than can be enumerated, and for random patterns without `rng`. Source: Westfall & Young
+    (1993); Winkler et al. (2014), doi:10.1016/j.neuroimage.2014.01.060.
+
+    >>> p, adjusted = sign_flip([[1.0], [2.0], [3.0], [4.0]])
+    >>> p
+    array([0.125])
     """
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 2:
         raise IbstatsError(f"values have {x.ndim} axes, but need two: (n_units, columns)")
     if n_permutations is None and len(x) > MAX_EXACT_UNITS:
         raise IbstatsError(
-            f"exact enumeration stops at {MAX_EXACT_UNITS} units, here {len(x)}; give n_permutations and rng"
+            f"exact enumeration stops at {MAX_EXACT_UNITS} units, here {len(x)}; "
+            "give n_permutations and rng"
         )
     if n_permutations is not None and rng is None:
         raise IbstatsError(
@@ -158,7 +192,7 @@ def sign_flip(
         single += (statistic >= observed).sum(axis=0)
         family += (statistic.max(axis=1)[:, None] >= observed).sum(axis=0)
         total += len(signs)
-    extra = 0 if n_permutations is None else 1
+    extra = int(n_permutations is not None)
     p[0, tested] = (single + extra) / (total + extra)
     p[1, tested] = (family + extra) / (total + extra)
     return p[0], p[1]
@@ -167,8 +201,10 @@ def sign_flip(
 def _sign_patterns(
     n: int, n_permutations: int | None, rng: np.random.Generator | None
 ) -> Iterator[Array]:
-    """Chunks of +-1 rows: all patterns with the first sign fixed (the test is two-sided), or random ones."""
-    total = 2 ** (n - 1) if n_permutations is None else n_permutations
+    """Chunks of +-1 rows: all patterns with the first sign fixed (two-sided), or random ones."""
+    total = n_permutations
+    if total is None:
+        total = 2 ** (n - 1)
     rows = max(1, CHUNK // n)
     for start in range(0, total, rows):
         count = min(rows, total - start)

@@ -9,7 +9,11 @@ Array = NDArray[np.float64]
 
 
 def log2_mean(log_weight: ArrayLike) -> Array:
-    """log2 of the mean of 2**w over the last axis; -inf where all weights are zero."""
+    """log2 of the mean of 2**w over the last axis, in bits; -inf where all weights are zero.
+
+    >>> float(log2_mean([0.0, -np.inf]))
+    -1.0
+    """
     w = np.asarray(log_weight, dtype=np.float64)
     top = w.max(axis=-1, keepdims=True)
     shift = np.where(np.isfinite(top), top, 0.0)
@@ -19,20 +23,30 @@ def log2_mean(log_weight: ArrayLike) -> Array:
 
 
 def below(proposed: ArrayLike, k: int) -> Array:
-    """Below log2 q(Z) in expectation: log2 of the mean weight of k proposed paths, `(..., path) -> (...)`.
+    """Below log2 q(Z) in expectation: log2 of the mean weight of k proposed paths, in bits.
 
-    Averaged over the disjoint groups of k that the paths make. Of one set of weights it grows from k to 2k, by
-    Jensen's inequality, as long as all paths are used. Source: Burda, Grosse & Salakhutdinov (2016), arXiv:1509.00519.
+    `(..., path) -> (...)`, averaged over the disjoint groups of k that the paths make. Of one set
+    of weights it grows from k to 2k, by Jensen's inequality, as long as all paths are used.
+    Source: Burda, Grosse & Salakhutdinov (2016), arXiv:1509.00519.
+
+    >>> weights = np.log2([0.5, 0.125, 0.25, 0.25])
+    >>> float(below(weights, 1)), float(below(weights, 4).round(3))
+    (-2.0, -1.83)
     """
     groups = _groups(proposed, k)
     return np.asarray(log2_mean(groups).mean(axis=-1))
 
 
 def above(own: ArrayLike, proposed: ArrayLike, k: int) -> Array:
-    """Above log2 q(Z) in expectation: the path that made Z beside k - 1 proposed ones, `(...), (..., path) -> (...)`.
+    """Above log2 q(Z) in expectation, in bits: the path that made Z beside k - 1 proposed ones.
 
-    Averaged over the disjoint groups of k - 1. Source: Sobolev & Vetrov (2019), arXiv:1905.03290; the idea of exact
-    samples of the posterior from simulated data is in Grosse, Ghahramani & Adams (2015), arXiv:1511.02543.
+    `(...), (..., path) -> (...)`, averaged over the disjoint groups of k - 1; for k = 1 the weight
+    of the own path. Source: Sobolev & Vetrov (2019), arXiv:1905.03290; exact samples of the
+    posterior from simulated data are an idea of Grosse, Ghahramani & Adams (2015),
+    arXiv:1511.02543.
+
+    >>> float(above(-1.0, [-1.0, -1.0], 3))
+    -1.0
     """
     mine = np.asarray(own, dtype=np.float64)
     if k == 1:

@@ -11,8 +11,7 @@ import numpy as np
 import xarray as xr
 
 from ibstats.errors import unknown
-from ibstats.kernels.factorial import FACTORS
-from ibstats.variables import CELLS, DISTANCES, LEVELS, PROBES, REFERENCE
+from ibstats.variables import CELLS, DISTANCES, FACTORS, LEVELS, PROBES, REFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

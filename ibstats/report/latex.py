@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ibstats import quantities
 from ibstats.report.tables import stars
 from ibstats.results.open_intervals import REASON, open_intervals
 from ibstats.results.rows import extent
 from ibstats.statistics import ablations
 from ibstats.statistics.information import POOLED_NOTE
-from ibstats.statistics.path_and_execution import LEDGER
 from ibstats.variables import CELLS, DISTANCES, INFORMATION
 
 if TYPE_CHECKING:
@@ -276,13 +276,14 @@ def _entropy(document: Results) -> str:
 
 
 def _ledger(document: Results) -> str:
-    rows = [row for row in document.rows if row.section == "ledger" and row.quantity in LEDGER]
+    known = [record.name for record in quantities.of_family("bits")]
+    rows = [row for row in document.rows if row.section == "ledger" and row.quantity in known]
     if not rows:
         return ""
     body: list[Sequence[str]] = []
     for model in _models(rows):
         for row in (row for row in rows if row.model == model):
-            name = escape(LEDGER[row.quantity].long_name).replace("|", "$|$")
+            name = escape(quantities.quantity(row.quantity).long).replace("|", "$|$")
             levels = map(escape, row.term.split("/"))
             body.append(
                 (escape(model), *levels, name, *map(number, (row.estimate, row.low, row.high)))

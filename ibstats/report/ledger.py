@@ -18,11 +18,11 @@ from ibstats.analysis import DEFAULT_METRICS, Machine
 from ibstats.config import Config
 from ibstats.distances import distances
 from ibstats.errors import IbstatsError
+from ibstats.quantities import quantity
 from ibstats.report.tables import number
 from ibstats.statistics import rescored
 from ibstats.statistics.diversity import mean_pairwise
 from ibstats.statistics.path_and_execution import (
-    LEDGER,
     crossed_components,
     ledger,
     ledger_intervals,
@@ -175,7 +175,7 @@ def show_ledger(found: xr.Dataset, model: str, family: str, console: Console) ->
             point = here.sel(quantity=name)
             table.add_row(
                 "" if row else str(condition),
-                LEDGER[str(name)].long_name,
+                quantity(str(name)).long,
                 _bracket(point, digits=2),
                 number(float(point["estimate"]) / n_tokens, 3),
             )

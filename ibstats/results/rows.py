@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ibstats.kernels.factorial import FACTORS
 from ibstats.results.open_intervals import with_reason
 from ibstats.statistics.information import CHANGE_NOTE, POOLED, POOLED_NOTE
 from ibstats.statistics.subset_ratio import AT_EDGE, EDGE_NOTE, FOUND, NOT_FOUND
 from ibstats.store import is_factorial
-from ibstats.variables import INFORMATION
+from ibstats.variables import FACTORS, INFORMATION
 
 if TYPE_CHECKING:
     from schemas.results import ResultRow, Results

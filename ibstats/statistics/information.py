@@ -1,14 +1,18 @@
-"""What saved tokens say about the codebook: H(Z), H(Z|X), I(X;Z), per position, with coverage (paper, eq. 2).
+"""What saved tokens say about the codebook: H(Z), H(Z|X), I(X;Z), with coverage (paper, eq. 2).
 
-All entropies are per token, in bits. The unit of resampling is the prompt, never the token. H(Z) is the entropy of a
-cell's pooled codes; as a statement about prompts in general it is biased low, by about (spread between prompts) / n,
-because a few prompts show fewer codes than all would. Jackknife values per prompt remove that bias and carry its
-standard error: intervals, contrasts and tests over prompts are made from them, the estimate shown is the pooled one.
+All entropies are per token, in bits. The unit of resampling is the prompt, never the token. H(Z) is
+the entropy of a condition's pooled codes; as a statement about prompts in general it is biased low,
+by about (spread between prompts) / n, because a few prompts show fewer codes than all would.
+Jackknife values per prompt remove that bias and carry its standard error: intervals, contrasts and
+tests over prompts are made from them, the estimate shown is the pooled one.
+
+Each statistic is a function of the tokens; `measure` makes several from one counting of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,87 +22,236 @@ from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import entropy
-from ibstats.variables import INFORMATION
+from ibstats.quantities import quantity
+from ibstats.statistics import counting
+from ibstats.statistics.counting import Counted
+
+Array = NDArray[np.float64]
 
 LOW_COVERAGE = 0.8
-"""Good-Turing coverage below which an entropy leans on its estimator's guess about unseen codes."""
+"""Good-Turing coverage below which an entropy leans on a guess about unseen codes."""
 
 QUANTITIES = ("codebook_entropy", "conditional_entropy", "mutual_information", "utilisation")
 
 POOLED_NOTE = (
-    "estimates of H(Z) are of the pooled codes of these prompts, intervals of prompts in general: few prompts show "
-    "fewer codes than all would, so an interval may lie above its estimate"
+    "estimates of H(Z) are of the pooled codes of these prompts, intervals of prompts in general: "
+    "few prompts show fewer codes than all would, so an interval may lie above its estimate"
 )
 """What is to be known of the pooled quantities, as every output states it."""
 
 CHANGE_NOTE = (
-    "a change of H(Z) in prompts in general, from jackknife values: not the difference of the estimates shown, which "
-    "are of the pooled codes of these prompts"
+    "a change of H(Z) in prompts in general, from jackknife values: not the difference of the "
+    "estimates shown, which are of the pooled codes of these prompts"
 )
 """What is to be known of the effects on pooled quantities."""
 
 POOLED = ("codebook_entropy", "mutual_information", "perplexity")
 
-AT_ONCE = 1 << 22
-"""Tokens or counts handled at a time. Memory is a few times this, plus one condition's tokens as they are stored."""
 
-Tokens = NDArray[np.integer[Any]]
-Counts = NDArray[np.int64]
+class _Estimated:
+    """Entropies of one condition's counts, each made once."""
 
+    def __init__(self, counted: Counted, estimator: str, size: int) -> None:
+        self.counted = counted
+        self.estimator = estimator
+        self.size = size
 
-def _grids(tokens: xr.DataArray, n_codes: int) -> Iterator[Tokens]:
-    """Tokens of one condition after another, `(prompt, sample, position)`, read when they are needed."""
-    ordered = tokens.transpose("condition", "prompt", "sample", "row", "col")
-    for condition in range(ordered.sizes["condition"]):
-        values = ordered.isel(condition=condition).values
-        if values.size == 0 or values.max() >= n_codes:
-            seen = "none" if values.size == 0 else str(values.max())
-            raise StoreContractError(
-                f"`tokens` holds code {seen}, but codes run 0..{n_codes - 1}; were the special-token offsets removed "
-                "before writing?"
-            )
-        yield values.reshape(*values.shape[:2], -1)
+    def entropy(self, counts: NDArray[Any]) -> Array:
+        """Entropy of counts over the codes that the condition may use, in bits."""
+        return entropy.estimate(counts, self.estimator, self.size)
 
+    @cached_property
+    def marginal(self) -> float:
+        """H(Z) of the pooled codes."""
+        return float(self.entropy(self.counted.total))
 
-def _allowed(tokens: xr.DataArray, n_codes: int, usable: Sequence[int] | None) -> Sequence[int]:
-    """Number of codes that each condition may use: what estimators take for the size of its alphabet."""
-    return [n_codes] * tokens.sizes["condition"] if usable is None else usable
+    @cached_property
+    def used(self) -> float:
+        """Share of the codebook seen."""
+        return float((self.counted.total > 0).mean())
 
-
-def _count(rows: Tokens, n_codes: int) -> Counts:
-    """How often each code occurs in each row: `(row, n) -> (row, code)`."""
-    offset = n_codes * np.arange(len(rows), dtype=np.int64)[:, None]
-    return np.bincount((rows + offset).ravel(), minlength=len(rows) * n_codes).reshape(
-        len(rows), n_codes
-    )
-
-
-def _count_rows(rows: Tokens, n_codes: int) -> Iterator[Counts]:
-    """Counts of each row, as many rows at a time as memory allows."""
-    step = max(1, AT_ONCE // max(n_codes, rows.shape[1]))
-    for start in range(0, len(rows), step):
-        yield _count(rows[start : start + step], n_codes)
+    @cached_property
+    def by_prompt(self) -> dict[str, Array]:
+        """By prompt: its entropy and coverage, and the pooled entropy and use without it."""
+        total = self.counted.total
+        found: dict[str, list[Array]] = {"given": [], "covered": [], "without": [], "unused": []}
+        for counts in self.counted.prompts():
+            found["given"].append(self.entropy(counts))
+            found["covered"].append(entropy.coverage(counts))
+            if self.counted.n_prompts > 1:
+                found["without"].append(self.entropy(total - counts))
+                found["unused"].append((total == counts).mean(axis=-1))
+        return {name: np.concatenate(parts) for name, parts in found.items() if parts}
 
 
-def _pooled_counts(grids: Tokens, n_codes: int) -> Counts:
-    """Counts over everything, `(code,)`."""
-    total = np.zeros(n_codes, dtype=np.int64)
-    for prompt in grids:
-        total += np.bincount(prompt.ravel(), minlength=n_codes)
-    return total
+def _jackknife(whole: float, without: Array) -> Array:
+    """Pseudo-values of a statistic of all prompts, from its values without each of them."""
+    n = len(without)
+    return np.asarray(n * whole - (n - 1) * without)
+
+
+def _per_prompt(one: _Estimated) -> dict[str, Array]:
+    n = one.counted.n_prompts
+    found = one.by_prompt
+    marginal, used = np.full(n, one.marginal), np.full(n, one.used)
+    if n > 1:
+        marginal = _jackknife(one.marginal, found["without"])
+        used = _jackknife(one.used, 1 - found["unused"])
+        # codes seen are a fact of this sample: nothing to correct
+        used += one.used - used.mean()
+    values = (marginal, found["given"], marginal - found["given"], used)
+    return dict(zip(QUANTITIES, values, strict=True))
+
+
+def _pooled(one: _Estimated) -> dict[str, float]:
+    given = float(one.by_prompt["given"].mean())
+    values = (one.marginal, given, one.marginal - given, one.used)
+    return dict(zip(QUANTITIES, values, strict=True))
+
+
+def _coverage(one: _Estimated) -> dict[str, float]:
+    return {
+        "coverage": float(entropy.coverage(one.counted.total)),
+        "coverage_per_prompt": float(one.by_prompt["covered"].mean()),
+    }
+
+
+def _by_position(one: _Estimated) -> dict[str, Array]:
+    marginal, covered = [], []
+    for counts in one.counted.positions():
+        marginal.append(one.entropy(counts))
+        covered.append(entropy.coverage(counts))
+    given = np.zeros(one.counted.n_positions)
+    for groups in one.counted.positions_of_prompts():
+        given += one.entropy(groups).sum(axis=0)
+    given /= one.counted.n_prompts
+    total = np.concatenate(marginal)
+    values = (total, given, total - given, np.concatenate(covered))
+    return dict(zip((*QUANTITIES[:3], "coverage"), values, strict=True))
+
+
+def _by_bit(one: _Estimated) -> dict[str, Array]:
+    counted = one.counted
+    n_bits = (counted.n_codes - 1).bit_length()
+    if counted.n_codes != 1 << n_bits:
+        raise StoreContractError(
+            f"a codebook of {counted.n_codes} codes has no bits of its own: LFQ has a power of two"
+        )
+    codes = np.arange(counted.n_codes)
+    found = {}
+    for bit in range(n_bits):
+        is_set = (codes >> (n_bits - 1 - bit) & 1).astype(np.int64)
+        to_bit = np.stack([1 - is_set, is_set], axis=1)
+        whole = counted.total @ to_bit
+        marginal = float(entropy.estimate(whole, one.estimator, 2))
+        values = np.full(counted.n_prompts, marginal)
+        if counted.n_prompts > 1:
+            without = []
+            for counts in counted.prompts():
+                without.append(entropy.estimate(whole - counts @ to_bit, one.estimator, 2))
+            values = _jackknife(marginal, np.concatenate(without))
+        found[f"bit_{bit}_entropy"] = values
+    total = np.sum(list(found.values()), axis=0)
+    found["bit_redundancy"] = total - _per_prompt(one)["codebook_entropy"]
+    return found
+
+
+def _shuffle_test(counted: Counted, n_shuffles: int, rng: np.random.Generator) -> dict[str, float]:
+    in_place = np.arange(counted.images.shape[0])
+    observed = _mean_plugin_conditional(counted, in_place)
+    null = np.empty(n_shuffles)
+    for shuffle in range(n_shuffles):
+        null[shuffle] = _mean_plugin_conditional(counted, rng.permutation(in_place))
+    total = float(entropy.estimate(counted.total, "plugin"))
+    # H(Z) is the same in every shuffle, so a large I is a small H(Z|X)
+    p = (1 + (null <= observed + 1e-12).sum()) / (1 + n_shuffles)
+    return {"p": p, "null_mean": total - null.mean()}
+
+
+def _mean_plugin_conditional(counted: Counted, order: NDArray[np.int64]) -> float:
+    """Plug-in H(Z|X) in bits when the images are dealt, in that order, to the prompts in turn."""
+    n_prompts = counted.n_prompts
+    dealt = order.reshape(n_prompts, -1)
+    per_prompt = counted.n_samples * counted.n_positions
+    count = np.arange(per_prompt + 1)
+    count_log_count = scipy.special.xlogy(count, count) / np.log(2)
+    total = 0.0
+    step = max(1, n_prompts * counting.AT_ONCE // counted.images.nnz)
+    for start in range(0, n_prompts, step):
+        counts = counted.dealt(dealt[start : start + step])
+        total += float(count_log_count[counts.data].sum())
+    return float(np.log2(per_prompt) - total / (per_prompt * n_prompts))
+
+
+PARTS: dict[str, tuple[Callable[[_Estimated], Mapping[str, Any]], tuple[str, ...]]] = {
+    "per_prompt": (_per_prompt, ("condition", "prompt")),
+    "pooled": (_pooled, ("condition",)),
+    "coverage": (_coverage, ("condition",)),
+    "by_position": (_by_position, ("condition", "row", "col")),
+    "by_bit": (_by_bit, ("condition", "prompt")),
+}
+"""By name, what makes a statistic of one condition, and its dims; the shuffle test stands apart."""
+
+
+def measure(
+    tokens: xr.DataArray,
+    n_codes: int,
+    parts: Collection[str],
+    *,
+    estimator: str = entropy.DEFAULT,
+    usable: Sequence[int] | None = None,
+    n_shuffles: int = 0,
+    seed: int = 0,
+) -> dict[str, xr.Dataset]:
+    """Several statistics of the same tokens, by name, from one counting of them.
+
+    `parts` are names of functions of this module (`per_prompt`, `pooled`, `coverage`,
+    `by_position`, `by_bit`, `shuffle_test`), whose parameters these are; each result equals that
+    of the function. `tokens (condition, prompt, sample, row, col)`; one condition is held at a
+    time."""
+    rng = np.random.default_rng(seed)
+    if usable is None:
+        usable = [n_codes] * tokens.sizes["condition"]
+    rows: dict[str, list[Mapping[str, Any]]] = {part: [] for part in parts}
+    for counted, size in zip(counting.conditions(tokens, n_codes), usable, strict=True):
+        one = _Estimated(counted, estimator, size)
+        for part, found in rows.items():
+            if part == "shuffle_test":
+                found.append(_shuffle_test(counted, n_shuffles, rng))
+            else:
+                found.append(PARTS[part][0](one))
+    made = {}
+    for part, found in rows.items():
+        if part == "shuffle_test":
+            attrs = {"n_shuffles": n_shuffles, "seed": seed}
+            made[part] = _labelled(tokens, found, ("condition",), attrs)
+        else:
+            made[part] = _labelled(tokens, found, PARTS[part][1], {"estimator": estimator})
+    return made
 
 
 def _labelled(
-    tokens: xr.DataArray, columns: dict[str, list[Any]], dims: tuple[str, ...], **attrs: Any
+    tokens: xr.DataArray,
+    rows: Sequence[Mapping[str, Any]],
+    dims: tuple[str, ...],
+    attrs: Mapping[str, Any],
 ) -> xr.Dataset:
-    """Columns of values as variables, with the coordinates of the tokens that fit their dims."""
+    """One row a condition as variables, with the coordinates of the tokens that fit their dims."""
+    shape = [tokens.sizes[dim] for dim in dims]
     coords = {name: c for name, c in tokens.coords.items() if set(c.dims) <= set(dims)}
     variables = {}
-    for name, column in columns.items():
-        meaning = INFORMATION.get(name)
-        described = {"units": meaning.units, "long_name": meaning.long_name} if meaning else {}
-        variables[name] = (dims, np.stack(column), described)
+    for name in rows[0]:
+        values = np.stack([row[name] for row in rows]).reshape(shape)
+        variables[name] = (dims, values, _described(name))
     return xr.Dataset(variables, coords, attrs)
+
+
+def _described(name: str) -> dict[str, str]:
+    """Unit and long name of a quantity; nothing for a column that is none."""
+    record = quantity(name)
+    if record.long == name:
+        return {}
+    return {"units": record.unit, "long_name": record.long}
 
 
 def per_prompt(
@@ -107,37 +260,26 @@ def per_prompt(
     estimator: str = entropy.DEFAULT,
     usable: Sequence[int] | None = None,
 ) -> xr.Dataset:
-    """Per-prompt values of H(Z), H(Z|X), I(X;Z) and utilisation, for intervals and tests over prompts.
+    """Per-prompt values of H(Z), H(Z|X), I(X;Z) and utilisation, each `(condition, prompt)`.
 
-    `tokens (condition, prompt, sample, row, col) -> each (condition, prompt)`. Every condition has the same token
-    budget by the design of the store; see `rarefy` for stores where it has not. H(Z) and utilisation are jackknife
-    values `v_i = n s - (n - 1) s_without_i` of the pooled statistic s: their mean is s less its bias from the finite
-    number of prompts, their spread over root n its standard error. Source: Efron & Tibshirani (1993), chapter 11.
-    `usable` is the number of codes that each condition may use, where a subset has fewer than the codebook: estimators
-    that know the size of the alphabet would else put mass on codes that cannot occur. Utilisation is of all `n_codes`.
+    For intervals and tests over prompts, in bits (utilisation: a share). H(Z) and utilisation are
+    jackknife values `v_i = n s - (n - 1) s_without_i` of the pooled statistic s: their mean is s
+    less its bias from the finite number of prompts, their spread over root n its standard error.
+    Source: Efron & Tibshirani (1993), chapter 11.
+
+    `tokens (condition, prompt, sample, row, col)`, equally many in every condition by the design
+    of the store; see `rarefy` for stores where they are not. `n_codes` is the size of the
+    codebook, `usable` the number of codes that each condition may use, where a subset has fewer:
+    estimators that know the size of the alphabet would else put mass on codes that cannot occur.
+    Utilisation is of all `n_codes`. Raises StoreContractError for codes of `n_codes` or more.
+
+    >>> codes = np.arange(8).reshape(1, 2, 1, 2, 2) % 2
+    >>> tokens = xr.DataArray(codes, dims=("condition", "prompt", "sample", "row", "col"))
+    >>> per_prompt(tokens, 2, "plugin")["conditional_entropy"].values
+    array([[1., 1.]])
     """
-    columns: dict[str, list[Any]] = {name: [] for name in QUANTITIES}
-    for grids, size in zip(_grids(tokens, n_codes), _allowed(tokens, n_codes, usable), strict=True):
-        n = len(grids)
-        total = _pooled_counts(grids, n_codes)
-        conditional, without, unused = [], [], []
-        for counts in _count_rows(grids.reshape(n, -1), n_codes):
-            conditional.append(entropy.estimate(counts, estimator, size))
-            if n > 1:
-                without.append(entropy.estimate(total - counts, estimator, size))
-                unused.append((total == counts).mean(axis=-1))
-        given = np.concatenate(conditional)
-        marginal = np.full(n, entropy.estimate(total, estimator, size))
-        used = np.full(n, (total > 0).mean())
-        if n > 1:
-            marginal = n * marginal - (n - 1) * np.concatenate(without)
-            used = n * used - (n - 1) * (1 - np.concatenate(unused))
-            used += (
-                total > 0
-            ).mean() - used.mean()  # codes seen are a fact of this sample: nothing to correct
-        for name, column in zip(QUANTITIES, (marginal, given, marginal - given, used), strict=True):
-            columns[name].append(column)
-    return _labelled(tokens, columns, ("condition", "prompt"), estimator=estimator)
+    parts = ("per_prompt",)
+    return measure(tokens, n_codes, parts, estimator=estimator, usable=usable)["per_prompt"]
 
 
 def pooled(
@@ -146,37 +288,35 @@ def pooled(
     estimator: str = entropy.DEFAULT,
     usable: Sequence[int] | None = None,
 ) -> xr.Dataset:
-    """H(Z), H(Z|X), I(X;Z) and utilisation of each condition, from the pooled codes of the prompts at hand.
+    """H(Z), H(Z|X), I(X;Z) and utilisation of each `(condition)`, of the prompts at hand.
 
-    `usable` as in `per_prompt`.
+    From their pooled codes, in bits (utilisation: a share). Parameters and errors: `tokens
+    (condition, prompt, sample, row, col)`, `n_codes` the size of the codebook, `usable` the number
+    of codes that each condition may use; StoreContractError for codes of `n_codes` or more.
+
+    >>> codes = np.arange(8).reshape(1, 2, 1, 2, 2) // 4
+    >>> tokens = xr.DataArray(codes, dims=("condition", "prompt", "sample", "row", "col"))
+    >>> found = pooled(tokens, 2, "plugin")
+    >>> found[["codebook_entropy", "mutual_information"]].to_array().values.round(6)
+    array([[1.],
+           [1.]])
     """
-    columns: dict[str, list[Any]] = {name: [] for name in QUANTITIES}
-    for grids, size in zip(_grids(tokens, n_codes), _allowed(tokens, n_codes, usable), strict=True):
-        total = _pooled_counts(grids, n_codes)
-        marginal = float(entropy.estimate(total, estimator, size))
-        single = [
-            entropy.estimate(c, estimator, size)
-            for c in _count_rows(grids.reshape(len(grids), -1), n_codes)
-        ]
-        given = float(np.concatenate(single).mean())
-        for name, value in zip(
-            QUANTITIES, (marginal, given, marginal - given, (total > 0).mean()), strict=True
-        ):
-            columns[name].append(value)
-    return _labelled(tokens, columns, ("condition",), estimator=estimator)
+    parts = ("pooled",)
+    return measure(tokens, n_codes, parts, estimator=estimator, usable=usable)["pooled"]
 
 
 def coverage(tokens: xr.DataArray, n_codes: int) -> xr.Dataset:
-    """Good-Turing coverage of each condition's pooled codes, and the mean of that of its prompts."""
-    columns: dict[str, list[Any]] = {"coverage": [], "coverage_per_prompt": []}
-    for grids in _grids(tokens, n_codes):
-        single = [
-            entropy.coverage(counts)
-            for counts in _count_rows(grids.reshape(len(grids), -1), n_codes)
-        ]
-        columns["coverage"].append(entropy.coverage(_pooled_counts(grids, n_codes)))
-        columns["coverage_per_prompt"].append(np.concatenate(single).mean())
-    return _labelled(tokens, columns, ("condition",))
+    """Good-Turing coverage of each condition's pooled codes, and the mean of that of its prompts.
+
+    `coverage` and `coverage_per_prompt`, `(condition)`, shares of the probability mass; of tokens
+    as if they were independent. Raises StoreContractError for codes of `n_codes` or more.
+
+    >>> codes = np.array([0, 0, 1, 2]).reshape(1, 1, 1, 2, 2)
+    >>> tokens = xr.DataArray(codes, dims=("condition", "prompt", "sample", "row", "col"))
+    >>> float(coverage(tokens, 4)["coverage"][0])
+    0.5
+    """
+    return measure(tokens, n_codes, ("coverage",))["coverage"].drop_attrs(deep=False)
 
 
 def by_position(
@@ -185,29 +325,21 @@ def by_position(
     estimator: str = entropy.DEFAULT,
     usable: Sequence[int] | None = None,
 ) -> xr.Dataset:
-    """H(Z), H(Z|X) and I(X;Z) of each grid position, and its coverage: `(condition, row, col)`.
+    """H(Z), H(Z|X) and I(X;Z) of each grid position, in bits, and its coverage: a map each.
 
-    H(Z|X) at one position rests on the few images of a prompt; look at the coverage before reading it.
-    `usable` as in `per_prompt`.
+    `(condition, row, col)`. H(Z|X) at one position rests on the few images of a prompt; look at
+    the coverage before reading it. `tokens (condition, prompt, sample, row, col)`, `n_codes` the
+    size of the codebook, `usable` the number of codes that each condition may use. Raises
+    StoreContractError for codes of `n_codes` or more.
+
+    >>> codes = np.array([0, 0, 1, 0]).reshape(1, 2, 1, 1, 2)
+    >>> tokens = xr.DataArray(codes, dims=("condition", "prompt", "sample", "row", "col"))
+    >>> by_position(tokens, 2, "plugin")["codebook_entropy"].values
+    array([[[1., 0.]]])
     """
-    shape = (tokens.sizes["row"], tokens.sizes["col"])
-    columns: dict[str, list[Any]] = {name: [] for name in (*QUANTITIES[:3], "coverage")}
-    for grids, size in zip(_grids(tokens, n_codes), _allowed(tokens, n_codes, usable), strict=True):
-        marginal, covered = [], []
-        for counts in _count_rows(np.moveaxis(grids, 2, 0).reshape(grids.shape[2], -1), n_codes):
-            marginal.append(entropy.estimate(counts, estimator, size))
-            covered.append(entropy.coverage(counts))
-        given = np.zeros(grids.shape[2])
-        step = max(1, AT_ONCE // grids[0].size)
-        for start in range(0, len(grids), step):
-            groups = entropy.group_counts(np.moveaxis(grids[start : start + step], 1, 2))
-            given += entropy.estimate(groups, estimator, size).sum(axis=0)
-        given /= len(grids)
-        total = np.concatenate(marginal)
-        values = (total, given, total - given, np.concatenate(covered))
-        for column, value in zip(columns.values(), values, strict=True):
-            column.append(value.reshape(shape))
-    return _labelled(tokens, columns, ("condition", "row", "col"), estimator=estimator, units="bit")
+    parts = ("by_position",)
+    found = measure(tokens, n_codes, parts, estimator=estimator, usable=usable)["by_position"]
+    return found.assign_attrs(units="bit")
 
 
 def by_bit(
@@ -216,90 +348,50 @@ def by_bit(
     estimator: str = entropy.DEFAULT,
     usable: Sequence[int] | None = None,
 ) -> xr.Dataset:
-    """H of each bit of the codes, and how far their sum exceeds H(Z): for quantizers whose bits are channels (LFQ).
+    """H of each bit of the codes, and how far their sum exceeds H(Z), in bits.
 
-    Jackknife values per prompt, as `per_prompt` has them: `bit_0_entropy` (the most significant bit), ...,
-    `bit_redundancy`, each `(condition, prompt)` in bits. Redundancy is the total correlation of the bits (Watanabe
-    1960), 0 when they are independent; below 0 only by estimation error. Paper, section 3.3.
-    `usable` as in `per_prompt`.
+    For quantizers whose bits are channels (LFQ). Jackknife values `(condition, prompt)`, as
+    `per_prompt` has them: `bit_0_entropy` (the most significant bit), ..., `bit_redundancy`.
+    Redundancy is the total correlation of the bits (Watanabe 1960), 0 when they are independent;
+    below 0 only by estimation error. Paper, section 3.3. `tokens (condition, prompt, sample, row,
+    col)`; `usable`, the number of codes that each condition may use, serves H(Z) alone. Raises
+    StoreContractError unless `n_codes` is a power of two, and for codes of `n_codes` or more.
+
+    >>> codes = np.array([0, 3, 0, 3]).reshape(1, 1, 1, 2, 2)
+    >>> tokens = xr.DataArray(codes, dims=("condition", "prompt", "sample", "row", "col"))
+    >>> float(by_bit(tokens, 4, "plugin")["bit_redundancy"][0, 0])
+    1.0
     """
-    n_bits = (n_codes - 1).bit_length()
-    if n_codes != 1 << n_bits:
-        raise StoreContractError(
-            f"a codebook of {n_codes} codes has no bits of its own: LFQ has a power of two"
-        )
-    marginal = per_prompt(tokens, n_codes, estimator, usable)["codebook_entropy"]
-    bits = {
-        f"bit_{bit}_entropy": per_prompt(tokens >> (n_bits - 1 - bit) & 1, 2, estimator)[
-            "codebook_entropy"
-        ]
-        for bit in range(n_bits)
-    }
-    total = sum(bits.values(), xr.zeros_like(marginal))
-    return xr.Dataset(bits | {"bit_redundancy": total - marginal}, attrs={"estimator": estimator})
+    parts = ("by_bit",)
+    return measure(tokens, n_codes, parts, estimator=estimator, usable=usable)["by_bit"]
 
 
 def shuffle_test(tokens: xr.DataArray, n_codes: int, *, n_shuffles: int, seed: int) -> xr.Dataset:
-    """Label-shuffle test of I(X;Z) = 0 per condition: images change prompts at random, all else stays.
+    """Label-shuffle test of I(X;Z) = 0: `p` and `null_mean` (bits) of each `(condition)`.
 
-    The statistic is the plug-in I, which has the same bias in every shuffle. `null_mean` is the size of that bias
-    when I = 0; subtracting it from an estimate over-corrects when I > 0, so nothing here does.
+    Images change prompts at random, all else stays. The statistic is the plug-in I, which has the
+    same bias in every shuffle. `null_mean` is the size of that bias when I = 0; subtracting it from
+    an estimate over-corrects when I > 0, so nothing here does. `tokens (condition, prompt, sample,
+    row, col)`. Raises StoreContractError for codes of `n_codes` or more.
+
+    >>> codes = np.repeat([0, 1], 24).reshape(1, 2, 6, 2, 2)
+    >>> tokens = xr.DataArray(codes, dims=("condition", "prompt", "sample", "row", "col"))
+    >>> float(shuffle_test(tokens, 2, n_shuffles=19, seed=0)["p"][0])
+    0.05
     """
-    rng = np.random.default_rng(seed)
-    columns: dict[str, list[Any]] = {"p": [], "null_mean": []}
-    for grids in _grids(tokens, n_codes):
-        counts = _image_counts(grids.reshape(-1, grids.shape[2]), n_codes)
-        in_place = np.arange(counts.shape[0])
-        observed = _mean_plugin_conditional(counts, in_place, len(grids))
-        null = np.array(
-            [
-                _mean_plugin_conditional(counts, rng.permutation(in_place), len(grids))
-                for _ in range(n_shuffles)
-            ]
-        )
-        total = float(entropy.estimate(np.asarray(counts.sum(axis=0)).ravel(), "plugin"))
-        # H(Z) is the same in every shuffle, so a large I is a small H(Z|X)
-        columns["p"].append((1 + (null <= observed + 1e-12).sum()) / (1 + n_shuffles))
-        columns["null_mean"].append(total - null.mean())
-    return _labelled(tokens, columns, ("condition",), n_shuffles=n_shuffles, seed=seed)
-
-
-def _image_counts(images: Tokens, n_codes: int) -> Any:
-    """How often each code occurs in each image, a sparse `(image, code)`."""
-    parts = []
-    step = max(1, AT_ONCE // images.shape[1])
-    for start in range(0, len(images), step):
-        rows = images[start : start + step]
-        ends = np.arange(0, rows.size + 1, rows.shape[1])
-        part = scipy.sparse.csr_array(
-            (np.ones(rows.size, np.int32), rows.ravel(), ends), shape=(len(rows), n_codes)
-        )
-        part.sum_duplicates()
-        parts.append(part)
-    return scipy.sparse.vstack(parts, format="csr")
-
-
-def _mean_plugin_conditional(counts: Any, order: NDArray[np.int64], n_prompts: int) -> float:
-    """Plug-in H(Z|X) in bits when images with these codes are dealt, in that order, to the prompts in turn."""
-    dealt = order.reshape(n_prompts, -1)
-    per_prompt = int(counts.sum()) // n_prompts
-    count = np.arange(per_prompt + 1)
-    count_log_count = scipy.special.xlogy(count, count) / np.log(2)
-    total = 0.0
-    step = max(1, n_prompts * AT_ONCE // counts.nnz)
-    for start in range(0, n_prompts, step):
-        images = dealt[start : start + step]
-        ends = np.arange(0, images.size + 1, images.shape[1])
-        ones = np.ones(images.size, np.int32)
-        deal = scipy.sparse.csr_array(
-            (ones, images.ravel(), ends), shape=(len(images), counts.shape[0])
-        )
-        total += float(count_log_count[(deal @ counts).data].sum())
-    return float(np.log2(per_prompt) - total / (per_prompt * n_prompts))
+    parts = ("shuffle_test",)
+    made = measure(tokens, n_codes, parts, n_shuffles=n_shuffles, seed=seed)
+    return made["shuffle_test"]
 
 
 def rarefy(tokens: xr.DataArray, n_samples: int, seed: int) -> xr.DataArray:
-    """The same number of images from every prompt and condition, drawn without replacement: equal token budgets."""
+    """The same images of every prompt and condition, `n_samples` of them: equal token budgets.
+
+    Drawn without replacement, in their order. Raises IbstatsError for more than there are.
+
+    >>> rarefy(xr.DataArray(np.zeros((3, 6)), dims=("prompt", "sample")), 4, seed=0).shape
+    (3, 4)
+    """
     have = tokens.sizes["sample"]
     if not 1 <= n_samples <= have:
         raise IbstatsError(
@@ -310,15 +402,21 @@ def rarefy(tokens: xr.DataArray, n_samples: int, seed: int) -> xr.DataArray:
 
 
 def coverage_warnings(coverages: xr.Dataset, where: str) -> list[str]:
-    """One line per condition whose coverage is too low to trust an entropy."""
+    """One line per condition whose coverage is too low to trust an entropy; `where` begins it.
+
+    >>> low = ("condition", [0.5])
+    >>> found = xr.Dataset({"coverage": low, "coverage_per_prompt": low}, {"condition": ["argmax"]})
+    >>> len(coverage_warnings(found, "trio-ar"))
+    2
+    """
+    conditions = coverages["condition"].values
     lines = []
     for name in ("coverage", "coverage_per_prompt"):
-        for condition, value in zip(
-            coverages["condition"].values, coverages[name].values, strict=True
-        ):
+        said = quantity(name).long
+        for condition, value in zip(conditions, coverages[name].values, strict=True):
             if value < LOW_COVERAGE:
                 lines.append(
-                    f"{where}: {INFORMATION[name].long_name} is {value:.2f} in '{condition}', below {LOW_COVERAGE}: "
+                    f"{where}: {said} is {value:.2f} in '{condition}', below {LOW_COVERAGE}: "
                     "its entropy leans on unseen codes; use more images or prompts"
                 )
     return lines

@@ -1,9 +1,9 @@
 """How many prompts, and images per prompt, a study needs: from the variance components of a pilot.
 
-The variance of one prompt's contrast is the spread between prompts, which more images cannot reduce, plus the sampling
-variance of a mean over pairs, which falls with the images (Hoeffding). Images of a prompt count as exchangeable; in
-paraphrase cells they are spread evenly over wordings, which makes the image part slightly too large: a safe error.
-"""
+The variance of one prompt's contrast is the spread between prompts, which more images cannot
+reduce, plus the sampling variance of a mean over pairs, which falls with the images (Hoeffding).
+Images of a prompt count as exchangeable; in paraphrase cells they are spread evenly over wordings,
+which makes the image part slightly too large: a safe error."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError, unknown
 from ibstats.kernels import factorial, pairs
-from ibstats.kernels.factorial import FACTORS
 from ibstats.kernels.variance import PairVariance, pair_variance
 from ibstats.statistics.significance import noncentral_t_cdf
-from ibstats.store import by_factor
 
 PROMPTS = (10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000)
 IMAGES = (2, 4, 6, 10, 20, 50)
+FEWEST_IMAGES, FEWEST_PROMPTS = 4, 3
+"""What a pilot needs: two pairs that share no image, and a spread between prompts."""
 DRAWS = 20_000
 """Simulated studies behind each power of an equivalence test."""
+CERTAIN = 20
+"""Standard errors beyond the critical value at which the power is 1 in double precision."""
 
 
 @dataclass(frozen=True)
 class Components:
-    """Variance of one prompt's contrast."""
+    """Variance of one prompt's contrast, in squares of the distance's unit."""
 
     effect: str
     between: float
@@ -43,37 +45,51 @@ class Components:
         return self.between + float(self.image.at(n_images))
 
 
-def components(distance: xr.DataArray, effect: str) -> Components:
-    """Components of one effect from a pilot's distances `(condition, prompt, sample, sample_other)`."""
-    names = factorial.names()
+def components(cells: xr.DataArray, effect: str) -> Components:
+    """Components of one effect from a pilot's distances, a cell of the 2^k design each.
+
+    `cells (prompt, factor, ..., sample, sample_other)`, each factor's levels low then high, as
+    `by_factor` of a design gives them; `effect` is a factor or several joined with ':'. Raises
+    IbstatsError for another effect, fewer than 4 images or 3 prompts.
+    """
+    cells = cells.transpose("prompt", ..., "sample", "sample_other")
+    factors = [str(dim) for dim in cells.dims[1:-2]]
+    k = len(factors)
+    names = factorial.names(k, factors)
     if effect not in names:
         raise unknown("effect", effect, names)
-    n_images, n_prompts = distance.sizes["sample"], distance.sizes["prompt"]
-    if n_images < 4 or n_prompts < 3:
+    n_images, n_prompts = cells.sizes["sample"], cells.sizes["prompt"]
+    if n_images < FEWEST_IMAGES or n_prompts < FEWEST_PROMPTS:
         raise IbstatsError(
-            f"a pilot needs at least 4 images per prompt and 3 prompts, this one has {n_images} images per prompt and "
-            f"{n_prompts} prompts"
+            f"a pilot needs at least {FEWEST_IMAGES} images per prompt and {FEWEST_PROMPTS} "
+            f"prompts, this one has {n_images} images per prompt and {n_prompts} prompts"
         )
-    weights = factorial.contrast_matrix(3)[:, names.index(effect)]
-    cells = by_factor(distance).transpose("prompt", *FACTORS, "sample", "sample_other")
-    kernel = np.einsum(
-        "pcij,c->pij", cells.values.reshape(n_prompts, -1, n_images, n_images), weights
-    )
-    per_prompt = pair_variance(kernel)
-    # a variance is not below 0, as its unbiased estimate may be: no power of 1 from a chance of the pilot
-    image = PairVariance(*(np.maximum(part.mean(), 0.0) for part in per_prompt))
+    weights = factorial.contrast_matrix(k)[:, names.index(effect)]
+    values = cells.values.reshape(n_prompts, 2**k, n_images, n_images)
+    kernel = np.einsum("pcij,c->pij", values, weights)
+    zeta1, zeta2 = pair_variance(kernel)
+    # a variance is not below 0, as its unbiased estimate may be: no power of 1 from a chance
+    image = PairVariance(np.maximum(zeta1.mean(), 0.0), np.maximum(zeta2.mean(), 0.0))
     total = float(pairs.mean_upper_triangle(kernel).var(ddof=1))
     return Components(effect, max(total - float(image.at(n_images)), 0.0), image)
 
 
 def power_of_t(effect: float, variance: float, n_prompts: int, alpha: float = 0.05) -> float:
-    """Probability that a two-sided t test over prompts finds a true effect of that size."""
+    """Probability that a two-sided t test over prompts finds a true effect of that size.
+
+    `variance` is that of one prompt's contrast; without any, 1 (or alpha where there is no effect).
+
+    >>> round(power_of_t(0.5, variance=1.0, n_prompts=30), 3)
+    0.754
+    """
+    if variance <= 0 and not effect:
+        return alpha
     if variance <= 0:
-        return 1.0 if effect else alpha
+        return 1.0
     df = n_prompts - 1
     shift = abs(effect) / np.sqrt(variance / n_prompts)
     critical = float(scipy.special.stdtrit(df, 1 - alpha / 2))
-    if shift > critical + 20:
+    if shift > critical + CERTAIN:
         return 1.0
     return 1 - noncentral_t_cdf(critical, df, shift) + noncentral_t_cdf(-critical, df, shift)
 
@@ -81,15 +97,21 @@ def power_of_t(effect: float, variance: float, n_prompts: int, alpha: float = 0.
 def power_of_equivalence(
     margin: float, variance: float, n_prompts: int, rng: np.random.Generator, alpha: float = 0.05
 ) -> float:
-    """Probability that two one-sided t tests show equivalence when the true effect is zero, by simulation."""
+    """Probability that two one-sided t tests show equivalence when the true effect is zero.
+
+    By 20,000 simulated studies; `variance` is that of one prompt's contrast, `margin` half the
+    width of the margin around zero.
+
+    >>> round(power_of_equivalence(0.5, 1.0, 50, np.random.default_rng(0)), 1)
+    0.9
+    """
     if variance <= 0:
         return 1.0
     df = n_prompts - 1
     mean = rng.normal(0, np.sqrt(variance / n_prompts), DRAWS)
     error = np.sqrt(variance * rng.chisquare(df, DRAWS) / df / n_prompts)
-    return float(
-        (margin - np.abs(mean) > float(scipy.special.stdtrit(df, 1 - alpha)) * error).mean()
-    )
+    room = margin - np.abs(mean)
+    return float((room > float(scipy.special.stdtrit(df, 1 - alpha)) * error).mean())
 
 
 def table(
@@ -102,42 +124,54 @@ def table(
     alpha: float = 0.05,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Power over `(n_images, n_prompts)` to find `effect_size`, or to show equivalence within +-`margin`."""
+    """Power `(n_images, n_prompts)` to find an effect, or to show that there is none.
+
+    Give one of `effect_size`, the smallest effect worth finding, and `margin`, within which to show
+    equivalence; both in the unit of the distance. Raises IbstatsError for none or both, and for one
+    that is not above 0.
+
+    >>> pilot = Components("codebook", 0.01, PairVariance(np.array(0.001), np.array(0.002)))
+    >>> found = table(pilot, effect_size=0.1, n_prompts=[10, 20], n_images=[4])
+    >>> found["power"].values.round(2)
+    array([[0.77, 0.98]])
+    """
     if (effect_size is None) == (margin is None):
         raise IbstatsError(
-            "give either the smallest effect worth finding (--difference 0.05) or a margin within which to show "
-            "equivalence (--equivalence 0.05), in units of the distance"
+            "give either the smallest effect worth finding (--difference 0.05) or a margin within "
+            "which to show equivalence (--equivalence 0.05), in units of the distance"
         )
-    size = effect_size if effect_size is not None else margin
+    size = margin if effect_size is None else effect_size
     if size is None or not size > 0:
         raise IbstatsError(f"the effect or margin is {size}, but must be above 0")
     power = np.empty((len(n_images), len(n_prompts)))
     for i, images in enumerate(n_images):
+        variance = pilot.variance(images)
         for j, prompts in enumerate(n_prompts):
-            variance = pilot.variance(images)
             if effect_size is not None:
                 power[i, j] = power_of_t(size, variance, prompts, alpha)
             else:
-                power[i, j] = power_of_equivalence(
-                    size, variance, prompts, np.random.default_rng(seed), alpha
-                )
-    return xr.Dataset(
-        {"power": (("n_images", "n_prompts"), power)},
-        coords={"n_images": list(n_images), "n_prompts": list(n_prompts)},
-        attrs={
-            "effect": pilot.effect,
-            "goal": "difference" if effect_size is not None else "equivalence",
-            "size": size,
-            "alpha": alpha,
-            "between_prompts_variance": pilot.between,
-            "zeta1": float(pilot.image.zeta1),
-            "zeta2": float(pilot.image.zeta2),
-        },
-    )
+                rng = np.random.default_rng(seed)
+                power[i, j] = power_of_equivalence(size, variance, prompts, rng, alpha)
+    attrs = {
+        "effect": pilot.effect,
+        "goal": "equivalence" if effect_size is None else "difference",
+        "size": size,
+        "alpha": alpha,
+        "between_prompts_variance": pilot.between,
+        "zeta1": float(pilot.image.zeta1),
+        "zeta2": float(pilot.image.zeta2),
+    }
+    coords = {"n_images": list(n_images), "n_prompts": list(n_prompts)}
+    return xr.Dataset({"power": (("n_images", "n_prompts"), power)}, coords, attrs)
 
 
 def needed(power: xr.Dataset, target: float = 0.8) -> NDArray[np.float64]:
-    """Fewest prompts of the table that reach the target, per number of images; NaN where none does."""
+    """Fewest prompts of a table that reach the target, per number of images; NaN where none does.
+
+    >>> pilot = Components("codebook", 0.01, PairVariance(np.array(0.001), np.array(0.002)))
+    >>> needed(table(pilot, effect_size=0.1, n_prompts=[10, 20], n_images=[4]))
+    array([20.])
+    """
     reached = power["power"].transpose("n_images", "n_prompts").values >= target
     prompts = power["n_prompts"].values.astype(float)
     return np.where(reached.any(axis=1), prompts[reached.argmax(axis=1)], np.nan)

@@ -139,7 +139,7 @@ def quality(
         if against is not None:
             coordinates = features[..., : features.sizes["feature"] - chosen.n_logits]
             for score in needs_set:
-                made |= SET_SCORES[score](coordinates, against)
+                made |= SET_SCORES[score](coordinates, against, score)
         for key, value in made.items():
             found[key] = value.assign_attrs(_attributes(key) | features.attrs | value.attrs)
     return xr.Dataset(

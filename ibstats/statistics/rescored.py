@@ -1,4 +1,4 @@
-"""Brackets of H(Z|X) and of the residual H(P|Z,X) from what `ibgenerate rescore` left beside a store."""
+"""Brackets of H(Z|X) and of the residual H(P|Z,X), from paths that `ibgenerate rescore` scored."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
 from ibstats.kernels import sandwich
@@ -17,6 +18,8 @@ from ibstats.store import Store
 if TYPE_CHECKING:
     from schemas.rescored import RescoreRecord
 
+
+Array = NDArray[np.float64]
 
 RECORD = "rescored.json"
 
@@ -31,25 +34,35 @@ class Rescored:
     data: xr.Dataset
 
     def digest(self) -> str:
-        """sha256 of the weights: the version pin of what is computed from them."""
+        """sha256 of the record and the weights: the version pin of what is computed from them."""
         content = hashlib.sha256(self.record.model_dump_json().encode())
         content.update(np.ascontiguousarray(self.data["log_weight"].values).tobytes())
         return content.hexdigest()
 
 
 def find(store: Store, model: str, experiment: str) -> Rescored | None:
-    """The rescoring of a model and experiment with the most paths, then prompts; None if there is none.
+    """The rescoring of a model and experiment with the most paths, then prompts; else None.
 
-    Raises if one was made from other data or by another model than the store's: its numbers would not belong to it.
+    Raises IbstatsError if one was made from other data or by another model than the store's: its
+    numbers would not belong to it.
     """
-    there = store.folder.sizes(f"rescored/{model}/{experiment}")
-    keys = sorted(name.removesuffix(f"/{RECORD}") for name in there if name.endswith(f"/{RECORD}"))
-    usable = [one for key in keys if (one := read(store, key)).data.sizes["prompt"]]
-    return max(usable, key=lambda one: (one.record.n_paths, one.data.sizes["prompt"]), default=None)
+    best, most = None, (0, 0)
+    for name in sorted(store.folder.sizes(f"rescored/{model}/{experiment}")):
+        key, _, file = name.rpartition("/")
+        if file != RECORD:
+            continue
+        found = read(store, key)
+        size = (found.record.n_paths, found.data.sizes["prompt"])
+        if size[1] and size > most:
+            best, most = found, size
+    return best
 
 
 def read(store: Store, key: str) -> Rescored:
-    """The rescoring at `rescored/<model>/<experiment>/<name>`; raises if it does not belong to what the store holds."""
+    """The rescoring at `rescored/<model>/<experiment>/<name>`.
+
+    Only prompts whose images are scored in every condition. Raises IbstatsError if it does not
+    follow its schema, or does not belong to what the store holds."""
     from pydantic import ValidationError
 
     from schemas.rescored import RescoreRecord
@@ -71,40 +84,48 @@ def read(store: Store, key: str) -> Rescored:
     for name, value in expected.items():
         if getattr(record, name) != value:
             raise IbstatsError(
-                f"{where} was scored from another {name} than the store's; delete it, then `ibgenerate rescore`"
+                f"{where} was scored from another {name} than the store's; "
+                "delete it, then `ibgenerate rescore`"
             )
     stored = store.folder.zarr(f"{key}/data.zarr", read_only=True)
-    data: xr.Dataset = (
-        xr.open_zarr(stored, consolidated=False, chunks=None)
-        .load()
-        .set_coords(["condition", "prompt"])
-    )
+    data: xr.Dataset = xr.open_zarr(stored, consolidated=False, chunks=None).load()
+    data = data.set_coords(["condition", "prompt"])
     whole = data["complete"].all("condition").values
     return Rescored(key, record, data.isel(prompt=np.flatnonzero(whole)))
 
 
 def numbers_of_paths(n_paths: int) -> list[int]:
-    """1, 2, 4, ... and the most there are."""
-    doubling = [2**i for i in range(int(np.log2(n_paths)) + 1)]
-    return doubling if doubling[-1] == n_paths else [*doubling, n_paths]
+    """1, 2, 4, ... and the most there are.
+
+    >>> numbers_of_paths(6)
+    [1, 2, 4, 6]
+    """
+    numbers = []
+    number = 1
+    while number < n_paths:
+        numbers.append(number)
+        number *= 2
+    return [*numbers, n_paths]
 
 
 def brackets(found: Rescored, *, revised: bool = False) -> xr.DataArray:
     """Bounds by number of paths, `(quantity, paths, condition, prompt)` in bits per image.
 
-    `tokens_lower` <= H(Z|X) <= `tokens_upper` and `residual_lower` <= H(P|Z,X) <= `residual_upper`, each in
-    expectation, and H(P,Z|X) = `joint` by the recorded paths. Where some image has no possible path among the proposed
-    ones, or proposals do worse, H(Z|X) <= H(P,Z|X) is the upper bound. If tokens are `revised`, P of the residual is
-    the whole trajectory, which bounds that of the path from above alone, and there is no `residual_lower`. Images whose
-    own path is unknown count in `tokens_upper` only.
+    `tokens_lower` <= H(Z|X) <= `tokens_upper` and `residual_lower` <= H(P|Z,X) <= `residual_upper`,
+    each in expectation, and H(P,Z|X) = `joint` by the recorded paths. Where some image has no
+    possible path among the proposed ones, or proposals do worse, H(Z|X) <= H(P,Z|X) is the upper
+    bound. If tokens are `revised`, P of the residual is the whole trajectory, which bounds that of
+    the path from above alone, and there is no `residual_lower`. Images whose own path is unknown
+    count in `tokens_upper` only; a prompt without any other is NaN. The attributes say how many
+    images there are, and how many of them unknown.
     """
     data = found.data
     own, proposed = data["log_weight"].values[..., 0], data["log_weight"].values[..., 1:]
     joint = data["joint_bits"].values
     counts = numbers_of_paths(found.record.n_paths)
-    names = ["tokens_lower", "tokens_upper", "residual_upper", "joint"] + (
-        [] if revised else ["residual_lower"]
-    )
+    names = ["tokens_lower", "tokens_upper", "residual_upper", "joint"]
+    if not revised:
+        names.append("residual_lower")
     values = np.full((len(names), len(counts), *own.shape[:-1]), np.nan)
     for i, k in enumerate(counts):
         tokens_lower = -sandwich.above(own, proposed, k)
@@ -118,21 +139,22 @@ def brackets(found: Rescored, *, revised: bool = False) -> xr.DataArray:
         }
         for j, name in enumerate(names):
             values[j, i] = _mean(parts[name])
-    return xr.DataArray(
-        values,
-        dims=("quantity", "paths", "condition", "prompt"),
-        coords={
-            "quantity": names,
-            "paths": counts,
-            "condition": data["condition"].values,
-            "prompt": data["prompt"].values,
-        },
-        attrs={"units": "bit", "unknown_images": int(np.isnan(own).sum()), "images": own.size},
-    )
+    coords = {
+        "quantity": names,
+        "paths": counts,
+        "condition": data["condition"].values,
+        "prompt": data["prompt"].values,
+    }
+    attrs = {"units": "bit", "unknown_images": int(np.isnan(own).sum()), "images": own.size}
+    return xr.DataArray(values, coords, ("quantity", "paths", "condition", "prompt"), attrs=attrs)
 
 
 def bracket_intervals(bits: xr.DataArray, how: Resampling) -> xr.Dataset:
-    """Means over prompts with intervals, `(quantity, paths, condition)`; no entropy is below zero, whatever a bound."""
+    """Means of `brackets` over prompts with intervals, `(quantity, paths, condition)` in bits.
+
+    Prompts with an unknown value are left out. No entropy is below zero, whatever a bound. Raises
+    IbstatsError where fewer than two prompts are left.
+    """
     known = bits.dropna("prompt")
     result = mean_interval(known, how)
     for name in ("estimate", "low", "high"):
@@ -140,14 +162,14 @@ def bracket_intervals(bits: xr.DataArray, how: Resampling) -> xr.Dataset:
     return result.assign_attrs(bits.attrs)
 
 
-def _bounded(upper: np.ndarray, joint: np.ndarray) -> np.ndarray:
-    """By condition, the bound if it is finite and below the joint entropy on average, else the joint entropy."""
+def _bounded(upper: Array, joint: Array) -> Array:
+    """By condition, the bound if it is finite and below the joint entropy on average, else that."""
     mean, other = upper.mean(axis=(1, 2)), _mean(joint.reshape(len(joint), -1))
     worse = ~np.isfinite(mean) | (mean > other)
     return np.where(worse[:, None, None], joint, upper)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
+def _mean(values: Array) -> Array:
     """Mean over images of known value, NaN where a prompt has none."""
     known = ~np.isnan(values)
     count = known.sum(axis=-1)

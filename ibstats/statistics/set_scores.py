@@ -1,4 +1,4 @@
-"""Scores of whole sets of images, with blocks of prompts as units: Frechet and kernel distances of features."""
+"""Scores of whole sets of images, with blocks of prompts as units: Frechet and kernel distances."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
 from ibstats.fidelity.reference_set import Reference
 from ibstats.kernels import frechet
 
+Array = NDArray[np.float64]
+
 EXACT = 256
-"""Up to this many images or features every prompt is left out in turn; above, one of `BLOCKS` blocks of prompts."""
+"""Up to this many images or features each prompt is left out in turn, above, a block."""
 
 BLOCKS = 20
 
@@ -21,15 +24,25 @@ FEWEST = 3
 """Prompts that a score of a set needs: leaving one out must leave two."""
 
 
-def blocks(n_prompts: int, n_samples: int, n_features: int) -> np.ndarray:
-    """Number of the block each prompt belongs to: one a prompt where that is quick, else `BLOCKS` runs of prompts."""
+def blocks(n_prompts: int, n_samples: int, n_features: int) -> NDArray[np.int64]:
+    """Number of the block that each prompt belongs to, `(prompt,)`, from 0.
+
+    One a prompt where leaving each out is quick, else `BLOCKS` runs of prompts of nearly equal
+    size.
+
+    >>> blocks(4, 10, 2048)
+    array([0, 1, 2, 3])
+    """
     exact = n_prompts <= BLOCKS or min(n_prompts * n_samples, n_features) <= EXACT
-    return np.arange(n_prompts) if exact else np.arange(n_prompts) * BLOCKS // n_prompts
+    number = np.arange(n_prompts)
+    if exact:
+        return number
+    return number * BLOCKS // n_prompts
 
 
 def _by_block(
-    features: xr.DataArray, statistic: Callable[[np.ndarray, np.ndarray], frechet.LeftOut]
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    features: xr.DataArray, statistic: Callable[[Array, NDArray[np.int64]], frechet.LeftOut]
+) -> tuple[Array, Array, list[str]]:
     """Statistic of each condition, pseudo-values (condition, block), and labels of the blocks."""
     table = features.transpose("condition", "prompt", "sample", "feature")
     n_conditions, n_prompts, n_samples, n_features = table.shape
@@ -42,56 +55,77 @@ def _by_block(
         whole.append(left_out.whole)
         values.append(frechet.pseudo_values(left_out))
     names = features["prompt"].values
-    ends = [
-        (np.flatnonzero(block == b)[0], np.flatnonzero(block == b)[-1])
-        for b in range(block.max() + 1)
-    ]
-    labels = [str(names[a]) if a == b else f"{names[a]}..{names[b]}" for a, b in ends]
+    labels = []
+    for number in range(block.max() + 1):
+        members = names[block == number]
+        label = str(members[0])
+        if len(members) > 1:
+            label = f"{members[0]}..{members[-1]}"
+        labels.append(label)
     return np.array(whole), np.stack(values), labels
 
 
-def _labelled(
-    features: xr.DataArray, values: np.ndarray, labels: list[str], note: str
-) -> xr.DataArray:
-    coords: dict[str, Any] = {
-        str(name): c for name, c in features.coords.items() if c.dims == ("condition",)
-    }
+def _labelled(features: xr.DataArray, values: Array, labels: list[str], note: str) -> xr.DataArray:
+    """Pseudo-values with the coordinates of their conditions and blocks."""
+    coords: dict[str, Any] = {}
+    for name, coord in features.coords.items():
+        if coord.dims == ("condition",):
+            coords[str(name)] = coord
     coords["block"] = np.array(labels, dtype=object)
     return xr.DataArray(values, dims=("condition", "block"), coords=coords, attrs={"note": note})
 
 
-def effective_images(features: xr.DataArray) -> np.ndarray:
-    """Independent images that those of each condition are worth, `n / (1 + (m - 1) rho)`, m images a prompt.
+def effective_images(features: xr.DataArray) -> Array:
+    """Independent images that those of each condition are worth, `n / (1 + (m - 1) rho)`.
 
-    rho is the share of the variance of the features that lies between prompts (analysis of variance).
+    `features (condition, prompt, sample, feature) -> (condition,)`, m images a prompt, n in all;
+    rho is the share of the variance of the features that lies between prompts (analysis of
+    variance), so copies of an image are worth one. Source: Kish (1965), Survey Sampling, section
+    5.4.
+
+    >>> copies = np.repeat(np.eye(3), 4, axis=0).reshape(1, 3, 4, 3)
+    >>> effective_images(xr.DataArray(copies, dims=("condition", "prompt", "sample", "feature")))
+    array([3.])
     """
     table = features.transpose("condition", "prompt", "sample", "feature")
     worth = []
     for condition in range(len(table)):
         x = np.asarray(table[condition].values, dtype=np.float64)
-        p, m, _ = x.shape
-        means = x.mean(axis=1)
-        within = ((x - means[:, None]) ** 2).sum() / max(p * (m - 1), 1)
-        between = m * ((means - means.mean(axis=0)) ** 2).sum() / max(p - 1, 1)
-        component = max(between - within, 0.0) / m if m > 1 else between
-        total = component + within
-        rho = component / total if total > 0 else 1.0
-        worth.append(p * m / (1 + (m - 1) * rho))
+        worth.append(_worth(x))
     return np.array(worth)
+
+
+def _worth(x: Array) -> float:
+    """Independent images that those of one condition `(prompt, sample, feature)` are worth."""
+    n, m, _ = x.shape
+    means = x.mean(axis=1)
+    within = ((x - means[:, None]) ** 2).sum() / max(n * (m - 1), 1)
+    between = m * ((means - means.mean(axis=0)) ** 2).sum() / max(n - 1, 1)
+    component = between
+    if m > 1:
+        component = max(between - within, 0.0) / m
+    total = component + within
+    rho = 1.0
+    if total > 0:
+        rho = component / total
+    return float(n * m / (1 + (m - 1) * rho))
 
 
 def frechet_distance(
     features: xr.DataArray, against: Reference, name: str
 ) -> dict[str, xr.DataArray]:
-    """Frechet distance of each condition's images, `(condition, block)`, plain and extrapolated to infinitely many.
+    """Frechet distance of each condition's images from a reference set, `(condition, block)`.
 
-    `name` has the value of all images, torchmetrics' number. Its expectation depends on the number of images and on
-    their diversity, copies being worth nothing; its units are pseudo-values moved to that mean.
-    `name_infinity` has the pseudo-values as they are: their mean extrapolates in 1/n over sets with a block of prompts
-    left out. It is NaN where there are fewer independent images than features (`effective_images`): below that the
-    extrapolation was found to fall short (a simulation in the tests shows where it holds).
-    Prompts are not drawn with replacement: copies of images would enlarge the very bias in question.
-    """
+    `features (condition, prompt, sample, feature)`. Two quantities, in squared units of the
+    features. `name` has the value of all images, torchmetrics' number. Its expectation depends on
+    the number of images and on their diversity, copies being worth nothing; its units are
+    pseudo-values moved to that mean. `name_infinity` has the pseudo-values as they are: their mean
+    extrapolates in 1/n over sets with a block of prompts left out. It is NaN where there are fewer
+    independent images than features (`effective_images`): below that the extrapolation was found to
+    fall short (a simulation in the tests shows where it holds).
+
+    Prompts are not drawn with replacement: copies of images would enlarge the very bias in
+    question. Raises IbstatsError for fewer than three prompts."""
     n, d = features.sizes["prompt"] * features.sizes["sample"], features.sizes["feature"]
     _enough(features, name)
     whole, values, labels = _by_block(
@@ -103,30 +137,38 @@ def frechet_distance(
     with_set = f"reference set {against.record.name}, {against.record.n_images} images"
     worth = f"{effective.min():.0f} to {effective.max():.0f}"
     note = (
-        f"too large by a bias that shrinks with the number of independent images, here {worth} of {n} by condition "
-        f"({d} features): less diverse conditions look worse for it, read the kernel distance beside; {with_set}"
+        f"too large by a bias that shrinks with the number of independent images, here {worth} of "
+        f"{n} by condition ({d} features): less diverse conditions look worse for it, read the "
+        f"kernel distance beside; {with_set}"
     )
     if n <= d:
         note = f"{n} images are not more than {d} features, so their covariance is singular; {note}"
-    made = {name: _labelled(features, plain, labels, note)}
-    fewest = f"extrapolated from {n} images; {with_set}"
+    extrapolated = f"extrapolated from {n} images; {with_set}"
     if not np.isfinite(infinity).all():
-        fewest = f"undefined where there are fewer independent images (here {worth} of {n}) than features ({d})"
-    return made | {f"{name}_infinity": _labelled(features, infinity, labels, fewest)}
+        extrapolated = (
+            f"undefined where there are fewer independent images (here {worth} of {n}) "
+            f"than features ({d})"
+        )
+    return {
+        name: _labelled(features, plain, labels, note),
+        f"{name}_infinity": _labelled(features, infinity, labels, extrapolated),
+    }
 
 
 def kernel_distance(
     features: xr.DataArray, against: Reference, name: str
 ) -> dict[str, xr.DataArray]:
-    """Unbiased kernel distance over pairs of images of different prompts, `(condition, block)`; may be negative.
+    """Unbiased kernel distance from a reference set over pairs of images of different prompts.
 
-    Intervals are over prompts, the reference set held fixed.
+    `features (condition, prompt, sample, feature) -> name (condition, block)`, pseudo-values;
+    intervals are over prompts, the reference set held fixed. May be negative. Raises IbstatsError
+    for fewer than three prompts, and for a reference set of moments alone.
     """
     _enough(features, name)
     if against.target.features is None:
         raise IbstatsError(
-            f"{name} needs features, but reference set '{against.file}' holds moments only; make it from images with "
-            "`ibstats reference FOLDER`"
+            f"{name} needs features, but reference set '{against.file}' holds moments only; "
+            "make it from images with `ibstats reference FOLDER`"
         )
     _, values, labels = _by_block(
         features, lambda x, g: frechet.kernel_left_out(x, against.target, g)
@@ -142,15 +184,15 @@ def _enough(features: xr.DataArray, name: str) -> None:
     """Refuse too few prompts."""
     if features.sizes["prompt"] < FEWEST:
         raise IbstatsError(
-            f"{name} is undefined for {features.sizes['prompt']} prompt(s): leaving one out must leave two or more; "
-            "analyse a store with three or more"
+            f"{name} is undefined for {features.sizes['prompt']} prompt(s): leaving one out must "
+            "leave two or more; analyse a store with three or more"
         )
 
 
-SET_SCORES: dict[str, Callable[..., dict[str, xr.DataArray]]] = {
-    "fid": lambda x, against: frechet_distance(x, against, "fid"),
-    "kid": lambda x, against: kernel_distance(x, against, "kid"),
-    "reference_frechet": lambda x, against: frechet_distance(x, against, "reference_frechet"),
-    "reference_kernel": lambda x, against: kernel_distance(x, against, "reference_kernel"),
+SET_SCORES: dict[str, Callable[[xr.DataArray, Reference, str], dict[str, xr.DataArray]]] = {
+    "fid": frechet_distance,
+    "kid": kernel_distance,
+    "reference_frechet": frechet_distance,
+    "reference_kernel": kernel_distance,
 }
-"""Scores by name; each gives the quantities it returns."""
+"""What makes a score of sets, by its name, which is also what it is called with."""

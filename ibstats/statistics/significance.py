@@ -1,11 +1,13 @@
-"""Tests of means over prompts: does an effect differ from zero, and is it small enough to be called none?
+"""Tests of means over prompts: does an effect differ from zero, and is it small enough to be none?
 
-Values are arrays `(n_prompts, m)`, one column per effect; a column without variation (degenerate) is not tested and
-gives NaN. The formulas are those of SciPy and pingouin, which serve as oracles in the tests.
+Values are arrays `(n_prompts, m)`, one column per effect, or `(n_prompts,)`; a column without
+variation (degenerate) is not tested and gives NaN. The formulas are those of SciPy and pingouin,
+which serve as oracles in the tests.
 """
 
 from __future__ import annotations
 
+from math import lgamma, log
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +21,13 @@ Array = NDArray[np.float64]
 
 ADJUSTMENTS = ("holm", "bh")
 MAX_EXACT_RANKS = 50
+"""Prompts up to which the law of the signed ranks is exact."""
+HUGE_T = 1e4
+"""A t beside which a unit normal is nothing: it is the noncentrality over a chi, to df / t^2."""
 
 
 class TTest(NamedTuple):
-    """One-sample t test of mean zero per column; F(1, n-1) of the repeated-measures ANOVA is t squared."""
+    """One-sample t test of mean zero per column; F(1, n-1) of the ANOVA is t squared."""
 
     t: Array
     df: int
@@ -30,7 +35,7 @@ class TTest(NamedTuple):
 
 
 class EffectSize(NamedTuple):
-    """Standardised mean per column, with its interval."""
+    """Standardised mean per column, with its interval; d_z and Hedges' g, both without a unit."""
 
     d_z: Array
     low: Array
@@ -50,50 +55,60 @@ class Equivalence(NamedTuple):
 
 def _columns(values: ArrayLike) -> Array:
     x = np.asarray(values, dtype=np.float64)
-    return x[:, None] if x.ndim == 1 else x
+    if x.ndim == 1:
+        return x[:, None]
+    return x
 
 
 def t_test(values: ArrayLike) -> TTest:
-    """Two-sided t test of mean zero; NaN for constant columns and fewer than two prompts."""
+    """Two-sided one-sample t test of mean zero, per column of `(n_prompts, m)`.
+
+    NaN for constant columns and fewer than two prompts.
+
+    >>> test = t_test([1.0, 2.0, 3.0])
+    >>> test.t.round(3), test.df, test.p.round(3)
+    (array([3.464]), 2, array([0.074]))
+    """
     x = _columns(values)
     n = len(x)
     if n < 2:
         return TTest(np.full(x.shape[1], np.nan), n - 1, np.full(x.shape[1], np.nan))
     with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(is_constant(x), np.nan, x.mean(axis=0) / (x.std(axis=0, ddof=1) / np.sqrt(n)))
+        t = x.mean(axis=0) / (x.std(axis=0, ddof=1) / np.sqrt(n))
+    t = np.where(is_constant(x), np.nan, t)
     return TTest(t, n - 1, 2 * scipy.special.stdtr(n - 1, -np.abs(t)))
 
 
 def wilcoxon(values: ArrayLike) -> Array:
-    """Two-sided Wilcoxon signed-rank p per column, zeros dropped; exact up to 50 prompts, with ties too.
+    """Two-sided Wilcoxon signed-rank p per column of `(n_prompts, m)`, zeros dropped.
 
-    Values that differ by rounding alone, as differences of shares do, are ties, and zero if they are nothing else.
+    Exact up to 50 prompts, with ties too; beyond, the normal approximation. Values that differ by
+    rounding alone, as differences of shares do, are ties, and zero if they are nothing else. NaN
+    for constant columns and those with NaN.
+
+    >>> wilcoxon([1.0, 2.0, 3.0, 4.0, 5.0])
+    array([0.0625])
     """
-    from scipy import stats
-
     x = _columns(values)
     p = np.full(x.shape[1], np.nan)
     for column in np.flatnonzero(~is_constant(x) & np.isfinite(x).all(axis=0)):
         whole = np.round(1e12 * (x[:, column] / np.abs(x[:, column]).max()))
         nonzero = whole[whole != 0]
-        exact = len(nonzero) <= MAX_EXACT_RANKS
-        p[column] = (
-            _signed_rank_p(nonzero)
-            if exact
-            else stats.wilcoxon(nonzero, method="asymptotic").pvalue
-        )
+        if len(nonzero) <= MAX_EXACT_RANKS:
+            p[column] = _signed_rank_p(nonzero)
+        else:
+            p[column] = scipy.stats.wilcoxon(nonzero, method="asymptotic").pvalue
     return p
 
 
 def _signed_rank_p(x: Array) -> float:
-    """Exact two-sided p of the signed ranks, given the ties: the law of the sum of positive ranks, rank by rank.
+    """Exact two-sided p of the signed ranks, given the ties.
 
-    The normal approximation is too small with few: five ties of one sign have p = 1/16, it says .025.
-    Source: Streitberg & Roehmel (1986), Statistical Software Newsletter 12, 10-17 (the shift algorithm).
+    The law of the sum of positive ranks, rank by rank. The normal approximation is too small with
+    few: five ties of one sign have p = 1/16, it says .025. Source: Streitberg & Roehmel (1986),
+    Statistical Software Newsletter 12, 10-17 (the shift algorithm).
     """
-    from scipy import stats
-
-    twice = np.round(2 * stats.rankdata(np.abs(x))).astype(np.int64)
+    twice = np.round(2 * scipy.stats.rankdata(np.abs(x))).astype(np.int64)
     chance = np.zeros(twice.sum() + 1)
     chance[0] = 1.0
     for rank in twice:
@@ -104,14 +119,29 @@ def _signed_rank_p(x: Array) -> float:
 
 
 def sign_flip_p(values: ArrayLike, *, n_permutations: int, seed: int) -> tuple[Array, Array]:
-    """Sign-flip p and its max-T adjusted p per column: exact where that is no more work, else Monte Carlo."""
+    """Sign-flip p and its max-T adjusted p per column of `(n_prompts, m)`, `(m,)` each.
+
+    Exact where enumeration is no more work than `n_permutations` random patterns, else those. NaN,
+    and outside the family, for columns that are zero or hold NaN.
+
+    >>> sign_flip_p([1.0, 2.0, 3.0, 4.0, 5.0], n_permutations=100, seed=0)[0]
+    array([0.0625])
+    """
     x = _columns(values)
-    exact = len(x) <= MAX_EXACT_UNITS and 2 ** (len(x) - 1) <= n_permutations
-    return sign_flip(x) if exact else sign_flip(x, n_permutations, np.random.default_rng(seed))
+    if len(x) <= MAX_EXACT_UNITS and 2 ** (len(x) - 1) <= n_permutations:
+        return sign_flip(x)
+    return sign_flip(x, n_permutations, np.random.default_rng(seed))
 
 
 def adjust(p: ArrayLike, method: str = "holm") -> Array:
-    """Adjusted p values: `holm` (family-wise) or `bh` (false discovery rate). NaN stays NaN, outside the family."""
+    """Adjusted p values, same shape: `holm` (family-wise error) or `bh` (false discovery rate).
+
+    NaN stays NaN, outside the family. Raises IbstatsError for another method.
+    Source: Holm (1979); Benjamini & Hochberg (1995).
+
+    >>> adjust([0.01, float("nan"), 0.04])
+    array([0.02,  nan, 0.04])
+    """
     if method not in ADJUSTMENTS:
         raise unknown("adjustment", method, ADJUSTMENTS)
     values = np.asarray(p, dtype=np.float64)
@@ -130,14 +160,23 @@ def adjust(p: ArrayLike, method: str = "holm") -> Array:
 
 
 def family_size(p: ArrayLike) -> int:
-    """Number of tests that were possible: what an adjustment counted."""
+    """Number of tests that were possible (p not NaN): what an adjustment counted.
+
+    >>> family_size([0.1, float("nan")])
+    1
+    """
     return int(np.isfinite(np.asarray(p, dtype=np.float64)).sum())
 
 
 def equivalence(values: ArrayLike, low: float, high: float, alpha: float = 0.05) -> Equivalence:
-    """Two one-sided t tests that the mean of `(n_prompts,)` lies inside the margin (low, high), declared beforehand.
+    """Two one-sided t tests that the mean of `(n_prompts,)` lies inside the margin (low, high).
 
-    Source: Schuirmann (1987), doi:10.1007/BF01068419. The p value is the larger of the two.
+    The margin is declared beforehand, in the unit of the values. The p value is the larger of the
+    two; `equivalent` below alpha. Degenerate without variation. Raises IbstatsError unless the low
+    end is below the high end. Source: Schuirmann (1987), doi:10.1007/BF01068419.
+
+    >>> equivalence([0.1, -0.1, 0.0, 0.1, -0.1], -0.5, 0.5).verdict
+    'equivalent'
     """
     if not low < high:
         raise IbstatsError(
@@ -154,109 +193,120 @@ def equivalence(values: ArrayLike, low: float, high: float, alpha: float = 0.05)
 
 
 def effect_size(values: ArrayLike, level: float = 0.95) -> EffectSize:
-    """d_z = mean / sd of the per-prompt values and Hedges' g (bias-corrected), with intervals from the noncentral t.
+    """d_z = mean / sd of per-prompt values and Hedges' g (bias-corrected), per column.
 
-    Source: Cumming & Finch (2001), doi:10.1177/0013164401614002. Note that d_z is on the scale of the per-prompt
-    contrast, not pingouin's paired `cohen_d`, which divides by the average of two standard deviations.
+    With intervals from the noncentral t at that level. NaN where there is no t test. d_z is on the
+    scale of the per-prompt contrast, not pingouin's paired `cohen_d`, which divides by the average
+    of two standard deviations. Source: Cumming & Finch (2001), doi:10.1177/0013164401614002.
+
+    >>> size = effect_size([1.0, 2.0, 3.0])
+    >>> size.d_z, size.low.round(3), size.high.round(3)
+    (array([2.]), array([-0.142]), array([4.105]))
     """
     x = _columns(values)
     n = len(x)
     t, df, _ = t_test(x)
-    d = t / np.sqrt(n)
-    bounds = np.array([noncentrality_interval(value, df, level) for value in t]) / np.sqrt(n)
-    correction = np.exp(_log_hedges(df)) if df > 1 else np.nan
-    return EffectSize(
-        d, bounds[:, 0], bounds[:, 1], *(correction * b for b in (d, bounds[:, 0], bounds[:, 1]))
-    )
+    d, low, high = t / np.sqrt(n), np.empty(len(t)), np.empty(len(t))
+    for i, value in enumerate(t):
+        low[i], high[i] = noncentrality_interval(value, df, level)
+    low, high = low / np.sqrt(n), high / np.sqrt(n)
+    correction = np.nan
+    if df > 1:
+        correction = np.exp(_log_hedges(df))
+    return EffectSize(d, low, high, correction * d, correction * low, correction * high)
 
 
 def _log_hedges(df: int) -> float:
-    """Log of the small-sample correction J(df) = Gamma(df/2) / (sqrt(df/2) Gamma((df-1)/2))."""
-    from math import lgamma, log
-
+    """Log of the small-sample correction J = Gamma(df/2) / (sqrt(df/2) Gamma((df-1)/2))."""
     return lgamma(df / 2) - 0.5 * log(df / 2) - lgamma((df - 1) / 2)
 
 
 def noncentral_t_cdf(t: float, df: int, shift: float) -> float:
-    """P(T <= t) for the noncentral t; the normal approximation where the exact routine leaves double precision.
+    """P(T <= t) for the noncentral t with df degrees of freedom and noncentrality `shift`.
 
+    The normal approximation where the exact routine leaves double precision.
     Approximation: Abramowitz & Stegun (1972), 26.7.10.
+
+    >>> round(noncentral_t_cdf(2.0, 10, 0.0), 4)
+    0.9633
     """
     exact = float(scipy.special.nctdtr(df, shift, t))
     if np.isfinite(exact):
         return exact
-    return float(
-        scipy.special.ndtr((t * (1 - 1 / (4 * df)) - shift) / np.sqrt(1 + t**2 / (2 * df)))
-    )
+    centred = t * (1 - 1 / (4 * df)) - shift
+    return float(scipy.special.ndtr(centred / np.sqrt(1 + t**2 / (2 * df))))
 
 
 def noncentrality_interval(t: float, df: int, level: float = 0.95) -> tuple[float, float]:
-    """Interval of the noncentrality parameter whose t statistic was observed."""
-    from scipy.optimize import brentq
+    """Interval of the noncentrality parameter whose t statistic was observed; NaN for NaN.
 
+    Its ends are where the observed t stands at the two tails of the noncentral t.
+
+    >>> low, high = noncentrality_interval(3.0, 9)
+    >>> round(low, 3), round(high, 3)
+    (0.557, 5.334)
+    """
     if not np.isfinite(t):
         return np.nan, np.nan
     tail = (1 - level) / 2
-    if (
-        abs(t) > 1e4
-    ):  # a unit normal is nothing beside it: t is the noncentrality over a chi, to a share of df / t^2
+    if abs(t) > HUGE_T:
         low, high = abs(t) * np.sqrt(scipy.special.chdtri(df, [1 - tail, tail]) / df)
-        return (low, high) if t >= 0 else (-high, -low)
-    reach = 10.0 + float(scipy.special.stdtrit(df, 1 - tail / 10)) * (1 + abs(t) / np.sqrt(df))
+    else:
+        low, high = _noncentrality(abs(t), df, 1 - tail), _noncentrality(abs(t), df, tail)
+    if t < 0:
+        low, high = -high, -low
+    return float(low), float(high)
 
-    def bound(target: float) -> float:
-        return float(
-            brentq(
-                lambda nc: noncentral_t_cdf(abs(t), df, nc) - target,
-                abs(t) - reach,
-                abs(t) + reach,
-                xtol=1e-10,
-            )
-        )
 
-    low, high = bound(1 - tail), bound(tail)
-    return (low, high) if t >= 0 else (-high, -low)
+def _noncentrality(t: float, df: int, target: float) -> float:
+    """The noncentrality under which t, not negative, stands at that point of the distribution."""
+    tail = min(target, 1 - target)
+    reach = 10.0 + float(scipy.special.stdtrit(df, 1 - tail / 10)) * (1 + t / np.sqrt(df))
+
+    def miss(shift: float) -> float:
+        """How far above the target t stands."""
+        return noncentral_t_cdf(t, df, shift) - target
+
+    return float(scipy.optimize.brentq(miss, t - reach, t + reach, xtol=1e-10))
 
 
 def bayes_factor(t: ArrayLike, n: int, scale: float = 0.707) -> Array:
-    """JZS Bayes factor BF10 of a one-sample t test, Cauchy prior of that scale on d_z; NaN stays NaN.
+    """JZS Bayes factor BF10 of one-sample t tests of n prompts; NaN stays NaN.
 
-    Infinite where it leaves double precision (above 1e308).
+    How much likelier the data are under an effect, with a Cauchy prior of that scale on d_z, than
+    under none. Infinite where it leaves double precision (above 1e308).
     Source: Rouder et al. (2009), doi:10.3758/PBR.16.2.225.
+
+    >>> bayes_factor([0.0, 3.0], 20).round(3)
+    array([0.232, 6.619])
     """
-    from scipy.integrate import quad
+    values = np.atleast_1d(np.asarray(t, dtype=np.float64))
+    found = np.full(len(values), np.nan)
+    for i in np.flatnonzero(np.isfinite(values)):
+        found[i] = _bayes_factor(float(values[i]), n, scale)
+    return found
 
+
+def _bayes_factor(t: float, n: int, scale: float) -> float:
+    """The Bayes factor of one t: an integral over log g, the prior variance of the effect."""
     df = n - 1
+    null = -(df + 1) / 2 * np.log1p(t**2 / df)
 
-    def one(value: float) -> float:
-        """The Bayes factor of one t."""
-        if not np.isfinite(value):
-            return np.nan
-        null = -(df + 1) / 2 * np.log1p(value**2 / df)
+    def log_integrand(log_g: ArrayLike) -> Array:
+        """Log of likelihood times prior at log g, over the likelihood of no effect."""
+        g = np.exp(log_g)
+        spread = 1 + n * g * scale**2
+        likelihood = -0.5 * np.log(spread) - (df + 1) / 2 * np.log1p(t**2 / (spread * df))
+        prior = -0.5 * np.log(2 * np.pi) - 0.5 * np.asarray(log_g) - 0.5 / g
+        return np.asarray(likelihood + prior - null)
 
-        def log_integrand(log_g: ArrayLike) -> Array:
-            g = np.exp(log_g)
-            spread = 1 + n * g * scale**2
-            return np.asarray(
-                -0.5 * np.log(spread)
-                - (df + 1) / 2 * np.log1p(value**2 / (spread * df))
-                - 0.5 * np.log(2 * np.pi)
-                - 0.5 * np.asarray(log_g)
-                - 0.5 / g
-                - null
-            )
+    # scaled by its top, the integral cannot overflow
+    top = float(log_integrand(np.linspace(-12, 40, 521)).max())
 
-        top = float(
-            log_integrand(np.linspace(-12, 40, 521)).max()
-        )  # scaled by it, the integral cannot overflow
-        area = quad(
-            lambda log_g: float(np.exp(log_integrand(log_g) - top)),
-            -12,
-            40,
-            limit=200,
-            points=(0.0, 5.0),
-        )[0]
-        with np.errstate(over="ignore"):
-            return float(np.exp(top + np.log(area)))
+    def scaled(log_g: float) -> float:
+        """The integrand, 1 at its top."""
+        return float(np.exp(log_integrand(log_g) - top))
 
-    return np.array([one(float(value)) for value in np.atleast_1d(np.asarray(t, dtype=np.float64))])
+    area = scipy.integrate.quad(scaled, -12, 40, limit=200, points=(0.0, 5.0))[0]
+    with np.errstate(over="ignore"):
+        return float(np.exp(top + np.log(area)))

@@ -19,9 +19,9 @@ from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import factorial
 from ibstats.kernels.variance import pair_variance
 from ibstats.results.rows import rows
-from ibstats.statistics import effects, information, power, significance, strategy
+from ibstats.statistics import counting, effects, information, power, significance, strategy
 from ibstats.statistics.uncertainty import Resampling, mean_interval
-from ibstats.store import open_store
+from ibstats.store import by_factor, open_store
 from ibstats.variables import CELLS, LEVELS
 from tests.ibstats.conftest import write_run
 
@@ -283,7 +283,7 @@ def test_counting_in_small_pieces_changes_nothing(monkeypatch: pytest.MonkeyPatc
         ]
 
     whole = everything()
-    monkeypatch.setattr(information, "AT_ONCE", 1)
+    monkeypatch.setattr(counting, "AT_ONCE", 1)
     for expected, made in zip(whole, everything(), strict=True):
         xr.testing.assert_allclose(made, expected, rtol=1e-12)
 
@@ -425,10 +425,10 @@ def test_a_pilot_whose_estimated_variance_is_negative_promises_no_certainty() ->
     cells = np.zeros((8, 3, 6, 6))
     cells[7] = 4 * kernel
     coords = {factor: ("condition", [cell[i] for cell in CELLS]) for i, factor in enumerate(LEVELS)}
-    pilot = power.components(
-        xr.DataArray(cells, dims=("condition", "prompt", "sample", "sample_other"), coords=coords),
-        "sampling",
+    distance = xr.DataArray(
+        cells, dims=("condition", "prompt", "sample", "sample_other"), coords=coords
     )
+    pilot = power.components(by_factor(distance), "sampling")
     assert pair_variance(kernel).zeta1.mean() < 0
     assert pilot.image.zeta1 == 0
     assert pilot.variance(50) == pytest.approx(2 * float(pilot.image.zeta2) / (50 * 49))

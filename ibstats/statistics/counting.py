@@ -1,0 +1,128 @@
+"""The tokens of a condition, counted once: by image, by prompt, by position, over everything.
+
+Every statistic of tokens is made from these counts. Memory is a few times `AT_ONCE` numbers, plus
+one condition's tokens as they are stored and what its images hold, code by code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy
+import xarray as xr
+from numpy.typing import NDArray
+
+from ibstats.errors import StoreContractError
+from ibstats.kernels import entropy
+
+AT_ONCE = 1 << 22
+"""Tokens or counts handled at a time."""
+
+Tokens = NDArray[np.integer[Any]]
+Counts = NDArray[np.int64]
+
+
+class Counted:
+    """The tokens of one condition, `(prompt, sample, position)`, and how often each code occurs."""
+
+    def __init__(self, tokens: Tokens, n_codes: int) -> None:
+        self.tokens = tokens
+        self.n_codes = n_codes
+        self.n_prompts, self.n_samples, self.n_positions = tokens.shape
+
+    @cached_property
+    def images(self) -> Any:
+        """How often each code occurs in each image, a sparse `(image, code)`; images by prompt."""
+        rows = self.tokens.reshape(-1, self.n_positions)
+        parts = []
+        step = max(1, AT_ONCE // self.n_positions)
+        for start in range(0, len(rows), step):
+            parts.append(_sparse(rows[start : start + step], self.n_codes))
+        if len(parts) == 1:
+            return parts[0]
+        return scipy.sparse.vstack(parts, format="csr")
+
+    @cached_property
+    def total(self) -> Counts:
+        """Counts over everything, `(code,)`."""
+        images = self.images
+        summed = np.bincount(images.indices, weights=images.data, minlength=self.n_codes)
+        return summed.astype(np.int64)
+
+    def dealt(self, images: NDArray[np.int64]) -> Any:
+        """Counts of sets of images, a sparse `(set, code)`, from their numbers `(set, image)`."""
+        ends = np.arange(0, images.size + 1, images.shape[1])
+        ones = np.ones(images.size, np.int32)
+        shape = (len(images), self.images.shape[0])
+        deal = scipy.sparse.csr_array((ones, images.ravel(), ends), shape=shape)
+        return deal @ self.images
+
+    def prompts(self) -> Iterator[Counts]:
+        """Counts by prompt, `(some prompts, code)`, as many prompts at a time as memory allows."""
+        numbers = np.arange(self.n_prompts * self.n_samples).reshape(self.n_prompts, -1)
+        step = max(1, AT_ONCE // max(self.n_codes, self.n_samples * self.n_positions))
+        for start in range(0, self.n_prompts, step):
+            yield self.dealt(numbers[start : start + step]).toarray().astype(np.int64)
+
+    def positions(self) -> Iterator[Counts]:
+        """Counts by position over all images, `(some positions, code)`."""
+        rows = np.moveaxis(self.tokens, 2, 0).reshape(self.n_positions, -1)
+        step = max(1, AT_ONCE // max(self.n_codes, rows.shape[1]))
+        for start in range(0, len(rows), step):
+            yield _dense(rows[start : start + step], self.n_codes)
+
+    def positions_of_prompts(self) -> Iterator[Counts]:
+        """Counts of the codes at each position of each prompt, `(some prompts, position, sample)`.
+
+        Short rows in which it is lost which code a count belongs to: see `entropy.group_counts`.
+        """
+        step = max(1, AT_ONCE // (self.n_samples * self.n_positions))
+        for start in range(0, self.n_prompts, step):
+            yield entropy.group_counts(np.moveaxis(self.tokens[start : start + step], 1, 2))
+
+
+def conditions(tokens: xr.DataArray, n_codes: int) -> Iterator[Counted]:
+    """The tokens `(condition, prompt, sample, row, col)`, a condition after another.
+
+    Each is read when its turn comes. Raises StoreContractError for no tokens, and for codes of
+    `n_codes` or more.
+
+    >>> codes = np.array([[[[[0, 1], [1, 3]]]]])
+    >>> grids = xr.DataArray(codes, dims=("condition", "prompt", "sample", "row", "col"))
+    >>> [counted.total for counted in conditions(grids, 4)]
+    [array([1, 2, 0, 1])]
+    """
+    ordered = tokens.transpose("condition", "prompt", "sample", "row", "col")
+    for condition in range(ordered.sizes["condition"]):
+        values = ordered.isel(condition=condition).values
+        if values.size == 0 or values.max() >= n_codes:
+            seen = "none"
+            if values.size:
+                seen = str(values.max())
+            raise StoreContractError(
+                f"`tokens` holds code {seen}, but codes run 0..{n_codes - 1}; were the "
+                "special-token offsets removed before writing?"
+            )
+        yield Counted(values.reshape(*values.shape[:2], -1), n_codes)
+
+
+def _dense(rows: Tokens, n_codes: int) -> Counts:
+    """How often each code occurs in each row: `(row, n) -> (row, code)`."""
+    offset = n_codes * np.arange(len(rows), dtype=np.int64)[:, None]
+    counts = np.bincount((rows + offset).ravel(), minlength=len(rows) * n_codes)
+    return counts.reshape(len(rows), n_codes)
+
+
+def _sparse(rows: Tokens, n_codes: int) -> Any:
+    """How often each code occurs in each row, a sparse `(row, code)` with codes ascending."""
+    ordered = np.sort(rows, axis=1, kind="stable")  # radix sort: codes are 16-bit
+    first = np.ones(ordered.shape, dtype=bool)
+    first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
+    start = np.flatnonzero(first)
+    counts = np.diff(start, append=ordered.size).astype(np.int32)
+    ends = np.concatenate([[0], np.cumsum(first.sum(axis=1))])
+    codes = ordered.ravel()[start].astype(np.int32)
+    return scipy.sparse.csr_array((counts, codes, ends), shape=(len(rows), n_codes))
