@@ -39,6 +39,28 @@ def test_documentation_builds_and_its_links_lead_somewhere(tmp_path: Path) -> No
     assert (tmp_path / "tutorial.html").exists()
 
 
+COMING = {
+    "ibstats/measure/",
+    "ibstats/analysis/",
+    "ibstats/report/tables/",
+    "ibstats/report/render/",
+    "ibstats/report/figures/",
+    "ibstats/statistics/scores.py",
+}
+"""Places of the house that are being built."""
+
+
+@pytest.mark.parametrize("page", ["docs/house.md", "CONTRIBUTING.md"])
+def test_every_path_that_a_page_names_exists(page: str) -> None:
+    root = DOCS.parent
+    text = (root / page).read_text(encoding="utf-8")
+    named = re.findall(r"`((?:schemas|generate|ibstats|tests|docs|benchmarks)/[\w./-]*)`", text)
+    named += re.findall(r" (tests/[\w./-]+)", text)
+    assert named
+    missing = {name for name in named if not (root / name).exists()}
+    assert missing <= COMING
+
+
 def test_pages_with_examples_are_found() -> None:
     assert {"tutorial.md", "paper-tables.md"} <= {page.name for page in EXAMPLES}
 

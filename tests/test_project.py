@@ -142,6 +142,21 @@ def test_every_known_model_has_its_source_the_paper_on_its_card() -> None:
             assert identifier in citations.entries()[keys[0]]
 
 
+def test_the_forge_runs_what_must_pass_here() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    steps = workflow["jobs"]["test"]["steps"]
+    assert steps[-1] == {"run": ".ci/run"}
+    assert (ROOT / ".ci/run").is_file()
+
+
+def test_hooks_run_what_make_check_runs() -> None:
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for hook in hooks["repos"][0]["hooks"]:
+        tool, command, *_ = hook["entry"].removeprefix(".venv/bin/").split()
+        assert f"$(BIN)/{tool} {command}" in makefile
+
+
 @pytest.mark.parametrize("program", ["ibstats"])
 def test_programs_say_their_version_and_how_to_use_them(program: str) -> None:
     module = {"ibstats": "ibstats", "ibgenerate": "generate"}[program]
