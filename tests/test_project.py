@@ -18,11 +18,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import ibstats
-from generate.models import MODELS, model_class
+from generate.models import MODELS as MODELS_BY_NAME
+from generate.models import model_class
 from schemas import citations
+from tests.source import MODULES, PACKAGES, ROOT
 
-ROOT = Path(__file__).parents[1]
-PACKAGES = ("generate", "ibstats", "schemas")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 USERS_EXTRAS = sorted(set(EXTRAS) - {"test"})
@@ -124,6 +124,15 @@ def test_the_notice_names_files_that_exist_and_every_network_written_anew() -> N
         assert network.name == "__init__.py" or f"generate/networks/{network.name}" in notice
 
 
+def test_the_version_is_read_without_importing_anything() -> None:
+    """An isolated build has none of our dependencies, so the version must be plain text where it stands."""
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    where = pyproject["tool"]["setuptools"]["dynamic"]["version"]["attr"]
+    module, _, name = where.rpartition(".")
+    text = MODULES[module].read_text(encoding="utf-8")
+    assert f'\n{name} = "{ibstats.__version__}"\n' in text
+
+
 def test_the_citation_file_names_this_version_and_the_paper() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == ibstats.__version__
@@ -134,7 +143,7 @@ def test_the_citation_file_names_this_version_and_the_paper() -> None:
 
 
 def test_every_known_model_has_its_source_the_paper_on_its_card() -> None:
-    assert set(citations.MODELS) == set(MODELS)
+    assert set(citations.MODELS) == set(MODELS_BY_NAME)
     for name, keys in citations.MODELS.items():
         paper = model_class(name).card.paper
         if paper:
