@@ -264,15 +264,15 @@ def status(run_dir: RunArgument) -> None:
     """Say which blocks are done, running, failed or missing, and what is left to store and to wait for."""
     from generate.run import cost
     from generate.store import audit
-    from generate.store.samples import SampleStore, bytes_needed
+    from generate.store.room import bytes_needed
+    from generate.store.samples import SampleStore
     from generate.study.planning import recorded_plan
 
     store = SampleStore.open(run_dir)
     laid_out = recorded_plan(store.run)
     blocks = list(laid_out.blocks())
-    done, running, failed = (
-        store.ledger.among(part, blocks) for part in ("ledger", "claims", "failed")
-    )
+    done = store.ledger.done(blocks)
+    running, failed = store.claims.claimed_among(blocks), store.claims.failed_among(blocks)
     table = Table("model", "experiment", "done", "running", "failed", "missing")
     for model in laid_out.models:
         for experiment in laid_out.experiments:
@@ -287,7 +287,7 @@ def status(run_dir: RunArgument) -> None:
             table.add_row(model, experiment, *[str(len(some)) for some in counts])
     out.print(table)
     for block in sorted(running - done, key=lambda b: (b.model, b.experiment, b.name))[:10]:
-        who = store.ledger.owner(block)
+        who = store.claims.owner(block)
         out.print(
             f"running: {block.model}/{block.experiment}/{block.name} on {who.get('host')}, pid {who.get('pid')}"
         )

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from schemas import errors
 
-class GenerateError(Exception):
-    """Base of all errors that end a command with one line instead of a traceback.
+GenerateError = errors.UserError
+"""Base of all errors that end a command with one line instead of a traceback.
 
-    A message names the thing, the value seen, the value allowed and the likely repair; it starts
-    with the thing, in lower case, and ends with a full stop.
-    """
+A message names the thing, the value seen, the value allowed and the likely repair; it starts
+with the thing, in lower case, and ends with a full stop.
+"""
+StoreError = errors.StoreError
+"""A run directory is not what the command needs."""
 
 
 class StudyError(GenerateError):
@@ -20,10 +23,6 @@ class StudyError(GenerateError):
 
 class ModelError(GenerateError):
     """A model is unknown, or cannot be loaded as asked."""
-
-
-class StoreError(GenerateError):
-    """A run directory is not what the command needs."""
 
 
 class DiskFullError(StoreError):

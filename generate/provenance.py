@@ -9,18 +9,12 @@ import os
 import platform
 import socket
 import subprocess
-from datetime import UTC, datetime
 from pathlib import Path
 
 from generate.errors import ModelError
 from schemas.provenance import Hardware, Software, WeightFile
 
 LIBRARIES = ("ibstats", "numpy", "torch", "diffusers", "transformers", "zarr", "xarray", "pydantic")
-
-
-def now() -> str:
-    """UTC time, ISO 8601 to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @functools.cache

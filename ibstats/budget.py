@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 
 def crossed_experiments(store: Store) -> dict[str, CrossedNoise]:
     """Crossed-noise experiments of a run by name."""
-    from schemas.study import CrossedNoise
-
-    return {
-        name: e for name, e in store.run.study.experiments.items() if isinstance(e, CrossedNoise)
-    }
+    return store.run.crossed_noise()
 
 
 def sources(store: Store, config: Config) -> dict[str, dict[str, str]]:

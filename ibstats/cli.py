@@ -69,10 +69,8 @@ def describe(run: Run) -> None:
     """What a run holds: models, experiments, prompts, samples and how much is complete."""
     store = open_store(run)
     record = store.run
-    _say(f"run {record.run_id} of study '{escape(record.study.name)}', created {record.created}")
-    _say(
-        f"{len(record.prompts)} prompts, seed {record.study.seed}, snapshot {store.snapshot()[:16]}"
-    )
+    _say(f"run {record.run_id} of study '{escape(record.name)}', created {record.created}")
+    _say(f"{len(record.prompts)} prompts, seed {record.seed}, snapshot {store.snapshot()[:16]}")
     table = Table(
         "model", "family", "experiment", "conditions", "images each", "grid", "codes", "complete"
     )

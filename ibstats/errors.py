@@ -4,41 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from schemas import errors
 
-class IbstatsError(ValueError):
-    """Anything a user can mend. The command line prints it as one line; other exceptions keep their traceback."""
-
-
-class StoreNotFound(IbstatsError):
-    """The path does not exist."""
-
-
-class NotAStore(IbstatsError):
-    """The path exists but holds no finished run."""
-
-
-class ForeignStore(IbstatsError):
-    """`run.json` belongs to another kind of data."""
-
-
-class UnsupportedVersion(IbstatsError):
-    """The store was written under a major version this program does not read."""
-
-
-class CorruptStore(IbstatsError):
-    """A metadata file of the store cannot be parsed."""
-
-
-class CorruptBlock(IbstatsError):
-    """A stored object does not agree with its ledger record."""
-
-
-class StoreContractError(IbstatsError):
-    """A variable is missing or has the wrong dims, dtype or values."""
-
-
-class IncompleteStore(IbstatsError):
-    """The ledger lacks blocks that the question needs."""
+IbstatsError = errors.UserError
+"""Anything a user can mend. The command line prints it as one line; others keep their traceback."""
+StoreNotFound = errors.StoreNotFound
+NotAStore = errors.NotAStore
+ForeignStore = errors.ForeignStore
+UnsupportedVersion = errors.UnsupportedVersion
+CorruptStore = errors.CorruptStore
+CorruptBlock = errors.CorruptBlock
+StoreContractError = errors.StoreContractError
+IncompleteStore = errors.IncompleteStore
 
 
 class Unmeasurable(IbstatsError):

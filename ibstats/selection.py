@@ -50,12 +50,13 @@ class Selection:
     @property
     def kind(self) -> str:
         """Kind of the experiment, for instance `factorial`."""
-        return str(self.store.run.study.experiments[self.experiment].kind)
+        return self.store.run.experiments[self.experiment].kind
 
     @cached_property
     def design(self) -> Design:
         """Conditions, factors and baseline."""
-        return design_of(self.dataset, self.kind)
+        recorded = self.store.run.experiments[self.experiment].design
+        return design_of(self.dataset, self.kind, recorded)
 
     @property
     def snapshot(self) -> str:
@@ -107,5 +108,5 @@ def select(store: Store, model: str, experiment: str, *, allow_partial: bool = F
 def crossed(store: Store, model: str, *, allow_partial: bool = False) -> Iterator[Selection]:
     """The crossed-noise experiments of a model, in the order of the study."""
     for name in store.experiments():
-        if str(store.run.study.experiments[name].kind) == "crossed_noise":
+        if store.run.experiments[name].kind == "crossed_noise":
             yield select(store, model, name, allow_partial=allow_partial)

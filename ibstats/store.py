@@ -1,14 +1,12 @@
-"""Open, validate and read a run, in a folder or under a URL. The ledger is the authority, xarray reads `data.zarr`."""
+"""Open and read a run, in a folder or under a URL. The ledger is the authority, xarray reads `data.zarr`."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,41 +15,52 @@ from numpy.typing import NDArray
 from ibstats.errors import (
     CorruptBlock,
     CorruptStore,
-    ForeignStore,
     IbstatsError,
     IncompleteStore,
     MissingImages,
-    NotAStore,
     StoreContractError,
     StoreNotFound,
-    UnsupportedVersion,
     unknown,
 )
 from ibstats.variables import CELLS, FACTORS, LEVELS
-
-if TYPE_CHECKING:
-    from schemas.io.folder import Folder
-    from schemas.provenance import ModelIdentity
-    from schemas.store import BlockRecord, RunRecord, StoredObject
-
-DATA = "data.zarr"
+from schemas.io import layout, reader
+from schemas.io.files import whole_folder
+from schemas.io.folder import Folder, FolderError, LocalFolder, folder
+from schemas.provenance import ModelIdentity
+from schemas.store import BlockRecord, ExperimentPlan, RunRecord, StoredObject, snapshot_digest
+from schemas.variables import COORDINATES
 
 
 @dataclass(frozen=True, repr=False)
 class Store:
-    """A finished or growing run, read-only. Made by `open_store`."""
+    """A finished or growing run, read-only. Made by `open_store`.
+
+    >>> store = open_store("runs/demo")                                # doctest: +SKIP
+    >>> store.models(), store.experiments()                            # doctest: +SKIP
+    (['trio-ar', 'trio-mim'], ['factorial'])
+    >>> "image" in store.holds("trio-mim", "factorial")                # doctest: +SKIP
+    True
+    """
 
     path: Path
     """Folder of this machine in which `results` are kept: that of the run, or one that stands for a URL."""
     run: RunRecord
+    """What the run is; each experiment with its factors, levels and baseline."""
     records: dict[tuple[str, str], tuple[BlockRecord, ...]]
     """Committed blocks per (model, experiment)."""
     folder: Folder
     """Where the run lies."""
+    variables: dict[tuple[str, str], frozenset[str]]
+    """Names that each (model, experiment) was made with, whether their objects are there or not."""
 
     def __repr__(self) -> str:
-        held = f"{', '.join(self.models())}; {', '.join(self.experiments())}; {len(self.run.prompts)} prompts"
-        return f"<Store {self.folder}: {held}>"
+        models, experiments = ", ".join(self.models()), ", ".join(self.experiments())
+        return f"<Store {self.folder}: {models}; {experiments}; {len(self.run.prompts)} prompts>"
+
+    @property
+    def results(self) -> layout.ResultsFolder:
+        """Where results of this run lie."""
+        return layout.ResultsFolder(self.path)
 
     def models(self) -> list[str]:
         """Names of the models."""
@@ -62,77 +71,100 @@ class Store:
         return list(self.run.experiments)
 
     def identity(self, model: str) -> ModelIdentity:
-        """What fixes the law of a model's samples."""
+        """Give what fixes the law of a model's samples; IbstatsError for a name that is none of the models."""
         if model not in self.run.models:
             raise unknown("model", model, self.run.models)
         return self.run.models[model]
 
+    def holds(self, model: str, experiment: str = "factorial") -> frozenset[str]:
+        """Give the names of the variables and coordinates that a model and experiment hold.
+
+        Images, tokens, surprisals, noise keys, texts and calibration may each lack; `image` does also where a run was
+        copied without images. Raises IbstatsError for a name that the run does not have.
+        """
+        self._plan(model, experiment)
+        names = self.variables[model, experiment]
+        if "image" in names and not self._has_images(model, experiment):
+            names -= {"image"}
+        return names
+
     def complete(self, model: str, experiment: str = "factorial") -> NDArray[np.bool_]:
-        """Which (condition, prompt) the ledger holds, in the order of the plan."""
+        """Give which (condition, prompt) the ledger holds, in the order of the plan."""
         plan = self._plan(model, experiment)
-        done = np.zeros((len(plan.conditions), plan.n_prompts), dtype=bool)
-        for record in self.records.get((model, experiment), ()):
-            done[record.condition, record.prompt_start : record.prompt_stop] = True
-        return done
+        return reader.complete(plan, self.records.get((model, experiment), ()))
 
     def snapshot(self, model: str | None = None, experiment: str | None = None) -> str:
-        """Digest of the committed blocks, of the whole run or a part of it: the version pin of a result."""
-        from schemas.store import snapshot_digest
+        """Give the digest of the committed blocks, of the whole run or a part: the version pin of a result.
 
-        return snapshot_digest(
-            record
-            for (m, e), records in self.records.items()
-            if model in (None, m) and experiment in (None, e)
-            for record in records
-        )
+        It follows from the content of the samples alone, whatever made them and in which blocks.
+        """
+        chosen: list[BlockRecord] = []
+        for (its_model, its_experiment), records in self.records.items():
+            if model in (None, its_model) and experiment in (None, its_experiment):
+                chosen.extend(records)
+        return snapshot_digest(chosen)
 
     def dataset(
         self, model: str, experiment: str = "factorial", *, allow_partial: bool = False
     ) -> xr.Dataset:
-        """One experiment of one model, lazily loaded, restricted to prompts that are complete in every condition.
+        """Give one experiment of one model, lazily loaded, with the prompts complete in every condition.
 
-        Raises IncompleteStore when some are not, unless `allow_partial`. There is no `image` where a run was copied
-        without any of them.
+        It has the variables that the run holds (see `holds`) and no others. Where prompts have unequal numbers of
+        samples, it has as many samples as every prompt has in every condition, and warns of it. Raises IncompleteStore
+        when some prompts are not complete, unless `allow_partial`, and CorruptBlock or CorruptStore for damage.
         """
         done = self.complete(model, experiment)
         whole = done.all(axis=0)
         if not whole.all() and (not allow_partial or not whole.any()):
-            conditions = self._plan(model, experiment).conditions
-            missing = [conditions[number] for number in np.flatnonzero(~done.all(axis=1))]
-            raise IncompleteStore(
-                f"'{model}/{experiment}' has {whole.sum()} of {whole.size} prompts complete; blocks are missing in "
-                f"{', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}; finish the run with `ibgenerate run`"
-                + (
-                    ", or pass allow_partial (--allow-partial) to use complete prompts only"
-                    if whole.any()
-                    else ""
-                )
-            )
+            raise self._incomplete(model, experiment, done)
         has_images = self._check_objects(model, experiment)
-        try:
-            dataset: xr.Dataset = xr.open_zarr(
-                self.folder.zarr(DATA, read_only=True),
-                group=f"{model}/{experiment}",
-                consolidated=False,
-                chunks=None,
-            )
-        except (
-            Exception
-        ) as error:  # whatever a library makes of metadata that were damaged after the run
-            raise CorruptStore(
-                f"'{model}/{experiment}' cannot be opened ({' '.join(str(error).split())}); restore its zarr.json files"
-            ) from None
-        from schemas.store import COORDINATES
-
+        dataset = self._opened(model, experiment)
         if "image" in dataset and not has_images:
             dataset = dataset.drop_vars("image")
-        dataset = dataset.set_coords([name for name in COORDINATES if name in dataset])
-        return dataset if whole.all() else dataset.isel(prompt=np.flatnonzero(whole))
+        factors = [factor.name for factor in self._plan(model, experiment).factors]
+        labels = [name for name in (*COORDINATES, *factors) if name in dataset]
+        dataset = dataset.set_coords(labels)
+        if not whole.all():
+            dataset = dataset.isel(prompt=np.flatnonzero(whole))
+        return _with_equal_samples(dataset, f"{model}/{experiment}")
+
+    def _opened(self, model: str, experiment: str) -> xr.Dataset:
+        group = layout.group_name(model, experiment)
+        try:
+            data = self.folder.zarr(layout.DATA, read_only=True)
+            dataset: xr.Dataset = xr.open_zarr(data, group=group, consolidated=False, chunks=None)
+        except Exception as error:  # whatever a library makes of metadata damaged after the run
+            reason = " ".join(str(error).split())
+            raise CorruptStore(
+                f"'{group}' cannot be opened ({reason}); restore its zarr.json files"
+            ) from None
+        return dataset
+
+    def _incomplete(self, model: str, experiment: str, done: NDArray[np.bool_]) -> IncompleteStore:
+        """Give the error for prompts that are not complete, `done` being (condition, prompt)."""
+        whole = done.all(axis=0)
+        conditions = self._plan(model, experiment).conditions
+        missing = [conditions[number] for number in np.flatnonzero(~done.all(axis=1))]
+        named = ", ".join(missing[:3])
+        if len(missing) > 3:
+            named += " ..."
+        repair = (
+            "import it again" if self.run.study is None else "finish the run with `ibgenerate run`"
+        )
+        if whole.any():
+            repair += ", or pass allow_partial (--allow-partial) to use complete prompts only"
+        return IncompleteStore(
+            f"'{model}/{experiment}' has {whole.sum()} of {whole.size} prompts complete; "
+            f"blocks are missing in {named}; {repair}"
+        )
 
     def images(
         self, model: str, experiment: str = "factorial", *, allow_partial: bool = False
     ) -> xr.DataArray:
-        """Images `(prompt, condition, sample, y, x, channel)` of `dataset`, lazily loaded."""
+        """Give the images `(condition, prompt, sample, y, x, channel)` of `dataset`, lazily loaded, 8-bit RGB.
+
+        Raises MissingImages where there are none, and all that `dataset` raises.
+        """
         dataset = self.dataset(model, experiment, allow_partial=allow_partial)
         if "image" not in dataset:
             raise MissingImages(
@@ -149,61 +181,76 @@ class Store:
         *,
         allow_partial: bool = False,
     ) -> xr.DataArray:
-        """One variable of the 2x2x2 as (prompt, sampling, prompt_type, codebook, ...), levels low then high."""
+        """Give one variable of the 2x2x2 as (prompt, sampling, prompt_type, codebook, ...), levels low then high."""
         dataset = self.dataset(model, experiment, allow_partial=allow_partial)
         if variable not in dataset:
             raise unknown("variable", variable, [str(name) for name in dataset.data_vars])
         return by_factor(dataset[variable])
 
     def verify(self) -> Iterator[tuple[str, str | None]]:
-        """Check every stored object of every record against the ledger: (object, problem or None) one by one."""
-        for stored in self.run.template:
-            yield stored.key, self._problem(stored)
+        """Check every stored object against what was recorded of it: (object, problem or None) one by one."""
+        for stored in self._recorded():
+            yield stored.key, reader.problem(self.folder, stored)
+
+    def _recorded(self) -> Iterator[StoredObject]:
+        yield from self.run.template
         for records in self.records.values():
             for record in records:
-                for stored in record.objects:
-                    yield stored.key, self._problem(stored)
+                yield from record.objects
 
-    def _problem(self, stored: StoredObject) -> str | None:
-        try:
-            content = self.folder.read(f"{DATA}/{stored.key}")
-        except FileNotFoundError:
-            return "missing"
-        if len(content) != stored.bytes:
-            return f"{len(content)} bytes, the ledger says {stored.bytes}"
-        return (
-            None
-            if hashlib.sha256(content).hexdigest() == stored.sha256
-            else "content differs from the ledger"
-        )
-
-    def _plan(self, model: str, experiment: str) -> Any:
+    def _plan(self, model: str, experiment: str) -> ExperimentPlan:
         self.identity(model)
         if experiment not in self.run.experiments:
             raise unknown("experiment", experiment, self.run.experiments)
         return self.run.experiments[experiment]
+
+    def _has_images(self, model: str, experiment: str) -> bool:
+        """Whether an object of a committed block's images is there."""
+        group = layout.group_name(model, experiment)
+        sizes = self.folder.sizes(layout.data_key(f"{group}/image"))
+        return any(layout.data_key(key) in sizes for key in self._image_keys(model, experiment))
+
+    def _image_keys(self, model: str, experiment: str) -> set[str]:
+        """Keys of the images of committed blocks."""
+        prefix = f"{layout.group_name(model, experiment)}/image/"
+        keys: set[str] = set()
+        for record in self.records[model, experiment]:
+            keys.update(stored.key for stored in record.objects if stored.key.startswith(prefix))
+        return keys
 
     def _check_objects(self, model: str, experiment: str) -> bool:
         """Whether there are images; CorruptBlock if some of them lack, or any other object.
 
         A missing or empty object would read as fill values without an error, so look before reading.
         """
-        group = f"{model}/{experiment}"
-        sizes = self.folder.sizes(f"{DATA}/{group}")
-        objects = [
-            stored for record in self.records[model, experiment] for stored in record.objects
-        ]
-        images = {stored.key for stored in objects if stored.key.startswith(f"{group}/image/")}
-        has_images = any(f"{DATA}/{key}" in sizes for key in images)
-        for stored in objects:
-            size = sizes.get(f"{DATA}/{stored.key}")
-            if size != stored.bytes and (has_images or stored.key not in images):
-                seen = "missing" if size is None else f"{size} bytes long"
-                raise CorruptBlock(
-                    f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} bytes; "
-                    "run `ibgenerate verify --repair` and resume"
-                )
+        sizes = self.folder.sizes(layout.data_key(layout.group_name(model, experiment)))
+        images = self._image_keys(model, experiment)
+        has_images = any(layout.data_key(key) in sizes for key in images)
+        for record in self.records[model, experiment]:
+            for stored in record.objects:
+                size = sizes.get(layout.data_key(stored.key))
+                if size != stored.bytes and (has_images or stored.key not in images):
+                    seen = "missing" if size is None else f"{size} bytes long"
+                    raise CorruptBlock(
+                        f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} bytes; "
+                        "run `ibgenerate verify --repair` and resume"
+                    )
         return has_images
+
+
+def _with_equal_samples(dataset: xr.Dataset, name: str) -> xr.Dataset:
+    """Restrict to the samples that every prompt has in every condition; warns if that leaves some out."""
+    if "sample_count" not in dataset:
+        return dataset
+    counts = dataset["sample_count"].values
+    fewest = int(counts.min())
+    if fewest < counts.max():
+        warnings.warn(
+            f"'{name}' has {fewest} to {counts.max()} samples per prompt and condition; "
+            f"the first {fewest} of each are used",
+            stacklevel=3,
+        )
+    return dataset.isel(sample=slice(fewest))
 
 
 def is_factorial(dataset: xr.Dataset) -> bool:
@@ -238,205 +285,46 @@ def by_factor(array: xr.DataArray) -> xr.DataArray:
 
 
 def open_store(path: str | Path, results: Path | None = None) -> Store:
-    """Open a run written by `ibgenerate`; validates identity, versions, metadata and ledger.
+    """Open a run by its folder or URL; checks identity, versions, metadata and ledger.
 
-    `path` is its folder or URL. `results` are kept in the folder, or, for a URL, in the folder given, by default
-    `ibstats-results/BUCKET/NAME` here.
+    `results` are kept in the folder, or, for a URL, in the folder given, by default `ibstats-results/BUCKET/NAME` here.
+    Raises an IbstatsError of its own kind for each thing that can be wrong: StoreNotFound, NotAStore, ForeignStore,
+    UnsupportedVersion, CorruptStore, StoreContractError.
     """
-    from schemas.io.folder import FolderError, LocalFolder, folder
-
     where = folder(path)
     if isinstance(where, LocalFolder) and not where.root.exists():
         raise StoreNotFound(
             f"no such run: '{where}'; give the directory that `ibgenerate run --out` made"
         )
     try:
-        run = _read_run(where)
-        _check_arrays(where, run)
-        records = _read_ledger(where, run)
+        run = reader.read_run(where)
+        variables = reader.read_variables(where, run)
+        run = reader.with_designs(where, run)
+        records = reader.Ledger(where, run).by_dataset()
     except FolderError as error:
         raise StoreNotFound(str(error)) from None
-    here = (
-        where.root
-        if isinstance(where, LocalFolder)
-        else Path("ibstats-results", str(path).partition("://")[2])
-    )
-    return Store(results or here, run, records, where)
-
-
-def _parsed(where: Folder, key: str, content: bytes) -> Any:
-    try:
-        return json.loads(content)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorruptStore(
-            f"'{where}/{key}' is not valid JSON ({error}); restore it or run the study again"
-        ) from None
-
-
-def _read_run(where: Folder) -> RunRecord:
-    from pydantic import ValidationError
-
-    from schemas.store import SCHEMA, VERSION, RunRecord, is_whole
-
-    file = f"{where}/run.json"
-    try:
-        data = _parsed(where, "run.json", where.read("run.json"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise NotAStore(
-            f"'{where}' has no run.json: not a run, or its creation did not finish; run `ibgenerate run` again"
-        ) from None
-    if not isinstance(data, dict) or data.get("schema_name") != SCHEMA:
-        seen = data.get("schema_name") if isinstance(data, dict) else type(data).__name__
-        raise ForeignStore(f"'{file}' has schema_name {seen!r}, but this program reads {SCHEMA!r}")
-    version, ours = _version(data.get("schema_version"), file), _version(VERSION, file)
-    if version[0] != ours[0]:
-        repair = "upgrade ibstats" if version[0] > ours[0] else "migrate the store"
-        raise UnsupportedVersion(
-            f"'{file}' has schema version {data['schema_version']}, but this program reads {VERSION}; {repair}"
-        )
-    newer = version[1] > ours[1]
-    if newer:
-        warnings.warn(
-            f"store schema {data['schema_version']} is newer than {VERSION}: unknown keys are ignored",
-            stacklevel=3,
-        )
-    try:
-        run = RunRecord.model_validate(data, extra="ignore" if newer else None)
-    except ValidationError as error:
-        raise CorruptStore(f"'{file}' does not follow its schema: {_first(error)}") from None
-    if not is_whole(data):
-        raise CorruptStore(f"'{file}' is damaged (its checksum differs); restore it from a copy")
-    for name, plan in run.experiments.items():
-        if plan.n_prompts > len(run.prompts):
-            raise CorruptStore(
-                f"'{file}' names {len(run.prompts)} prompts, but '{name}' has {plan.n_prompts}"
-            )
-    return run
-
-
-def _metadata(where: Folder, key: str, content: bytes) -> dict[str, Any]:
-    """A zarr.json, which is a JSON object."""
-    data = _parsed(where, key, content)
-    if not isinstance(data, dict):
-        raise CorruptStore(
-            f"'{where}/{key}' holds a {type(data).__name__}, but Zarr metadata are a JSON object; restore it"
-        )
-    return data
-
-
-def _version(text: object, file: str) -> tuple[int, int]:
-    try:
-        major, minor = (int(part) for part in str(text).split("."))
-    except ValueError:
-        raise CorruptStore(
-            f"'{file}' has schema version {text!r}, but it must read like '1.0'"
-        ) from None
-    return major, minor
-
-
-def _first(error: Any) -> str:
-    """First problem of a pydantic error, in one line."""
-    detail = error.errors()[0]
-    return " ".join(f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}".split())
-
-
-def _check_arrays(where: Folder, run: RunRecord) -> None:
-    """Every required variable exists with its dims and dtype; a vanished array would else be dropped in silence."""
-    from schemas.store import COORDINATES, VARIABLES, token_dtype
-
-    group = f"{where}/{DATA}"
-    try:
-        root = _metadata(where, f"{DATA}/zarr.json", where.read(f"{DATA}/zarr.json"))
-    except FileNotFoundError:
-        old = any(where.exists(f"{DATA}/{name}") for name in (".zgroup", ".zattrs"))
-        raise StoreContractError(
-            f"'{group}' {'is Zarr format 2' if old else 'has no zarr.json'}, but this program reads Zarr format 3"
-        ) from None
-    if root.get("zarr_format") != 3:
-        raise StoreContractError(f"'{group}' is not Zarr format 3, the only one this program reads")
-    variables = VARIABLES | COORDINATES
-    for model, identity in run.models.items():
-        dtype, _ = token_dtype(identity.codebook_size)
-        for experiment in run.experiments:
-            keys = {name: f"{DATA}/{model}/{experiment}/{name}/zarr.json" for name in variables}
-            found = where.found(keys.values())
-            for name, variable in variables.items():
-                if keys[name] not in found:
-                    if variable.optional:
-                        continue
-                    raise StoreContractError(
-                        f"variable '{name}' of '{model}/{experiment}' is missing; run the study again"
-                    )
-                meta = _metadata(where, keys[name], found[keys[name]])
-                dims = meta.get("dimension_names")
-                expected = dtype if name == "tokens" else variable.dtype
-                if dims != list(variable.dims) or meta.get("data_type") != expected:
-                    raise StoreContractError(
-                        f"'{name}' of '{model}/{experiment}' is {meta.get('data_type')} over {dims}, "
-                        f"but the contract says {expected} over {variable.dims}"
-                    )
-
-
-def _read_ledger(where: Folder, run: RunRecord) -> dict[tuple[str, str], tuple[BlockRecord, ...]]:
-    from pydantic import ValidationError
-
-    from schemas.store import BlockRecord, is_whole
-
-    records: dict[tuple[str, str], tuple[BlockRecord, ...]] = {}
-    for model in run.models:
-        for experiment in run.experiments:
-            keys = sorted(
-                key for key in where.sizes(f"ledger/{model}/{experiment}") if key.endswith(".json")
-            )
-            blocks = []
-            for key, content in where.found(keys).items():
-                file = f"{where}/{key}"
-                document = _parsed(where, key, content)
-                try:
-                    record = BlockRecord.model_validate(document)
-                except ValidationError as error:
-                    raise CorruptStore(
-                        f"ledger record '{file}' does not follow its schema: {_first(error)}"
-                    ) from None
-                if not is_whole(document):
-                    raise CorruptStore(
-                        f"ledger record '{file}' is damaged (its checksum differs); run `ibgenerate verify --repair`"
-                    )
-                if record.config_sha256 != run.config_sha256:
-                    raise StoreContractError(
-                        f"ledger record '{file}' belongs to config {record.config_sha256[:12]}, but the run is "
-                        f"{run.config_sha256[:12]}; two runs were mixed in one directory"
-                    )
-                plan = run.experiments[experiment]
-                inside = 0 <= record.prompt_start < record.prompt_stop <= plan.n_prompts
-                if not (inside and 0 <= record.condition < len(plan.conditions)):
-                    raise CorruptStore(
-                        f"ledger record '{file}' is of prompts or a condition that the run has not"
-                    )
-                blocks.append(record)
-            records[model, experiment] = tuple(blocks)
-    return records
+    here = Path("ibstats-results", str(path).partition("://")[2])
+    if isinstance(where, LocalFolder):
+        here = where.root
+    return Store(results or here, run, records, where, variables)
 
 
 def write_tree(tree: xr.DataTree, path: Path) -> None:
     """Write the tree of an analysis as Zarr, replacing what stands there; strings of variable length only."""
-    import shutil
+    with whole_folder(path) as temporary:
+        portable = tree.map_over_datasets(_with_object_strings)
+        portable.to_zarr(temporary, consolidated=False, zarr_format=3)
 
-    def portable(dataset: xr.Dataset) -> xr.Dataset:
-        texts = {
-            name: variable.astype(object)
-            for name, variable in dataset.variables.items()
-            if variable.dtype.kind in "UT"
-        }
-        return dataset.assign_coords(
-            {n: v for n, v in texts.items() if n in dataset.coords}
-        ).assign({n: v for n, v in texts.items() if n not in dataset.coords})
 
-    temporary = path.with_name(f".{path.name}.partial")
-    shutil.rmtree(temporary, ignore_errors=True)
-    tree.map_over_datasets(portable).to_zarr(temporary, consolidated=False, zarr_format=3)
-    shutil.rmtree(path, ignore_errors=True)
-    temporary.rename(path)
+def _with_object_strings(dataset: xr.Dataset) -> xr.Dataset:
+    """Give the dataset with texts as objects, which Zarr stores at variable length."""
+    coords: dict[Hashable, xr.Variable] = {}
+    variables: dict[Hashable, xr.Variable] = {}
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind in "UT":
+            found = coords if name in dataset.coords else variables
+            found[name] = variable.astype(object)
+    return dataset.assign_coords(coords).assign(variables)
 
 
 def read_tree(path: Path) -> xr.DataTree:

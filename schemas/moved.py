@@ -28,7 +28,7 @@ MODULES = {
     "generate.cost": "generate.run.cost",
     "generate.dispatch": "generate.run.dispatch",
     "generate.display": "generate.run.display",
-    "generate.ledger": "generate.store.ledger",
+    "generate.ledger": "generate.store.claims",
     "generate.noise": "generate.study.noise",
     "generate.probes": "generate.study.probes",
     "generate.reading": "generate.study.reading",
@@ -56,16 +56,16 @@ NAMES: dict[str, dict[str, str]] = {
         "size": "generate.run.blocks",
     },
     "generate.store": {
-        "CODEC": "generate.store.samples",
-        "DATA": "generate.store.samples",
-        "RUN": "generate.store.samples",
+        "CODEC": "schemas.io.template",
+        "DATA": "schemas.io.layout",
+        "RUN": "schemas.io.layout",
         "SampleStore": "generate.store.samples",
-        "bytes_needed": "generate.store.samples",
-        "bytes_of": "generate.store.samples",
-        "content_digests": "generate.store.samples",
+        "bytes_needed": "generate.store.room",
+        "bytes_of": "generate.store.room",
+        "content_digests": "schemas.io.writer",
         "create": "generate.store.samples",
-        "path_given": "generate.store.samples",
-        "room_in": "generate.store.samples",
+        "path_given": "generate.store.template",
+        "room_in": "generate.store.room",
     },
     "generate.study": {
         "BLOCK_IMAGES": "generate.study.planning",
@@ -76,6 +76,7 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "generate.study.conditions": {"REFERENCE": "generate.study.conditions:BASELINE"},
     "generate.study.reading": {"readings": "generate.run.loading"},
+    "schemas.store": {"Variable": "schemas.variables", "token_dtype": "schemas.variables"},
 }
 """New modules of names by their old module and name; 'module:name' where the name is another too."""
 

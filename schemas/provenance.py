@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
+
+from pydantic import Field
 
 from schemas.study import Strict
 
 VERSION = "1.0"
+
+
+def now() -> str:
+    """Give the UTC time as records have it, ISO 8601 to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class Software(Strict):
@@ -37,17 +45,29 @@ class WeightFile(Strict):
 
 
 class ModelIdentity(Strict):
-    """Everything that fixes the law of a model's samples, besides noise and prompts."""
+    """Everything that fixes the law of a model's samples, besides noise and prompts.
+
+    Of samples made elsewhere little of it is known: then `revision` and `weights` are empty, and a number is 0 where
+    there is nothing that it counts (no tokens, no images, unknown steps).
+    """
 
     model: str
-    family: str
-    revision: str
-    weights: list[WeightFile]
-    codebook_size: int
-    grid: tuple[int, int]
-    image_size: tuple[int, int]
-    steps: int
-    options: dict[str, bool | int | float | str | None]
+    family: str = ""
+    """autoregressive, masked, diffusion or another word; empty if unknown."""
+    revision: str = ""
+    """Version of the weights; empty if unknown."""
+    weights: list[WeightFile] = Field(default=[], description="The files it was loaded from.")
+    codebook_size: int = 0
+    """Codes a token can have; 0 where the run holds no tokens."""
+    grid: tuple[int, int] = (0, 0)
+    """Rows and columns of tokens; 0 x 0 where the run holds none."""
+    image_size: tuple[int, int] = (0, 0)
+    """Height and width in pixels; 0 x 0 where the run holds no images and nobody knows."""
+    steps: int = 0
+    """Steps of a traversal; 0 if unknown."""
+    options: dict[str, bool | int | float | str | None] = Field(
+        default={}, description="Sampling settings."
+    )
     quantizer: str = ""
     """How a code stands for a latent: vq (a learned vector), vq-l2 (a learned direction), lfq (the bits of the id are
     the signs of the channels, most significant bit first); empty if the adapter does not say."""
@@ -56,8 +76,8 @@ class ModelIdentity(Strict):
 
     @property
     def capacity(self) -> float:
-        """Structural capacity of a position, log2 of the codebook size, in bits."""
-        return math.log2(self.codebook_size)
+        """Structural capacity of a position, log2 of the codebook size, in bits; NaN without a codebook."""
+        return math.log2(self.codebook_size) if self.codebook_size else math.nan
 
 
 class CalibrationRecord(Strict):

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 
 from schemas.results import ResultRow
-from schemas.store import COORDINATES, VARIABLES, BlockRecord, RunRecord, Variable
+from schemas.store import BlockRecord, RunRecord
+from schemas.variables import COORDINATES, VARIABLES, Variable
 
 STORE = """# Store format
 
-This page is written from `schemas/store.py` by `make schemas`; the JSON Schemas of all records lie in `schemas/`.
+This page is written from `schemas/store.py` and `schemas/variables.py` by `make schemas`; the JSON Schemas of all
+records lie in `schemas/`.
 
     RUN/run.json                                           what the run is; written last by `create`, never changed
     RUN/data.zarr/<model>/<experiment>/                    one labelled Dataset each, Zarr v3
@@ -29,12 +31,17 @@ first, its ledger record last, so a reader that believes the ledger never sees h
 
 {variables}
 
-Optional ones are absent where the family or the study has none. `tokens` is uint32, filled with 4294967295, where the
-codebook has more than 65535 codes.
+Optional ones are absent where the family or the study has none, or where samples made elsewhere come without them; what
+is absent is never filled in. `tokens` is uint32, filled with 4294967295, where the codebook has more than 65535 codes.
+Where prompts have unequal numbers of samples, `sample_count` says how many there are; the rest of a prompt holds the
+fill of each variable and means nothing.
 
 ## Coordinates
 
 {coordinates}
+
+Each factor of an experiment has a coordinate of its name along `condition`: the level of the condition, empty where it
+has none. Factors, levels and the baseline stand in `run.json`; names of conditions are free and never parsed.
 
 ## `run.json`
 

@@ -13,8 +13,8 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.provenance import Hardware, ModelIdentity, Software
-from schemas.store import Variable
 from schemas.study import Strict
+from schemas.variables import Variable
 
 SCHEMA: Literal["ibstats-rescored"] = "ibstats-rescored"
 VERSION = "1.0"

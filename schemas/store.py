@@ -1,184 +1,54 @@
-"""The store: its variables, `run.json`, and the ledger record of one block.
+"""The records of a run: `run.json`, the ledger record of a block, and the note of one that failed.
 
-RUN/run.json                                           identity and configuration, written last by `create`
-RUN/data.zarr/<model>/<experiment>/                    one labelled Dataset each, Zarr v3
-RUN/ledger/<model>/<experiment>/c<cond>-b<block>.json  one record per finished block; the authority
-RUN/claims/..., RUN/failed/...                         blocks in progress, blocks that failed
-RUN/calibration/<model>.json                           code usage behind the codebook subsets
-RUN/rescored/...                                       weights of further paths, see `schemas/rescored.py`
-RUN/results/                                           written by `ibstats`, never by `generate`
+What its Datasets hold is in `schemas/variables.py`, where everything lies in `schemas/io/layout.py`. Version 1.1: a run
+need not come from `ibgenerate`, so a study, weights and steps may lack, and it names its factors, levels and baseline
+itself. Every run of version 1.0 is one of 1.1.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from schemas.design import BASELINE, FACTORS, ConditionRecord, DesignRecord, Factor
+from schemas.io.layout import block_name
+from schemas.moved import attributes
 from schemas.provenance import Hardware, ModelIdentity, Software
-from schemas.study import Name, Prompt, Strict, Study
+from schemas.study import CrossedNoise, Experiment, Name, Prompt, Strict, Study
+from schemas.variables import COORDINATES, VARIABLES
+
+__getattr__ = attributes(__name__)
 
 SCHEMA = "ibstats-samples"
-VERSION = "1.0"
+VERSION = "1.1"
 
 
 @dataclass(frozen=True)
-class Variable:
-    """One array of an experiment's Dataset."""
+class Block:
+    """One condition x prompts `[start, stop)` x all samples: unit of work, of storage and of commit."""
 
-    dims: tuple[str, ...]
-    dtype: str
-    units: str
-    long_name: str
-    fill: int | float | bool | str
-    optional: bool = False
-    per_block: bool = False
-    """Written block by block; the others are written once by `create`."""
+    model: str
+    experiment: str
+    condition: int
+    index: int
+    start: int
+    stop: int
 
+    @property
+    def name(self) -> str:
+        """Name of the block's ledger record."""
+        return block_name(self.condition, self.index)
 
-_SAMPLE = ("condition", "prompt", "sample")
-_TOKEN = (*_SAMPLE, "row", "col")
-
-VARIABLES: dict[str, Variable] = {
-    "image": Variable(
-        (*_SAMPLE, "y", "x", "channel"),
-        "uint8",
-        "1",
-        "decoded image, 8-bit RGB",
-        0,
-        optional=True,
-        per_block=True,
-    ),
-    "tokens": Variable(
-        _TOKEN, "uint16", "1", "code of each grid position", 65535, per_block=True
-    ),  # uint32 with fill 2**32 - 1 where the codebook has more than 65535 entries
-    "token_surprisal": Variable(
-        _TOKEN,
-        "float32",
-        "bit",
-        "-log2 p of the token, in the law it was drawn from before argmax",
-        float("nan"),
-        per_block=True,
-    ),
-    "token_entropy": Variable(
-        _TOKEN,
-        "float32",
-        "bit",
-        "entropy of the law the token was drawn from, before argmax",
-        float("nan"),
-        per_block=True,
-    ),
-    "token_step": Variable(
-        _TOKEN,
-        "uint16",
-        "1",
-        "step of the last change of the position (absent where the order is fixed)",
-        65535,
-        optional=True,
-        per_block=True,
-    ),
-    "path_surprisal": Variable(
-        (*_SAMPLE, "step"),
-        "float32",
-        "bit",
-        "-log2 q(S_t | given, s_t) of the positions changed at each step; attribute `given`: state or candidates",
-        float("nan"),
-        optional=True,
-        per_block=True,
-    ),
-    "joint_surprisal": Variable(
-        (*_SAMPLE, "step"),
-        "float32",
-        "bit",
-        "-log2 q(S_t, z_S | s_t) of the positions changed at each step and their tokens",
-        float("nan"),
-        optional=True,
-        per_block=True,
-    ),
-    "complete": Variable(
-        ("condition", "prompt"),
-        "bool",
-        "1",
-        "block committed (a copy of the ledger, never the authority)",
-        False,
-        per_block=True,
-    ),
-    "text_tokens": Variable(
-        ("text",), "int32", "1", "tokens of the text that reach the model, -1 if unknown", -1
-    ),
-    "text_cut": Variable(
-        ("text",), "bool", "1", "the model does not see the end of the text", False
-    ),
-    "text_index": Variable(_SAMPLE, "int32", "1", "row of `text` given to the model", -1),
-    "path_key": Variable(_SAMPLE, "uint64", "1", "Philox key of the path noise", 0),
-    "execution_key": Variable(_SAMPLE, "uint64", "1", "Philox key of the execution noise", 0),
-    "codebook_keep": Variable(
-        ("condition", "code"), "bool", "1", "codes the condition may use", True
-    ),
-    "calibration_count": Variable(
-        ("code",), "int64", "1", "uses of the code on the calibration prompts", 0
-    ),
-}
-"""Data variables by name."""
-
-COORDINATES: dict[str, Variable] = {
-    "condition": Variable(("condition",), "string", "1", "name of the condition", ""),
-    "sampling": Variable(("condition",), "string", "1", "argmax or stochastic", ""),
-    "prompt_type": Variable(("condition",), "string", "1", "original or paraphrase", ""),
-    "codebook": Variable(("condition",), "string", "1", "subset or full", ""),
-    "keep_ratio": Variable(("condition",), "float64", "1", "share of the codebook kept", 1.0),
-    "subset_method": Variable(
-        ("condition",), "string", "1", "how kept codes were chosen, empty for full", ""
-    ),
-    "argmax_window": Variable(
-        ("condition",), "string", "1", "share of the steps under argmax, 'from:to'", ""
-    ),
-    "paraphrase_length": Variable(
-        ("condition",), "string", "1", "length class of the paraphrases", ""
-    ),
-    "n_paraphrases": Variable(
-        ("condition",),
-        "int32",
-        "1",
-        "paraphrases the samples are spread over, 0 for the original",
-        0,
-        optional=True,
-    ),
-    "subset_draw": Variable(
-        ("condition",), "int32", "1", "number of the random subset, from 0", 0, optional=True
-    ),
-    "subset_counts": Variable(
-        ("condition",),
-        "string",
-        "1",
-        "sha256 of the calibration counts that chose the codes kept",
-        "",
-        optional=True,
-    ),
-    "prompt": Variable(("prompt",), "string", "1", "prompt id", ""),
-    "prompt_attributes": Variable(
-        ("prompt",), "string", "1", "asserted attributes as JSON, '{}' if unknown", "{}"
-    ),
-    "text": Variable(("text",), "string", "1", "prompt or paraphrase", ""),
-    "text_prompt": Variable(("text",), "int32", "1", "index of the prompt the text belongs to", -1),
-    "text_kind": Variable(("text",), "string", "1", "original, short, medium or long", ""),
-}
-"""Coordinates by name. Dims without one here (`sample row col step code y x channel`) are positions from 0."""
-
-
-def token_dtype(codebook_size: int) -> tuple[str, int]:
-    """dtype of `tokens` and its fill, which is never a legal token."""
-    return ("uint16", 2**16 - 1) if codebook_size <= 2**16 - 1 else ("uint32", 2**32 - 1)
-
-
-def block_name(condition: int, block: int) -> str:
-    """Name of a block in ledger, claims and failures."""
-    return f"c{condition:04d}-b{block:06d}"
+    @property
+    def n_prompts(self) -> int:
+        """Prompts of the block."""
+        return self.stop - self.start
 
 
 def _inside(key: str) -> str:
@@ -243,12 +113,100 @@ class FailureRecord(Strict):
 
 
 class ExperimentPlan(Strict):
-    """Shape of one Dataset and of its blocks."""
+    """Shape of one Dataset and of its blocks, and how its conditions hang together."""
 
     conditions: list[str] = Field(min_length=1)
+    """Names of the conditions; free text, never parsed."""
     n_prompts: int = Field(ge=1)
     n_samples: int = Field(ge=1)
+    """Samples of a prompt in a condition; where prompts have unequal numbers, the most (see `sample_count`)."""
     block_prompts: int = Field(ge=1)
+    kind: str = ""
+    """Kind of the experiment in the study file; `imported` for samples made elsewhere."""
+    factors: list[Factor] = Field(default=[], description="Factors that describe the conditions.")
+    levels: dict[str, dict[str, str]] = Field(
+        default={}, description="Level of each factor by condition; absent for one that has none."
+    )
+    baseline: str | None = None
+    """The condition without intervention, with which the others are compared; None if there is none."""
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> ExperimentPlan:
+        """Refuse levels of what is no condition or factor, and a baseline that is no condition."""
+        by_name = {factor.name: factor for factor in self.factors}
+        if len(by_name) < len(self.factors):
+            raise ValueError("two factors have one name; rename one")
+        if len(set(self.conditions)) < len(self.conditions):
+            raise ValueError("two conditions have one name; rename one")
+        for name in by_name:
+            _refuse_taken(name)
+        for condition, levels in self.levels.items():
+            if condition not in self.conditions:
+                raise ValueError(f"levels are given for {condition!r}, which is no condition")
+            for name, level in levels.items():
+                _refuse_third_level(condition, name, level, by_name)
+        if self.baseline is not None and self.baseline not in self.conditions:
+            raise ValueError(f"baseline {self.baseline!r} is no condition")
+        return self
+
+    @property
+    def design(self) -> DesignRecord:
+        """Conditions, factors and baseline."""
+        conditions = [
+            ConditionRecord(name=name, levels=self.levels.get(name, {})) for name in self.conditions
+        ]
+        return DesignRecord(
+            kind=self.kind, conditions=conditions, factors=self.factors, baseline=self.baseline
+        )
+
+    def paper_design(self, kind: str, levels: Mapping[str, Mapping[str, str]]) -> ExperimentPlan:
+        """Give the same plan with the paper's three factors.
+
+        `levels` are those of each condition, by the names of `schemas.design.FACTORS`. The baseline is the one
+        condition with the levels of `schemas.design.BASELINE`; without one, or with several, there is none.
+        """
+        without_intervention = [name for name, found in levels.items() if found == BASELINE]
+        baseline = without_intervention[0] if len(without_intervention) == 1 else None
+        fields = {
+            "kind": kind,
+            "factors": list(FACTORS),
+            "levels": {name: dict(found) for name, found in levels.items()},
+            "baseline": baseline,
+        }
+        return ExperimentPlan.model_validate(self.model_dump() | fields)
+
+
+def _refuse_taken(name: str) -> None:
+    """Refuse a factor that would take the place of another variable of the Dataset."""
+    dims = {dim for variable in VARIABLES.values() for dim in variable.dims}
+    ours = {factor.name for factor in FACTORS}
+    if name not in ours and name in {*VARIABLES, *COORDINATES, *dims}:
+        raise ValueError(f"a factor cannot be called {name!r}, which names something else")
+
+
+def _refuse_third_level(
+    condition: str, name: str, level: str, factors: Mapping[str, Factor]
+) -> None:
+    """Refuse a level of a factor that is not declared, or that is neither its low nor its high one."""
+    if name not in factors:
+        raise ValueError(f"condition {condition!r} has a level of {name!r}, which is no factor")
+    allowed = (factors[name].low, factors[name].high)
+    if level not in allowed:
+        raise ValueError(
+            f"condition {condition!r} has {name} = {level!r}, but its levels are "
+            f"{allowed[0]!r} and {allowed[1]!r}"
+        )
+
+
+class ImportRecord(Strict):
+    """Where the samples of a run come from that no study of ours made."""
+
+    name: Name
+    """Name of the run."""
+    source: str
+    """What was imported, in the words of who did; no path of a machine."""
+    sha256: str
+    """Digest of the content that was imported."""
 
 
 class RunRecord(Strict):
@@ -258,10 +216,13 @@ class RunRecord(Strict):
     schema_version: str = VERSION
     run_id: str
     created: str
-    study: Study
-    """The study file, every default filled in."""
+    study: Study | None = None
+    """The study file, every default filled in; none for imported samples."""
+    imported: ImportRecord | None = None
+    """Where imported samples come from; none for a study."""
     prompts: list[Prompt]
-    """Every prompt with its paraphrases, so that the run does not depend on the file they came from."""
+    """Every prompt with its paraphrases, so that the run does not depend on the file they came from. Where an imported
+    run does not know the texts, ids stand for them here, and its Datasets have no `text`."""
     prompts_sha256: str
     prompt_files: dict[str, str] = Field(
         default={}, description="sha256 of the files prompts were read from."
@@ -269,8 +230,9 @@ class RunRecord(Strict):
     models: dict[Name, ModelIdentity]
     """What fixes the law of each model's samples: weight digests, codebook, grid, sampling settings."""
     experiments: dict[Name, ExperimentPlan]
-    calibration_sha256: dict[str, str]
-    """Digest of the code counts per model."""
+    calibration_sha256: dict[str, str] = Field(
+        default={}, description="Digest of the code counts per model; absent for a model without."
+    )
     config_sha256: str
     """Digest of study, prompts, models and calibration: two runs with the same one hold the same samples."""
     batch_sizes: dict[str, int] = Field(
@@ -285,6 +247,52 @@ class RunRecord(Strict):
     sha256: str = Field(
         default="", description="Digest of all the above, against damage to the record itself."
     )
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> RunRecord:
+        """A run is of a study or imported."""
+        if (self.study is None) == (self.imported is None):
+            raise ValueError("a run has a study, or says what it was imported from, but not both")
+        return self
+
+    @property
+    def name(self) -> str:
+        """Name of the study, or of the import."""
+        if self.study is not None:
+            return self.study.name
+        return "" if self.imported is None else self.imported.name
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the study; None for imported samples."""
+        return None if self.study is None else self.study.seed
+
+    def asked(self, experiment: str) -> Experiment | None:
+        """Give what the study asks of an experiment; None for imported samples."""
+        return None if self.study is None else self.study.experiments.get(experiment)
+
+    def crossed_noise(self) -> dict[str, CrossedNoise]:
+        """Give the experiments in which every path draw meets every execution draw, by name."""
+        found = {}
+        for name in self.experiments:
+            asked = self.asked(name)
+            if isinstance(asked, CrossedNoise):
+                found[name] = asked
+        return found
+
+    def blocks(self) -> Iterator[Block]:
+        """Give all blocks: models in turn, and in one the conditions of the same prompts side by side."""
+        for model in self.models:
+            for experiment, plan in self.experiments.items():
+                yield from blocks_of(model, experiment, plan)
+
+
+def blocks_of(model: str, experiment: str, plan: ExperimentPlan) -> Iterator[Block]:
+    """Give the blocks of one Dataset: the conditions of the same prompts side by side."""
+    for index, start in enumerate(range(0, plan.n_prompts, plan.block_prompts)):
+        stop = min(start + plan.block_prompts, plan.n_prompts)
+        for condition in range(len(plan.conditions)):
+            yield Block(model, experiment, condition, index, start, stop)
 
 
 def seal(document: Mapping[str, Any]) -> str:

@@ -252,7 +252,7 @@ def test_asking_for_help_loads_no_tables() -> None:
         "prompts",
         "provenance",
     ]
-    + [f"store.{name}" for name in ("samples", "ledger", "audit")],
+    + [f"store.{name}" for name in ("samples", "template", "claims", "room", "audit")],
 )
 def test_a_plan_is_checked_without_torch(module: str) -> None:
     assert "torch" not in modules_after(f"import generate.{module}")

@@ -11,17 +11,19 @@ from numpy.typing import NDArray
 
 from generate.errors import DiskFullError, StoreError
 from generate.models.base import Model
-from generate.provenance import hardware, now, software
+from generate.provenance import hardware, software
 from generate.run.loading import load_recorded
 from generate.run.progress import Progress, silent
 from generate.store.audit import Summary, summary
-from generate.store.samples import SampleStore, bytes_needed, content_digests, room_in
-from generate.study.planning import Block, Plan
+from generate.store.room import bytes_needed, room_in
+from generate.store.samples import SampleStore
+from generate.study.planning import Plan
 from generate.study.probes import probe
 from generate.traversal.draw import PhiloxNoise
 from generate.traversal.trace import Trace
 from schemas.io.folder import FolderError
-from schemas.store import BlockRecord
+from schemas.io.writer import Maker
+from schemas.store import Block
 
 Outcome = Literal["made", "done", "held", "failed"]
 """What became of a block.
@@ -38,9 +40,9 @@ def run(
     Interrupting it loses at most the block at hand. Errors that no later block could escape (a full
     disk, a model that does not load, a service that does not answer) end the run.
     """
-    store.ledger.sweep()
+    store.claims.sweep()
     blocks = list(plan.blocks())
-    done = store.ledger.among("ledger", blocks)
+    done = store.ledger.done(blocks)
     restore_marks(store, done)
     made = 0
     for label in plan.models:
@@ -81,7 +83,7 @@ def make_block(
     over. Raises `DiskFullError` and `FolderError`, which no later block could escape.
     """
     needed = bytes_needed(store.run)
-    with room_in(store.folder, needed), store.ledger.claimed(block, session) as attempt:
+    with room_in(store.folder, needed), store.claims.claimed(block, session) as attempt:
         if attempt is None:
             return "held"
         if store.ledger.is_done(block):
@@ -92,7 +94,7 @@ def make_block(
         except (DiskFullError, FolderError):
             raise
         except Exception as error:
-            store.ledger.fail(block, error, traceback.format_exc())
+            store.claims.fail(block, error, traceback.format_exc())
             return "failed"
 
 
@@ -100,39 +102,8 @@ def commit_block(
     plan: Plan, store: SampleStore, model: Model, block: Block, attempt: str, device: str
 ) -> Outcome:
     """Sample a claimed block, write it, publish its record, and look once more at what is stored."""
-    started = now()
-    arrays = generate_block(plan, store, model, block)
-    objects = store.write(block, arrays)
-    record = BlockRecord(
-        run_id=store.run.run_id,
-        config_sha256=store.run.config_sha256,
-        model=block.model,
-        experiment=block.experiment,
-        condition=block.condition,
-        block=block.index,
-        prompt_start=block.start,
-        prompt_stop=block.stop,
-        objects=objects,
-        content_sha256=content_digests(arrays),
-        attempt=attempt,
-        started=started,
-        finished=now(),
-        software=software(),
-        hardware=hardware(device),
-    )
-    outcome: Outcome = "made"
-    try:
-        store.ledger.commit(block, record)
-    except FileExistsError:
-        # Another attempt was faster: its record stands, if what is stored is still as it says.
-        record = store.ledger.read(block) or record
-        outcome = "done"
-    problems = store.problems(block, record)
-    if problems:
-        store.withdraw(block)
-        raise StoreError(f"block {block.name} changed while it was committed: {problems[0]}.")
-    store.mark_complete(block)
-    return outcome
+    maker = Maker(software(), hardware(device), attempt)
+    return store.add(block, generate_block(plan, store, model, block), maker)
 
 
 def generate_block(
@@ -143,7 +114,7 @@ def generate_block(
     Order and batches are those that the run fixes. Raises `StoreError` if a code appears that the
     block's condition disables.
     """
-    fixed = store.template(block.model, block.experiment)
+    fixed = store.fixed(block.model, block.experiment)
     prompts = slice(block.start, block.stop)
     keep = fixed["codebook_keep"][block.condition]
     texts = fixed["text"][fixed["text_index"][block.condition, prompts].ravel()]

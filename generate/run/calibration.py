@@ -16,6 +16,7 @@ from generate.study import noise
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
 from schemas.io.folder import Folder
+from schemas.io.layout import calibration_key
 from schemas.provenance import CalibrationRecord, ModelIdentity
 from schemas.study import Prompt
 
@@ -59,7 +60,7 @@ def calibrate(
 
 def record_key(label: str) -> str:
     """Where a run keeps the counts of a model."""
-    return f"calibration/{label}.json"
+    return calibration_key(label)
 
 
 def stored(

@@ -18,11 +18,12 @@ from generate.models.base import Model
 from generate.run.batching import batch_sizes
 from generate.run.blocks import size
 from generate.run.loading import identify, load
-from generate.store.samples import SampleStore, bytes_of
-from generate.study.planning import Block, Plan
+from generate.store.room import bytes_of
+from generate.store.samples import SampleStore
+from generate.study.planning import Plan
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
-from schemas.store import BlockRecord
+from schemas.store import Block, BlockRecord
 
 CPU_REHEARSAL = 16
 """Images of a batch that is measured on a CPU.

@@ -23,9 +23,10 @@ from generate.run.preparing import existing
 from generate.run.progress import Progress, silent
 from generate.store.audit import Summary, summary
 from generate.store.samples import SampleStore
-from generate.study.planning import Block, Plan
+from generate.study.planning import Plan
 from schemas.io.cluster import Cluster, ClusterError, Workforce, loss_told
 from schemas.io.folder import Folder, FolderError, folder
+from schemas.store import Block
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -99,8 +100,8 @@ def run(
     Blocks that fail, or that kill their worker, are recorded and the rest goes on. Raises
     `ClusterError` if the cluster is lost, and errors that no later block could escape.
     """
-    store.ledger.sweep()
-    blocks.restore_marks(store, store.ledger.among("ledger", plan.blocks()))
+    store.claims.sweep()
+    blocks.restore_marks(store, store.ledger.done(plan.blocks()))
     session = _Session(client, plan, store, cluster, progress)
     try:
         session.work(watch)
@@ -127,7 +128,7 @@ class _Session:
         self.images, self.failed = Counter[str](), Counter[str]()
         self.total, self.done = Counter[str](), Counter[str]()
         everything = list(plan.blocks())
-        committed = store.ledger.among("ledger", everything)
+        committed = store.ledger.done(everything)
         for block in everything:
             self.total[block.model] += size(block, plan)
             if block in committed:
@@ -214,8 +215,8 @@ class _Session:
             name = str(error.last_worker.name)
             times = error.allowed_failures + 1
             error = ClusterError(f"making it killed its worker, {times} times")
-            self.store.ledger.release(block)
-        self.store.ledger.fail(block, error, "".join(traceback.format_exception(error)))
+            self.store.claims.release(block)
+        self.store.claims.fail(block, error, "".join(traceback.format_exception(error)))
         return name, "failed"
 
     def _states(self, workers: Mapping[str, Mapping[str, Any]]) -> list[Worker]:

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from generate.errors import StoreError
-from generate.provenance import hardware, now, software
+from generate.provenance import hardware, software
 from generate.run import calibration
 from generate.run.batching import batch_sizes
 from generate.run.loading import identify, load, readings
 from generate.run.progress import Progress, silent
-from generate.store.ledger import CREATION, Ledger
-from generate.store.samples import RUN, SampleStore, create, room_in
+from generate.store.claims import Claims
+from generate.store.room import room_in
+from generate.store.samples import SampleStore, create
 from generate.study.planning import Plan, refuse_idle_windows
 from schemas.io.folder import Folder, folder
-from schemas.provenance import CalibrationRecord, ModelIdentity
+from schemas.io.layout import CREATION, RUN
+from schemas.provenance import CalibrationRecord, ModelIdentity, now
 from schemas.store import RunRecord
 
 
@@ -39,9 +41,9 @@ def prepare(
     identities = identify(plan)
     steps = {label: identity.steps for label, identity in identities.items()}
     refuse_idle_windows(plan, steps)
-    with room_in(where, 0), Ledger(where).claimed(CREATION) as attempt:
+    with room_in(where, 0), Claims(where).claimed(CREATION) as attempt:
         if attempt is None:
-            owner = Ledger(where).owner(CREATION)
+            owner = Claims(where).owner(CREATION)
             raise StoreError(
                 f"process {owner.get('pid')} on {owner.get('host')} is laying out {where}: wait "
                 "until it has begun to make blocks, then run the same command again."
@@ -54,7 +56,7 @@ def existing(plan: Plan, where: Folder) -> SampleStore | None:
     if not where.exists(RUN):
         return None
     store = SampleStore.open(where)
-    refuse_other_study(plan, store.run)
+    refuse_other_study(plan, store)
     return store
 
 
@@ -107,19 +109,19 @@ def config_digest(document: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def refuse_other_study(plan: Plan, run: RunRecord) -> None:
+def refuse_other_study(plan: Plan, store: SampleStore) -> None:
     """Raise `StoreError` if a run was made from another study or other prompts than a plan.
 
     The message names the first setting that differs.
     """
-    here, there = plan.study.model_dump(mode="json"), run.study.model_dump(mode="json")
+    here, there = plan.study.model_dump(mode="json"), store.study.model_dump(mode="json")
     for key in here:
         if here[key] != there[key]:
             raise StoreError(
                 f"the store was made with {key} = {json.dumps(there[key])}, the study says "
                 f"{json.dumps(here[key])}: give the original study, or another --out."
             )
-    if plan.prompts_sha256 != run.prompts_sha256:
+    if plan.prompts_sha256 != store.run.prompts_sha256:
         raise StoreError(
             "the store was made from other prompts than the study names: restore them, or give "
             "another --out."

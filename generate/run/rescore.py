@@ -22,24 +22,27 @@ from pydantic import ValidationError
 
 from generate.errors import StoreError
 from generate.models.base import Model
-from generate.provenance import hardware, now, software
+from generate.provenance import hardware, software
 from generate.run.loading import load
 from generate.run.progress import Progress, silent
-from generate.store.samples import CODEC, DATA, SampleStore, room_in
+from generate.store.room import room_in
+from generate.store.samples import SampleStore
 from generate.study.conditions import BASELINE
 from generate.study.noise import proposal_keys
-from generate.study.planning import Block, Plan, recorded_plan
+from generate.study.planning import Plan, recorded_plan
 from generate.study.probes import Probe, probe
 from generate.traversal.draw import PhiloxNoise
 from generate.traversal.replay import Replay
-from schemas.provenance import ModelIdentity
+from schemas.io.layout import DATA, RESCORED_RECORD, rescored_key
+from schemas.io.template import CODEC
+from schemas.provenance import ModelIdentity, now
 from schemas.rescored import VARIABLES, VERSION, RescoreRecord
-from schemas.store import RunRecord, Variable, snapshot_digest
+from schemas.store import Block, RunRecord, snapshot_digest
+from schemas.variables import Variable
 
 Array = NDArray[np.float64]
 Known = TypeVar("Known")
 
-RECORD = "rescored.json"
 PROPOSALS = {
     "masked": "confidence order of the given tokens, path temperature at least 0.5",
     "diffusion": "q(x_{t-1} | x_t, x0) with x0 the given tokens",
@@ -65,7 +68,7 @@ class Rescoring:
     def key(self) -> str:
         """Where the result lies in the run."""
         r = self.record
-        return f"rescored/{r.model}/{r.experiment}/paths{r.n_paths}-seed{r.seed}"
+        return rescored_key(r.model, r.experiment, r.n_paths, r.seed)
 
     def __str__(self) -> str:
         return f"{self.store.root}/{self.key}"
@@ -246,7 +249,7 @@ def _weights(identity: ModelIdentity) -> str:
 
 def _open_or_create(work: Rescoring) -> None:
     """Begin the result, or go on with one that was begun for the same images by the same model."""
-    folder, file = work.store.folder, f"{work.key}/{RECORD}"
+    folder, file = work.store.folder, f"{work.key}/{RESCORED_RECORD}"
     if not folder.exists(file):
         _write_template(work)
         folder.create(file, work.record.model_dump_json(indent=1).encode())
@@ -318,7 +321,7 @@ class _Piece:
         ids = [prompt.id for prompt in laid_out.prompts_of(record.experiment)]
         row = ids.index(record.prompts[prompt])
         arrays = store.arrays(Block(record.model, record.experiment, cell, 0, row, row + 1))
-        fixed = store.template(record.model, record.experiment)
+        fixed = store.fixed(record.model, record.experiment)
         self.record = record
         self.model = model
         self.prompt = record.prompts[prompt]

@@ -14,7 +14,8 @@ from generate.models.base import Model
 from generate.run import blocks, preparing
 from generate.run.loading import load_recorded
 from generate.store.samples import SampleStore
-from generate.study.planning import Block, Plan, recorded_plan
+from generate.study.planning import Plan, recorded_plan
+from schemas.store import Block
 
 _busy = threading.Lock()
 """One block at a time in a process, however many threads it was given: its model is one."""
@@ -75,7 +76,7 @@ def _store(root: str, run_id: str, base: Path) -> tuple[Plan, SampleStore]:
         store = SampleStore.open(root)
     except StoreError as error:
         raise StoreError(
-            f"a worker on {host} cannot open the run ({error}) Do workers and client share this "
+            f"a worker on {host} cannot open the run ({error}). Do workers and client share this "
             "path? If not, give a URL."
         ) from None
     if store.run.run_id != run_id:

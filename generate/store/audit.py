@@ -15,30 +15,38 @@ class Summary:
     """What a call of `run` did, and where the store stands."""
 
     made: int
+    """Blocks that the call made."""
     done: int
+    """Blocks that are committed."""
     failed: int
+    """Blocks that could not be made, so far."""
     elsewhere: int
+    """Blocks that another process works on."""
     total: int
     digest: str
+    """Digest of the content of all committed blocks."""
 
 
 def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
-    """Where a store stands; the digest is of the content of all committed blocks."""
+    """Say where a store stands; `made` are the blocks that the call at hand made.
+
+    Raises StoreError for a ledger record that cannot be believed.
+    """
     blocks = list(plan.blocks())
     done = store.ledger.read_all(blocks)
     pending = [block for block in blocks if block not in done]
     return Summary(
         made=made,
         done=len(done),
-        failed=len(store.ledger.among("failed", pending)),
-        elsewhere=len(store.ledger.among("claims", pending)),
+        failed=len(store.claims.failed_among(pending)),
+        elsewhere=len(store.claims.claimed_among(pending)),
         total=len(blocks),
         digest=snapshot_digest(done.values()),
     )
 
 
 def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]:
-    """Compare every committed block with what is stored; one line a problem.
+    """Compare every committed block with what is stored, and give one line a problem.
 
     With `repair`, blocks with a problem are dropped from the ledger, so that the next run makes them again.
     """
@@ -46,12 +54,12 @@ def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]
     for block in plan.blocks():
         try:
             record = store.ledger.read(block)
-            problems = [] if record is None else store.problems(block, record)
+            problems = [] if record is None else store.problems(record)
         except StoreError as error:
             problems = [str(error)]
         found += problems
         if problems and repair:
             store.withdraw(block)
     if repair:
-        store.ledger.sweep()
+        store.claims.sweep()
     return found

@@ -5,7 +5,7 @@ from schemas.moved import attributes
 __getattr__ = attributes(
     __name__,
     {
-        "Block": "generate.study.planning",
+        "Block": "schemas.store",
         "Plan": "generate.study.planning",
         "load_study": "generate.study.study_file",
         "plan": "generate.study.planning",

@@ -15,32 +15,12 @@ from generate.study.adapter_file import is_file_name, split_name
 from generate.study.conditions import Condition, conditions
 from generate.study.noise import Role
 from generate.study.probes import Probe, parse_window, texts_of_samples
-from schemas.store import ExperimentPlan, RunRecord, block_name
+from schemas.design import FACTORS
+from schemas.store import Block, ExperimentPlan, RunRecord, blocks_of
 from schemas.study import CrossedNoise, Prompt, Study
 
 BLOCK_IMAGES = 256
 """About how many images a block holds, where the study does not say."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """One condition x prompts `[start, stop)` x all samples: unit of work, storage and commit.
-
-    `condition` is the position in the experiment, `index` the number of the block among those of
-    its condition.
-    """
-
-    model: str
-    experiment: str
-    condition: int
-    index: int
-    start: int
-    stop: int
-
-    @property
-    def name(self) -> str:
-        """Name of the block's ledger record."""
-        return block_name(self.condition, self.index)
 
 
 @dataclass(frozen=True)
@@ -113,24 +93,23 @@ class Plan:
         return min(asked, len(self.prompts_of(experiment)))
 
     def experiment_plan(self, experiment: str) -> ExperimentPlan:
-        """Shape of an experiment's Dataset, as the store records it."""
-        return ExperimentPlan(
-            conditions=[condition.name for condition in self.experiments[experiment]],
+        """Shape of an experiment's Dataset and levels of its conditions, as the store records it."""
+        levels = {}
+        for cell in self.experiments[experiment]:
+            levels[cell.name] = {factor.name: getattr(cell, factor.name) for factor in FACTORS}
+        shape = ExperimentPlan(
+            conditions=list(levels),
             n_prompts=len(self.prompts_of(experiment)),
             n_samples=self.n_samples(experiment),
             block_prompts=self.block_prompts(experiment),
         )
+        return shape.paper_design(self.study.experiments[experiment].kind, levels)
 
     def blocks(self) -> Iterator[Block]:
         """All blocks: models in turn, in one the conditions of the same prompts side by side."""
         for model in self.models:
-            for experiment, cells in self.experiments.items():
-                size = self.block_prompts(experiment)
-                n_prompts = len(self.prompts_of(experiment))
-                for index, start in enumerate(range(0, n_prompts, size)):
-                    stop = min(start + size, n_prompts)
-                    for condition in range(len(cells)):
-                        yield Block(model, experiment, condition, index, start, stop)
+            for experiment in self.experiments:
+                yield from blocks_of(model, experiment, self.experiment_plan(experiment))
 
 
 def plan(study: Study, base: Path) -> Plan:
@@ -174,8 +153,11 @@ def plan(study: Study, base: Path) -> Plan:
 def recorded_plan(run: RunRecord, base: Path | None = None) -> Plan:
     """The plan of a store, from its own record; without calibration prompts, which it no longer needs.
 
-    `base` is the folder of adapters that are named by file; None means the current one.
+    `base` is the folder of adapters that are named by file; None means the current one. Raises
+    `StudyError` for imported samples.
     """
+    if run.study is None:
+        raise StudyError("the run holds imported samples, which no study made.")
     return Plan(
         run.study,
         run.prompts,

@@ -83,7 +83,7 @@ def draw_run(store: Store, settings: Config, machine: Machine) -> list[Path]:
 
     settings = replace(settings, metrics=(settings.metrics or DEFAULT_METRICS)[:1])
     datasets, ledgers, diversity, budgets = {}, {}, {}, {}
-    crossed = {n: e for n, e in store.run.study.experiments.items() if e.kind == "crossed_noise"}
+    crossed = store.run.crossed_noise()
     for model in settings.models or store.models():
         data = store.dataset(model, settings.experiment, allow_partial=settings.allow_partial)
         datasets[model], ledgers[model] = data, ledger(data, store.identity(model))
@@ -124,11 +124,7 @@ def _wording(distance: xr.DataArray, text_index: xr.DataArray, settings: Config)
 
 def crossed_experiments(store: Store) -> dict[str, CrossedNoise]:
     """Crossed-noise experiments of a run; an error that says how to get one if there is none."""
-    from schemas.study import CrossedNoise
-
-    found = {
-        name: e for name, e in store.run.study.experiments.items() if isinstance(e, CrossedNoise)
-    }
+    found = store.run.crossed_noise()
     if not found:
         raise IbstatsError(
             "this run has no crossed-noise experiment; add one to the study: "

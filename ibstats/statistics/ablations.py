@@ -41,7 +41,7 @@ class Comparison(NamedTuple):
 
 def kind_of(store: Store, experiment: str) -> str:
     """Kind of an experiment of a store."""
-    return str(store.run.study.experiments[experiment].kind)
+    return store.run.experiments[experiment].kind
 
 
 def experiments(store: Store) -> dict[str, str]:

@@ -17,9 +17,10 @@ from distributed import Scheduler, Worker
 
 from generate.run import blocks, dispatch, preparing
 from generate.store.samples import SampleStore
-from generate.study.planning import Block, Plan, plan
+from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
 from schemas.io.cluster import Cluster, ClusterError, connected
+from schemas.store import Block
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.faults.processes", "generate.models.toy"])
@@ -72,7 +73,7 @@ def write_ledger_first(study: Path, out: Path, reference: Path) -> None:
     ) -> blocks.Outcome:
         record = known.ledger.read(block)
         assert record is not None
-        store.ledger.commit(block, record)
+        store.commit(block, record)
         store.write(block, blocks.generate_block(plan, store, model, block))
         store.mark_complete(block)
         return "made"

@@ -22,10 +22,11 @@ from generate.errors import DiskFullError, GenerateError, StoreError
 from generate.run.blocks import run
 from generate.run.preparing import prepare
 from generate.store.audit import summary, verify
-from generate.store.ledger import key
+from generate.store.claims import key
 from generate.store.samples import SampleStore
-from generate.study.planning import Block, Plan, plan
+from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
+from schemas.store import Block
 from tests.generate.conftest import edited, write_study
 
 FLIPS = int(os.environ.get("SOAK_KILLS", "2"))
@@ -162,20 +163,20 @@ def change(root: Path, **changes: object) -> None:
     [
         (
             lambda root: (root / "run.json").write_text('{"run_id"'),
-            r"run\.json is not JSON: restore it",
+            r"run\.json. is not valid JSON .*; restore it",
         ),
-        (lambda root: (root / "run.json").write_text("[]"), "is not a run of version"),
-        (lambda root: change(root, schema_name="other"), "is not a run of version 1"),
+        (lambda root: (root / "run.json").write_text("[]"), "has schema_name .list."),
+        (lambda root: change(root, schema_name="other"), "has schema_name .other."),
         (
             lambda root: change(root, schema_version="2.0"),
-            r"is of version 2\.0, but this program writes 1\.",
+            r"has schema version 2\.0, but this program reads 1\.",
         ),
         (
             lambda root: change(root, schema_version="0.9"),
-            r"is of version 0\.9, but this program writes 1\.",
+            r"has schema version 0\.9, but this program reads 1\.",
         ),
         (lambda root: change(root, run_id="another"), "is damaged .its checksum differs"),
-        (lambda root: (root / "run.json").unlink(), "holds no run"),
+        (lambda root: (root / "run.json").unlink(), r"has no run\.json"),
     ],
     ids=["truncated", "no mapping", "foreign", "newer", "older", "altered", "gone"],
 )
@@ -217,7 +218,7 @@ def test_a_disk_that_is_full_at_any_step_of_a_commit_costs_that_block_alone(
                 assert run(small, store).made == 1
                 break
         assert verify(small, store) == []
-        assert not list(root.rglob(".*.json.*"))
+        assert not list(root.rglob(".*.json"))
         assert store.folder.sizes("claims") == {}
         steps += 1
     assert steps > 15

@@ -19,8 +19,8 @@ import pytest
 
 from generate.store.audit import summary, verify
 from generate.store.samples import SampleStore
-from generate.study.planning import Block, Plan
-from schemas.store import BlockRecord
+from generate.study.planning import Plan
+from schemas.store import Block, BlockRecord
 from tests.faults import processes
 from tests.generate.conftest import edited, write_study
 

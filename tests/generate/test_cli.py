@@ -177,7 +177,7 @@ def test_the_cost_of_what_is_left_is_measured_on_the_committed_blocks(
         for b in recorded_plan(store.run).blocks()
         if b.name == "c0007-b000001" and b.model == "toy-masked"
     )
-    with store.ledger.claimed(block):
+    with store.claims.claimed(block):
         assert call(monkeypatch, "status", store.root) == 0
     status = capsys.readouterr().out
     assert "left: 270 of 720 images" in status

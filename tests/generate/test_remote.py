@@ -16,7 +16,7 @@ import ibstats
 from generate.run.blocks import run
 from generate.run.preparing import prepare
 from generate.store.audit import summary, verify
-from generate.store.ledger import key
+from generate.store.claims import key
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
@@ -138,13 +138,13 @@ def test_two_that_make_one_store_at_once_commit_each_block_once(
 def test_a_claim_of_a_host_that_is_silent_is_taken_over(tiny: Plan, url: str) -> None:
     store = prepare(tiny, url)
     block = next(tiny.blocks())
-    store.ledger.claim(block, "elsewhere")
+    store.claims.claim(block, "elsewhere")
     owner = json.loads(store.folder.read(key("claims", block)))
     store.folder.replace(key("claims", block), json.dumps(owner | {"host": "another"}).encode())
-    assert not store.ledger.claim(block, "here")
+    assert not store.claims.claim(block, "here")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("generate.store.ledger.LEASE_SECONDS", -1.0)
-        assert store.ledger.claim(block, "here")
+        patch.setattr("generate.store.claims.LEASE_SECONDS", -1.0)
+        assert store.claims.claim(block, "here")
 
 
 def test_a_url_that_cannot_be_used_ends_in_one_line(
@@ -154,7 +154,7 @@ def test_a_url_that_cannot_be_used_ends_in_one_line(
     printed = capsys.readouterr().err.strip().splitlines()[-1]
     assert printed.startswith("error: 's3://nowhere/run' cannot be used")
     assert call(monkeypatch, "status", url) == 1
-    assert f"{url} holds no run" in capsys.readouterr().err
+    assert f"'{url}' has no run.json" in capsys.readouterr().err
     with pytest.raises(ibstats.IbstatsError, match=r"has no run\.json"):
         ibstats.open_store(url)
     with pytest.raises(ibstats.IbstatsError, match="NoSuchBucket"):

@@ -15,18 +15,11 @@ import zarr
 from hypothesis import settings
 from zarr.codecs import ZstdCodec
 
+from schemas.io.layout import block_name
 from schemas.provenance import Hardware, ModelIdentity, Software
-from schemas.store import (
-    COORDINATES,
-    VARIABLES,
-    BlockRecord,
-    ExperimentPlan,
-    RunRecord,
-    StoredObject,
-    block_name,
-    token_dtype,
-)
+from schemas.store import BlockRecord, ExperimentPlan, RunRecord, StoredObject
 from schemas.study import ModelChoice, Prompt, Study
+from schemas.variables import COORDINATES, OPTIONAL_BEFORE, VARIABLES, token_dtype
 
 settings.register_profile("ibstats", deadline=None, max_examples=40, derandomize=True)
 settings.load_profile("ibstats")
@@ -117,6 +110,7 @@ def write_run(
         block_prompts=block_prompts,
     )
     run = RunRecord(
+        schema_version="1.0",
         run_id="test",
         created="2026-01-01T00:00:00Z",
         study=Study(
@@ -201,7 +195,8 @@ def write_dataset(group: Any, run: RunRecord, model: str, tokens: np.ndarray, im
         "complete": True,
     }
     for name, variable in (VARIABLES | COORDINATES).items():
-        if variable.optional and (name not in values or (name == "image" and not images)):
+        lacks = name not in values or (name == "image" and not images)
+        if name in OPTIONAL_BEFORE and lacks:
             continue
         if identity.family == "autoregressive" and name in ("token_step", "path_surprisal"):
             continue

@@ -75,7 +75,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "newer": (
         lambda r: edit(r / "run.json", lambda c: c.update(schema_version="2.0")),
         errors.UnsupportedVersion,
-        "schema version 2.0, but this program reads 1.0; upgrade ibstats",
+        "schema version 2.0, but this program reads 1.1; upgrade ibstats",
     ),
     "older": (
         lambda r: edit(r / "run.json", lambda c: c.update(schema_version="0.9")),
@@ -155,7 +155,7 @@ def test_verify_finds_a_flipped_bit(run_copy: Path) -> None:
     content[len(content) // 2] ^= 4
     file.write_bytes(bytes(content))
     problems = {key: problem for key, problem in ibstats.open_store(run_copy).verify() if problem}
-    assert problems == {"toy-mim/factorial/tokens/c.3.1.0.0.0": "content differs from the ledger"}
+    assert problems == {"toy-mim/factorial/tokens/c.3.1.0.0.0": "altered (checksum differs)"}
 
 
 def test_missing_blocks_are_refused_unless_partial_is_allowed(tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
-"""Which blocks are done, in progress or failed: one small object each, beside the data.
+"""Who works on which block, and which blocks failed: one small object each, beside the data.
 
-A record is the commit of a block: written last, and created exclusively, so that it appears whole or not at all, and
-once. A claim names the process that works on a block, and is kept fresh while it lives; it saves work that would be
-done twice. What is committed does not rest on it: claims may be lost or taken over wrongly, and records stay right.
+A claim names the process that works on a block, and is kept fresh while it lives; it saves work that would be done
+twice. What is committed does not rest on it: claims may be lost or taken over wrongly, and records stay right.
 """
 
 from __future__ import annotations
@@ -17,97 +16,55 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import psutil
 from pydantic import ValidationError
 
-from generate.errors import StoreError
-from generate.provenance import now
-from generate.study.planning import Block
 from schemas.io.folder import Folder
-from schemas.store import BlockRecord, FailureRecord, is_whole, sealed
+from schemas.io.layout import PARTS, Part, block_key, claim_key
+from schemas.provenance import now
+from schemas.store import Block, FailureRecord
 
 LEASE_SECONDS = 300.0
 """Age after which a claim of another host, whose processes cannot be seen, counts as dead."""
 HEARTBEAT_SECONDS = 30.0
 """How often a live process refreshes its claim."""
 
-Part = Literal["ledger", "claims", "failed"]
-
-
-CREATION = "create"
-"""What a process claims that lays out a run."""
+LEFT_SECONDS = 60.0
+"""Age after which a temporary file is one that a killed process left."""
 
 
 def key(part: Part, what: Block | str) -> str:
-    """Key of the record, claim or failure of a block, or of the claim of something else."""
-    name = what if isinstance(what, str) else f"{what.model}/{what.experiment}/{what.name}"
-    return f"{part}/{name}.json"
+    """Give the key of the record, claim or failure of a block, or of the claim of something else."""
+    if isinstance(what, str):
+        return claim_key(what)
+    return block_key(part, what.model, what.experiment, what.condition, what.index)
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """Records, claims and failures of a run."""
+class Claims:
+    """Claims and failures of a run."""
 
     folder: Folder
 
-    def among(self, part: Part, blocks: Iterable[Block]) -> set[Block]:
-        """The blocks that have a record, a claim or a failure, by one listing."""
+    def claimed_among(self, blocks: Iterable[Block]) -> set[Block]:
+        """Give those of the blocks that somebody works on, by one listing."""
+        return self._among("claims", blocks)
+
+    def failed_among(self, blocks: Iterable[Block]) -> set[Block]:
+        """Give those of the blocks that could not be made, by one listing."""
+        return self._among("failed", blocks)
+
+    def _among(self, part: Part, blocks: Iterable[Block]) -> set[Block]:
         there = self.folder.sizes(part)
         return {block for block in blocks if key(part, block) in there}
-
-    def is_done(self, block: Block) -> bool:
-        """Whether the block is committed."""
-        return self.folder.exists(key("ledger", block))
-
-    def read(self, block: Block) -> BlockRecord | None:
-        """The record of a block, None if it is not committed."""
-        try:
-            return self._parsed(block, self.folder.read(key("ledger", block)))
-        except FileNotFoundError:
-            return None
-
-    def read_all(self, blocks: Iterable[Block]) -> dict[Block, BlockRecord]:
-        """The records of the blocks that are committed."""
-        blocks = list(blocks)
-        done = self.among("ledger", blocks)
-        keys = {key("ledger", block): block for block in blocks if block in done}
-        contents = self.folder.found(keys)
-        return {keys[name]: self._parsed(keys[name], content) for name, content in contents.items()}
-
-    def _parsed(self, block: Block, content: bytes) -> BlockRecord:
-        try:
-            record = BlockRecord.model_validate_json(content)
-            named = (record.model, record.experiment, record.condition, record.block)
-            problem = "" if is_whole(json.loads(content)) else "its checksum differs"
-            if named != (block.model, block.experiment, block.condition, block.index):
-                problem = "it is of another block"
-        except ValidationError as error:
-            problem = error.errors()[0]["msg"]
-        if problem:
-            raise StoreError(
-                f"ledger record {self.folder}/{key('ledger', block)} is broken ({problem}); "
-                "`ibgenerate verify --repair` drops it, and the next run makes its block again."
-            )
-        return record
-
-    def commit(self, block: Block, record: BlockRecord) -> None:
-        """Publish a record; FileExistsError if the block has one."""
-        self.folder.create(key("ledger", block), sealed(record))
-        self.folder.remove(key("failed", block))
-
-    def withdraw(self, block: Block) -> None:
-        """Undo a commit, so that the block is made again."""
-        self.folder.remove(key("ledger", block))
 
     @contextlib.contextmanager
     def claimed(self, block: Block | str, session: str = "") -> Iterator[str | None]:
         """Hold a block, or the making of the run, while it is made.
 
-        Gives the id of this attempt, or None while another live process holds it.
-
-        Whoever says the same `session` vouches that a former attempt of it is over (a scheduler that lost a worker).
+        Gives the id of this attempt, or None while another live process holds it. Whoever says the same `session`
+        vouches that a former attempt of it is over (a scheduler that lost a worker).
         """
         attempt = uuid.uuid4().hex
         if not self.claim(block, attempt, session):
@@ -166,15 +123,10 @@ class Ledger:
         self.folder.replace(key("failed", block), record.model_dump_json(indent=1).encode())
 
     def sweep(self) -> int:
-        """Remove what killed processes left: dead claims and temporary files. Returns how many."""
+        """Remove what killed processes left, dead claims and temporary files, and give how many there were."""
         removed = 0
         if isinstance(self.folder.root, Path):
-            for part in ("ledger", "claims", "failed"):
-                for path in (self.folder.root / part).rglob(".*"):
-                    with contextlib.suppress(FileNotFoundError):
-                        if path.is_file() and time.time() - path.stat().st_mtime > 60:
-                            path.unlink()
-                            removed += 1
+            removed += sum(_sweep_files(self.folder.root / part) for part in PARTS)
         for claim in self.folder.sizes("claims"):
             if not self._is_alive(claim):
                 self.folder.remove(claim)
@@ -211,6 +163,17 @@ class Ledger:
             )
         except psutil.NoSuchProcess:
             return False
+
+
+def _sweep_files(under: Path) -> int:
+    """Remove temporary files that nobody writes any more, and give how many there were."""
+    removed = 0
+    for path in under.rglob(".*"):
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file() and time.time() - path.stat().st_mtime > LEFT_SECONDS:
+                path.unlink()
+                removed += 1
+    return removed
 
 
 def _owner(attempt: str, session: str) -> bytes:

@@ -1,0 +1,69 @@
+"""Room on the disk: how much a run needs, and one line where there is not enough."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from generate.errors import DiskFullError
+from schemas.io.folder import Folder
+from schemas.io.template import PER_BLOCK
+from schemas.provenance import ModelIdentity
+from schemas.store import ExperimentPlan, RunRecord
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+DISK_BLOCK = 4096
+"""Bytes that a file takes at least."""
+TOKEN_BYTES = 12
+"""Bytes of a grid position in all arrays over the grid, before compression."""
+STEP_BYTES = 8
+"""Bytes of a step in all arrays over the steps."""
+
+
+def bytes_needed(run: RunRecord) -> int:
+    """Upper estimate of the bytes of a whole run."""
+    images = run.study is not None and run.study.images
+    plans = list(run.experiments.values())
+    return sum(bytes_of(model, plans, images=images) for model in run.models.values())
+
+
+def bytes_of(model: ModelIdentity, experiments: Iterable[ExperimentPlan], *, images: bool) -> int:
+    """Upper estimate of the bytes of a model's blocks, before compression, with or without images."""
+    rows, cols = model.grid
+    each = rows * cols * TOKEN_BYTES + model.steps * STEP_BYTES
+    if images:
+        height, width = model.image_size
+        each += height * width * 3
+    total = 0
+    for plan in experiments:
+        blocks = len(plan.conditions) * -(-plan.n_prompts // plan.block_prompts)
+        total += DISK_BLOCK * len(PER_BLOCK) * blocks
+        total += len(plan.conditions) * plan.n_prompts * plan.n_samples * each
+    return total
+
+
+def refuse_too_small(where: Folder, needed: int) -> None:
+    """Raise DiskFullError if a disk has no room for `needed` bytes."""
+    free = where.free()
+    if free is not None and needed > free:
+        raise DiskFullError(
+            f"{where} has {free / 1e6:.0f} MB free, but this study can need {needed / 1e6:.0f} MB: free some, choose "
+            "another directory, or set `images: false` (images can be decoded from the tokens later)."
+        )
+
+
+@contextmanager
+def room_in(where: Folder, needed: int) -> Iterator[None]:
+    """Turn the system's refusal of a write for want of room into DiskFullError; `needed` are the run's bytes in all."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        free = (where.free() or 0) / 1e6
+        raise DiskFullError(
+            f"no room in {where} ({os.strerror(error.errno or 0).lower()}; {free:.0f} MB free, the run needs "
+            f"{needed / 1e6:.0f} MB in all): free some, then run the same command again; committed blocks are kept."
+        ) from None

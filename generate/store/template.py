@@ -1,0 +1,187 @@
+"""What a plan fixes before any block is made: conditions, texts, noise keys and codebook subsets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from generate.study import noise
+from generate.study.conditions import Condition
+from generate.study.planning import Plan
+from generate.study.probes import keep_codes, texts_of_samples
+from generate.study.reading import Reading
+from generate.study.reading import texts as all_texts
+from schemas.io.template import PER_BLOCK, Template, strings
+from schemas.provenance import CalibrationRecord, ModelIdentity
+from schemas.store import RunRecord
+from schemas.study import Prompt
+from schemas.variables import VARIABLES
+
+SHARED_NOISE = "all conditions and experiments of a prompt, by number of the draw"
+
+
+def template(
+    plan: Plan,
+    run: RunRecord,
+    model: str,
+    experiment: str,
+    calibration: CalibrationRecord | None,
+    read: Sequence[Reading] | None,
+) -> Template:
+    """Give the template of one Dataset.
+
+    `calibration` are the model's code counts, None where no condition needs them; `read` is what the model sees of
+    every text of the plan, in their order, None where it cannot tell.
+    """
+    identity = run.models[model]
+    cells, prompts = plan.experiments[experiment], plan.prompts_of(experiment)
+    given = path_given(identity)
+    images = run.study is not None and run.study.images
+    fixed = {
+        **condition_labels(cells, run.calibration_sha256.get(model, "")),
+        **prompt_labels(prompts),
+        **text_values(prompts, read),
+        "text_index": text_index(cells, prompts, plan.n_samples(experiment)),
+        **noise_keys(plan, experiment),
+        **code_values(cells, identity.codebook_size, calibration, plan.study.seed),
+    }
+    attributes = {
+        "noise": noise.SCHEME,
+        "noise_shared_by": SHARED_NOISE,
+        "prompts_sha256": run.prompts_sha256,
+        "block_prompts": run.experiments[experiment].block_prompts,
+    }
+    return Template(
+        fixed=fixed,
+        per_block=per_block(identity, images=images),
+        attributes=attributes,
+        variable_attributes={"path_surprisal": {"given": given}},
+    )
+
+
+def per_block(identity: ModelIdentity, *, images: bool) -> tuple[str, ...]:
+    """Give the variables that blocks bring: those of the family's traces, and images if they are stored."""
+    given = path_given(identity)
+    present = {
+        "image": images,
+        "token_step": identity.family != "autoregressive",
+        "path_surprisal": given != "",
+        "joint_surprisal": given == "state",
+    }
+    wanted = PER_BLOCK - {"complete"}
+    return tuple(name for name in VARIABLES if name in wanted and present.get(name, True))
+
+
+def path_given(identity: ModelIdentity) -> str:
+    """Give what the stored `path_surprisal` of a model is conditioned on: state, candidates, or '' for none."""
+    if identity.family == "diffusion":
+        return "state"
+    if identity.family != "masked":
+        return ""
+    recorded = str(identity.options.get("path_surprisal", "none"))
+    return {"exact": "state", "given_candidates": "candidates"}.get(recorded, "")
+
+
+def condition_labels(cells: Sequence[Condition], counts_sha256: str) -> dict[str, NDArray[Any]]:
+    """Give names, levels and settings of the conditions, (condition,) each.
+
+    `counts_sha256` is the digest of the calibration counts, recorded where they chose the codes.
+    """
+    subset_counts = []
+    for cell in cells:
+        by_counts = cell.subset_method not in ("", "drop_random")
+        subset_counts.append(counts_sha256 if by_counts else "")
+    return {
+        "condition": strings(cell.name for cell in cells),
+        "sampling": strings(cell.sampling for cell in cells),
+        "prompt_type": strings(cell.prompt_type for cell in cells),
+        "codebook": strings(cell.codebook for cell in cells),
+        "keep_ratio": np.array([cell.keep_ratio for cell in cells]),
+        "subset_method": strings(cell.subset_method for cell in cells),
+        "argmax_window": strings(cell.argmax_window for cell in cells),
+        "paraphrase_length": strings(cell.paraphrase_length for cell in cells),
+        "n_paraphrases": _integers(cell.n_paraphrases for cell in cells),
+        "subset_draw": _integers(cell.subset_draw for cell in cells),
+        "subset_counts": strings(subset_counts),
+    }
+
+
+def prompt_labels(prompts: Sequence[Prompt]) -> dict[str, NDArray[Any]]:
+    """Give ids and attributes of the prompts, (prompt,) each."""
+    return {
+        "prompt": strings(prompt.id for prompt in prompts),
+        "prompt_attributes": strings(json.dumps(prompt.attributes) for prompt in prompts),
+    }
+
+
+def text_values(
+    prompts: Sequence[Prompt], read: Sequence[Reading] | None
+) -> dict[str, NDArray[Any]]:
+    """Give every text, its prompt and kind, and what the model sees of it, (text,) each.
+
+    `read` may go on with the texts of further prompts.
+    """
+    texts = all_texts(prompts)
+    n_tokens, cut = [-1] * len(texts), [False] * len(texts)
+    for row, reading in enumerate((read or ())[: len(texts)]):
+        n_tokens[row], cut[row] = len(reading.tokens), reading.cut
+    return {
+        "text": strings(text for text, _, _ in texts),
+        "text_prompt": _integers(index for _, index, _ in texts),
+        "text_kind": strings(kind for _, _, kind in texts),
+        "text_tokens": _integers(n_tokens),
+        "text_cut": np.array(cut),
+    }
+
+
+def text_index(
+    cells: Sequence[Condition], prompts: Sequence[Prompt], n_samples: int
+) -> NDArray[np.int32]:
+    """Give the row of the text each sample is made from, (condition, prompt, sample)."""
+    rows: dict[tuple[int, str], int] = {}
+    for row, (text, index, _) in enumerate(all_texts(prompts)):
+        rows.setdefault((index, text), row)  # two texts may be equal: the first stands for both
+    found = np.empty((len(cells), len(prompts), n_samples), dtype=np.int32)
+    for condition, cell in enumerate(cells):
+        for index, prompt in enumerate(prompts):
+            used = texts_of_samples(prompt, cell, n_samples)
+            found[condition, index] = [rows[index, text] for text in used]
+    return found
+
+
+def noise_keys(plan: Plan, experiment: str) -> dict[str, NDArray[np.uint64]]:
+    """Give the keys of both noise streams of every sample, (condition, prompt, sample): equal in all conditions."""
+    ids = [prompt.id for prompt in plan.prompts_of(experiment)]
+    shape = (len(plan.experiments[experiment]), len(ids), plan.n_samples(experiment))
+    keys = {}
+    for role in noise.ROLES:
+        draw = plan.noise_draw(experiment, role)
+        streams = noise.stream_keys(plan.study.seed, ids, int(draw.max()) + 1, role)
+        keys[f"{role}_key"] = np.broadcast_to(streams[:, draw], shape)
+    return keys
+
+
+def code_values(
+    cells: Sequence[Condition],
+    codebook_size: int,
+    calibration: CalibrationRecord | None,
+    seed: int,
+) -> dict[str, NDArray[Any]]:
+    """Give the codes that each condition may use, (condition, code), and the counts behind them, (code,)."""
+    counts = np.zeros(codebook_size, dtype=np.int64)
+    if calibration is not None:
+        counts = np.array(calibration.counts, dtype=np.int64)
+    keep = np.ones((len(cells), codebook_size), dtype=bool)
+    for condition, cell in enumerate(cells):
+        if cell.subset_method != "":
+            rng = np.random.default_rng([seed, cell.subset_draw])
+            keep[condition] = keep_codes(counts, cell.keep_ratio, cell.subset_method, rng=rng)
+    return {"codebook_keep": keep, "calibration_count": counts}
+
+
+def _integers(values: Iterable[int]) -> NDArray[np.int32]:
+    return np.array(list(values), dtype=np.int32)

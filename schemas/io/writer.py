@@ -1,0 +1,326 @@
+"""Make a run, and write, commit and withdraw its blocks.
+
+A run, in a folder or under a URL, holds plain Zarr v3 (`data.zarr`, readable by xarray alone) and beside it the ledger
+of finished blocks. Every stored object belongs to one block and is written once. A block is committed by its ledger
+record, written last and created exclusively: it appears whole or not at all, and once.
+
+    run = writer.create(where, record, template_of)         # once
+    writer = RunWriter(where, run)
+    for block in run.blocks():
+        writer.add(block, arrays, maker)                    # write, commit, check again
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from schemas.errors import CorruptBlock, StoreContractError, StoreError
+from schemas.io import layout, reader
+from schemas.io.files import whole_folder
+from schemas.io.folder import Folder, LocalFolder
+from schemas.io.template import PER_BLOCK, Arrays, Template, write_templates
+from schemas.provenance import Hardware, ModelIdentity, Software, now
+from schemas.store import (
+    Block,
+    BlockRecord,
+    RunRecord,
+    StoredObject,
+    sealed,
+)
+
+Outcome = Literal["made", "done"]
+"""What became of a block: committed now, or committed meanwhile by another attempt."""
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Who makes a block: what its record says of the attempt."""
+
+    software: Software
+    hardware: Hardware
+    attempt: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started: str = field(default_factory=now)
+
+
+def create(where: Folder, run: RunRecord, template_of: Callable[[str, str], Template]) -> RunRecord:
+    """Lay out a run: the template of every Dataset, then `run.json`, which says that the run is there.
+
+    `template_of` gives the template of a model and experiment, by their names. In a folder the template is made under a
+    temporary name and renamed into place. Returns the run as recorded, with what was written. Raises StoreError where a
+    run is, and StoreContractError for a template that does not follow the contract.
+    """
+    if where.exists(layout.RUN):
+        raise StoreError(
+            f"'{where}' holds a run already; go on with that one, or choose another place"
+        )
+    if isinstance(where, LocalFolder):
+        with whole_folder(where.root / layout.DATA) as temporary:
+            write_templates(where.zarr(temporary.name, read_only=False), run, template_of)
+    else:
+        for key in where.sizes(layout.DATA):  # left by one that died before run.json
+            where.remove(key)
+        write_templates(where.zarr(layout.DATA, read_only=False), run, template_of)
+    template = []
+    for key, content in where.found(sorted(where.sizes(layout.DATA))).items():
+        template.append(_object(key.removeprefix(layout.data_key("")), content))
+    run = run.model_copy(update={"template": template})
+    try:
+        where.create(layout.RUN, sealed(run))
+    except FileExistsError:
+        raise StoreError(
+            f"another process has just made the run in '{where}'; run the same command again"
+        ) from None
+    return run
+
+
+@dataclass(frozen=True)
+class RunWriter:
+    """The blocks of a run that exists: write, commit, withdraw, check."""
+
+    folder: Folder
+    run: RunRecord
+
+    @property
+    def ledger(self) -> reader.Ledger:
+        """What is committed."""
+        return reader.Ledger(self.folder, self.run)
+
+    def add(self, block: Block, arrays: Arrays, maker: Maker) -> Outcome:
+        """Write a block, publish its record, and look once more at what is stored.
+
+        `arrays` are (prompt, sample, ...) each. Gives `done` where another attempt was faster: its record stands, if
+        what is stored is still as it says. Raises StoreContractError for arrays that are not what the run says, and
+        CorruptBlock, with the commit undone, where stored objects changed meanwhile.
+        """
+        objects = self.write(block, arrays)
+        record = BlockRecord(
+            run_id=self.run.run_id,
+            config_sha256=self.run.config_sha256,
+            model=block.model,
+            experiment=block.experiment,
+            condition=block.condition,
+            block=block.index,
+            prompt_start=block.start,
+            prompt_stop=block.stop,
+            objects=objects,
+            content_sha256=content_digests(arrays, self.sample_counts(block)),
+            attempt=maker.attempt,
+            started=maker.started,
+            finished=now(),
+            software=maker.software,
+            hardware=maker.hardware,
+        )
+        outcome: Outcome = "made"
+        try:
+            self.commit(block, record)
+        except FileExistsError:
+            record, outcome = self.ledger.read(block) or record, "done"
+        problems = self.problems(record)
+        if problems:
+            self.withdraw(block)
+            raise CorruptBlock(f"block {block.name} changed while it was committed: {problems[0]}")
+        self.mark_complete(block)
+        return outcome
+
+    def write(self, block: Block, arrays: Arrays) -> list[StoredObject]:
+        """Write the arrays of a block, (prompt, sample, ...) each, and give what is stored, read back."""
+        stored = self.arrays(block)
+        self._check(block, arrays, stored)
+        objects = []
+        for name, values in sorted(arrays.items()):
+            keys = self.object_keys(block, name)
+            for key in keys:  # of a killed or repaired attempt, maybe damaged
+                self.folder.remove(layout.data_key(key))
+            stored[name][_region(block)] = values[None]
+            for key in keys:
+                self.folder.sync(layout.data_key(key))
+                objects.append(_object(key, self.folder.read(layout.data_key(key))))
+        return objects
+
+    def commit(self, block: Block, record: BlockRecord) -> None:
+        """Publish the record of a block; FileExistsError if it has one."""
+        self.folder.create(reader.record_key(block), sealed(record))
+        failure = layout.block_key(
+            "failed", block.model, block.experiment, block.condition, block.index
+        )
+        self.folder.remove(failure)
+
+    def withdraw(self, block: Block) -> None:
+        """Undo the commit of a block, so that it is made again."""
+        self.folder.remove(reader.record_key(block))
+        for key in self.object_keys(block, "complete"):
+            self.folder.remove(layout.data_key(key))
+
+    def mark_complete(self, block: Block) -> None:
+        """Copy the commit of a block into the variable that readers without our code look at."""
+        self.arrays(block)["complete"][_region(block)] = True
+
+    def marked(self, blocks: Iterable[Block]) -> set[Block]:
+        """Give those of the blocks for which `mark_complete` was done."""
+        blocks = list(blocks)
+        there: set[str] = set()
+        for model, experiment in {(block.model, block.experiment) for block in blocks}:
+            group = layout.group_name(model, experiment)
+            there.update(self.folder.sizes(layout.data_key(f"{group}/complete")))
+        found = set()
+        for block in blocks:
+            (key,) = self.object_keys(block, "complete")
+            if layout.data_key(key) in there:
+                found.add(block)
+        return found
+
+    def object_keys(self, block: Block, name: str) -> list[str]:
+        """Give the objects of one array of a block, relative to the Zarr hierarchy."""
+        array = self.arrays(block)[name]
+        stored = array.shards or array.chunks
+        grid = []
+        for size, step in zip(array.shape[2:], stored[2:], strict=True):
+            grid.append(-(-size // step))
+        prefix = f"{layout.group_name(block.model, block.experiment)}/{name}"
+        keys = []
+        for index in np.ndindex(*grid):
+            parts = ["c", *map(str, (block.condition, block.index, *index))]
+            keys.append(f"{prefix}/{'.'.join(parts)}")
+        return keys
+
+    def problems(self, record: BlockRecord) -> list[str]:
+        """Give what is wrong with a committed block: objects that are gone, cut short or altered."""
+        return self._damaged(record.objects)
+
+    def template_problems(self) -> list[str]:
+        """Give what is wrong with what `create` wrote: metadata, coordinates, texts, noise keys and subsets."""
+        return self._damaged(self.run.template)
+
+    def _damaged(self, objects: Iterable[StoredObject]) -> list[str]:
+        found = []
+        for stored in objects:
+            problem = reader.problem(self.folder, stored)
+            if problem is not None:
+                found.append(f"{stored.key}: {problem}")
+        return found
+
+    def arrays(self, block: Block) -> dict[str, zarr.Array[Any]]:
+        """Give the per-block arrays of a block's Dataset."""
+        return self._groups[block.model, block.experiment]
+
+    @cached_property
+    def _groups(self) -> dict[reader.Dataset, dict[str, zarr.Array[Any]]]:
+        data = self.folder.zarr(layout.DATA, read_only=False)
+        root = zarr.open_group(data, mode="r+", use_consolidated=False)
+        groups = {}
+        for model in self.run.models:
+            for experiment in self.run.experiments:
+                group: Any = root[layout.group_name(model, experiment)]
+                arrays = {}
+                for name, array in group.arrays():
+                    if name in PER_BLOCK:  # a block equal to the fill must be stored too
+                        arrays[name] = array.with_config({"write_empty_chunks": True})
+                groups[model, experiment] = arrays
+        return groups
+
+    def fixed(self, model: str, experiment: str) -> dict[str, NDArray[Any]]:
+        """Give what `create` wrote once into a Dataset: coordinates, texts, noise keys and codebook subsets."""
+        key = (model, experiment)
+        if key not in self._fixed:
+            data = self.folder.zarr(layout.DATA, read_only=True)
+            name = layout.group_name(model, experiment)
+            group = zarr.open_group(data, path=name, mode="r", use_consolidated=False)
+            self._fixed[key] = {
+                name: np.asarray(array[...])
+                for name, array in group.arrays()
+                if name not in PER_BLOCK
+            }
+        return self._fixed[key]
+
+    @cached_property
+    def _fixed(self) -> dict[reader.Dataset, dict[str, NDArray[Any]]]:
+        return {}
+
+    def sample_counts(self, block: Block) -> NDArray[np.integer[Any]]:
+        """Give the number of samples of each prompt of a block, (prompt,)."""
+        counts = self.fixed(block.model, block.experiment).get("sample_count")
+        if counts is None:
+            n_samples = self.run.experiments[block.experiment].n_samples
+            return np.full(block.n_prompts, n_samples)
+        return counts[block.condition, block.start : block.stop]
+
+    def _check(self, block: Block, arrays: Arrays, stored: Mapping[str, zarr.Array[Any]]) -> None:
+        """Refuse a block that would not be what the store says it is."""
+        expected = set(stored) - {"complete"}
+        if set(arrays) != expected:
+            raise StoreContractError(
+                f"block {block.name} brings {sorted(arrays)}, but its Dataset holds {sorted(expected)}"
+            )
+        counts = self.sample_counts(block)
+        n_samples = self.run.experiments[block.experiment].n_samples
+        there = np.arange(n_samples) < counts[:, None]
+        for name, values in arrays.items():
+            shape = (block.n_prompts, *stored[name].shape[2:])
+            if values.shape != shape or values.dtype != stored[name].dtype:
+                raise StoreContractError(
+                    f"`{name}` of block {block.name} is {values.dtype}{values.shape}, "
+                    f"but the store holds {stored[name].dtype}{shape}"
+                )
+            _check_values(block, name, values[there])
+            _check_padding(block, name, values[~there], stored[name].fill_value)
+        if "tokens" in arrays:
+            _check_tokens(block, arrays["tokens"][there], self.run.models[block.model])
+
+
+def _check_values(block: Block, name: str, values: NDArray[Any]) -> None:
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise StoreContractError(f"`{name}` of block {block.name} has values that are not finite")
+
+
+def _check_padding(block: Block, name: str, values: NDArray[Any], fill: Any) -> None:
+    """Refuse values for samples that are not there: they would be lost to every reader."""
+    empty = np.isnan(values) if values.dtype.kind == "f" else values == fill
+    if not empty.all():
+        raise StoreContractError(
+            f"`{name}` of block {block.name} has values beyond `sample_count`; leave {fill} there"
+        )
+
+
+def _check_tokens(block: Block, tokens: NDArray[Any], identity: ModelIdentity) -> None:
+    highest, size = int(tokens.max()), identity.codebook_size
+    if highest >= size:
+        raise StoreContractError(
+            f"`tokens` of block {block.name} holds code {highest}, but codes of {block.model} run 0..{size - 1}; "
+            "were the special-token offsets removed before writing?"
+        )
+
+
+def content_digests(arrays: Arrays, counts: NDArray[Any] | None = None) -> list[str]:
+    """Give the sha256 of the decoded arrays of each prompt of a block, in order of their names.
+
+    `arrays` are (prompt, sample, ...); `counts` (prompt,) are the samples that there are, by default all. Samples that
+    are not there do not count, so equal samples have equal digests whatever the most of another prompt.
+    """
+    n_prompts = len(next(iter(arrays.values())))
+    digests = []
+    for prompt in range(n_prompts):
+        digest = hashlib.sha256()
+        for name, values in sorted(arrays.items()):
+            samples = values[prompt] if counts is None else values[prompt, : counts[prompt]]
+            digest.update(f"{name} {values.dtype.str} {samples.shape}\n".encode())
+            digest.update(np.ascontiguousarray(samples).tobytes())
+        digests.append(digest.hexdigest())
+    return digests
+
+
+def _region(block: Block) -> tuple[slice, slice]:
+    """Give where a block lies in an array: its condition and prompts."""
+    return slice(block.condition, block.condition + 1), slice(block.start, block.stop)
+
+
+def _object(key: str, content: bytes) -> StoredObject:
+    return StoredObject(key=key, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
