@@ -165,8 +165,10 @@ class ExperimentPlan(Strict):
         `levels` are those of each condition, by the names of `schemas.design.FACTORS`. The baseline is the one
         condition with the levels of `schemas.design.BASELINE`; without one, or with several, there is none.
         """
+        baseline = None
         without_intervention = [name for name, found in levels.items() if found == BASELINE]
-        baseline = without_intervention[0] if len(without_intervention) == 1 else None
+        if len(without_intervention) == 1:
+            baseline = without_intervention[0]
         fields = {
             "kind": kind,
             "factors": list(FACTORS),
@@ -258,9 +260,8 @@ class RunRecord(Strict):
     @property
     def name(self) -> str:
         """Name of the study, or of the import."""
-        if self.study is not None:
-            return self.study.name
-        return "" if self.imported is None else self.imported.name
+        origin = self.study or self.imported
+        return "" if origin is None else origin.name
 
     @property
     def seed(self) -> int | None:

@@ -66,9 +66,11 @@ def read_run(where: Folder) -> RunRecord:
             f"`ibgenerate run STUDY --out {where}` makes one"
         ) from None
     document = _parsed(where, layout.RUN, content)
-    schema = document.get("schema_name") if isinstance(document, dict) else type(document).__name__
-    if not isinstance(document, dict) or schema != SCHEMA:
-        raise ForeignStore(f"{file} has schema_name {schema!r}, but this program reads {SCHEMA!r}")
+    seen = type(document).__name__
+    if isinstance(document, dict):
+        seen = document.get("schema_name")
+    if seen != SCHEMA:
+        raise ForeignStore(f"{file} has schema_name {seen!r}, but this program reads {SCHEMA!r}")
     newer = _is_newer(document.get("schema_version"), file)
     try:
         run = RunRecord.model_validate(document, extra="ignore" if newer else None)
@@ -88,7 +90,9 @@ def _is_newer(version: object, file: str) -> bool:
     """Whether a run is of a newer minor version; refuses another major one."""
     theirs, ours = _version(version, file), _version(VERSION, file)
     if theirs[0] != ours[0]:
-        repair = "upgrade ibstats" if theirs[0] > ours[0] else "migrate the store"
+        repair = "migrate the store"
+        if theirs[0] > ours[0]:
+            repair = "upgrade ibstats"
         raise UnsupportedVersion(
             f"{file} has schema version {version}, but this program reads {VERSION}; {repair}"
         )
@@ -280,8 +284,9 @@ def _check_format(where: Folder) -> None:
     try:
         metadata = _metadata(where, key, where.read(key))
     except FileNotFoundError:
-        old = any(where.exists(layout.data_key(name)) for name in (".zgroup", ".zattrs"))
-        seen = "is Zarr format 2" if old else "has no zarr.json"
+        seen = "has no zarr.json"
+        if any(where.exists(layout.data_key(name)) for name in (".zgroup", ".zattrs")):
+            seen = "is Zarr format 2"
         raise StoreContractError(f"{group} {seen}, but this program reads Zarr format 3") from None
     if metadata.get("zarr_format") != 3:
         raise StoreContractError(f"{group} is not Zarr format 3, the only one this program reads")
@@ -304,7 +309,9 @@ def _variables_of(where: Folder, run: RunRecord, model: str, experiment: str) ->
             continue
         metadata = _metadata(where, key, contents[key])
         dims, dtype = metadata.get("dimension_names"), metadata.get("data_type")
-        expected = token_type if name == "tokens" else known[name].dtype
+        expected = known[name].dtype
+        if name == "tokens":
+            expected = token_type
         if dims != list(known[name].dims) or dtype != expected:
             raise StoreContractError(
                 f"'{name}' of '{group}' is {dtype} over {dims}, "

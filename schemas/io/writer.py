@@ -310,7 +310,9 @@ def content_digests(arrays: Arrays, counts: NDArray[Any] | None = None) -> list[
     for prompt in range(n_prompts):
         digest = hashlib.sha256()
         for name, values in sorted(arrays.items()):
-            samples = values[prompt] if counts is None else values[prompt, : counts[prompt]]
+            samples = values[prompt]
+            if counts is not None:
+                samples = samples[: counts[prompt]]
             digest.update(f"{name} {values.dtype.str} {samples.shape}\n".encode())
             digest.update(np.ascontiguousarray(samples).tobytes())
         digests.append(digest.hexdigest())
