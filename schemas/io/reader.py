@@ -66,7 +66,7 @@ def read_run(where: Folder) -> RunRecord:
             f"`ibgenerate run STUDY --out {where}` makes one"
         ) from None
     document = _parsed(where, layout.RUN, content)
-    seen = type(document).__name__
+    seen: Any = type(document).__name__
     if isinstance(document, dict):
         seen = document.get("schema_name")
     if seen != SCHEMA:
