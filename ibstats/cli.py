@@ -18,7 +18,8 @@ from ibstats.each import here
 from ibstats.errors import IbstatsError
 from ibstats.extras import extras_named
 from ibstats.options import Options, analysing, log, with_progress
-from ibstats.report import files, tables
+from ibstats.report import files
+from ibstats.report import old_tables as tables
 from ibstats.report.figures import FORMATS
 from ibstats.store import open_store
 from schemas.io.cluster import ClusterError

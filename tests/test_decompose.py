@@ -28,8 +28,9 @@ from ibstats.cli import app
 from ibstats.config import Config
 from ibstats.distances import distances, metric
 from ibstats.errors import IbstatsError
-from ibstats.report import files, tables
+from ibstats.report import files
 from ibstats.report import ledger as report
+from ibstats.report import old_tables as tables
 from ibstats.statistics import path_and_execution as decomposition
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import Store, open_store

@@ -17,8 +17,8 @@ from ibstats.config import Config
 from ibstats.errors import IbstatsError, unknown
 from ibstats.report import files
 from ibstats.report.figures import FORMATS, check_formats
+from ibstats.report.old_tables import interval, new_table, p_value, stars
 from ibstats.report.quality import is_part
-from ibstats.report.tables import interval, new_table, p_value, stars
 from ibstats.results.offer import sentences
 from ibstats.results.open_intervals import open_intervals
 from ibstats.results.rows import extent

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ibstats import quantities
-from ibstats.report.tables import stars
+from ibstats.report.old_tables import stars
 from ibstats.results.open_intervals import REASON, open_intervals
 from ibstats.results.rows import extent
 from ibstats.statistics import ablations

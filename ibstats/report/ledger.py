@@ -19,7 +19,7 @@ from ibstats.config import Config
 from ibstats.distances import distances
 from ibstats.errors import IbstatsError
 from ibstats.quantities import quantity
-from ibstats.report.tables import number
+from ibstats.report.old_tables import number
 from ibstats.statistics import rescored
 from ibstats.statistics.diversity import mean_pairwise
 from ibstats.statistics.path_and_execution import (

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from ibstats.report.tables import interval, new_table, number, stars
+from ibstats.report.old_tables import interval, new_table, number, stars
 from ibstats.results.open_intervals import remark
 from ibstats.results.rows import extent
 from ibstats.variables import QUALITY, preferred_distance

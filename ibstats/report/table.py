@@ -6,8 +6,8 @@ CSV each show it in their own way, and none needs to know what the table is abou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Interval:
     """`≤` or `≥` where the number is a bound."""
     weak: bool = False
     """Shown, but greyed out: a note says why it cannot be leaned on."""
+    word: str = ""
+    """What the number was judged to be, shown beside it."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,22 @@ class Table:
     """What must be known to read it."""
     groups: tuple[int, ...] = field(default=())
     """Numbers of the rows before which a rule is drawn."""
+    labels: int = 1
+    """Columns, from the left, that name the lines: they stay where a table is split."""
+    label: str = ""
+    """How a text refers to it, where the name alone is not unique."""
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
                 raise ValueError(
-                    f"row {number} of table '{self.name}' has {len(row)} cells for {len(self.columns)} columns"
+                    f"row {number} of table '{self.name}' has {len(row)} cells for "
+                    f"{len(self.columns)} columns"
                 )
+
+    def column(self, number: int) -> list[Cell]:
+        """The cells of one column, from the top."""
+        return [row[number] for row in self.rows]
 
 
 @dataclass(frozen=True)
@@ -110,12 +121,19 @@ class Paragraph:
     words: str
 
 
-Part = Table | Paragraph
+@dataclass(frozen=True)
+class Heading:
+    """What the parts after it are about."""
+
+    words: str
+
+
+Part = Heading | Table | Paragraph
 """What a report is made of, in order."""
 
 
 def interval(row: ResultRow | None, digits: int = 4, *, marks: bool = False) -> Cell:
-    """The estimate of a row of results with its interval, a dash where there is no row or no estimate.
+    """The estimate of a row of results with its interval, a dash where there is none.
 
     `marks` shows the significance of its Holm-adjusted p value.
     """
@@ -144,17 +162,100 @@ def stars(p: float | None) -> str:
     return ""
 
 
-def grid(
+def stacked(
     name: str,
     title: str,
-    head: str,
-    lines: Sequence[tuple[str, Sequence[Cell]]],
+    heads: Sequence[str],
+    blocks: Sequence[Sequence[tuple[Cell, ...]]],
     columns: Sequence[Column],
-    caption: str = "",
-    notes: Sequence[str] = (),
 ) -> Table:
-    """A table whose first column names the lines; a renderer may turn it, so no line leans on the one above."""
-    rows = []
-    for label, cells in lines:
-        rows.append((Text(label), *cells))
-    return Table(name, title, (Column(head), *columns), tuple(rows), caption, tuple(notes))
+    """A table of blocks of lines, for instance one for each model, with a rule between them.
+
+    The first cells of a line, one for each of `heads`, name it; `columns` are those of the others.
+    No line leans on the one above, so a renderer may split the table. Blocks of a single line have
+    no rules between them.
+
+    >>> block = [(Text("a"), Count(1)), (Text("b"), Count(2))]
+    >>> made = stacked("t", "T", ["model"], [block, block], [Column("n", Count)])
+    >>> len(made.rows), made.groups
+    (4, (2,))
+    """
+    lines: list[tuple[Cell, ...]] = []
+    starts = []
+    for block in blocks:
+        starts.append(len(lines))
+        lines.extend(block)
+    ruled = len(lines) > len(starts)
+    named = tuple(map(Column, heads))
+    return Table(
+        name,
+        title,
+        (*named, *columns),
+        tuple(lines),
+        groups=tuple(starts[1:]) if ruled else (),
+        labels=len(heads),
+    )
+
+
+def split(
+    table: Table, is_narrow: Callable[[Table], bool], n_lines: int | None = None
+) -> list[Table]:
+    """A table as the fewest that `is_narrow` and that have at most `n_lines` lines.
+
+    Columns that name the lines are repeated; lines part at rules where blocks are small enough.
+    A table that cannot be made narrow has one column a part.
+    """
+    found = []
+    for part in _by_columns(table, is_narrow):
+        found.extend(_by_lines(part, n_lines))
+    made = found[:1]
+    for number, part in enumerate(found[1:], 2):
+        label = f"{part.label or part.name}-{number}"
+        made.append(replace(part, title=f"{part.title}, continued", label=label))
+    return made
+
+
+def _by_columns(table: Table, is_narrow: Callable[[Table], bool]) -> list[Table]:
+    n = len(table.columns) - table.labels
+    parts = [table]
+    for n_parts in range(1, n + 1):
+        parts = _columns(table, n_parts)
+        if all(map(is_narrow, parts)):
+            break
+    return parts
+
+
+def _columns(table: Table, n_parts: int) -> list[Table]:
+    """Parts of about equally many neighbouring columns."""
+    n = len(table.columns) - table.labels
+    parts = []
+    for number in range(n_parts):
+        start = table.labels + n * number // n_parts
+        stop = table.labels + n * (number + 1) // n_parts
+        kept = [*range(table.labels), *range(start, stop)]
+        rows = []
+        for row in table.rows:
+            rows.append(tuple(row[column] for column in kept))
+        columns = tuple(table.columns[column] for column in kept)
+        parts.append(replace(table, columns=columns, rows=tuple(rows)))
+    return parts
+
+
+def _by_lines(table: Table, n_lines: int | None) -> list[Table]:
+    if n_lines is None or len(table.rows) <= n_lines:
+        return [table]
+    parts = []
+    start = 0
+    while start < len(table.rows):
+        stop = min(start + n_lines, len(table.rows))
+        if stop < len(table.rows):
+            stop = max(_between(table.groups, start, stop), default=stop)
+        groups = [at - start for at in _between(table.groups, start, stop - 1)]
+        parts.append(replace(table, rows=table.rows[start:stop], groups=tuple(groups)))
+        start = stop
+    return parts
+
+
+def _between(rules: Sequence[int], start: int, last: int) -> list[int]:
+    """The rules after a line, up to another one."""
+    return [rule for rule in rules if start < rule <= last]

@@ -22,7 +22,7 @@ from rich.table import Table
 from ibstats.analysis import Machine
 from ibstats.config import Config
 from ibstats.report import files
-from ibstats.report.tables import interval, new_table
+from ibstats.report.old_tables import interval, new_table
 from ibstats.statistics.ablations import KINDS, kind_of
 from ibstats.store import Store
 from ibstats.variables import PREFERRED_DISTANCES, QUALITY

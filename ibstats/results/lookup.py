@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from ibstats.quantities import Quantity, quantity
 
@@ -82,6 +82,11 @@ class Numbers:
         rows = self.all(*(sections or self._sections), **fields)
         return list(dict.fromkeys(row.model for row in rows))
 
+    def experiments(self, *sections: str, **fields: object) -> list[str]:
+        """Experiments that have rows in these sections, in order; of all sections if none is named."""
+        rows = self.all(*(sections or self._sections), **fields)
+        return list(dict.fromkeys(row.experiment for row in rows))
+
     def quantities(self, *sections: str, **fields: object) -> list[Quantity]:
         """Quantities that have rows in these sections, in the order of the document."""
         names = dict.fromkeys(row.quantity for row in self.all(*sections, **fields))
@@ -95,8 +100,11 @@ class Numbers:
         return found
 
     def short(self, experiment: str, condition: str) -> str:
-        """How a table names a condition."""
-        for one in self.designs[experiment].conditions:
+        """How a table names a condition; by its own name where the design does not know it."""
+        design = self.designs.get(experiment)
+        if design is None:
+            return condition
+        for one in design.conditions:
             if one.name == condition:
                 return one.short or one.label or one.name
         return condition
@@ -105,6 +113,22 @@ class Numbers:
         """The condition without intervention; None if there is none."""
         design = self.designs.get(experiment)
         return None if design is None else design.baseline
+
+
+def distinct(rows: Iterable[ResultRow], field: str) -> list[Any]:
+    """The different values of a field in some rows, in order; absent ones (None) are left out."""
+    found = dict.fromkeys(getattr(row, field) for row in rows)
+    found.pop(None, None)
+    return list(found)
+
+
+def keyed(rows: Iterable[ResultRow], *fields: str) -> dict[tuple[Any, ...], ResultRow]:
+    """Rows by the values of some fields, the first of equal ones."""
+    found: dict[tuple[Any, ...], ResultRow] = {}
+    for row in rows:
+        key = tuple(getattr(row, field) for field in fields)
+        found.setdefault(key, row)
+    return found
 
 
 def _check(fields: Mapping[str, object]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from ibstats.report.tables import interval
+from ibstats.report.old_tables import interval
 from ibstats.statistics.subset_ratio import (
     AT_EDGE,
     FALLS,

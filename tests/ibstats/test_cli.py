@@ -141,7 +141,7 @@ def test_an_interval_without_a_bound_says_why() -> None:
     import numpy as np
     import xarray as xr
 
-    from ibstats.report import tables
+    from ibstats.report import old_tables as tables
     from ibstats.results import open_intervals, rows
     from ibstats.statistics.uncertainty import Resampling, mean_interval
     from schemas.results import ResultRow

@@ -1,0 +1,1 @@
+"""Renderers of tables, one file each: they know cells and columns, and no topic."""

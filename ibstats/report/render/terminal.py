@@ -1,0 +1,198 @@
+"""Tables on the terminal: no number is cut short, and no foreign text is read as markup."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as Grid
+from rich.text import Text as Styled
+
+from ibstats.report.table import (
+    Cell,
+    Count,
+    Heading,
+    Interval,
+    Missing,
+    Number,
+    P,
+    Paragraph,
+    Part,
+    Table,
+    Text,
+    split,
+    stars,
+)
+from ibstats.results import words
+
+WIDTH = 114
+"""Columns that tables need, and the most that they take."""
+
+FOLD, WORD = 24, 40
+"""Characters from which on words may go over several lines, and from which on a word may."""
+
+STYLES = {False: "", True: "dim"}
+"""Styles of numbers, by whether they are weak."""
+
+BETWEEN = 3
+"""Columns that a column of a table takes besides its text."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is made narrower."""
+
+    intervals: bool = False
+    """Intervals stand below their estimates."""
+    labels: bool = False
+    """Names of a line stand below each other, in one column."""
+
+
+LAYOUTS = (Layout(), Layout(intervals=True), Layout(intervals=True, labels=True))
+"""From the widest to the narrowest."""
+
+
+def show(parts: Sequence[Part], console: Console) -> None:
+    """Print parts in order.
+
+    What a table says of its numbers is left out where it was said under the same heading, or where
+    the next table says it again. A table that is too wide has its intervals on a second line, then
+    its names, and is split by columns if that is not enough.
+    """
+    said: set[str] = set()
+    for place, part in enumerate(parts):
+        match part:
+            case Heading(title):
+                console.rule(Styled(title, "bold"), align="left")
+                said = set()
+            case Paragraph(sentence):
+                console.print(Styled(sentence))
+                said.add(sentence)
+            case Table():
+                following = _notes(parts[place + 1 : place + 2])
+                notes = [note for note in part.notes if note not in following]
+                if part.caption and part.caption not in said:
+                    notes.append(part.caption)
+                    said.add(part.caption)
+                _show(part, notes, console)
+
+
+def _notes(parts: Sequence[Part]) -> set[str]:
+    """Notes of the tables among some parts."""
+    found: set[str] = set()
+    for part in parts:
+        if isinstance(part, Table):
+            found.update(part.notes)
+    return found
+
+
+def _show(table: Table, below: Sequence[str], console: Console) -> None:
+    for piece in split(table, partial(_fits, console=console)):
+        console.print(Styled(piece.title, "italic"))
+        console.print(_narrowest(piece, console), width=_room(console))
+    for line in below:
+        console.print(Styled(line, "dim italic"))
+
+
+def _fits(table: Table, console: Console) -> bool:
+    return _width(_grid(table, LAYOUTS[-1])) <= _room(console)
+
+
+def _narrowest(table: Table, console: Console) -> Grid:
+    """The table in the first layout in which it fits."""
+    for layout in LAYOUTS:
+        made = _grid(table, layout)
+        if _width(made) <= _room(console):
+            break
+    return made
+
+
+def _room(console: Console) -> int:
+    return min(console.width, WIDTH)
+
+
+def _width(table: Grid) -> int:
+    """Columns that a table needs at least."""
+    width = 1
+    for column in table.columns:
+        width += (column.min_width or 0) + BETWEEN
+    return width
+
+
+def _grid(table: Table, layout: Layout) -> Grid:
+    heads, rows = _texts(table, layout)
+    n_labels = len(heads) - len(table.columns) + table.labels
+    kinds = [Text] * n_labels + [column.kind for column in table.columns[table.labels :]]
+    made = Grid(box=box.SIMPLE_HEAD)
+    for number, (head, kind) in enumerate(zip(heads, kinds, strict=True)):
+        texts = [Styled(head), *(row[number] for row in rows)]
+        if kind is Text:
+            made.add_column(texts[0], overflow="fold", min_width=max(map(_least, texts)))
+        else:
+            longest = max(map(_longest, texts))
+            made.add_column(texts[0], justify="right", no_wrap=True, min_width=longest)
+    for number, cells in enumerate(rows, 1):
+        made.add_row(*cells, end_section=number in table.groups)
+    return made
+
+
+def _texts(table: Table, layout: Layout) -> tuple[list[str], list[list[Styled]]]:
+    """Heads and cells as text, in the columns of a layout."""
+    labels = table.labels
+    heads = [column.head for column in table.columns]
+    if layout.labels:
+        heads = [", ".join(heads[:labels]), *heads[labels:]]
+    rows = []
+    for row in table.rows:
+        cells = [styled(cell, folded=layout.intervals) for cell in row]
+        if layout.labels:
+            cells = [Styled("\n").join(cells[:labels]), *cells[labels:]]
+        rows.append(cells)
+    return heads, rows
+
+
+def _longest(text: Styled) -> int:
+    return max(map(len, text.plain.split("\n")))
+
+
+def _least(text: Styled) -> int:
+    """Columns that words need at least: they may be folded, but a word of usual length may not."""
+    word = max(map(len, text.plain.split()), default=0)
+    return min(_longest(text), max(FOLD, min(word, WORD)))
+
+
+def styled(cell: Cell, *, folded: bool = False) -> Styled:
+    """A cell as text with its style; `folded` puts an interval below its estimate."""
+    match cell:
+        case Text(said, strong):
+            return Styled(said, "bold" if strong else "")
+        case Count(value):
+            return Styled(words.number(value, 0))
+        case Number(value, digits):
+            return Styled(words.number(value, digits))
+        case P(value):
+            return Styled(words.p_value(value))
+        case Missing():
+            return Styled(words.DASH, "dim")
+        case Interval():
+            return _interval(cell, folded=folded)
+
+
+def _interval(cell: Interval, *, folded: bool) -> Styled:
+    estimate = words.number(cell.estimate, cell.digits)
+    bounds = words.bracket(cell.low, cell.high, cell.digits)
+    if cell.degenerate:
+        bounds = "degenerate"
+    marks = stars(cell.p)
+    said = _joined(cell.sign, estimate, bounds, marks, cell.word)
+    if folded:
+        said = f"{_joined(cell.sign, estimate, marks, cell.word)}\n{bounds}"
+    return Styled(said, STYLES[cell.weak])
+
+
+def _joined(*parts: str) -> str:
+    """Those parts that are not empty, with spaces between them."""
+    return " ".join(filter(None, parts))

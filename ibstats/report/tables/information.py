@@ -1,0 +1,56 @@
+"""Tables of tokens: entropies of the codebook, how much of it is used, effects on both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ibstats.report.table import Table
+from ibstats.report.tables import grid
+from ibstats.results.lookup import distinct
+
+if TYPE_CHECKING:
+    from ibstats.quantities import Quantity
+    from ibstats.results.lookup import Numbers
+
+ENTROPIES = ("codebook_entropy", "conditional_entropy", "mutual_information")
+USE = ("utilisation", "perplexity", "coverage", "coverage_per_prompt")
+
+
+def entropies(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
+    """H(Z), H(Z|X) and I(X;Z) per token in bits, a line a condition."""
+    made = _of(numbers, experiment, models, "entropy", "Codebook entropy per token", ENTROPIES)
+    rows = numbers.all("information", experiment=experiment, quantity=ENTROPIES[0])
+    estimators = ", ".join(distinct(rows, "estimator"))
+    if not estimators:
+        return made
+    tables = []
+    for table in made:
+        tables.append(replace(table, title=f"{table.title} ({estimators})"))
+    return tables
+
+
+def use(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
+    """Share of the codebook seen, perplexity and coverage, a line a condition."""
+    return _of(numbers, experiment, models, "codebook-use", "Codebook use", USE)
+
+
+def chosen(measured: Sequence[Quantity], names: Sequence[str]) -> list[Quantity]:
+    """Those of the quantities measured that have one of these names, in the order of the names."""
+    found = [one for one in measured if one.name in names]
+    return sorted(found, key=lambda one: names.index(one.name))
+
+
+def _of(
+    numbers: Numbers,
+    experiment: str,
+    models: Sequence[str],
+    name: str,
+    title: str,
+    names: Sequence[str],
+) -> list[Table]:
+    """The quantities of these names that some model has."""
+    measured = grid.measured(numbers, "information", experiment, models, "entropy", "usage")
+    of = grid.Grid("information", experiment, digits=3)
+    return grid.make(numbers, of, name, title, models, chosen(measured, names))

@@ -1,0 +1,53 @@
+"""The table of strategies: models side by side, each verdict with the probes it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ibstats.report.table import Cell, Column, Interval, Missing, Table, Text, stacked
+from ibstats.report.tables import grid
+from ibstats.results import words
+from ibstats.results.lookup import distinct, keyed
+
+if TYPE_CHECKING:
+    from ibstats.quantities import Quantity
+    from ibstats.results.lookup import Numbers
+    from schemas.results import ResultRow
+
+
+def strategies(numbers: Numbers, experiment: str) -> list[Table]:
+    """A table for each distance that a margin was declared for, a line a model."""
+    models = numbers.models("strategy", experiment=experiment)
+    tables = []
+    for distance in grid.measured(numbers, "strategy", experiment, models, "distance"):
+        tables.append(_of(numbers, experiment, distance))
+    return tables
+
+
+def _of(numbers: Numbers, experiment: str, distance: Quantity) -> Table:
+    here = {"experiment": experiment, "quantity": distance.name}
+    outcomes = numbers.all("equivalence", **here)
+    by = keyed(outcomes, "model", "effect")
+    probes = distinct(outcomes, "effect")
+    lines = []
+    for row in numbers.all("strategy", **here):
+        cells = [_outcome(by.get((row.model, probe))) for probe in probes]
+        path = Text(row.note) if row.note else Missing()
+        lines.append((Text(row.model), *cells, path, Text(row.verdict or "")))
+    title = f"Strategy by {distance.long} (change from the baseline"
+    margins = distinct(outcomes, "margin")
+    if margins:
+        title += f"; equivalence margin {' or '.join(map('±{:g}'.format, margins))}"
+    columns = [*grid.columns(probes), Column("path"), Column("strategy")]
+    made = stacked(f"strategy-{distance.name}", f"{title})", ["model"], [lines], columns)
+    notes = tuple(filter(None, [words.open_intervals(outcomes)]))
+    return replace(made, caption=words.made(outcomes), notes=notes)
+
+
+def _outcome(row: ResultRow | None) -> Cell:
+    """The change by a probe, and what it was judged to be."""
+    if row is None or row.estimate is None:
+        return Missing("not measured")
+    bounds = (row.low, row.high)
+    return Interval(row.estimate, *bounds, 3, row.degenerate, word=row.verdict or "")

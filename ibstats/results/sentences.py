@@ -1,0 +1,232 @@
+"""What the numbers of a model say, in sentences: of path and execution, and of a subset ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from ibstats.quantities import preferred, quantity
+from ibstats.results import words
+from ibstats.results.lookup import distinct
+from ibstats.statistics.subset_ratio import (
+    AT_EDGE,
+    FALLS,
+    FALLS_AT_LARGEST,
+    NO_POINT,
+    NOT_MEASURED,
+    OFFER_NOTE,
+)
+
+if TYPE_CHECKING:
+    from ibstats.results.lookup import Numbers
+    from schemas.results import ResultRow
+
+Found = Mapping[str, "ResultRow"]
+"""Rows of one model and condition: bits by quantity, or shares by part."""
+
+PARTS = ("path", "execution", "interaction")
+"""Shares of the diversity, by who makes them; they add to one."""
+
+NOT_SPLIT = "its path was not recorded in a way that splits path and execution (see the note)."
+
+
+def path_and_execution(bits: Found, shares: Found, argmax: Found, under_argmax: Found) -> str:
+    """What a model's bits and shares say without intervention and, in the end, under argmax.
+
+    `bits` and `shares` are of the baseline, `argmax` and `under_argmax` of the condition that
+    differs from it by argmax alone. Clauses whose numbers are missing are left out. Of two sources
+    one is called the larger only if their intervals do not meet.
+    """
+    path, joint = _known(bits, "path_causal"), _known(bits, "joint")
+    part = bits.get("share_path_causal")
+    if path is None or part is None or joint is None:
+        return NOT_SPLIT
+    if _is_zero(path):
+        said = f"the order is fixed: the path takes 0 of {joint.estimate:.1f} bits"
+        said += _of_fixed(shares.get("path_total"))
+    else:
+        said = f"the path takes {words.percent(part)} of {joint.estimate:.1f} bits"
+        residual = _known(bits, "residual_upper")
+        if residual is not None:
+            said += (
+                f", and at most {residual.estimate:.1f} bits of it cannot be read off the tokens"
+            )
+        said += _drivers(shares)
+    return f"{said}; {_under_argmax(argmax, under_argmax)}."
+
+
+def _known(found: Found, name: str) -> ResultRow | None:
+    """The row of that name, if it is there and defined."""
+    row = found.get(name)
+    return None if row is None or row.estimate is None else row
+
+
+def _of_fixed(involved: ResultRow | None) -> str:
+    """What share of the diversity a path makes that has no entropy."""
+    if involved is None or involved.estimate is None:
+        return ""
+    if _is_zero(involved):
+        return " and 0% of the diversity"
+    return f", yet {words.percent(involved)} of the diversity"
+
+
+def _drivers(shares: Found) -> str:
+    """Who makes the diversity; one is called the larger only if the intervals do not meet."""
+    path, execution = _known(shares, "path"), _known(shares, "execution")
+    interaction = _known(shares, "interaction")
+    if path is None or execution is None or interaction is None:
+        return ""
+    alone = f"path alone makes {words.percent(path)} of the diversity"
+    alone += f", execution alone {words.percent(execution)}"
+    if _above(interaction, path) and _above(interaction, execution):
+        share = words.percent(interaction)
+        return f"; {share} of the diversity is the interaction of path and execution ({alone})"
+    if _above(path, execution):
+        return f"; {alone}: more by the path"
+    if _above(execution, path):
+        return f"; {alone}: more by execution"
+    return f"; {alone}: not told apart"
+
+
+def _above(one: ResultRow, other: ResultRow) -> bool:
+    return one.low is not None and other.high is not None and one.low > other.high
+
+
+def _under_argmax(bits: Found, shares: Found) -> str:
+    joint, path = _known(bits, "joint"), _known(bits, "path_causal")
+    if joint is None or path is None:
+        return "argmax was not measured"
+    if _is_zero(joint):
+        return "under argmax nothing is left to chance"
+    said = f"under argmax {path.estimate:.1f} bits of path are left"
+    drives = _known(shares, "path")
+    if drives is not None:
+        said += f" and make {words.percent(drives)} of what diversity there is"
+    return said
+
+
+def _is_zero(row: ResultRow) -> bool:
+    return row.estimate == 0 and row.degenerate
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The subset ratio that one model offers the main study, with the rows it rests on."""
+
+    row: ResultRow
+    """The ratio offered, with its verdict; of the preferred distance."""
+    knee: ResultRow | None
+    """The inflection point."""
+    evidence: ResultRow | None
+    """The change of quality that decided."""
+    at: str
+    """The condition of that change, as a table names it; empty where there is none."""
+    stable_from: float | None
+    """Smallest ratio from which on quality does not fall."""
+
+
+def offers(numbers: Numbers, experiment: str) -> dict[str, Offer]:
+    """What each model of an ablation offers, by model; empty for other kinds of experiment.
+
+    Of the preferred distance among those that have an inflection point in some model.
+    """
+    here = {"experiment": experiment}
+    keep = numbers.all("offer", part="keep_ratio", **here)
+    bent = [row for row in keep if row.verdict != NO_POINT]
+    distance = preferred("distance", distinct(bent or keep, "quantity"))
+    found = {}
+    for row in keep:
+        if row.quantity != distance:
+            continue
+        of = {"model": row.model, "experiment": experiment}
+        knee = numbers.one("inflection", quantity=distance, part="ratio", **of)
+        stable = numbers.one("offer", part="stable_from", quantity=row.score, **of)
+        evidence = None
+        for change in numbers.all("offer", quantity=row.score, distance=distance, **of):
+            if evidence is None and change.effect is not None:
+                evidence = change
+        at = ""
+        if evidence is not None:
+            at = numbers.short(experiment, str(evidence.condition or evidence.effect))
+        stable_from = None
+        if stable is not None:
+            stable_from = stable.estimate
+        found[row.model] = Offer(row, knee, evidence, at, stable_from)
+    return found
+
+
+def offered(found: Mapping[str, Offer]) -> Iterator[str]:
+    """A sentence for each model, one for the study, which has one ratio for all, and the rule."""
+    if not found:
+        return
+    for model, one in found.items():
+        yield f"{model}: {_of_model(one)}."
+    yield f"For the main study (factorial): {_of_study(found)}."
+    yield f"Offered: {OFFER_NOTE}."
+
+
+def _of_model(one: Offer) -> str:
+    distance, verdict = quantity(one.row.quantity).short, one.row.verdict
+    score = _score(one)
+    if verdict == NO_POINT or one.knee is None:
+        said = f"no inflection point of {distance}"
+        if one.stable_from:
+            said += f"; {score} does not fall significantly from {one.stable_from:.2f} on"
+        return said
+    knee = f"inflection of {distance} at {words.interval(one.knee, 2)}"
+    if one.knee.verdict == AT_EDGE:
+        knee += " (it may lie beyond the sweep)"
+    if verdict == NOT_MEASURED or one.evidence is None:
+        return f"{knee}; quality was not measured, so it is not known whether it is stable there"
+    change = f"{score} changes by {words.interval(one.evidence, 3)}"
+    change += f" at {one.at}"
+    if verdict == FALLS_AT_LARGEST:
+        return f"{knee}, but quality falls even at the largest swept ratio: {change}"
+    if verdict == FALLS:
+        stable = f"no significant loss from {words.number(one.row.estimate, 2)} on"
+        return f"{knee}, but quality falls: {change}; {stable}"
+    return f"{knee}; quality is stable there: {change}, no significant loss"
+
+
+def _score(one: Offer) -> str:
+    return quantity(one.row.score).short if one.row.score else ""
+
+
+def _of_study(found: Mapping[str, Offer]) -> str:
+    points = []
+    for one in found.values():
+        if one.row.verdict != NO_POINT and one.knee and one.knee.estimate is not None:
+            points.append(one.knee.estimate)
+    if not points:
+        return "no inflection point was found, so no ratio is offered; try smaller ratios"
+    scored, unknown, hopeless, floor = [], [], [], 0.0
+    for model, one in found.items():
+        if not one.row.score:
+            unknown.append(model)
+            continue
+        scored.append(_score(one))
+        if one.stable_from is None:
+            hopeless.append(model)
+        else:
+            floor = max(floor, one.stable_from)
+    if hopeless:
+        who = ", ".join(hopeless)
+        return (
+            f"no ratio is offered, since {who} loses quality even at the largest; try larger ones"
+        )
+    middle = median(points)
+    scores = ", ".join(dict.fromkeys(scored))
+    if middle < floor:
+        return (
+            f"keep_ratio {floor:.2f}, the smallest swept ratio from which on no model loses "
+            f"{scores}; the median inflection point, {middle:.2f}, is below it"
+        )
+    said = f"keep_ratio {middle:.2f}, the median inflection point; "
+    clauses = []
+    if scores:
+        clauses.append(f"no model loses {scores} there")
+    if unknown:
+        clauses.append(f"quality was not measured ({', '.join(unknown)})")
+    return said + "; ".join(clauses)

@@ -1,0 +1,161 @@
+"""Numbers of results in words: how they are written, how intervals were made, why one is open.
+
+Every table, figure caption and sentence takes its words here, so a fact is said in one way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ibstats.quantities import quantity
+from ibstats.results.lookup import distinct
+
+if TYPE_CHECKING:
+    from schemas.results import ResultRow
+
+DASH = "–"
+"""What stands for a number that is undefined or was not measured."""
+
+MARKS = "* p Holm < .05, ** < .01, *** < .001, two-sided t tests over prompts; intervals unadjusted"
+"""What the marks behind a number mean."""
+
+REASON = (
+    "a bound that is missing would rest on resamples of one repeated prompt: too few prompts, "
+    "or too few that differ"
+)
+"""Why an interval is open, as the note of a row says it."""
+
+SMALLEST_P = 1e-4
+"""Smaller p values are only said to be smaller."""
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with fixed decimals, a dash where undefined.
+
+    >>> number(0.25, 2), number(None)
+    ('0.25', '–')
+    """
+    return DASH if value is None else f"{value:.{digits}f}"
+
+
+def bracket(low: float | None, high: float | None, digits: int = 4) -> str:
+    """An interval in brackets, a dash for a missing bound; empty where both are missing.
+
+    >>> bracket(0.1, None, 2)
+    '[0.10, –]'
+    """
+    if low is None and high is None:
+        return ""
+    return f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def interval(row: ResultRow, digits: int = 4) -> str:
+    """The estimate of a row with its interval, or `degenerate` where nothing varied over prompts."""
+    estimate = number(row.estimate, digits)
+    if row.degenerate:
+        return f"{estimate} degenerate"
+    return f"{estimate} {bracket(row.low, row.high, digits)}".rstrip()
+
+
+def percent(row: ResultRow) -> str:
+    """A share with its interval, in percent."""
+    if row.estimate is None:
+        return DASH
+    if row.degenerate or row.low is None or row.high is None:
+        return f"{row.estimate:.0%}"
+    return f"{row.estimate:.0%} [{row.low:.0%}, {row.high:.0%}]"
+
+
+def p_value(p: float | None) -> str:
+    """A p value with four decimals, never written as zero; a dash where there was no test.
+
+    >>> p_value(0.0312), p_value(3e-9)
+    ('0.0312', '<.0001')
+    """
+    if p is not None and p < SMALLEST_P:
+        return "<.0001"
+    return number(p)
+
+
+def extent(rows: Iterable[ResultRow], field: str) -> str:
+    """A count that rows state, such as `n_prompts`, or the least and the most where they differ.
+
+    Empty where no row states it.
+    """
+    counts = distinct(rows, field)
+    if not counts:
+        return ""
+    least, most = min(counts), max(counts)
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def better(name: str) -> str:
+    """Which end of a score is good, in words; empty where neither is."""
+    end = quantity(name).better
+    return f"{end} is better" if end else ""
+
+
+def made(rows: Sequence[ResultRow]) -> str:
+    """How the intervals of some rows were made, for the caption of their table or figure.
+
+    Level, method, what was resampled, number of resamples and seed; of rows that differ in their
+    counts, the least and the most. Empty where no row has an interval.
+    """
+    found = [row for row in rows if row.interval_method]
+    if not found:
+        return ""
+    one = found[0]
+    level = f"{one.level:.0%} " if one.level else ""
+    methods = " or ".join(distinct(found, "interval_method"))
+    units = f"{extent(found, 'n_prompts')} prompts"
+    if one.n_units:
+        units = f"{extent(found, 'n_units')} blocks of {units}"
+    said = f"{level}intervals: {methods} bootstrap over {units}"
+    how = f", {one.n_resamples} resamples, seed {one.seed}" if one.n_resamples else ""
+    return f"{said} with {extent(found, 'n_images')} images each{how}."
+
+
+def is_open(row: ResultRow) -> bool:
+    """Whether a studentized interval lacks a bound."""
+    bounded = row.low is not None and row.high is not None
+    return row.estimate is not None and row.interval_method == "studentized" and not bounded
+
+
+def with_reason(row: ResultRow) -> ResultRow:
+    """The row, with a note where its studentized interval is open on one side or both."""
+    if not is_open(row):
+        return row
+    note = f"{row.note}; {REASON}" if row.note else REASON
+    return row.model_copy(update={"note": note})
+
+
+def remark(row: ResultRow) -> str:
+    """The note of a row without the reason of an open interval; empty if it has no other."""
+    note = row.note or ""
+    if not is_open(row):
+        return note
+    return note.removesuffix(REASON).removesuffix("; ")
+
+
+def remarks(rows: Iterable[ResultRow]) -> list[str]:
+    """The different notes of some rows, without the reason of an open interval."""
+    found = dict.fromkeys(map(remark, rows))
+    found.pop("", None)
+    return list(found)
+
+
+def open_intervals(rows: Iterable[ResultRow]) -> str:
+    """What a dash in an interval of these rows means; empty if no interval is open."""
+    if any(map(is_open, rows)):
+        return f"{DASH} in an interval: {REASON}"
+    return ""
+
+
+def times(effect: str) -> str:
+    """An effect, its factors joined by a multiplication sign.
+
+    >>> times("sampling:codebook")
+    'sampling × codebook'
+    """
+    return effect.replace(":", " × ")
