@@ -31,6 +31,7 @@ MODULES = {
     "generate.ledger": "generate.store.claims",
     "generate.noise": "generate.study.noise",
     "generate.probes": "generate.study.probes",
+    "generate.prompts.cli": "generate.cli.prompts",
     "generate.reading": "generate.study.reading",
     "generate.rescore": "generate.run.rescore",
     "generate.worker": "generate.run.worker",
@@ -53,7 +54,7 @@ NAMES: dict[str, dict[str, str]] = {
         "refuse_other_study": "generate.run.preparing",
         "restore_marks": "generate.run.blocks",
         "silent": "generate.run.progress",
-        "size": "generate.run.blocks",
+        "size": "generate.study.planning",
     },
     "generate.store": {
         "CODEC": "schemas.io.template",

@@ -44,6 +44,7 @@ LATE = {
     "torchmetrics",
     "torchvision",
     "transformers",
+    "zarr",
 }
 """Packages heavy or optional, so imported inside functions where need be; so are modules of ours that load them."""
 
@@ -232,6 +233,13 @@ def test_importing_ibstats_stays_light() -> None:
     assert {"torch", "pydantic"} <= modules_after(
         "import ibstats, torch, pydantic"
     )  # the probe can fail
+
+
+def test_asking_ibgenerate_for_help_loads_nothing_heavy() -> None:
+    ask = "import sys; sys.argv = ['ibgenerate', '--help']\nfrom generate.cli import main\n"
+    loaded = modules_after(f"{ask}try:\n    main()\nexcept SystemExit:\n    pass")
+    assert "typer" in loaded
+    assert not {"torch", "zarr", "xarray", "distributed", "transformers"} & loaded
 
 
 def test_asking_for_help_loads_no_tables() -> None:

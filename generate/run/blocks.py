@@ -17,7 +17,7 @@ from generate.run.progress import Progress, silent
 from generate.store.audit import Summary, summary
 from generate.store.room import bytes_needed, room_in
 from generate.store.samples import SampleStore
-from generate.study.planning import Plan
+from generate.study.planning import Plan, size
 from generate.study.probes import probe
 from generate.traversal.draw import PhiloxNoise
 from generate.traversal.trace import Trace
@@ -67,11 +67,6 @@ def restore_marks(store: SampleStore, done: Iterable[Block]) -> None:
     committed = set(done)
     for block in committed - store.marked(committed):
         store.mark_complete(block)
-
-
-def size(block: Block, plan: Plan) -> int:
-    """Samples of a block."""
-    return (block.stop - block.start) * plan.n_samples(block.experiment)
 
 
 def make_block(

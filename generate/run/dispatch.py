@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from generate.errors import GenerateError
 from generate.run import blocks, worker
-from generate.run.blocks import size
 from generate.run.display import Worker
 from generate.run.preparing import existing
 from generate.run.progress import Progress, silent
 from generate.store.audit import Summary, summary
 from generate.store.samples import SampleStore
-from generate.study.planning import Plan
+from generate.study.planning import Plan, size
 from schemas.io.cluster import Cluster, ClusterError, Workforce, loss_told
 from schemas.io.folder import Folder, FolderError, folder
 from schemas.store import Block

@@ -57,6 +57,15 @@ SAME_IMAGES = ("run_id", "snapshot", "identity", "conditions", "prompts", "n_sam
 """What two rescorings must share to be one."""
 
 
+def with_a_path(run: RunRecord) -> list[str]:
+    """Labels of the models of a run whose paths are chosen, so that there is something to score."""
+    labels = []
+    for label, identity in run.models.items():
+        if identity.family in PROPOSALS:
+            labels.append(label)
+    return labels
+
+
 @dataclass(frozen=True)
 class Rescoring:
     """What to score: images of conditions and prompts of a model and experiment, on K + 1 paths each."""

@@ -150,6 +150,11 @@ def plan(study: Study, base: Path) -> Plan:
     return replace(laid_out, calibration_prompts=calibration, prompt_files=files)
 
 
+def size(block: Block, plan: Plan) -> int:
+    """Samples of a block."""
+    return (block.stop - block.start) * plan.n_samples(block.experiment)
+
+
 def recorded_plan(run: RunRecord, base: Path | None = None) -> Plan:
     """The plan of a store, from its own record; without calibration prompts, which it no longer needs.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from generate import cli
+from generate.cli import console
 from generate.store.samples import SampleStore
 from generate.study.planning import recorded_plan
 from tests.generate.conftest import edited
@@ -168,7 +169,7 @@ def test_the_cost_of_what_is_left_is_measured_on_the_committed_blocks(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr("generate.cli.out", cli.Console(width=200, highlight=False))
+    monkeypatch.setattr(console.out, "width", 200)
     for record in store.root.glob("ledger/toy-masked/factorial/c0007-*.json"):
         record.unlink()
     shutil.rmtree(store.root / "ledger/toy-diffusion")

@@ -1,0 +1,67 @@
+"""`ibgenerate`: make a store of samples from a study file."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from generate.cli import models, prompts, rescore, run, status
+from generate.cli.console import log
+from generate.errors import GenerateError
+from schemas.io.cluster import ClusterError
+from schemas.io.folder import refusal
+
+COMMANDS = (
+    run.run,
+    run.create,
+    run.calibrate,
+    status.status,
+    status.verify,
+    rescore.rescore,
+    models.models,
+    models.inspect,
+    models.convert,
+)
+"""In the order of `ibgenerate --help`."""
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help=__doc__,
+)
+app.add_typer(prompts.app, name="prompts")
+for command in COMMANDS:
+    app.command()(command)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"ibgenerate {importlib.metadata.version('ibstats')}")
+        raise typer.Exit
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options of the program itself, before any command."""
+
+
+def main() -> None:
+    """Run a command; an error a user can repair ends in one line and status 1."""
+    try:
+        app()
+    except (GenerateError, ClusterError, OSError) as error:
+        line = refusal(error) if isinstance(error, OSError) else str(error)
+        if line is None:
+            raise
+        log.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
+        sys.exit(1)

@@ -1,0 +1,41 @@
+"""Where commands print: answers to stdout, what happens meanwhile to stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+from rich.console import Console
+
+from generate.run.display import Display, display
+
+out = Console(highlight=False, soft_wrap=True)
+log = Console(stderr=True, highlight=False)
+
+INTERRUPTED = 130
+"""Exit status of a command that Ctrl-C ended, as shells have it."""
+
+
+@contextmanager
+def shown() -> Iterator[Display]:
+    """Progress on stderr; Ctrl-C ends with a line instead of a traceback."""
+    try:
+        with display(log) as bars:
+            yield bars
+    except KeyboardInterrupt:
+        log.print("interrupted; committed blocks are kept: run the same command to go on.")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def scaled(number: float, unit: str) -> str:
+    """A number of a unit with a decimal prefix, to three digits.
+
+    >>> scaled(1234567, "B")
+    '1.23 MB'
+    """
+    prefixes = ["", "k", "M", "G", "T", "P", "E"]
+    while number >= 1000 and len(prefixes) > 1:
+        number /= 1000
+        prefixes.pop(0)
+    return f"{number:.3g} {prefixes[0]}{unit}"

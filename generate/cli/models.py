@@ -1,0 +1,88 @@
+"""Commands about models: `models`, `inspect`, `convert`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Column, Table
+
+from generate.cli.console import out
+from generate.cli.options import settings_given
+
+
+def models(
+    markdown: Annotated[bool, typer.Option(help="Print the README's table instead.")] = False,
+) -> None:
+    """List the models that are known by name, and whether their files are in the local cache."""
+    from generate.models import catalogue
+
+    if markdown:
+        print(catalogue.markdown(), end="")
+        return
+    name = Column("model", no_wrap=True)
+    table = Table(name, "family", "token grid", "codebook", "licence", "weights", "here")
+    for row in catalogue.rows():
+        table.add_row(
+            row.name, row.family, row.grids, row.codes, row.licence, row.weights, row.here
+        )
+    out.print(table)
+
+
+def inspect(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A known name, 'my_models.py:Class' or 'package.module:Class'."
+        ),
+    ],
+    option: Annotated[
+        list[str] | None, typer.Option(help="A setting, name=value; may be repeated.")
+    ] = None,
+) -> None:
+    """Say what a model would load and sample with; fetches files that are not in the local cache."""
+    from generate.models import catalogue, memory, model_class
+    from generate.models.public import PublicModel
+
+    adapter = model_class(model)
+    options = adapter.options(settings_given(option or []))
+    identity = adapter.identify(model, options)
+    rows, columns = identity.grid
+    height, width = identity.image_size
+    table = Table("what", "value", title=model)
+    table.add_row("family", identity.family)
+    table.add_row("revision", identity.revision)
+    table.add_row("licence", identity.licence)
+    table.add_row("grid", f"{rows} x {columns}, {identity.steps} steps")
+    table.add_row("image", f"{height} x {width} pixels")
+    codebook = f"{identity.codebook_size} codes, {identity.capacity:g} bit, {identity.quantizer}"
+    table.add_row("codebook", codebook)
+    shares = catalogue.thirds(identity)
+    early = "decided by chance" if shares is None else " / ".join(map(str, shares))
+    table.add_row("tokens committed by early / middle / late third of the steps", early)
+    for file in identity.weights:
+        described = f"{memory.gigabytes(file.bytes)}, sha256 {file.sha256[:16]}"
+        table.add_row(f"weights {file.name}", described)
+    if issubclass(adapter, PublicModel):
+        needed = memory.gigabytes(adapter.bytes_needed(options))
+        table.add_row("memory for the weights", needed)
+    for name, value in identity.options.items():
+        table.add_row(f"option {name}", str(value))
+    for name, settings in adapter.presets.items():
+        written = [f"{key}={value}" for key, value in settings.items()]
+        table.add_row(f"preset {name}", ", ".join(written))
+    out.print(table)
+
+
+def convert(
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A folder or hub name that holds pickles.")
+    ],
+    out_dir: Annotated[Path, typer.Option("--out", help="Folder for the safetensors.")],
+) -> None:
+    """Rewrite pickled weights (LlamaGen's .pt files) as safetensors; then name the new folder."""
+    from generate.models.checkpoint import convert as rewrite
+
+    for path in rewrite(checkpoint, out_dir):
+        out.print(f"{path}")

@@ -1,0 +1,81 @@
+"""Arguments and options that several commands share, and what they mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from generate.errors import GenerateError, one_line
+
+StudyArgument = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A study file (YAML), or 'trio' for the shipped one.")
+]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run directory, or a URL (s3://bucket/run).")
+]
+Out = Annotated[str, typer.Option("--out", help="Run directory, or a URL (s3://bucket/run).")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+
+
+def pick_device(name: str) -> str:
+    """A torch device by name; `auto` takes the GPU where there is one.
+
+    Raises `GenerateError` if a GPU is asked for and there is none.
+    """
+    import torch
+
+    there = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if there else "cpu"
+    if name.startswith("cuda") and not there:
+        raise GenerateError(f"device '{name}' is not available here; use --device cpu.")
+    return name
+
+
+def device_of_workers(cluster: str, device: str) -> str:
+    """Device of a cluster's workers, cpu or cuda.
+
+    `auto` looks at this machine for workers that run on it, and means cpu elsewhere.
+    """
+    if cluster == "cuda" and device == "auto":
+        device = "cuda"
+    if cluster in ("local", "cuda"):
+        device = pick_device(device)
+    elif device == "auto":
+        device = "cpu"
+    return device.partition(":")[0]
+
+
+def read_mapping(option: str, path: Path | None) -> dict[str, Any]:
+    """Settings in the YAML file of an option, none where it is not given.
+
+    Raises `GenerateError` if the file cannot be read or holds anything else.
+    """
+    if path is None:
+        return {}
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise GenerateError(f"{option} {path} cannot be read: {one_line(error)}") from None
+    if not isinstance(document, dict):
+        raise GenerateError(
+            f"{option} {path} holds a {type(document).__name__}, but must be a mapping."
+        )
+    return document
+
+
+def settings_given(pairs: Sequence[str]) -> dict[str, Any]:
+    """Settings of a model written `name=value`, values as in YAML.
+
+    >>> settings_given(["temperature=0.5", "preset=fast"])
+    {'temperature': 0.5, 'preset': 'fast'}
+    """
+    settings = {}
+    for pair in pairs:
+        name, _, value = pair.partition("=")
+        settings[name] = yaml.safe_load(value)
+    return settings

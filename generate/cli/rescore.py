@@ -1,0 +1,62 @@
+"""The command `rescore`: bounds on what the path hides, from the stored tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from generate.cli.console import log, out, shown
+from generate.cli.options import Device, RunArgument, pick_device
+from generate.errors import GenerateError
+
+
+def rescore(
+    run_dir: RunArgument,
+    paths: Annotated[
+        int, typer.Option(help="Proposed paths per image; bounds tighten with them.")
+    ] = 8,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Model of the run; repeat for more. Default all with a path."),
+    ] = None,
+    experiment: Annotated[str, typer.Option(help="Experiment of the run.")] = "factorial",
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(help="Condition; repeat for more. Default the one without intervention."),
+    ] = None,
+    prompts: Annotated[
+        int | None, typer.Option(min=1, help="The first so many prompts; default all.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the proposed paths.")] = 0,
+    device: Device = "auto",
+) -> None:
+    """Bound H(Z|X) and the residual H(P|Z,X): score the stored tokens on more paths (RUN/rescored)."""
+    from generate.run import rescore as scorer
+    from generate.store.samples import SampleStore
+
+    store = SampleStore.open(run_dir)
+    chosen = model or scorer.with_a_path(store.run)
+    if not chosen:
+        raise GenerateError("every model of this run has a fixed order: nothing is to be rescored.")
+    with shown() as bars:
+        device = pick_device(device)
+        plans = []
+        for label in chosen:
+            work = scorer.plan_rescoring(
+                store,
+                label,
+                experiment=experiment,
+                n_paths=paths,
+                seed=seed,
+                conditions=condition or (),
+                n_prompts=prompts,
+                device=device,
+            )
+            plans.append(work)
+        for work in plans:
+            log.print(escape(work.cost()), soft_wrap=True)
+        for work in plans:
+            scorer.rescore(work, device=device, progress=bars.progress)
+            out.print(f"{work}")

@@ -1,0 +1,189 @@
+"""Commands that make a store: `run`, `create`, `calibrate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from generate.cli.console import log, out, scaled, shown
+from generate.cli.options import (
+    Device,
+    Out,
+    StudyArgument,
+    device_of_workers,
+    pick_device,
+    read_mapping,
+)
+from generate.errors import GenerateError
+from generate.study.planning import Plan, plan
+from generate.study.study_file import load_study
+from schemas.io.cluster import Cluster, connected
+from schemas.io.folder import folder
+
+if TYPE_CHECKING:
+    from generate.run.cost import Estimate
+    from generate.store.audit import Summary
+
+SECONDS_AN_HOUR = 3600
+
+
+def run(
+    study: StudyArgument,
+    out_dir: Out,
+    device: Device = "auto",
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Dask cluster: local, cuda, slurm, kubernetes, or the address of a scheduler."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Workers of the cluster; without --cluster, of a local one. One GPU or core each.",
+        ),
+    ] = None,
+    cluster_options: Annotated[
+        Path | None,
+        typer.Option(help="YAML mapping of further settings of the cluster's Dask class."),
+    ] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds without any worker after which the run ends; 60, queues: no end."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the study costs; make nothing.")
+    ] = False,
+) -> None:
+    """Make the store of a study, or go on with one that was interrupted."""
+    laid_out = plan(*load_study(study))
+    if dry_run:
+        _say_cost(laid_out, out_dir, pick_device(device), workers or 1)
+        return
+    if cluster is None and workers is None:
+        done = _run_here(laid_out, out_dir, device)
+    else:
+        kind = cluster or "local"
+        options = read_mapping("--cluster-options", cluster_options)
+        asked = Cluster(kind, workers, device_of_workers(kind, device), options, wait)
+        done = _run_on_cluster(laid_out, out_dir, asked)
+    out.print(
+        f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now; digest "
+        f"{done.digest[:16]}"
+    )
+    if done.elsewhere:
+        log.print(f"{done.elsewhere} blocks are being made by another process.")
+    if done.failed:
+        raise GenerateError(
+            f"{done.failed} blocks failed; see {out_dir}/failed, then run the same command again."
+        )
+
+
+def _run_here(laid_out: Plan, where: str, device: str) -> Summary:
+    """Make a study in this process."""
+    from generate.run import blocks, preparing
+
+    with shown() as bars:
+        device = pick_device(device)
+        store = preparing.prepare(laid_out, where, device=device, progress=bars.progress)
+        return blocks.run(laid_out, store, device=device, progress=bars.progress)
+
+
+def _run_on_cluster(laid_out: Plan, where: str, asked: Cluster) -> Summary:
+    """Make a study on a cluster, which is started where it is not there."""
+    from generate.run import dispatch
+
+    with shown() as bars, connected(asked) as client:
+        log.print(f"dashboard: {client.dashboard_link}")
+        store = dispatch.prepare(client, laid_out, where, asked, progress=bars.progress)
+        return dispatch.run(
+            client, laid_out, store, asked, progress=bars.progress, watch=bars.watch
+        )
+
+
+def _say_cost(laid_out: Plan, where: str, device: str, workers: int) -> None:
+    """The cost plan of a study, for so many workers."""
+    from generate.run import preparing, rehearsal
+
+    store = preparing.existing(laid_out, folder(where))
+    with shown():
+        found = rehearsal.forecast(laid_out, store, device)
+    _print_costs(found, workers)
+
+
+def _print_costs(found: list[Estimate], workers: int) -> None:
+    table = Table(
+        "model", "images", "left", "bytes", "operations", "images/s", "hours", "measured on"
+    )
+    all_hours = 0.0
+    for estimate in found:
+        each = estimate.each
+        if each is None or estimate.seconds_left is None:
+            continue
+        hours = estimate.seconds_left / SECONDS_AN_HOUR / workers
+        all_hours += hours
+        bound = "" if each.bytes is not None else "<= "
+        operations = "none counted"
+        if each.operations:
+            n_images = estimate.left + estimate.calibration
+            operations = scaled(each.operations * n_images, "FLOP")
+        table.add_row(
+            estimate.model,
+            str(estimate.images),
+            str(estimate.left),
+            bound + scaled(estimate.bytes_left, "B"),
+            operations,
+            f"{1 / each.seconds:.3g}",
+            f"{hours:.3g}",
+            each.source,
+        )
+    out.print(table)
+    left = sum(estimate.left for estimate in found)
+    n_bytes = sum(estimate.bytes_left for estimate in found)
+    extra = sum(estimate.calibration for estimate in found)
+    also = f", and {extra} images are sampled for code usage alone" if extra else ""
+    plural = "s" * (workers > 1)
+    out.print(
+        f"{left} images left, {scaled(n_bytes, 'B')}, {all_hours:.3g} hours with {workers} "
+        f"worker{plural} of that speed{also}; nothing was written."
+    )
+
+
+def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
+    """Count code usage and lay out the store, without sampling the study."""
+    from generate.run.preparing import prepare
+    from generate.store.audit import summary
+
+    laid_out = plan(*load_study(study))
+    with shown() as bars:
+        device = pick_device(device)
+        store = prepare(laid_out, out_dir, device=device, progress=bars.progress)
+    out.print(f"{out_dir}: {summary(laid_out, store).total} blocks to make with `ibgenerate run`.")
+
+
+def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
+    """Count how often each model uses each code on the calibration prompts."""
+    from generate.run import preparing
+    from generate.run.calibration import record_key
+
+    laid_out = plan(*load_study(study))
+    if not laid_out.needs_calibration:
+        raise GenerateError(
+            "no condition of this study restricts the codebook, so there is nothing to count."
+        )
+    with shown() as bars:
+        device = pick_device(device)
+        records = preparing.calibrate(laid_out, out_dir, device=device, progress=bars.progress)
+    table = Table("model", "tokens", "codes used", "of", "file")
+    for label, record in records.items():
+        counts = record.counts
+        used = sum(count > 0 for count in counts)
+        file = f"{out_dir}/{record_key(label)}"
+        table.add_row(label, str(sum(counts)), str(used), str(len(counts)), file)
+    out.print(table)

@@ -1,0 +1,119 @@
+"""Commands that look at a store: `status`, `verify`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from generate.cli.console import out, scaled
+from generate.cli.options import RunArgument
+from generate.errors import GenerateError
+from generate.study.planning import recorded_plan
+
+if TYPE_CHECKING:
+    from generate.run.cost import Estimate
+    from generate.run.status import Status
+    from generate.store.samples import SampleStore
+    from generate.study.planning import Plan
+
+MOST_RUNNING = 10
+"""Blocks at work that are listed one by one."""
+
+
+def status(run_dir: RunArgument) -> None:
+    """Say which blocks are done, running, failed or missing, what is left, and how long it takes."""
+    from generate.run import cost
+    from generate.run.status import status as state_of
+    from generate.store import audit
+    from generate.store.room import bytes_needed
+    from generate.store.samples import SampleStore
+
+    store = SampleStore.open(run_dir)
+    laid_out = recorded_plan(store.run)
+    found = state_of(laid_out, store)
+    _print_blocks(laid_out, store, found)
+    estimates = cost.estimates(laid_out, store)
+    _print_left(estimates, store.folder.free())
+    _print_time(estimates, n_processes=max(1, len(found.running)))
+    digest = audit.summary(laid_out, store).digest
+    out.print(f"digest {digest}; at most {bytes_needed(store.run) / 1e6:.0f} MB in all.")
+
+
+def _print_blocks(laid_out: Plan, store: SampleStore, found: Status) -> None:
+    """Numbers of blocks by state, and who is at those that run."""
+    table = Table("model", "experiment", "done", "running", "failed", "missing")
+    for model in laid_out.models:
+        for experiment in laid_out.experiments:
+            tally = found.tally(model, experiment)
+            counts = (tally.done, tally.running, tally.failed, tally.missing)
+            table.add_row(model, experiment, *map(str, counts))
+    out.print(table)
+    running = sorted(found.running, key=lambda block: (block.model, block.experiment, block.name))
+    for block in running[:MOST_RUNNING]:
+        owner = store.claims.owner(block)
+        out.print(
+            f"running: {block.model}/{block.experiment}/{block.name} on {owner.get('host')}, pid "
+            f"{owner.get('pid')}"
+        )
+
+
+def _print_left(estimates: list[Estimate], free: int | None) -> None:
+    """Images and bytes that are left; `free` are those of the disk, None where nobody knows."""
+    left = sum(estimate.left for estimate in estimates)
+    images = sum(estimate.images for estimate in estimates)
+    n_bytes = sum(estimate.bytes_left for estimate in estimates)
+    room = "" if free is None else f", {scaled(free, 'B')} free"
+    out.print(f"left: {left} of {images} images, {scaled(n_bytes, 'B')} to store{room}")
+
+
+def _print_time(estimates: list[Estimate], n_processes: int) -> None:
+    """Time that is left, of the models of which something is committed."""
+    pending = [estimate for estimate in estimates if estimate.left]
+    known = [estimate for estimate in pending if estimate.each is not None]
+    unknown = [estimate.model for estimate in pending if estimate.each is None]
+    if known:
+        seconds = sum(estimate.seconds_left or 0.0 for estimate in estimates) / n_processes
+        but = ""
+        if unknown:
+            but = f" (not counting {', '.join(unknown)}, of which none is committed)"
+        plural = "es" * (n_processes > 1)
+        out.print(
+            f"time: about {seconds / 3600:.2g} h with {n_processes} process{plural}, by committed "
+            f"blocks{but}"
+        )
+    elif unknown:
+        out.print(
+            "time: unknown until a block is committed; `ibgenerate run --dry-run` measures a batch."
+        )
+
+
+def verify(
+    run_dir: RunArgument,
+    repair: Annotated[bool, typer.Option(help="Drop bad blocks, to be made again.")] = False,
+) -> None:
+    """Compare every committed block with its checksums."""
+    from generate.store import audit
+    from generate.store.samples import SampleStore
+
+    store = SampleStore.open(run_dir)
+    laid_out = recorded_plan(store.run)
+    problems = audit.verify(laid_out, store, repair=repair)
+    beyond = store.template_problems()
+    for problem in problems + beyond:
+        out.print(escape(problem))
+    if beyond:
+        raise GenerateError(
+            f"{len(beyond)} objects are damaged that no block holds, so that no run can make them "
+            "again: restore them from a copy, or make the run again in another place."
+        )
+    if problems and not repair:
+        raise GenerateError(
+            f"{len(problems)} problems; `ibgenerate verify {run_dir} --repair` drops the blocks "
+            "they are in."
+        )
+    done = audit.summary(laid_out, store)
+    verdict = f"{len(problems)} problems repaired, " if problems else "no problem in "
+    out.print(f"{run_dir}: {verdict}{done.done} of {done.total} blocks.")
