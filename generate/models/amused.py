@@ -1,4 +1,4 @@
-"""aMUSEd (Patil et al. 2024, arXiv:2401.01808): masked tokens, unmasked in twelve steps by confidence."""
+"""aMUSEd (Patil et al. 2024, arXiv:2401.01808): masked tokens, unmasked in twelve steps."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ from schemas.provenance import ModelIdentity
 
 @dataclass(frozen=True)
 class AmusedOptions(PublicOptions):
-    """Settings of `AmusedPipeline.__call__`; the path temperature falls linearly to 0 at the last step.
+    """Settings of `AmusedPipeline.__call__`.
 
-    `path_surprisal` says what is recorded of the path: `exact`, `given_candidates` (cheap) or `none`.
+    The path temperature falls linearly to 0 at the last step, and `path_surprisal` says what is
+    recorded of the path: `exact`, `given_candidates` (cheap) or `none`.
     """
 
     checkpoint: str = "amused/amused-256"
@@ -70,11 +71,11 @@ class Amused(PublicModel):
     @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: AmusedOptions) -> Geometry:
         """From the transformer and the number of levels of the decoder."""
-        transformer = found["checkpoint"].json("transformer/config.json")
+        checkpoint = found["checkpoint"]
+        transformer = checkpoint.json("transformer/config.json")
+        levels = checkpoint.json("vqvae/config.json")["block_out_channels"]
         side = transformer["sample_size"]
-        pixels = side * 2 ** (
-            len(found["checkpoint"].json("vqvae/config.json")["block_out_channels"]) - 1
-        )
+        pixels = side * 2 ** (len(levels) - 1)
         return Geometry(transformer["codebook_size"], (side, side), (pixels, pixels), options.steps)
 
     def __init__(self, identity: ModelIdentity, options: AmusedOptions, device: str) -> None:
@@ -85,9 +86,8 @@ class Amused(PublicModel):
         self.text_encoder = self.component(CLIPTextModelWithProjection, "text_encoder")
         self.transformer = self.compiled(self.component(UVit2DModel, "transformer"))
         self.vqvae = self.component(VQModel, "vqvae", dtype=torch.float32)
-        self.mask_id = self.found["checkpoint"].json("scheduler/scheduler_config.json")[
-            "mask_token_id"
-        ]
+        scheduler = self.found["checkpoint"].json("scheduler/scheduler_config.json")
+        self.mask_id = scheduler["mask_token_id"]
         self.encode_text = functools.lru_cache(maxsize=512)(self._encode_text)
 
     @classmethod
@@ -103,43 +103,41 @@ class Amused(PublicModel):
 
     @torch.inference_mode()
     def _encode_text(self, text: str) -> tuple[Tensor, Tensor]:
-        """Pooled (width,) and penultimate (token, width) CLIP states of a text; padding is attended to."""
+        """Pooled (width,) and penultimate (token, width) CLIP states; padding is attended to."""
         ids = self.tokenizer(self.settings).ids(text).to(self.device)
         states = self.text_encoder(ids, output_hidden_states=True)
         return states.text_embeds[0], states.hidden_states[-2][0]
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
         """Conditioning of the texts and, when guided, of the empty text."""
-        rows = [
-            self.encode_text(text) for text in [*texts, *([""] * len(texts) if self.guided else [])]
-        ]
-        return Conditioning(*(torch.stack(part) for part in zip(*rows, strict=True)))
+        rows = [self.encode_text(text) for text in self.guidance.texts(texts)]
+        pooled, hidden = zip(*rows, strict=True)
+        return Conditioning(torch.stack(pooled), torch.stack(hidden))
 
     @torch.inference_mode()
     def traverse(self, conditioning: Conditioning, probe: Probe, noise: Noise) -> Trace:
         """Unmask by confidence on the cosine schedule."""
+        guidance, steps = self.guidance, self.settings.steps
         n_positions = math.prod(self.identity.grid)
         n_rows = len(conditioning.pooled)
-        steps = self.settings.steps
         height, width = self.identity.image_size
-        micro = torch.tensor(
-            [[width, height, 0, 0, self.settings.aesthetic_score]], device=self.device
-        )
+        facts = [[width, height, 0, 0, self.settings.aesthetic_score]]
+        micro = torch.tensor(facts, device=self.device)
         micro = micro.to(conditioning.hidden.dtype).expand(n_rows, -1)
 
         def grid_logits(tokens: Tensor, step: int) -> Tensor:
             grid = tokens.view(-1, *self.identity.grid)
             logits: Tensor = self.transformer(
-                self.both(grid),
+                guidance.rows(grid),
                 encoder_hidden_states=conditioning.hidden,
                 pooled_text_emb=conditioning.pooled,
                 micro_conds=micro,
             )
-            return self.guided_logits(logits.flatten(2).mT, self.settings.guidance)
+            return guidance.logits(logits.flatten(2).mT)
 
         return masked.traverse(
             grid_logits,
-            self.n_samples(n_rows),
+            guidance.n_samples(n_rows),
             n_positions,
             self.mask_id,
             masked_after=masked.cosine_schedule(n_positions, steps),

@@ -28,7 +28,8 @@ Family = Literal["autoregressive", "masked", "diffusion"]
 class Card:
     """What is published of a model, for people: nothing is computed from it.
 
-    `parameters` counts all networks that sampling needs, in millions; `grids` are those of the known checkpoints.
+    `parameters` counts all networks that sampling needs, in millions; `grids` are those of the
+    known checkpoints, `codebook_size` is in codes.
     """
 
     grids: str = ""
@@ -42,9 +43,10 @@ class Card:
 class Model(abc.ABC):
     """A text-to-image model with a discrete latent grid.
 
-    An adapter supplies logits; the loop that samples is its family's shared traversal. A subclass declares
-    `family` and a frozen dataclass `Options` of its sampling settings, whose defaults are upstream's; `presets`
-    names sets of settings that were published together, and the option `preset` picks one.
+    An adapter supplies logits; the loop that samples is its family's shared traversal. A subclass
+    declares `family` and a frozen dataclass `Options` of its sampling settings, whose defaults are
+    upstream's; `presets` names sets of settings that were published together, and the option
+    `preset` picks one. docs/bring-your-own-model.md has a complete adapter.
     """
 
     family: ClassVar[Family]
@@ -58,86 +60,110 @@ class Model(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def identify(cls, name: str, options: Any) -> ModelIdentity:
-        """What the model is, from its files alone; reads no weights into memory."""
+        """What the model is, from its files alone; reads no weights into memory.
+
+        `name` is what the user called the model, `options` an instance of `Options`. Raises
+        ModelError where a file is missing or not of this model.
+        """
 
     @classmethod
     @abc.abstractmethod
     def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
-        """The model, ready to sample on a torch device."""
+        """The model, ready to sample on a torch device such as "cpu" or "cuda:0".
+
+        `identity` is what `identify` said of the same options. Raises ModelError where the weights
+        do not fit the device or are not whole.
+        """
 
     @classmethod
     def read(cls, options: Any, texts: Sequence[str]) -> list[Reading] | None:
-        """What the model sees of each text, by its tokenizer alone; None if the adapter cannot tell."""
+        """What the model sees of each text, by its tokenizer alone.
+
+        None if the adapter cannot tell, as here: then nobody is warned of texts that are cut or
+        alike.
+        """
         return None
 
     @abc.abstractmethod
     def encode(self, texts: Sequence[str]) -> Any:
-        """Conditioning of a batch, one row a text; equal texts are encoded once."""
+        """Conditioning of a batch, which `traverse` takes: one row a text, equal ones encoded once.
+
+        A guided model has as many unconditional rows after them.
+        """
 
     @abc.abstractmethod
     def traverse(self, conditioning: Any, probe: Probe, noise: Noise) -> Trace:
-        """Sample one grid per row of the conditioning."""
+        """Sample one grid per text of the conditioning, in one call of the family's traversal.
+
+        `probe` says which codes may appear and at which steps identities are modes; `noise` has one
+        stream of each role a sample.
+        """
 
     @abc.abstractmethod
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
-        """Images (sample, y, x, channel) of grids (sample, position)."""
+        """8-bit images (sample, y, x, channel) of grids (sample, position) in raster order."""
 
     @classmethod
     def options(cls, given: Mapping[str, Any]) -> Any:
-        """Sampling settings: the given ones before those of the preset, and the defaults for the rest.
+        """Sampling settings, an instance of `Options`.
 
-        Refuses unknown names and wrong types.
+        The given ones go before those of the preset, and defaults stand for the rest. Raises
+        ModelError for an unknown name, a value that is none of the choices, or one of another type.
         """
-        if "preset" in given:
-            chosen = cls._preset(given["preset"])
-            given = {**chosen, **{name: value for name, value in given.items() if name != "preset"}}
-        fields = {field.name: field for field in dataclasses.fields(cls.Options)}
-        for name, value in given.items():
-            if name not in fields:
-                close = difflib.get_close_matches(name, fields, n=1)
-                hint = f" (did you mean '{close[0]}'?)" if close else ""
-                raise ModelError(
-                    f"option '{name}' of {cls.__name__} is unknown{hint}; allowed: {', '.join(fields)}."
-                )
-            default = fields[name].default
-            choices = get_args(get_type_hints(cls.Options)[name])
-            if (
-                all(isinstance(choice, str) for choice in choices)
-                and choices
-                and value not in choices
-            ):
-                raise ModelError(
-                    f"option '{name}' of {cls.__name__} is {value!r}; it must be one of {', '.join(choices)}."
-                )
-            if default is not None and not isinstance(value, _accepted(default)):
-                raise ModelError(
-                    f"option '{name}' of {cls.__name__} is {value!r}; it must be like {default!r}."
-                )
-        return cls.Options(**given)
+        chosen = dict(given)
+        if "preset" in chosen:
+            chosen = {**cls._preset(chosen.pop("preset")), **chosen}
+        for name, value in chosen.items():
+            cls._check(name, value)
+        return cls.Options(**chosen)
 
     @classmethod
     def _preset(cls, name: object) -> Mapping[str, Any]:
+        """Settings of a preset, by name."""
         if name not in cls.presets:
             raise ModelError(
-                f"preset {name!r} of {cls.__name__} is unknown; allowed: {', '.join(cls.presets) or 'none'}."
+                f"preset {name!r} of {cls.__name__} is unknown; "
+                f"allowed: {', '.join(cls.presets) or 'none'}."
             )
         return cls.presets[str(name)]
 
+    @classmethod
+    def _check(cls, name: str, value: object) -> None:
+        """Refuse an option that `Options` does not have, or a value unlike its default."""
+        fields = {field.name: field for field in dataclasses.fields(cls.Options)}
+        if name not in fields:
+            close = difflib.get_close_matches(name, fields, n=1)
+            hint = f" (did you mean '{close[0]}'?)" if close else ""
+            raise ModelError(
+                f"option '{name}' of {cls.__name__} is unknown{hint}; allowed: {', '.join(fields)}."
+            )
+        given = f"option '{name}' of {cls.__name__} is {value!r}"
+        choices = get_args(get_type_hints(cls.Options)[name])
+        named = all(isinstance(choice, str) for choice in choices)
+        if choices and named and value not in choices:
+            raise ModelError(f"{given}; it must be one of {', '.join(choices)}.")
+        default = fields[name].default
+        if default is not None and not isinstance(value, _accepted(default)):
+            raise ModelError(f"{given}; it must be like {default!r}.")
+
 
 def _accepted(default: object) -> tuple[type, ...]:
+    """Types that may stand in place of a default; a whole number may where a float does."""
     if isinstance(default, bool):
         return (bool,)
-    return (int, float) if isinstance(default, float) else (type(default),)
-
-
-def guide(conditional: Tensor, unconditional: Tensor, scale: float) -> Tensor:
-    """Classifier-free guidance u + s (c - u); a scale of 1 is the conditional itself (Ho & Salimans 2022)."""
-    return unconditional + scale * (conditional - unconditional)
+    if isinstance(default, float):
+        return (int, float)
+    return (type(default),)
 
 
 def to_pixels(image: Tensor) -> NDArray[np.uint8]:
-    """8-bit channel-last images of (sample, channel, y, x) in [0, 1]: round half to even of 255 x."""
-    levels: NDArray[np.uint8] = (
-        (image.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-    )
-    return levels
+    """8-bit images (sample, y, x, channel) of (sample, channel, y, x) in [0, 1].
+
+    Round half to even of 255 x; what lies outside [0, 1] is clamped.
+
+    >>> to_pixels(torch.tensor([0.0, 0.5, 2.0]).view(1, 3, 1, 1)).tolist()
+    [[[[0, 128, 255]]]]
+    """
+    levels = (image.clamp(0, 1) * 255).round().to(torch.uint8)
+    pixels: NDArray[np.uint8] = levels.permute(0, 2, 3, 1).cpu().numpy()
+    return pixels

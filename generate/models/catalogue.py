@@ -12,10 +12,26 @@ from generate.models.public import DTYPES, PublicModel
 from generate.traversal import masked
 from schemas.provenance import ModelIdentity
 
+COLUMNS = {
+    "name": "model",
+    "family": "family",
+    "grids": "token grid",
+    "codes": "codebook",
+    "quantizer": "quantizer",
+    "weights": "weights",
+    "licence": "licence",
+    "what": "what it is",
+}
+"""Fields of a row, and what they are called in the README."""
+
 
 @dataclass(frozen=True)
 class Row:
-    """One known model, as its adapter describes it."""
+    """One known model, as its adapter describes it, for people to read.
+
+    `weights` is the memory they take at the default precision; `here` is "yes" or "no" for whether
+    all files are in the local cache, "shipped" for a model that comes with the package.
+    """
 
     name: str
     family: str
@@ -29,10 +45,12 @@ class Row:
 
     @classmethod
     def of(cls, name: str) -> Row:
-        """The row of a model; says whether its files are in the local cache, and fetches nothing."""
+        """The row of a known model; fetches nothing."""
         adapter = model_class(name)
         card, options = adapter.card, adapter.options({})
-        weights = ""
+        codes = weights = ""
+        if card.codebook_size is not None:
+            codes = f"{card.codebook_size} ({math.log2(card.codebook_size):g} bit)"
         if card.parameters is not None:
             itemsize = DTYPES[getattr(options, "dtype", "float32")].itemsize
             weights = f"{card.parameters * 1e6 * itemsize / 1e9:.1f} GB"
@@ -40,9 +58,7 @@ class Row:
             name=name,
             family=adapter.family,
             grids=card.grids,
-            codes=""
-            if card.codebook_size is None
-            else f"{card.codebook_size} ({math.log2(card.codebook_size):g} bit)",
+            codes=codes,
             quantizer=card.quantizer,
             weights=weights,
             licence=card.licence,
@@ -68,19 +84,18 @@ def rows() -> list[Row]:
 
 def markdown() -> str:
     """The table of models for a README, as the adapters describe them."""
-    columns = {
-        "name": "model", "family": "family", "grids": "token grid", "codes": "codebook", "quantizer": "quantizer",
-        "weights": "weights", "licence": "licence", "what": "what it is",
-    }  # fmt: skip
-    lines = ["| " + " | ".join(columns.values()) + " |", "|" + "---|" * len(columns)]
+    lines = ["| " + " | ".join(COLUMNS.values()) + " |", "|" + "---|" * len(COLUMNS)]
     for row in rows():
-        cells = [str(getattr(row, column)) for column in columns]
+        cells = [str(getattr(row, column)) for column in COLUMNS]
         lines.append("| " + " | ".join([f"`{cells[0]}`", *cells[1:]]) + " |")
     return "\n".join(lines) + "\n"
 
 
 def thirds(identity: ModelIdentity) -> tuple[int, int, int] | None:
-    """Tokens that the early, middle and late third of the steps commit; None where chance decides (diffusion)."""
+    """Tokens that the early, middle and late third of the steps commit.
+
+    None where chance decides, that is for diffusion.
+    """
     n_positions = identity.grid[0] * identity.grid[1]
     if identity.family == "diffusion":
         return None
@@ -88,8 +103,9 @@ def thirds(identity: ModelIdentity) -> tuple[int, int, int] | None:
     left = list(range(steps - 1, -1, -1))
     if identity.family == "masked":
         left = masked.cosine_schedule(n_positions, steps)
-    commits = [before - after for before, after in zip([n_positions, *left], left, strict=False)]
     counts = [0, 0, 0]
-    for step, n in enumerate(commits):
-        counts[3 * step // steps] += n
+    before = n_positions
+    for step, after in enumerate(left):
+        counts[3 * step // steps] += before - after
+        before = after
     return counts[0], counts[1], counts[2]

@@ -1,4 +1,4 @@
-"""Checkpoints: the files of a published model, from the hub or a folder, loaded without a tensor missing."""
+"""Checkpoints: files of a published model, from the hub or a folder, loaded whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from generate.errors import ModelError
@@ -18,7 +20,7 @@ from generate.errors import ModelError
 Network = TypeVar("Network", bound=torch.nn.Module)
 
 WEIGHTS = (".safetensors", ".bin", ".pt")
-
+"""Endings of weight files."""
 
 PIPELINE_FILES = (
     "transformer/config.json",
@@ -37,8 +39,8 @@ PIPELINE_FILES = (
 class Source:
     """One repository of a model: the option that names it, and the files to take from it.
 
-    A file is a glob, or several in order of preference, joined by '|'; '{name}' stands for the option of that name.
-    Tensors whose names begin with one of `unused` are not loaded.
+    A file is a glob, or several in order of preference, joined by '|'; '{name}' stands for the
+    option of that name. Tensors whose names begin with one of `unused` are not loaded.
     """
 
     option: str
@@ -61,7 +63,10 @@ class Checkpoint:
         return [path for path in self.files if path.suffix in WEIGHTS]
 
     def json(self, name: str) -> dict[str, Any]:
-        """A configuration file."""
+        """The content of a configuration file.
+
+        `name` is its path in the checkpoint. Raises ModelError where it is absent or broken.
+        """
         path = self.folder / name
         try:
             read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -79,39 +84,52 @@ class Checkpoint:
 def find(name: str, files: Sequence[str], *, download: bool = True) -> Checkpoint:
     """The checkpoint in a folder, or of a hub repository 'owner/name' or 'owner/name@revision'.
 
-    The hub is asked only for the files named, and not at all without `download`; HF_HOME, HF_HUB_OFFLINE and HF_TOKEN
-    mean what they mean to huggingface_hub.
+    `files` are what is needed of it, written as `Source` says. Raises ModelError where one is
+    missing, or the repository cannot be had.
+
+    The hub is asked only for the files named, and not at all without `download`; HF_HOME,
+    HF_HUB_OFFLINE and HF_TOKEN mean what they mean to huggingface_hub.
     """
     if Path(name).is_dir():
         return _in_folder(name, Path(name), "local", files)
     repository, _, revision = name.partition("@")
-    folder: Path | None = None
-    for turn in range(1 + max(file.count("|") for file in files)):
-        lacking = [file for file in files if folder is None or not _matches(folder, file)]
-        wanted = [file.split("|")[turn] for file in lacking if file.count("|") >= turn]
-        if wanted or folder is None:
+    choices = [file.split("|") for file in files]
+    first = [choice[0] for choice in choices]
+    folder = _snapshot(repository, revision or None, first, download=download)
+    for turn in range(1, max(map(len, choices))):
+        wanted = _wanted(folder, choices, turn)
+        if wanted:
             folder = _snapshot(repository, revision or None, wanted, download=download)
-    assert folder is not None
     return _in_folder(name, folder, folder.name, files)
+
+
+def _wanted(folder: Path, choices: Sequence[Sequence[str]], turn: int) -> list[str]:
+    """Alternatives number `turn` of the files that a folder has by none of theirs."""
+    wanted = []
+    for choice in choices:
+        if len(choice) > turn and not _matches(folder, choice):
+            wanted.append(choice[turn])
+    return wanted
 
 
 def _in_folder(name: str, folder: Path, revision: str, files: Sequence[str]) -> Checkpoint:
     found = []
     for file in files:
-        matched = _matches(folder, file)
+        matched = _matches(folder, file.split("|"))
         if not matched:
             raise ModelError(
-                f"checkpoint '{name}' has no file {file.replace('|', ' or ')} in {folder}: fetch it whole, or name "
-                "another."
+                f"checkpoint '{name}' has no file {file.replace('|', ' or ')} in {folder}: "
+                "fetch it whole, or name another."
             )
         found += matched
     return Checkpoint(name, folder, revision, tuple(dict.fromkeys(found)))
 
 
-def _matches(folder: Path, file: str) -> list[Path]:
+def _matches(folder: Path, choices: Sequence[str]) -> list[Path]:
     """Files of the first alternative that is there."""
-    for choice in file.split("|"):
-        if found := sorted(folder.glob(choice)):
+    for choice in choices:
+        found = sorted(folder.glob(choice))
+        if found:
             return found
     return []
 
@@ -119,10 +137,12 @@ def _matches(folder: Path, file: str) -> list[Path]:
 def _snapshot(
     repository: str, revision: str | None, files: Sequence[str], *, download: bool
 ) -> Path:
-    """Folder of a repository's snapshot in the local cache, with the files in it that the hub has."""
+    """Folder of a repository's snapshot in the local cache, with the files that the hub has."""
     from huggingface_hub import errors, snapshot_download
 
-    what = f"checkpoint '{repository}'" + (f" at revision '{revision}'" if revision else "")
+    what = f"checkpoint '{repository}'"
+    if revision:
+        what += f" at revision '{revision}'"
     try:
         return Path(
             snapshot_download(
@@ -149,10 +169,11 @@ def _snapshot(
             f"{what} does not exist: name a branch, tag or commit the repository has."
         ) from None
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
-        reason = "; HF_HUB_OFFLINE is set" if isinstance(error, errors.OfflineModeIsEnabled) else ""
+        offline = isinstance(error, errors.OfflineModeIsEnabled)
+        reason = "; HF_HUB_OFFLINE is set" if offline else ""
         raise ModelError(
-            f"{what} is not in the local cache and the hub cannot be reached{reason}: connect once, point HF_HOME to a "
-            "cache that has it, or name a folder."
+            f"{what} is not in the local cache and the hub cannot be reached{reason}: connect once, "
+            "point HF_HOME to a cache that has it, or name a folder."
         ) from None
 
 
@@ -166,11 +187,13 @@ def load_component(
 ) -> Any:
     """A network of diffusers or transformers in evaluation mode, its state dict strict.
 
-    `component.from_pretrained` fills absent tensors with noise and only warns; here an absent, unknown or misshapen
-    tensor is an error. Keys that begin with one of `unused` may be there or not.
+    `component` is its class and `dtype` a torch type or "auto". `component.from_pretrained` fills
+    absent tensors with noise and only warns; here an absent, unknown or misshapen tensor raises
+    ModelError, and so does a checkpoint of another kind. Keys that begin with one of `unused` may
+    be there or not.
     """
     name = component.__name__
-    config = checkpoint.json(f"{subfolder}/config.json" if subfolder else "config.json")
+    config = checkpoint.json(str(PurePosixPath(subfolder, "config.json")))
     precision: dict[str, Any]
     if component.__module__.startswith("diffusers."):
         saved, needed = config.get("_class_name"), name
@@ -179,9 +202,10 @@ def load_component(
         saved, needed = config.get("model_type"), component.config_class.model_type
         precision = {"dtype": dtype}
     if saved != needed:
+        where = f" in {subfolder}" if subfolder else ""
         raise ModelError(
-            f"checkpoint '{checkpoint.name}' holds a network of kind {saved}{' in ' + subfolder if subfolder else ''}, "
-            f"but the adapter needs {needed}: name another checkpoint, or another model."
+            f"checkpoint '{checkpoint.name}' holds a network of kind {saved}{where}, but the adapter "
+            f"needs {needed}: name another checkpoint, or another model."
         )
     try:
         network, report = component.from_pretrained(
@@ -192,20 +216,24 @@ def load_component(
         )
     except (OSError, RuntimeError, ValueError) as error:
         raise ModelError(
-            f"checkpoint '{checkpoint.name}' does not load as a {name}: {' '.join(str(error).split())[:300]}"
+            f"checkpoint '{checkpoint.name}' does not load as a {name}: "
+            f"{' '.join(str(error).split())[:300]}"
         ) from None
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        names = sorted(map(str, report[kind]))
-        # older libraries saved the position numbers 0, 1, 2, ... as a tensor
-        wrong = [
-            key for key in names if not (key.startswith(unused) or key.endswith(".position_ids"))
-        ]
+        wrong = []
+        for key in sorted(map(str, report[kind])):
+            # older libraries saved the position numbers 0, 1, 2, ... as a tensor
+            if not key.startswith(unused) and not key.endswith(".position_ids"):
+                wrong.append(key)
         refuse_keys(checkpoint, name, kind, wrong)
     return network.eval().requires_grad_(False)
 
 
 def fill(checkpoint: Checkpoint, network: Network, tensors: Mapping[str, Tensor]) -> Network:
-    """A network made on the meta device with the tensors of a state dict, strictly, in evaluation mode."""
+    """A network made on the meta device, with the tensors of a state dict, in evaluation mode.
+
+    Raises ModelError where a tensor is absent, unknown or of another shape.
+    """
     name = type(network).__name__
     try:
         report = network.load_state_dict(tensors, strict=False, assign=True)
@@ -219,30 +247,33 @@ def fill(checkpoint: Checkpoint, network: Network, tensors: Mapping[str, Tensor]
 
 
 def refuse_keys(checkpoint: Checkpoint, network: str, kind: str, keys: Sequence[str]) -> None:
-    """Raise if a state dict and its network differ in `keys`; `kind` says how."""
+    """Raise ModelError if a state dict and its network differ in `keys`.
+
+    `kind` says how, such as "missing_keys"; `network` is a name for the message.
+    """
     if keys:
         raise ModelError(
-            f"checkpoint '{checkpoint.name}' is not a whole {network}: {len(keys)} {kind.replace('_', ' ')}, first "
-            f"'{keys[0]}'; fetch it again, or name another."
+            f"checkpoint '{checkpoint.name}' is not a whole {network}: {len(keys)} "
+            f"{kind.replace('_', ' ')}, first '{keys[0]}'; fetch it again, or name another."
         )
 
 
 def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
-    """The state dict of a weight file; on the device "meta" only names and shapes, without reading the values.
+    """The state dict of a weight file; on the device "meta" names and shapes without values.
 
-    A pickle is read without running code from it. Training scripts wrap theirs under "model", "module" or "state_dict".
+    A pickle is read without running code from it. Training scripts wrap theirs under "model",
+    "module" or "state_dict". Raises ModelError where the file is no file of weights.
     """
     if path.suffix == ".safetensors":
-        from safetensors import safe_open
-
         with safe_open(path, framework="pt") as file:
-            names = file.keys()
-            if device == "meta":
-                return {
-                    name: torch.empty(file.get_slice(name).get_shape(), device=device)
-                    for name in names
-                }
-            return {name: file.get_tensor(name).to(device) for name in names}
+            tensors = {}
+            for name in file.keys():  # noqa: SIM118
+                if device == "meta":
+                    shape = file.get_slice(name).get_shape()
+                    tensors[name] = torch.empty(shape, device=device)
+                else:
+                    tensors[name] = file.get_tensor(name).to(device)
+            return tensors
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location=device, weights_only=True)
@@ -257,9 +288,10 @@ def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
 
 
 def convert(name: str, folder: Path) -> list[Path]:
-    """Write every pickle of a checkpoint (*.pt) as safetensors into a folder; the new files."""
-    from safetensors.torch import save_file
+    """Write every pickle of a checkpoint (*.pt) as safetensors into a folder; the new files.
 
+    `name` is that of a checkpoint, as `find` takes it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for path in find(name, ["*.pt"]).weights:

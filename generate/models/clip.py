@@ -12,7 +12,10 @@ from generate.study.reading import Reading
 
 
 class ClipTokenizer:
-    """Texts to as many ids as the text tower takes (77); `keep_end` is whether a cut text still ends in EOS."""
+    """Texts to as many ids as the text tower takes (77).
+
+    `folder` has the tokenizer's files; `keep_end` is whether a cut text still ends in EOS.
+    """
 
     def __init__(self, folder: Path, *, keep_end: bool = True) -> None:
         from transformers import CLIPTokenizer
@@ -38,9 +41,10 @@ class ClipTokenizer:
         return torch.as_tensor(ids[:, : self.length])
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
-        """What the text tower sees of each text."""
-        whole = [self.tokenizer(text, verbose=False).input_ids for text in texts]
-        return [
-            Reading(tuple(self.ids(text)[0, : len(ids)].tolist()), cut=len(ids) > self.length)
-            for text, ids in zip(texts, whole, strict=True)
-        ]
+        """What the text tower sees of each text: its ids without padding, special ones included."""
+        readings = []
+        for text in texts:
+            n_whole = len(self.tokenizer(text, verbose=False).input_ids)
+            seen = self.ids(text)[0, :n_whole].tolist()
+            readings.append(Reading(tuple(seen), cut=n_whole > self.length))
+        return readings

@@ -1,4 +1,4 @@
-"""Janus-Pro (Chen et al. 2025, arXiv:2501.17811): a language model that writes image tokens with a head of its own."""
+"""Janus-Pro (Chen et al. 2025, arXiv:2501.17811): a language model that writes image tokens."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
+from generate.models.guidance import Guidance
 from generate.models.public import Dtype, Geometry, PublicModel, PublicOptions
 from generate.study.probes import Probe
 from generate.study.reading import Reading
@@ -31,7 +32,8 @@ PROMPT = "<|User|>: {text}\n\n<|Assistant|>:{begin_of_image}"
 class JanusOptions(PublicOptions):
     """Settings of upstream's `generation_inference.py`: the whole vocabulary, no top-k.
 
-    `JanusForConditionalGeneration.generate` cuts to the 50 best codes unless told not to; here `top_k` = 0 is no cut.
+    `JanusForConditionalGeneration.generate` cuts to the 50 best codes unless told not to; here
+    `top_k` = 0 is no cut.
     """
 
     checkpoint: str = "deepseek-community/Janus-Pro-1B"
@@ -104,17 +106,15 @@ class Janus(PublicModel):
         """The tokenizer of a checkpoint; it names the begin-of-image token."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(
-            cls.find(options)["checkpoint"].folder, local_files_only=True
-        )
+        folder = cls.find(options)["checkpoint"].folder
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     @classmethod
     def ids(cls, options: JanusOptions, text: str) -> list[int]:
         """Token ids of the image prompt of a text."""
         tokenizer = cls.tokenizer(options)
-        found: list[int] = tokenizer(
-            PROMPT.format(text=text, begin_of_image=tokenizer.boi_token)
-        ).input_ids
+        prompt = PROMPT.format(text=text, begin_of_image=tokenizer.boi_token)
+        found: list[int] = tokenizer(prompt).input_ids
         return found
 
     @classmethod
@@ -123,25 +123,27 @@ class Janus(PublicModel):
         return [Reading(tuple(cls.ids(options, text)), cut=False) for text in texts]
 
     @property
-    def guided(self) -> bool:
-        """Whether an unconditional branch is needed."""
-        return bool(self.settings.guidance != 1.0)
+    def guidance(self) -> Guidance:
+        """Guidance of a batch; upstream has an unconditional branch at every scale but 1."""
+        scale = self.settings.guidance
+        return Guidance(scale, guided=scale != 1.0)
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
-        """Padded prompts; unconditional ones keep BOS, BOI and their length, the rest is padding that is seen."""
+        """Padded prompts, and unconditional ones when guided.
+
+        Those keep BOS, BOI and their length; the rest of them is padding that is seen.
+        """
         tokenizer = self.tokenizer(self.settings)
         prompts = [self.ids(self.settings, text) for text in texts]
+        lengths = torch.tensor(list(map(len, prompts)), device=self.device)
         longest = max(map(len, prompts))
         pad = tokenizer.pad_token_id
-        ids = torch.tensor(
-            [[pad] * (longest - len(prompt)) + prompt for prompt in prompts], device=self.device
-        )
-        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
+        padded = [[pad] * (longest - len(prompt)) + prompt for prompt in prompts]
+        ids = torch.tensor(padded, device=self.device)
         mask = (torch.arange(longest, device=self.device) >= longest - lengths[:, None]).long()
-        if self.guided:
-            kept = (ids == tokenizer.bos_token_id) | (
-                ids == tokenizer.convert_tokens_to_ids(tokenizer.boi_token)
-            )
+        if self.guidance.guided:
+            begin_of_image = tokenizer.convert_tokens_to_ids(tokenizer.boi_token)
+            kept = (ids == tokenizer.bos_token_id) | (ids == begin_of_image)
             ids, mask = torch.cat([ids, ids.masked_fill(~kept, pad)]), torch.cat([mask, mask])
         return Conditioning(ids, mask)
 
@@ -150,6 +152,7 @@ class Janus(PublicModel):
         """Sample in raster order with preallocated keys and values."""
         from transformers import StaticCache
 
+        guidance = self.guidance
         n_positions = math.prod(self.identity.grid)
         n_prompt = conditioning.ids.shape[1]
         n_rows = len(conditioning.ids)
@@ -158,12 +161,12 @@ class Janus(PublicModel):
         places = (mask.cumsum(1) - 1).clamp(min=0)
 
         def next_logits(previous: Tensor | None, position: int) -> Tensor:
-            """Logits at a position, after the codes before it: the prompt at first, then one code a row."""
+            """Logits at a position, from the prompt at first, then from one code a row."""
             if previous is None:
                 start, embedded = 0, self.embed_prompt(conditioning.ids)
             else:
                 start = n_prompt + position - 1
-                embedded = self.embed_codes(self.both(previous))[:, None]
+                embedded = self.embed_codes(guidance.rows(previous))[:, None]
             stop = n_prompt + position
             states = self.language_model(
                 inputs_embeds=embedded,
@@ -172,7 +175,7 @@ class Janus(PublicModel):
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
-            return self.guided_logits(self.head(states[:, -1]), self.settings.guidance)
+            return guidance.logits(self.head(states[:, -1]))
 
         return autoregressive.traverse(
             next_logits, n_positions, law=self.law, probe=probe, noise=noise

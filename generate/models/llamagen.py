@@ -1,4 +1,4 @@
-"""LlamaGen text-to-image (Sun et al. 2024, arXiv:2406.06525): codes in raster order after a T5 caption."""
+"""LlamaGen (Sun et al. 2024, arXiv:2406.06525): codes in raster order after a T5 caption."""
 
 from __future__ import annotations
 
@@ -28,14 +28,25 @@ from schemas.provenance import ModelIdentity
 
 CAPTION_LENGTH = 120
 DOWNSAMPLE = 16
+NETWORK_SIZES = {
+    "tok_embeddings.weight",
+    "cls_embedding.uncond_embedding",
+    "layers.0.feed_forward.w1.weight",
+}
+TOKENIZER_SIZES = {
+    "quantize.embedding.weight",
+    "encoder.conv_in.weight",
+    "post_quant_conv.weight",
+}
+"""Tensors that the sizes of the networks are read off."""
 
 
 @dataclass(frozen=True)
 class LlamaGenOptions(PublicOptions):
     """Settings of upstream's `sample_t2i.py`.
 
-    `weights` is the file of the transformer without its ending, `heads` its number of heads (20 for GPT-XL), which
-    no tensor tells; `top_k` = 0 is no cut.
+    `weights` is the file of the transformer without its ending, `heads` its number of heads (20 for
+    GPT-XL), which no tensor tells; `top_k` = 0 is no cut.
     """
 
     checkpoint: str = "peizesun/llamagen_t2i"
@@ -53,7 +64,7 @@ class LlamaGenOptions(PublicOptions):
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Text states and which of them are text: rows of the texts, then as many unconditional ones when guided."""
+    """Text states and which are text: rows of the texts, then as many unconditional when guided."""
 
     states: Tensor  # (row, caption token, width)
     mask: Tensor  # (row, caption token) bool
@@ -99,29 +110,23 @@ class LlamaGen(PublicModel):
         super().__init__(identity, options, device)
         checkpoint = self.found["checkpoint"]
         weights, tokenizer = checkpoint.weights
-        self.network = load_network(checkpoint, load_tensors(weights), options).to(
-            self.device, self.dtype
-        )
+        network = load_network(checkpoint, load_tensors(weights), options)
+        self.network = network.to(self.device, self.dtype)
         self.step = self.compiled(self.network.next_logits)
-        self.vqvae = load_tokenizer(checkpoint, load_tensors(tokenizer), identity.grid[0]).to(
-            self.device
-        )
+        vqvae = load_tokenizer(checkpoint, load_tensors(tokenizer), identity.grid[0])
+        self.vqvae = vqvae.to(self.device)
         self.text_encoder = self.component(T5EncoderModel, "", source="text_encoder")
         self.law = TokenLaw(options.temperature, options.top_k or None, options.top_p)
         self.encode_text = functools.lru_cache(maxsize=512)(self._encode_text)
 
     @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: LlamaGenOptions) -> Geometry:
-        """From the option `image_size`, as no tensor depends on the grid, and the shape of the code embeddings."""
-        shapes = load_tensors(found["checkpoint"].weights[0], device="meta")
-        if "tok_embeddings.weight" not in shapes:
-            refuse_keys(
-                found["checkpoint"],
-                "LlamaGen transformer",
-                "missing_keys",
-                ["tok_embeddings.weight"],
-            )
-        codebook_size = len(shapes["tok_embeddings.weight"])
+        """From the shape of the code embeddings, and the option `image_size`: no tensor has the grid."""
+        checkpoint, embeddings = found["checkpoint"], "tok_embeddings.weight"
+        shapes = load_tensors(checkpoint.weights[0], device="meta")
+        if embeddings not in shapes:
+            refuse_keys(checkpoint, "LlamaGen transformer", "missing_keys", [embeddings])
+        codebook_size = len(shapes[embeddings])
         side = options.image_size // DOWNSAMPLE
         size = (options.image_size, options.image_size)
         return Geometry(codebook_size, (side, side), size, side * side)
@@ -132,27 +137,27 @@ class LlamaGen(PublicModel):
         """The T5 tokenizer."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(
-            cls.find(options)["text_encoder"].folder, local_files_only=True
-        )
+        folder = cls.find(options)["text_encoder"].folder
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     @classmethod
     def read(cls, options: LlamaGenOptions, texts: Sequence[str]) -> list[Reading]:
         """T5 tokens of the cleaned captions, EOS included."""
         tokenizer = cls.text_tokenizer(options)
-        whole = [tokenizer(clean_caption(text), verbose=False).input_ids for text in texts]
-        kept = [
-            tokenizer(clean_caption(text), max_length=CAPTION_LENGTH, truncation=True).input_ids
-            for text in texts
-        ]
-        return [
-            Reading(tuple(ids), cut=len(all_) > CAPTION_LENGTH)
-            for ids, all_ in zip(kept, whole, strict=True)
-        ]
+        readings = []
+        for text in texts:
+            caption = clean_caption(text)
+            whole = tokenizer(caption, verbose=False).input_ids
+            kept = tokenizer(caption, max_length=CAPTION_LENGTH, truncation=True).input_ids
+            readings.append(Reading(tuple(kept), cut=len(whole) > CAPTION_LENGTH))
+        return readings
 
     @torch.inference_mode()
     def _encode_text(self, text: str) -> tuple[Tensor, Tensor]:
-        """T5 states (caption token, width) of a cleaned caption, moved to the right, zeros before it; their mask."""
+        """T5 states (caption token, width) of a cleaned caption and their mask, (caption token,).
+
+        States are moved to the right, with zeros before them.
+        """
         tokens = self.text_tokenizer(self.settings)(
             clean_caption(text),
             max_length=CAPTION_LENGTH,
@@ -166,11 +171,10 @@ class LlamaGen(PublicModel):
         return states.roll(n_padding, dims=0), mask.flip(0)
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
-        """Text states; an unconditional row sees as many learned states as its own text has tokens."""
-        states, masks = (
-            torch.stack(part) for part in zip(*map(self.encode_text, texts), strict=True)
-        )
-        if self.guided:
+        """Text states; an unconditional row sees as many learned ones as its text has tokens."""
+        each_states, each_mask = zip(*map(self.encode_text, texts), strict=True)
+        states, masks = torch.stack(each_states), torch.stack(each_mask)
+        if self.guidance.guided:
             nothing = self.network.cls_embedding.uncond_embedding.expand_as(states)
             states, masks = torch.cat([states, nothing]), torch.cat([masks, masks])
         return Conditioning(states, masks)
@@ -178,6 +182,7 @@ class LlamaGen(PublicModel):
     @torch.inference_mode()
     def traverse(self, conditioning: Conditioning, probe: Probe, noise: Noise) -> Trace:
         """Sample in raster order with preallocated keys and values."""
+        guidance = self.guidance
         cache = self.network.empty_cache(conditioning.mask)
         positions = torch.arange(self.identity.steps, device=self.device)
 
@@ -185,8 +190,9 @@ class LlamaGen(PublicModel):
             if previous is None:
                 logits = self.network.prefill(conditioning.states, cache)
             else:
-                logits = self.step(self.both(previous), positions[position - 1 : position], cache)
-            return self.guided_logits(logits, self.settings.guidance)
+                place = positions[position - 1 : position]
+                logits = self.step(guidance.rows(previous), place, cache)
+            return guidance.logits(logits)
 
         return autoregressive.traverse(
             next_logits, self.identity.steps, law=self.law, probe=probe, noise=noise
@@ -201,63 +207,63 @@ class LlamaGen(PublicModel):
 def load_network(
     checkpoint: Checkpoint, tensors: dict[str, Tensor], options: LlamaGenOptions
 ) -> Network:
-    """The transformer of a state dict, strictly; a stored rotation table is not needed."""
+    """The transformer of a state dict, strictly; a stored rotation table is not needed.
+
+    Raises ModelError where a tensor is absent or unknown.
+    """
     tensors.pop("freqs_cis", None)
-    needed = {
-        "tok_embeddings.weight",
-        "cls_embedding.uncond_embedding",
-        "layers.0.feed_forward.w1.weight",
-    }
-    refuse_keys(checkpoint, "LlamaGen transformer", "missing_keys", sorted(needed - set(tensors)))
-    config = LlamaGenConfig.read(
-        tensors, heads=options.heads, side=options.image_size // DOWNSAMPLE
-    )
+    missing = sorted(NETWORK_SIZES - set(tensors))
+    refuse_keys(checkpoint, "LlamaGen transformer", "missing_keys", missing)
+    side = options.image_size // DOWNSAMPLE
+    config = LlamaGenConfig.read(tensors, heads=options.heads, side=side)
     with torch.device("meta"):
         network = Network(config)
     return fill(checkpoint, network, tensors)
 
 
 def load_tokenizer(checkpoint: Checkpoint, tensors: dict[str, Tensor], side: int) -> Any:
-    """LlamaGen's VQ-16, which is Janus' tokenizer under other names, strictly; sizes are read off the tensors."""
+    """LlamaGen's VQ-16, which is Janus' tokenizer under other names, strictly.
+
+    Sizes are read off the tensors; `side` is that of the grid. Raises ModelError where a tensor is
+    absent or unknown.
+    """
     from transformers import JanusVQVAE, JanusVQVAEConfig
 
-    tensors = {
-        _janus_name(key): tensor
-        for key, tensor in tensors.items()
-        if key != "quantize.codebook_used"
-    }
-    needed = {"quantize.embedding.weight", "encoder.conv_in.weight", "post_quant_conv.weight"}
-    refuse_keys(checkpoint, "LlamaGen tokenizer", "missing_keys", sorted(needed - set(tensors)))
+    tensors = {_janus_name(key): tensor.float() for key, tensor in tensors.items()}
+    tensors.pop("quantize.codebook_used", None)
+    missing = sorted(TOKENIZER_SIZES - set(tensors))
+    refuse_keys(checkpoint, "LlamaGen tokenizer", "missing_keys", missing)
+    codebook = tensors["quantize.embedding.weight"]
     base = len(tensors["encoder.conv_in.weight"])
-    first_blocks = [
-        key for key in tensors if re.fullmatch(r"encoder\.down\.\d+\.block\.0\.conv2\.weight", key)
-    ]
-    widths = [
-        len(tensors[f"encoder.down.{level}.block.0.conv2.weight"])
-        for level in range(len(first_blocks))
-    ]
+    first_blocks = _matching(tensors, r"encoder\.down\.\d+\.block\.0\.conv2\.weight")
+    multipliers = []
+    for level in range(len(first_blocks)):
+        width = len(tensors[f"encoder.down.{level}.block.0.conv2.weight"])
+        multipliers.append(width // base)
+    blocks = _matching(tensors, r"encoder\.down\.0\.block\.\d+\.conv1\.weight")
     config = JanusVQVAEConfig(
-        embed_dim=tensors["quantize.embedding.weight"].shape[1],
-        num_embeddings=tensors["quantize.embedding.weight"].shape[0],
+        embed_dim=codebook.shape[1],
+        num_embeddings=codebook.shape[0],
         latent_channels=tensors["post_quant_conv.weight"].shape[0],
         base_channels=base,
-        channel_multiplier=[width // base for width in widths],
-        num_res_blocks=sum(
-            bool(re.fullmatch(r"encoder\.down\.0\.block\.\d+\.conv1\.weight", key))
-            for key in tensors
-        ),
+        channel_multiplier=multipliers,
+        num_res_blocks=len(blocks),
         num_patches=side,
     )
     with torch.device("meta"):
         network = JanusVQVAE(config)
-    return fill(checkpoint, network, {key: tensor.float() for key, tensor in tensors.items()})
+    return fill(checkpoint, network, tensors)
+
+
+def _matching(tensors: Mapping[str, Tensor], pattern: str) -> list[str]:
+    """Names that a regular expression matches as a whole."""
+    return [key for key in tensors if re.fullmatch(pattern, key)]
 
 
 def _janus_name(key: str) -> str:
     """The name that a tensor of LlamaGen's tokenizer has in JanusVQVAE."""
-    key = key.replace(".conv_blocks.", ".down." if key.startswith("encoder.") else ".up.").replace(
-        ".res.", ".block."
-    )
+    blocks = ".down." if key.startswith("encoder.") else ".up."
+    key = key.replace(".conv_blocks.", blocks).replace(".res.", ".block.")
     for number, name in enumerate(("block_1", "attn_1", "block_2")):
         key = key.replace(f".mid.{number}.", f".mid.{name}.")
     return key

@@ -1,4 +1,4 @@
-"""What the adapters of published models share: a checkpoint found by name, its identity, devices and precision."""
+"""What adapters of published models share: checkpoints by name, identity, device and precision."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 import torch
-from torch import Tensor
 
 from generate.models import memory
-from generate.models.base import Model, guide
+from generate.models.base import Model
 from generate.models.checkpoint import Checkpoint, Source, find, load_component, load_tensors
+from generate.models.guidance import Guidance
 from generate.provenance import weight_file
 from schemas.provenance import ModelIdentity
 
@@ -24,9 +24,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 @dataclass(frozen=True)
 class PublicOptions:
-    """Where the weights are (a folder, 'owner/name' or 'owner/name@revision') and how the network computes.
+    """Where the weights are and how the network computes.
 
-    `dtype` is the precision of the network; logits are always float32, and so is the image decoder.
+    `checkpoint` is a folder, 'owner/name' or 'owner/name@revision' of the hub. `dtype` is the
+    precision of the network; logits are always float32, and so is the image decoder.
     """
 
     checkpoint: str
@@ -36,7 +37,10 @@ class PublicOptions:
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a checkpoint's configuration files say of the latent grid, and the steps of the traversal."""
+    """What a checkpoint says of its latent grid and images, and the steps of the traversal.
+
+    `grid` is (row, col), `image_size` (y, x) in pixels.
+    """
 
     codebook_size: int
     grid: tuple[int, int]
@@ -50,8 +54,10 @@ class Geometry:
 
 
 class PublicModel(Model):
-    """A published model. A subclass names its sources, reads the geometry from their configuration files, and
-    reads the networks in its constructor.
+    """A published model.
+
+    A subclass names its sources, reads the geometry from their configuration files, and reads the
+    networks in its constructor.
     """
 
     sources: ClassVar[tuple[Source, ...]]
@@ -71,29 +77,31 @@ class PublicModel(Model):
     @classmethod
     @functools.cache
     def find(cls, options: Any, *, download: bool = True) -> dict[str, Checkpoint]:
-        """The checkpoint of every source, by the option that names it."""
-        return {
-            source.option: find(
-                getattr(options, source.option),
-                [file.format(**vars(options)) for file in source.files],
-                download=download,
-            )
-            for source in cls.sources
-        }
+        """The checkpoint of every source, by the option that names it.
+
+        Asks the hub only for what the local cache lacks, and not at all without `download`. Raises
+        ModelError where a checkpoint, or a file of one, cannot be had.
+        """
+        found = {}
+        for source in cls.sources:
+            files = [file.format(**vars(options)) for file in source.files]
+            found[source.option] = find(getattr(options, source.option), files, download=download)
+        return found
 
     @classmethod
     def identify(cls, name: str, options: Any) -> ModelIdentity:
-        """Revision and digests of the weight files; what is not in the local cache is fetched."""
+        """Revision and digests of the weight files; what is not in the local cache is fetched.
+
+        A folder has no revision of its own: a digest of its weights stands for it.
+        """
         found = cls.find(options)
-        weights = [
-            weight_file(path, part.folder) for part in found.values() for path in part.weights
-        ]
+        weights = []
+        for part in found.values():
+            weights += [weight_file(path, part.folder) for path in part.weights]
         revision = found["checkpoint"].revision
         if revision == "local":
-            revision = (
-                "sha256-"
-                + hashlib.sha256("".join(file.sha256 for file in weights).encode()).hexdigest()[:12]
-            )
+            digests = "".join(file.sha256 for file in weights)
+            revision = "sha256-" + hashlib.sha256(digests.encode()).hexdigest()[:12]
         return ModelIdentity(
             model=name,
             family=cls.family,
@@ -113,15 +121,19 @@ class PublicModel(Model):
 
     @classmethod
     def bytes_needed(cls, options: Any) -> int:
-        """Memory that the weights take in the precision asked for; reads the names and shapes of the tensors only."""
+        """Memory that the weights take in the precision asked for, in bytes.
+
+        Reads the names and shapes of the tensors only; those that sampling does not need do not
+        count.
+        """
         found = cls.find(options)
-        return DTYPES[options.dtype].itemsize * sum(
-            tensor.numel()
-            for source in cls.sources
-            for path in found[source.option].weights
-            for name, tensor in load_tensors(path, device="meta").items()
-            if not name.startswith(source.unused)
-        )
+        n_numbers = 0
+        for source in cls.sources:
+            for path in found[source.option].weights:
+                for name, tensor in load_tensors(path, device="meta").items():
+                    if not name.startswith(source.unused):
+                        n_numbers += tensor.numel()
+        return DTYPES[options.dtype].itemsize * n_numbers
 
     def component(
         self,
@@ -131,33 +143,27 @@ class PublicModel(Model):
         source: str = "checkpoint",
         dtype: torch.dtype | str = "",
     ) -> Any:
-        """A network of the checkpoint on the model's device, in its precision or the one given ("auto": as stored)."""
-        (unused,) = (part.unused for part in self.sources if part.option == source)
+        """A network of a checkpoint on the model's device, ready for inference.
+
+        `kind` is a class of diffusers or transformers, `subfolder` where the checkpoint has it, ""
+        for its top. Precision is the model's, or the one given ("auto": as stored). Raises
+        ModelError where a tensor is absent, unknown or of another shape.
+        """
+        unused = {part.option: part.unused for part in self.sources}
         network = load_component(
-            kind, self.found[source], subfolder, dtype=dtype or self.dtype, unused=unused
+            kind,
+            self.found[source],
+            subfolder,
+            dtype=dtype or self.dtype,
+            unused=unused[source],
         )
         return network.to(self.device)
 
     @property
-    def guided(self) -> bool:
-        """Whether an unconditional branch is needed; most upstream loops have none up to a guidance of 1."""
-        return bool(self.settings.guidance > 1.0)
-
-    def both(self, tokens: Tensor) -> Tensor:
-        """Rows of the samples for the conditional and, when guided, once more for the unconditional branch."""
-        return torch.cat([tokens, tokens]) if self.guided else tokens
-
-    def guided_logits(self, logits: Tensor, scale: float) -> Tensor:
-        """Float32 logits to sample from; `logits` has the rows of the conditional branch, then of the other."""
-        logits = logits.float()
-        if not self.guided:
-            return logits
-        conditional, unconditional = logits.chunk(2)
-        return guide(conditional, unconditional, scale)
-
-    def n_samples(self, rows: int) -> int:
-        """Samples of so many rows of conditioning."""
-        return rows // 2 if self.guided else rows
+    def guidance(self) -> Guidance:
+        """Guidance of a batch; most upstream loops need no unconditional branch up to a scale of 1."""
+        scale = self.settings.guidance
+        return Guidance(scale, guided=scale > 1.0)
 
     def compiled(self, network: Any) -> Any:
         """The network, compiled where the option asks for it."""

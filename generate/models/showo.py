@@ -17,6 +17,7 @@ from torch import Tensor
 from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
+from generate.models.guidance import Guidance
 from generate.models.public import Geometry, PublicModel, PublicOptions
 from generate.networks.lfq import DecoderConfig, LFQDecoder
 from generate.study.probes import Probe
@@ -30,17 +31,18 @@ TEXT_LENGTH = 129
 """Ids of the text part: the task token, BOS, the text and EOS, padded on the left."""
 DOWNSAMPLE = 16
 PAD, SOI, EOI, T2I = 0, 1, 2, 5
-"""Special ids, counted from the size of the language model's own vocabulary; the codes follow the last of them."""
+"""Special ids, counted from the size of the language model's own vocabulary; codes follow them."""
 N_SPECIAL = 10
 
 
 @dataclass(frozen=True)
 class ShowoOptions(PublicOptions):
-    """Settings of upstream's 512-pixel text-to-image command; the preset 256 has those of its 256-pixel ones.
+    """Settings of upstream's 512-pixel text-to-image command.
 
-    The guidance s means (1 + s) c - s u, so that 0 is none. The path temperature of step k is the product over
-    j <= k + 1 of (1 - j / steps) times `path_temperature`, as upstream's loop compounds it. `path_surprisal` says
-    what is recorded of the path: `exact`, `given_candidates` (cheap) or `none`.
+    The preset 256 has those of its 256-pixel ones. The guidance s means (1 + s) c - s u, so that 0
+    is none. The path temperature of step k is the product over j <= k + 1 of (1 - j / steps) times
+    `path_temperature`, as upstream's loop compounds it. `path_surprisal` says what is recorded of
+    the path: `exact`, `given_candidates` (cheap) or `none`.
     """
 
     checkpoint: str = "showlab/show-o-512x512"
@@ -54,8 +56,9 @@ class ShowoOptions(PublicOptions):
     def __post_init__(self) -> None:
         if "show-o2" in self.checkpoint.lower():
             raise ModelError(
-                f"checkpoint '{self.checkpoint}' is a Show-o2: its latents are continuous, so there is no codebook to "
-                "restrict and no token to take the mode of; use a Show-o, such as 'showlab/show-o-512x512'."
+                f"checkpoint '{self.checkpoint}' is a Show-o2: its latents are continuous, so there is "
+                "no codebook to restrict and no token to take the mode of; use a Show-o, such as "
+                "'showlab/show-o-512x512'."
             )
 
 
@@ -94,9 +97,8 @@ class Showo(PublicModel):
         checkpoint, images = self.found["checkpoint"], self.found["image_tokenizer"]
         self.first_special = int(checkpoint.json("config.json")["llm_vocab_size"])
         self.mask_id = self.first_special + N_SPECIAL + identity.codebook_size
-        self.network = load_language_model(checkpoint, load_tensors(checkpoint.weights[0])).to(
-            device, self.dtype
-        )
+        network = load_language_model(checkpoint, load_tensors(checkpoint.weights[0]))
+        self.network = network.to(device, self.dtype)
         self.transformer = self.compiled(self.network.model)
         self.decoder = load_decoder(images, load_tensors(images.weights[0])).to(device)
 
@@ -105,9 +107,8 @@ class Showo(PublicModel):
         """From the number of image tokens."""
         config = found["checkpoint"].json("config.json")
         side = math.isqrt(config["num_vq_tokens"])
-        return Geometry(
-            config["codebook_size"], (side, side), (side * DOWNSAMPLE,) * 2, options.steps
-        )
+        pixels = side * DOWNSAMPLE
+        return Geometry(config["codebook_size"], (side, side), (pixels, pixels), options.steps)
 
     @classmethod
     @functools.cache
@@ -115,14 +116,16 @@ class Showo(PublicModel):
         """The language model's tokenizer; the special ids are set here, not in it."""
         from transformers import AutoTokenizer
 
-        return AutoTokenizer.from_pretrained(
-            cls.find(options)["text_tokenizer"].folder, local_files_only=True
-        )
+        folder = cls.find(options)["text_tokenizer"].folder
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
     @classmethod
     @functools.cache
     def prompt(cls, options: ShowoOptions, text: str) -> tuple[list[int], bool]:
-        """Ids of the text part without padding, and whether the text was cut; a cut one still ends in EOS."""
+        """Ids of the text part without padding, and whether the text was cut.
+
+        A cut one still ends in EOS.
+        """
         tokenizer = cls.tokenizer(options)
         first_special = cls.find(options)["checkpoint"].json("config.json")["llm_vocab_size"]
         words = tokenizer(text, verbose=False).input_ids
@@ -136,39 +139,38 @@ class Showo(PublicModel):
     @classmethod
     def read(cls, options: ShowoOptions, texts: Sequence[str]) -> list[Reading]:
         """Ids of the text part: task token, BOS, text, EOS."""
-        return [
-            Reading(tuple(ids), cut) for ids, cut in (cls.prompt(options, text) for text in texts)
-        ]
+        readings = []
+        for text in texts:
+            ids, cut = cls.prompt(options, text)
+            readings.append(Reading(tuple(ids), cut))
+        return readings
 
     @property
-    def guided(self) -> bool:
-        """Whether an unconditional branch is needed."""
-        return bool(self.settings.guidance > 0.0)
+    def guidance(self) -> Guidance:
+        """Guidance of a batch; Show-o's own number s means (1 + s) c - s u, so 0 is none."""
+        scale = self.settings.guidance
+        return Guidance(1.0 + scale, guided=scale > 0.0)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Text parts (row, TEXT_LENGTH): those of the texts, then as many of the empty text when guided."""
-        rows = [
-            self.prompt(self.settings, text)[0]
-            for text in [*texts, *([""] * len(texts) if self.guided else [])]
-        ]
+        """Text parts (row, TEXT_LENGTH): of the texts, then when guided of as many empty ones."""
         pad = self.first_special + PAD
-        return torch.tensor(
-            [[pad] * (TEXT_LENGTH - len(row)) + row for row in rows], device=self.device
-        )
+        rows = []
+        for text in self.guidance.texts(texts):
+            ids, _ = self.prompt(self.settings, text)
+            rows.append([pad] * (TEXT_LENGTH - len(ids)) + ids)
+        return torch.tensor(rows, device=self.device)
 
     @torch.inference_mode()
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
         """Unmask by confidence on the cosine schedule.
 
-        The text never looks at the image, so its keys and values are computed once and serve all steps.
+        The text never looks at the image, so its keys and values are computed once and serve all
+        steps.
         """
         from transformers import DynamicCache
 
-        n_positions, n_rows, steps = (
-            math.prod(self.identity.grid),
-            len(conditioning),
-            self.settings.steps,
-        )
+        guidance, steps = self.guidance, self.settings.steps
+        n_positions, n_rows = math.prod(self.identity.grid), len(conditioning)
         is_text = conditioning != self.first_special + PAD
         places = torch.arange(TEXT_LENGTH + n_positions + 2, device=self.device).expand(n_rows, -1)
         cache = DynamicCache(config=self.network.config)
@@ -183,30 +185,25 @@ class Showo(PublicModel):
         seen_by_image = seen_by_image.expand(-1, -1, n_positions + 2, -1)
         first_code = self.first_special + N_SPECIAL
         head = self.network.lm_head
-        weight, bias = (part[first_code : self.mask_id] for part in (head.weight, head.bias))
+        weight, bias = head.weight[first_code : self.mask_id], head.bias[first_code : self.mask_id]
 
         def grid_logits(tokens: Tensor, step: int) -> Tensor:
             ids = tokens.where(tokens == self.mask_id, tokens + first_code)
-            ids = F.pad(
-                F.pad(ids, (1, 0), value=self.first_special + SOI),
-                (0, 1),
-                value=self.first_special + EOI,
-            )
+            ids = F.pad(ids, (1, 0), value=self.first_special + SOI)
+            ids = F.pad(ids, (0, 1), value=self.first_special + EOI)
             states = self.transformer(
-                input_ids=self.both(ids),
+                input_ids=guidance.rows(ids),
                 attention_mask=seen_by_image,
                 position_ids=places[:, TEXT_LENGTH:],
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
             cache.crop(-states.shape[1])
-            return self.guided_logits(
-                F.linear(states[:, 1:-1], weight, bias), 1.0 + self.settings.guidance
-            )
+            return guidance.logits(F.linear(states[:, 1:-1], weight, bias))
 
         return masked.traverse(
             grid_logits,
-            self.n_samples(n_rows),
+            guidance.n_samples(n_rows),
             n_positions,
             self.mask_id,
             masked_after=masked.cosine_schedule(n_positions, steps),
@@ -225,14 +222,21 @@ class Showo(PublicModel):
 
 
 def compounding(temperature: float, steps: int) -> list[float]:
-    """Path temperature of each step: upstream multiplies it by 1 - (k + 1) / T at every step k, in place."""
+    """Path temperature of each step: upstream multiplies it by 1 - (k + 1) / T at every step k.
+
+    >>> compounding(1.0, 4)
+    [0.75, 0.375, 0.09375, 0.0]
+    """
     shares = 1.0 - np.arange(1, steps + 1) / steps
     found: list[float] = (temperature * np.cumprod(shares)).tolist()
     return found
 
 
 def text_mask(is_text: Tensor) -> Tensor:
-    """What each place of the text part sees, (row, 1, place, place): text the text before it, padding its like."""
+    """What each place of the text part sees, (row, 1, place, place) bool.
+
+    Text sees the text before it and padding the padding; `is_text` is (row, place) bool.
+    """
     length = is_text.shape[1]
     causal = torch.ones(length, length, dtype=torch.bool, device=is_text.device).tril()
     alike = is_text[:, :, None] == is_text[:, None, :]
@@ -240,49 +244,51 @@ def text_mask(is_text: Tensor) -> Tensor:
 
 
 def load_language_model(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> Any:
-    """The language model of a state dict as a PhiForCausalLM, strictly; sizes are read off the tensors.
+    """The language model of a state dict as a PhiForCausalLM, strictly.
 
-    Show-o's Phi normalises queries and keys. The variants with a CLIP tower carry a projector that sampling leaves out.
+    Sizes are read off the tensors; raises ModelError where one is absent or unknown. Show-o's Phi
+    normalises queries and keys. The variants with a CLIP tower carry a projector that sampling
+    leaves out.
     """
     from transformers import PhiConfig, PhiForCausalLM
 
-    tensors = {
-        key.removeprefix("showo."): tensor
-        for key, tensor in tensors.items()
-        if not key.startswith("mm_projector.")
-    }
-    layer = "model.layers.0"
-    needed = {
-        f"{layer}.self_attn.q_layernorm.weight",
-        f"{layer}.mlp.fc1.weight",
-        "model.embed_tokens.weight",
-    }
-    refuse_keys(checkpoint, "Show-o", "missing_keys", sorted(needed - set(tensors)))
-    vocabulary, width = tensors["model.embed_tokens.weight"].shape
+    language: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        if not key.startswith("mm_projector."):
+            language[key.removeprefix("showo.")] = tensor
+    embeddings = "model.embed_tokens.weight"
+    head_norm = "model.layers.0.self_attn.q_layernorm.weight"
+    hidden = "model.layers.0.mlp.fc1.weight"
+    missing = sorted({embeddings, head_norm, hidden} - set(language))
+    refuse_keys(checkpoint, "Show-o", "missing_keys", missing)
+    vocabulary, width = language[embeddings].shape
     sizes: dict[str, Any] = {
         "vocab_size": vocabulary,
         "hidden_size": width,
-        "intermediate_size": len(tensors[f"{layer}.mlp.fc1.weight"]),
-        "num_hidden_layers": sum(key.endswith(".mlp.fc1.weight") for key in tensors),
-        "num_attention_heads": width // len(tensors[f"{layer}.self_attn.q_layernorm.weight"]),
+        "intermediate_size": len(language[hidden]),
+        "num_hidden_layers": sum(key.endswith(".mlp.fc1.weight") for key in language),
+        "num_attention_heads": width // len(language[head_norm]),
         "attn_implementation": "sdpa",  # the others misread a mask of booleans
     }
     config = PhiConfig(**sizes, max_position_embeddings=2048, qk_layernorm=True)
     with torch.device("meta"):
         network = PhiForCausalLM(config)
     network.model.rotary_emb = type(network.model.rotary_emb)(config)
-    return fill(checkpoint, network, tensors)
+    return fill(checkpoint, network, language)
 
 
 def load_decoder(checkpoint: Checkpoint, tensors: dict[str, Tensor]) -> LFQDecoder:
-    """The decoder of an image tokenizer, strictly, in float32; the encoder and the derivable codebook are left out."""
-    decoder = {
-        key.removeprefix("decoder."): part.float()
-        for key, part in tensors.items()
-        if key.startswith("decoder.")
-    }
-    needed = {"conv_in.weight", "up.0.block.0.conv1.weight"}
-    refuse_keys(checkpoint, "LFQDecoder", "missing_keys", sorted(needed - set(decoder)))
+    """The decoder of an image tokenizer, strictly, in float32.
+
+    The encoder and the derivable codebook are left out; raises ModelError where a tensor of the
+    decoder is absent or unknown.
+    """
+    decoder: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("decoder."):
+            decoder[key.removeprefix("decoder.")] = tensor.float()
+    missing = sorted({"conv_in.weight", "up.0.block.0.conv1.weight"} - set(decoder))
+    refuse_keys(checkpoint, "LFQDecoder", "missing_keys", missing)
     config = DecoderConfig.read(decoder)
     with torch.device("meta"):
         network = LFQDecoder(config)

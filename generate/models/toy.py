@@ -1,4 +1,4 @@
-"""Models so small that their whole law can be enumerated (see `toy_law`): for tests, and to try a study in seconds."""
+"""Models so small that `toy_law` enumerates their law: for tests, and to try a study in seconds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ from schemas.provenance import ModelIdentity
 
 @dataclass(frozen=True)
 class ToyOptions:
-    """Size of the model, which random model it is, and how it is sampled."""
+    """Size of the model, which random model it is, and how it is sampled.
+
+    `sharpness` is the amplitude of the logits: 0 makes every code equally likely.
+    """
 
     positions: int = 4
     codes: int = 3
@@ -33,7 +36,16 @@ class ToyOptions:
 
 
 class Toy(Model):
-    """What the toys share: logits are a fixed random function of the whole grid and the prompt."""
+    """What the toys share: logits are a fixed random function of the whole grid and the prompt.
+
+    >>> from generate.traversal import PhiloxNoise
+    >>> options = ToyMasked.options({"positions": 4, "codes": 3})
+    >>> model = ToyMasked.load(ToyMasked.identify("toy-masked", options), options, "cpu")
+    >>> keys = np.arange(4, dtype=np.uint64).reshape(2, 2)  # path and execution keys of two samples
+    >>> trace = model.traverse(model.encode(["a cat", "a dog"]), Probe(), PhiloxNoise(*keys))
+    >>> trace.tokens.shape, model.decode(trace.tokens).shape
+    (torch.Size([2, 4]), (2, 4, 4, 3))
+    """
 
     Options: ClassVar[type[Any]] = ToyOptions
 
@@ -75,25 +87,25 @@ class Toy(Model):
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """A phase per text."""
-        return torch.tensor(
-            [zlib.crc32(text.encode()) % 1000 / 500 for text in texts], dtype=torch.float64
-        )
+        phases = [zlib.crc32(text.encode()) % 1000 / 500 for text in texts]
+        return torch.tensor(phases, dtype=torch.float64)
 
     def logits(self, phase: Tensor, tokens: Tensor) -> Tensor:
-        """Logits (sample, position, code) of grids (sample, position) with id `codes` where open."""
+        """Logits (sample, position, code) of grids (sample, position), id `codes` where open.
+
+        `phase` is the conditioning, (sample,).
+        """
         grid = torch.nn.functional.one_hot(tokens, self.settings.codes + 1).double()
         context = torch.einsum("iajb,sjb->sia", self.weight, grid)
-        logits: Tensor = self.settings.sharpness * torch.sin(
-            context + self.bias + phase[:, None, None]
-        )
+        angle = context + self.bias + phase[:, None, None]
+        logits: Tensor = self.settings.sharpness * torch.sin(angle)
         return logits
 
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
         """One grey level a code, none of them black, 2x2 pixels a position."""
-        grey = ((tokens.view(-1, *self.identity.grid) + 1) * 255 // self.settings.codes).to(
-            torch.uint8
-        )
-        image: NDArray[np.uint8] = grey.unsqueeze(-1).numpy().repeat(2, 1).repeat(2, 2).repeat(3, 3)
+        grid = tokens.view(-1, *self.identity.grid)
+        grey = ((grid + 1) * 255 // self.settings.codes).to(torch.uint8).unsqueeze(-1).numpy()
+        image: NDArray[np.uint8] = grey.repeat(2, 1).repeat(2, 2).repeat(3, 3)
         return image
 
 
@@ -117,7 +129,11 @@ class ToyAutoregressive(Toy):
 
 @dataclass(frozen=True)
 class ToyMaskedOptions(ToyOptions):
-    """The same path temperature at every step."""
+    """Settings of confidence-ordered unmasking; every step has the one path temperature.
+
+    `path_surprisal` says what is recorded of the path: `exact`, `given_candidates` (cheap) or
+    `none`.
+    """
 
     steps: int = 3
     path_temperature: float = 1.0
@@ -153,7 +169,11 @@ class ToyMasked(Toy):
 
 @dataclass(frozen=True)
 class ToyDiffusionOptions(ToyOptions):
-    """At each step of the forward process an open share is masked and `replaced` of the rest becomes another code."""
+    """Settings of the mask-and-replace diffusion.
+
+    At each step of the forward process a constant share is masked, and the share `replaced` of the
+    rest becomes another code.
+    """
 
     steps: int = 3
     replaced: float = 0.0
@@ -168,9 +188,10 @@ class ToyDiffusion(Toy):
     @property
     def schedule(self) -> Schedule:
         """Masked at a constant rate, replaced at a constant rate per step."""
-        gamma = np.linspace(0.0, 1.0, self.settings.steps + 1)
-        kept = (1.0 - self.settings.replaced) ** np.arange(self.settings.steps + 1)
-        return Schedule((1 - gamma) * kept, (1 - gamma) * (1 - kept) / self.settings.codes, gamma)
+        steps, n_codes = self.settings.steps, self.settings.codes
+        gamma = np.linspace(0.0, 1.0, steps + 1)
+        kept = (1.0 - self.settings.replaced) ** np.arange(steps + 1)
+        return Schedule((1 - gamma) * kept, (1 - gamma) * (1 - kept) / n_codes, gamma)
 
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
         """Denoise from an all-MASK grid."""

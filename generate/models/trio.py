@@ -1,4 +1,4 @@
-"""The reference trio: one tokenizer, one transformer in two sets of weights, three traversals and a control."""
+"""The trio: a tokenizer, a transformer in two sets of weights, three traversals and a control."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.errors import ModelError
-from generate.models.base import Card, Family, Model, guide, to_pixels
+from generate.models.base import Card, Family, Model, to_pixels
+from generate.models.guidance import Guidance
 from generate.provenance import weight_file
 from generate.study.probes import Probe
 from generate.study.reading import Reading
@@ -81,9 +82,8 @@ class Trio(Model):
     @classmethod
     def identify(cls, name: str, options: Any) -> ModelIdentity:
         """The shipped weights and their digests."""
-        files = [
-            weight_file(SHIPPED / f"{part}.safetensors") for part in ("tokenizer", cls.weights)
-        ]
+        parts = ("tokenizer", cls.weights)
+        files = [weight_file(SHIPPED / f"{part}.safetensors") for part in parts]
         return ModelIdentity(
             model=name,
             family=cls.family,
@@ -105,7 +105,10 @@ class Trio(Model):
 
     @classmethod
     def read(cls, options: Any, texts: Sequence[str]) -> list[Reading]:
-        """Words of the captions, the start token included; a caption outside the grammar is refused, none is cut."""
+        """Words of the captions, the start token included; none is cut.
+
+        Raises ModelError for a caption outside the grammar.
+        """
         return [Reading(tuple(row[row != PAD].tolist()), cut=False) for row in _tokens(texts)]
 
     @torch.inference_mode()
@@ -113,36 +116,29 @@ class Trio(Model):
         """Keys and values of the captions, then as many of the empty caption when guided."""
         distinct = list(dict.fromkeys(texts))
         rows = [distinct.index(text) for text in texts]
-        if self.guided:
+        if self.guidance.guided:
             rows += [len(distinct)] * len(texts)
             distinct.append("")
         ids = torch.from_numpy(_tokens(distinct)).to(self.device)
         return self.network.encode_caption(ids).select(torch.tensor(rows, device=self.device))
 
     @property
-    def guided(self) -> bool:
-        """Whether an unconditional branch is needed."""
-        return bool(self.settings.guidance != 1.0)
+    def guidance(self) -> Guidance:
+        """Guidance of a batch; only a scale of 1 needs no unconditional branch."""
+        scale = self.settings.guidance
+        return Guidance(scale, guided=scale != 1.0)
 
     def n_samples(self, conditioning: Prefix) -> int:
         """Samples of a batch of conditioning."""
-        rows = conditioning.mask.shape[0]
-        return rows // 2 if self.guided else rows
-
-    def guided_logits(self, logits: Tensor) -> Tensor:
-        """Logits of both branches, stacked, to those to sample from."""
-        if not self.guided:
-            return logits
-        conditional, unconditional = logits.chunk(2)
-        return guide(conditional, unconditional, self.settings.guidance)
-
-    def both(self, tokens: Tensor) -> Tensor:
-        """Tokens for the conditional and, when guided, the unconditional branch."""
-        return torch.cat([tokens, tokens]) if self.guided else tokens
+        return self.guidance.n_samples(len(conditioning.mask))
 
     def grid_logits(self, conditioning: Prefix, tokens: Tensor, step: int) -> Tensor:
-        """Guided logits (sample, position, code) of a grid with masks; the trio is not told the step."""
-        return self.guided_logits(self.network.grid_logits(conditioning, self.both(tokens)))
+        """Guided logits (sample, position, code) of grids (sample, position), MASK where open.
+
+        The trio is not told the step.
+        """
+        rows = self.guidance.rows(tokens)
+        return self.guidance.logits(self.network.grid_logits(conditioning, rows))
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
@@ -159,15 +155,14 @@ class TrioAutoregressive(Trio):
     @torch.inference_mode()
     def traverse(self, conditioning: Prefix, probe: Probe, noise: Noise) -> Trace:
         """Sample in raster order with cached keys and values."""
+        guidance = self.guidance
         n_samples = self.n_samples(conditioning)
         cache = self.network.empty_cache(conditioning.mask.shape[0])
         start = torch.full((n_samples,), START, device=self.device)
 
         def next_logits(previous: Tensor | None, position: int) -> Tensor:
-            token = self.both(start if previous is None else previous)
-            return self.guided_logits(
-                self.network.next_logits(conditioning, cache, token, position)
-            )
+            rows = guidance.rows(start if previous is None else previous)
+            return guidance.logits(self.network.next_logits(conditioning, cache, rows, position))
 
         return autoregressive.traverse(
             next_logits, N_POSITIONS, law=self.law, probe=probe, noise=noise
@@ -176,9 +171,10 @@ class TrioAutoregressive(Trio):
 
 @dataclass(frozen=True)
 class MaskedOptions(TrioOptions):
-    """Settings of confidence-ordered unmasking; the path temperature falls linearly to 0 at the last step.
+    """Settings of confidence-ordered unmasking.
 
-    `path_surprisal` says what is recorded of the path: `exact`, `given_candidates` (cheap) or `none`.
+    The path temperature falls linearly to 0 at the last step, and `path_surprisal` says what is
+    recorded of the path: `exact`, `given_candidates` (cheap) or `none`.
     """
 
     steps: int = 12

@@ -1,4 +1,4 @@
-"""VQ-Diffusion (Gu et al. 2022, doi:10.1109/CVPR52688.2022.01043): mask-and-replace diffusion in a hundred steps."""
+"""VQ-Diffusion (Gu et al. 2022, doi:10.1109/CVPR52688.2022.01043): mask-and-replace diffusion."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ LEARNED = "learned_classifier_free_sampling_embeddings"
 class VQDiffusionOptions(PublicOptions):
     """Settings of `VQDiffusionPipeline.__call__`.
 
-    `truncation` keeps the fewest most probable codes whose mass reaches it. The number of steps is the checkpoint's:
-    fewer would start an all-MASK grid at a time when the schedule has only a part of it masked.
+    `truncation` keeps the fewest most probable codes whose mass reaches it. The number of steps is
+    the checkpoint's: fewer would start an all-MASK grid at a time when the schedule has only a part
+    of it masked.
     """
 
     checkpoint: str = "microsoft/vq-diffusion-ithq"
@@ -44,8 +45,9 @@ class VQDiffusionOptions(PublicOptions):
 class VQDiffusion(PublicModel):
     """VQ-Diffusion (ITHQ): transformer over VQ-VAE tokens, CLIP text.
 
-    Where upstream draws the next state from the posterior mixture at once, the traversal draws x0 and then the
-    transition: one law, two streams of noise. Upstream clamps log-probabilities at -70; nothing is clamped here.
+    Where upstream draws the next state from the posterior mixture at once, the traversal draws x0
+    and then the transition: one law, two streams of noise. Upstream clamps log-probabilities at
+    -70; nothing is clamped here.
     """
 
     family: ClassVar[Family] = "diffusion"
@@ -85,7 +87,7 @@ class VQDiffusion(PublicModel):
         self.schedule = self._schedule(checkpoint, identity.codebook_size)
         self.learned: Tensor | None = None
         if checkpoint.json(f"{LEARNED}/config.json")["learnable"]:
-            (path,) = (path for path in checkpoint.weights if path.parent.name == LEARNED)
+            (path,) = [path for path in checkpoint.weights if path.parent.name == LEARNED]
             self.learned = load_tensors(path)["embeddings"].to(self.device, self.dtype)
         self.encode_text = functools.lru_cache(maxsize=512)(self._encode_text)
 
@@ -94,8 +96,9 @@ class VQDiffusion(PublicModel):
         """From the transformer, the number of levels of the decoder, and the schedule."""
         checkpoint = found["checkpoint"]
         transformer = checkpoint.json("transformer/config.json")
+        levels = checkpoint.json("vqvae/config.json")["block_out_channels"]
         side = transformer["sample_size"]
-        pixels = side * 2 ** (len(checkpoint.json("vqvae/config.json")["block_out_channels"]) - 1)
+        pixels = side * 2 ** (len(levels) - 1)
         steps = checkpoint.json("scheduler/scheduler_config.json")["num_train_timesteps"]
         return Geometry(transformer["num_vector_embeds"] - 1, (side, side), (pixels, pixels), steps)
 
@@ -128,9 +131,9 @@ class VQDiffusion(PublicModel):
         return torch.nn.functional.normalize(states, dim=-1)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """CLIP states (row, token, width) of the texts and, when guided, as many unconditional ones."""
+        """CLIP states (row, token, width) of the texts, then as many unconditional when guided."""
         rows = [self.encode_text(text) for text in texts]
-        if self.guided:
+        if self.guidance.guided:
             nothing = self.encode_text("") if self.learned is None else self.learned
             rows += [nothing] * len(texts)
         return torch.stack(rows)
@@ -138,19 +141,20 @@ class VQDiffusion(PublicModel):
     @torch.inference_mode()
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
         """Denoise from an all-MASK grid."""
+        guidance = self.guidance
 
         def grid_logits(tokens: Tensor, t: int) -> Tensor:
             log_p: Tensor = self.transformer(
-                self.both(tokens),
+                guidance.rows(tokens),
                 encoder_hidden_states=conditioning,
                 timestep=torch.tensor(t - 1, device=self.device),
                 return_dict=False,
             )[0]
-            return self.guided_logits(log_p.mT, self.settings.guidance)
+            return guidance.logits(log_p.mT)
 
         return diffusion.traverse(
             grid_logits,
-            self.n_samples(len(conditioning)),
+            guidance.n_samples(len(conditioning)),
             math.prod(self.identity.grid),
             self.identity.codebook_size,
             schedule=self.schedule,

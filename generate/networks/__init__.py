@@ -1,1 +1,1 @@
-"""Networks of published models that no library ships, written from their published facts to load their weights."""
+"""Networks of published models that no library ships, written to load their published weights."""

@@ -1,11 +1,13 @@
-"""The decoder of a lookup-free-quantised tokenizer, as Show-o's MAGVIT-v2 (Yu et al. 2024, arXiv:2310.05737).
+"""The decoder of a lookup-free-quantised tokenizer, as Show-o's MAGVIT-v2.
 
-Parameter names are those of the published state dict. Upstream: showlab/Show-o, models/modeling_magvitv2.py.
+Yu et al. (2024), arXiv:2310.05737. Parameter names are those of the published state dict. Upstream: showlab/Show-o,
+models/modeling_magvitv2.py.
 """
 
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -16,13 +18,25 @@ from torch import Tensor, nn
 
 
 def code_bits(codes: Tensor, n_bits: int) -> Tensor:
-    """The bits of each id, most significant first, (..., bit) of 0 and 1: such a code has no learned vector."""
-    return codes.unsqueeze(-1) >> torch.arange(n_bits - 1, -1, -1, device=codes.device) & 1
+    """The bits of each id, most significant first, (..., bit) of 0 and 1.
+
+    Such a code has no learned vector: its bits are all there is to it.
+
+    >>> code_bits(torch.tensor([5, 2]), 3)
+    tensor([[1, 0, 1],
+            [0, 1, 0]])
+    """
+    shifts = torch.arange(n_bits - 1, -1, -1, device=codes.device)
+    return codes.unsqueeze(-1) >> shifts & 1
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """Sizes, all read off the weights; `widths` has one tuple a level, finest first, of its blocks' (input, output)."""
+    """Sizes, all read off the weights.
+
+    `widths` has one tuple a level, finest first, of the (input, output) channels of its blocks;
+    `bottom` is the width at the coarsest level, `n_bits` that of a code.
+    """
 
     n_bits: int
     bottom: int
@@ -30,18 +44,17 @@ class DecoderConfig:
 
     @classmethod
     def read(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """The sizes of a state dict of `LFQDecoder`."""
-        found = (re.fullmatch(r"up\.(\d+)\.block\.(\d+)\.conv1\.weight", key) for key in tensors)
-        blocks = sorted((int(match[1]), int(match[2]), match[0]) for match in found if match)
-        levels = 1 + max(level for level, _, _ in blocks)
-        widths = tuple(
-            tuple(
-                (tensors[key].shape[1], tensors[key].shape[0])
-                for at, _, key in blocks
-                if at == level
-            )
-            for level in range(levels)
-        )
+        """The sizes of a state dict of `LFQDecoder`, by name; its values are not read."""
+        blocks = []
+        for key in tensors:
+            match = re.fullmatch(r"up\.(\d+)\.block\.(\d+)\.conv1\.weight", key)
+            if match:
+                blocks.append((int(match[1]), int(match[2]), key))
+        by_level: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for level, _, key in sorted(blocks):
+            n_out, n_in = tensors[key].shape[:2]
+            by_level[level].append((n_in, n_out))
+        widths = tuple(tuple(by_level[level]) for level in sorted(by_level))
         bottom, n_bits = tensors["conv_in.weight"].shape[:2]
         return cls(n_bits, bottom, widths)
 
@@ -51,7 +64,10 @@ def _norm(width: int) -> nn.GroupNorm:
 
 
 class ResidualBlock(nn.Module):
-    """Two normalised convolutions beside a shortcut, which projects where the width changes."""
+    """Two normalised convolutions beside a shortcut, which projects where the width changes.
+
+    Takes and gives (sample, channel, y, x).
+    """
 
     def __init__(self, n_in: int, n_out: int) -> None:
         super().__init__()
@@ -61,33 +77,45 @@ class ResidualBlock(nn.Module):
             self.nin_shortcut = nn.Conv2d(n_in, n_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(sample, channel, y, x)."""
+        """What the convolutions make of `x`, plus `x`."""
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.conv2(F.silu(self.norm2(h)))
-        out: Tensor = h + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+        if hasattr(self, "nin_shortcut"):
+            x = self.nin_shortcut(x)
+        out: Tensor = h + x
         return out
 
 
 class AttentionBlock(nn.Module):
-    """Single-head attention over all places."""
+    """Single-head attention over all places, beside a shortcut.
+
+    Takes and gives (sample, channel, y, x).
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = _norm(width)
-        self.q, self.k, self.v = (nn.Conv2d(width, width, 1) for _ in range(3))
+        self.q = nn.Conv2d(width, width, 1)
+        self.k = nn.Conv2d(width, width, 1)
+        self.v = nn.Conv2d(width, width, 1)
         self.proj_out = nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(sample, channel, y, x)."""
+        """What each place of `x` sees of all of them, plus `x`."""
         h = self.norm(x)
-        query, key, value = (part(h).flatten(2).mT for part in (self.q, self.k, self.v))
+        query = self.q(h).flatten(2).mT
+        key = self.k(h).flatten(2).mT
+        value = self.v(h).flatten(2).mT
         seen = F.scaled_dot_product_attention(query, key, value).mT.reshape(x.shape)
         out: Tensor = x + self.proj_out(seen)
         return out
 
 
 class Level(nn.Module):
-    """Residual blocks of one resolution, and the step to the next finer one but from the finest."""
+    """Residual blocks of one resolution, and the step to the next finer one but from the finest.
+
+    Takes (sample, channel, y, x), and gives twice the y and x unless it is the finest.
+    """
 
     def __init__(self, widths: tuple[tuple[int, int], ...], *, finest: bool) -> None:
         super().__init__()
@@ -97,7 +125,7 @@ class Level(nn.Module):
             self.upsample = nn.ModuleDict({"conv": nn.Conv2d(width, width, 3, padding=1)})
 
     def forward(self, x: Tensor) -> Tensor:
-        """(sample, channel, y, x)."""
+        """`x` after all blocks, and at the next finer resolution if there is one."""
         for block in self.block:
             x = block(x)
         if hasattr(self, "upsample"):
@@ -106,7 +134,10 @@ class Level(nn.Module):
 
 
 class LFQDecoder(nn.Module):
-    """Codes to images; the sign of channel j is bit j of the id, most significant first."""
+    """Codes to images; the sign of channel j is bit j of the id, most significant first.
+
+    `config` has the sizes of the weights that will be loaded.
+    """
 
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
@@ -127,7 +158,10 @@ class LFQDecoder(nn.Module):
         self.norm_out, self.conv_out = _norm(width), nn.Conv2d(width, 3, 3, padding=1)
 
     def forward(self, codes: Tensor) -> Tensor:
-        """Images (sample, channel, y, x) in [-1, 1], about, of codes (sample, row, col)."""
+        """Images (sample, channel, y, x) of codes (sample, row, col).
+
+        Pixels are in [-1, 1], about: what lies outside is for the caller to clamp.
+        """
         signs = 2.0 * code_bits(codes, self.n_bits).permute(0, 3, 1, 2) - 1.0
         x = self.conv_in(self.post_quant_conv(signs))
         for part in self.mid.values():

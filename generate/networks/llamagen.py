@@ -33,12 +33,17 @@ class LlamaGenConfig:
 
     @classmethod
     def read(cls, tensors: Mapping[str, Tensor], *, heads: int, side: int) -> Self:
-        """The sizes of a state dict."""
+        """The sizes of a state dict, by name; its values are not read.
+
+        No tensor tells the number of attention `heads` or the `side` of the grid.
+        """
         codebook_size, width = tensors["tok_embeddings.weight"].shape
         caption_length, caption_width = tensors["cls_embedding.uncond_embedding"].shape
-        layers = 1 + max(
-            int(found[1]) for key in tensors if (found := re.match(r"layers\.(\d+)\.", key))
-        )
+        layers = 0
+        for key in tensors:
+            match = re.match(r"layers\.(\d+)\.", key)
+            if match:
+                layers = max(layers, 1 + int(match[1]))
         hidden = len(tensors["layers.0.feed_forward.w1.weight"])
         return cls(width, layers, heads, hidden, codebook_size, caption_width, caption_length, side)
 
@@ -50,7 +55,10 @@ class LlamaGenConfig:
 
 @dataclass(frozen=True)
 class Cache:
-    """What one batch of sequences carries: keys and values, filled in place, and what stays the same."""
+    """What one batch of sequences carries: keys and values, and what stays the same.
+
+    Keys and values are filled in place, position by position.
+    """
 
     keys: Tensor  # (layer, row, head, position, head_dim)
     values: Tensor
@@ -59,10 +67,11 @@ class Cache:
 
 
 def rotation_table(config: LlamaGenConfig) -> Tensor:
-    """Cosines and sines (position, head_dim / 2, 2): grid rows in the first half of the pairs, columns after.
+    """Cosines and sines of all positions, (position, head_dim / 2, 2).
 
-    Caption positions hold zeros, not the identity: their queries and keys vanish, as they did in training, so that
-    every caption token gets the same attention.
+    Grid rows are in the first half of the pairs, columns after. Caption positions hold zeros, not
+    the identity: their queries and keys vanish, as they did in training, so that every caption
+    token gets the same attention.
     """
     n_each = config.width // config.heads // 4
     frequencies = 1.0 / ROPE_BASE ** (torch.arange(n_each).float() / n_each)
@@ -75,14 +84,14 @@ def rotation_table(config: LlamaGenConfig) -> Tensor:
 
 
 def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn neighbouring pairs of (row, head, position, head_dim) by the angles of their positions, in float32."""
+    """Turn neighbouring pairs of (row, head, position, head_dim) by the angles of their positions.
+
+    `table` is `rotation_table` at these positions. Computes in float32 and gives the type of `x`.
+    """
     first, second = x.float().view(*x.shape[:-1], -1, 2).unbind(-1)
     cos, sin = table.unbind(-1)
-    return (
-        torch.stack([first * cos - second * sin, second * cos + first * sin], -1)
-        .flatten(-2)
-        .type_as(x)
-    )
+    turned = torch.stack([first * cos - second * sin, second * cos + first * sin], -1)
+    return turned.flatten(-2).type_as(x)
 
 
 class RMSNorm(nn.Module):
@@ -95,9 +104,8 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`x` with unit mean square in the last dimension, times the learned scale."""
         wide = x.float()
-        return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-5)).type_as(
-            x
-        ) * self.weight
+        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-5)
+        return (wide * scale).type_as(x) * self.weight
 
 
 class Attention(nn.Module):
@@ -112,7 +120,11 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, table: Tensor, places: Tensor, mask: Tensor, keys: Tensor, values: Tensor
     ) -> Tensor:
-        """(row, place, width); writes the keys and values of `places` and sees those that `mask` admits."""
+        """What `x` (row, place, width) sees of the cached positions, of the same shape.
+
+        Writes the keys and values of `places` into the cache, then sees those that `mask` (row, 1,
+        place, position) admits. `table` is `rotation_table` at `places`.
+        """
         query, key, value = self.wqkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         keys.index_copy_(2, places, rotate(key, table))
         values.index_copy_(2, places, value)
@@ -122,7 +134,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """SwiGLU."""
+    """SwiGLU: a gated layer, place by place (Shazeer 2020, arXiv:2002.05202)."""
 
     def __init__(self, config: LlamaGenConfig) -> None:
         super().__init__()
@@ -131,7 +143,7 @@ class FeedForward(nn.Module):
         self.w2 = nn.Linear(config.hidden, config.width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., width)."""
+        """The gated layer of `x` (..., width), of the same shape."""
         gated: Tensor = self.w2(F.silu(self.w1(x)) * self.w3(x))
         return gated
 
@@ -149,7 +161,7 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, table: Tensor, places: Tensor, mask: Tensor, keys: Tensor, values: Tensor
     ) -> Tensor:
-        """(row, place, width)."""
+        """`x` (row, place, width) after both, of the same shape; writes to the cache."""
         x = x + self.attention(self.attention_norm(x), table, places, mask, keys, values)
         out: Tensor = x + self.feed_forward(self.ffn_norm(x))
         return out
@@ -162,26 +174,24 @@ class CaptionEmbedding(nn.Module):
 
     def __init__(self, config: LlamaGenConfig) -> None:
         super().__init__()
-        self.register_buffer(
-            "uncond_embedding", torch.zeros(config.caption_length, config.caption_width)
-        )
-        self.cap_proj = nn.ModuleDict(
-            {
-                "fc1": nn.Linear(config.caption_width, config.width, bias=False),
-                "fc2": nn.Linear(config.width, config.width, bias=False),
-            }
-        )
+        nothing = torch.zeros(config.caption_length, config.caption_width)
+        self.register_buffer("uncond_embedding", nothing)
+        first = nn.Linear(config.caption_width, config.width, bias=False)
+        second = nn.Linear(config.width, config.width, bias=False)
+        self.cap_proj = nn.ModuleDict({"fc1": first, "fc2": second})
 
     def forward(self, states: Tensor) -> Tensor:
-        """(row, caption token, width)."""
-        projected: Tensor = self.cap_proj["fc2"](
-            F.gelu(self.cap_proj["fc1"](states), approximate="tanh")
-        )
+        """Text states (row, caption token, caption width) to (row, caption token, width)."""
+        hidden = F.gelu(self.cap_proj["fc1"](states), approximate="tanh")
+        projected: Tensor = self.cap_proj["fc2"](hidden)
         return projected
 
 
 class LlamaGen(nn.Module):
-    """Logits of the next code, from a caption and the codes before it."""
+    """Logits of the next code, from a caption and the codes before it.
+
+    One sequence is `empty_cache`, `prefill` with the caption, then `next_logits` for each code.
+    """
 
     def __init__(self, config: LlamaGenConfig) -> None:
         super().__init__()
@@ -193,35 +203,41 @@ class LlamaGen(nn.Module):
         self.output = nn.Linear(config.width, config.codebook_size, bias=False)
 
     def empty_cache(self, caption: Tensor) -> Cache:
-        """Room for whole sequences whose caption tokens may be seen where `caption` (row, token) is true."""
+        """Room for whole sequences, one a row of `caption`.
+
+        `caption` (row, caption token) bool says which caption tokens may be seen.
+        """
         config = self.config
-        shape = (
-            config.layers,
-            len(caption),
-            config.heads,
-            config.length,
-            config.width // config.heads,
-        )
+        head_dim = config.width // config.heads
+        shape = (config.layers, len(caption), config.heads, config.length, head_dim)
         zeros = self.output.weight.new_zeros
-        return Cache(zeros(shape), zeros(shape), caption, rotation_table(config).to(caption.device))
+        table = rotation_table(config).to(caption.device)
+        return Cache(zeros(shape), zeros(shape), caption, table)
 
     def prefill(self, states: Tensor, cache: Cache) -> Tensor:
-        """Float32 logits (row, code) of the first code, from text states (row, caption token, caption width)."""
+        """Float32 logits (row, code) of the first code, from the caption.
+
+        `states` are text states (row, caption token, caption width); fills the cache with them.
+        """
         places = torch.arange(self.config.caption_length, device=states.device)
         logits: Tensor = self(self.cls_embedding(states), places, cache)
         return logits[:, -1]
 
     def next_logits(self, tokens: Tensor, position: Tensor, cache: Cache) -> Tensor:
-        """Float32 logits (row, code) of the code after `tokens` (row,), which stand at `position` (1,) of the grid."""
-        logits: Tensor = self(
-            self.tok_embeddings(tokens)[:, None], self.config.caption_length + position, cache
-        )
+        """Float32 logits (row, code) of the code after `tokens` (row,).
+
+        `tokens` stand at `position` (1,) of the grid, and all before them are in the cache.
+        """
+        place = self.config.caption_length + position
+        logits: Tensor = self(self.tok_embeddings(tokens)[:, None], place, cache)
         return logits[:, -1]
 
     def forward(self, x: Tensor, places: Tensor, cache: Cache) -> Tensor:
-        """Float32 logits (row, place, code) at the `places` that the embeddings `x` stand at, all before them cached.
+        """Float32 logits (row, place, code) of the codes after some places.
 
-        A padded caption token sees itself alone besides; its states are seen by nobody.
+        `x` are embeddings (row, place, width), and `places` (place,) where they stand, with all
+        positions before them in the cache. A padded caption token sees itself alone besides; its
+        states are seen by nobody.
         """
         table = cache.table[places]
         position = torch.arange(self.config.length, device=x.device)

@@ -75,9 +75,7 @@ def test_cached_and_uncached_decoding_agree(models: dict[str, Trio]) -> None:
     model = models["trio-ar"]
     trace = model.traverse(model.encode(TEXTS[:8]), Probe(), noise(slice(0, 8)))
     with torch.inference_mode():
-        logits = model.guided_logits(
-            model.network.grid_logits(model.encode(TEXTS[:8]), model.both(trace.tokens))
-        )
+        logits = model.grid_logits(model.encode(TEXTS[:8]), trace.tokens, 0)
     uncached = -torch.log2(torch.softmax(logits, -1).gather(-1, trace.tokens[..., None]))[..., 0]
     torch.testing.assert_close(trace.token_surprisal.sum(1), uncached.sum(1), rtol=1e-4, atol=1e-3)
 
