@@ -50,7 +50,7 @@ def lpips(n: int, asked: str) -> Result:
     """All pairs of n images at 256 px against batched pair calls of the `lpips` package, AlexNet."""
     import torch
 
-    from ibstats.distances.lpips import LpipsAlex, untrained
+    from ibstats.measure.lpips import LpipsAlex, untrained
 
     network = untrained("alex").eval().requires_grad_(False)
     pixels = images(n, 256)
@@ -77,7 +77,7 @@ def ssim() -> Result:
     import torch
     from torchmetrics.functional.image import structural_similarity_index_measure as peer_ssim
 
-    from ibstats.distances.ssim import Ssim
+    from ibstats.measure.ssim import Ssim
 
     pixels = images(10, 256)
     pixels = (pixels * 0.3 + pixels[:, :1] * 0.7).astype(np.uint8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cache, partial
 from itertools import product
 from typing import Any
@@ -13,10 +13,10 @@ import xarray as xr
 
 from ibstats import budget
 from ibstats.config import Config
-from ibstats.distances import NETWORKS, AbstractDistance, are_kept, distances, metric
-from ibstats.each import Each, here
 from ibstats.errors import IbstatsError, IncompleteStore, Unmeasurable
-from ibstats.fidelity import reference_set
+from ibstats.measure import Distance, Machine, are_kept, reference_set
+from ibstats.measure.users import is_own
+from ibstats.selection import Selection, select
 from ibstats.statistics import (
     ablations,
     diversity,
@@ -31,78 +31,8 @@ from ibstats.statistics.uncertainty import mean_interval
 from ibstats.store import Store, by_factor, is_factorial
 from ibstats.variables import DISTANCES, INFORMATION
 
-DEFAULT_METRICS = ("pixel_cosine", "ssim", "reference", "lpips_alex")
-"""Measured when nothing is asked for; LPIPS only where it was measured or its weights are on the machine."""
-
 EFFECTIVE_ORDERS = {"vendi": 1, "rke": 2}
 """Effective numbers of distinct images, from the cosine kernel of a metric's embedding, and their orders."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """How distances are computed; changes speed, not meaning, and is not part of the result."""
-
-    device: str = "cpu"
-    batch_size: int = 64
-    weights: Mapping[str, str] = field(default_factory=dict)
-    """Paths of weight files by metric."""
-    each: Each = here
-    """Where the image pass goes over prompts: in this process or on a cluster."""
-
-    def metric(self, name: str, *, download: bool = True) -> AbstractDistance:
-        """The metric of that name, on this machine."""
-        if name not in NETWORKS:
-            return metric(name)
-        options = {"download": download} if name.startswith("lpips") else {}
-        weights = self.weights.get(name)
-        return metric(
-            name, device=self.device, batch_size=self.batch_size, weights=weights, **options
-        )
-
-    def metrics(self, config: Config) -> list[AbstractDistance]:
-        """The metrics asked for, else the default ones, which are not downloaded for."""
-        return [
-            self.metric(name, download=bool(config.metrics))
-            for name in config.metrics or DEFAULT_METRICS
-        ]
-
-    def distances(
-        self,
-        store: Store,
-        model: str,
-        experiment: str,
-        config: Config,
-        notes: list[str],
-        *,
-        embedded: bool = False,
-    ) -> Iterator[tuple[str, xr.Dataset]]:
-        """Distances by result name: of the metrics asked for, else of the default ones that can be had.
-
-        A note says why one of the default ones was left out; what was asked for and cannot be had is an error.
-        `embedded`: only those that are distances of an embedding.
-        """
-        for chosen in self.metrics(config):
-            if embedded and not chosen.embedded:
-                continue
-            try:
-                found = distances(
-                    store,
-                    model,
-                    chosen,
-                    experiment,
-                    allow_partial=config.allow_partial,
-                    each=self.each,
-                )
-            except Unmeasurable as error:
-                if config.metrics:
-                    raise
-                notes.append(f"{chosen.name} is left out: {error}")
-            else:
-                yield chosen.name, found
-
-    def networks(self, *, download: bool) -> quality.Networks:
-        """The same for the networks behind quality."""
-        return quality.Networks(self.device, self.batch_size, self.weights, download, self.each)
 
 
 def analyse(
@@ -173,9 +103,11 @@ def provenance(store: Store, config: Config, machine: Machine | None = None) -> 
     if "reference" in machine.weights:
         followed["reference"] = machine.metric("reference").settings()
     if "quality" in config.parts and not config.scores:
-        networks = machine.networks(download=False)
-        given = config.experiment, config.references, config.clip, networks
+        given = config.experiment, config.references, config.clip, machine.offline()
         followed["scores"] = {model: quality.available(store, model, *given)[0] for model in models}
+    own = {name: machine.metric(name).settings() for name in config.metrics if is_own(name)}
+    if own:
+        followed["own_metrics"] = own
     if config.references:
         followed["references_sha256"] = [
             reference_set.read(file).sha256 for file in config.references
@@ -185,25 +117,27 @@ def provenance(store: Store, config: Config, machine: Machine | None = None) -> 
 
 def _to_be_had(store: Store, config: Config, machine: Machine) -> list[str]:
     """Which of the metrics there are, as `model/experiment/distance`: those measured before, and those measurable."""
-    whole = {"allow_partial": config.allow_partial}
 
     @cache
-    def has_images(model: str, experiment: str) -> bool:
+    def selected(model: str, experiment: str) -> Selection:
+        return select(store, model, experiment, allow_partial=config.allow_partial)
+
+    def has_images(selection: Selection) -> bool:
         try:
-            return "image" in store.dataset(model, experiment, **whole)
+            return selection.has("image")
         except IncompleteStore:
             return False
 
     @cache
-    def can_run(chosen: AbstractDistance) -> bool:
+    def can_run(chosen: Distance) -> bool:
         try:
             chosen.find_weights()
         except Unmeasurable:
             return False
         return True
 
-    wanted: list[tuple[str, str, AbstractDistance]] = []
-    for model, chosen in product(config.models or store.models(), machine.metrics(config)):
+    wanted: list[tuple[str, str, Distance]] = []
+    for model, chosen in product(config.models or store.models(), machine.metrics(config.metrics)):
         if {"diversity", "quality"} & set(config.parts):
             wanted.append((model, config.experiment, chosen))
         if "ledger" in config.parts and chosen.embedded:
@@ -213,8 +147,8 @@ def _to_be_had(store: Store, config: Config, machine: Machine) -> list[str]:
     return [
         f"{model}/{experiment}/{chosen.name}"
         for model, experiment, chosen in wanted
-        if are_kept(store, model, chosen, experiment, **whole)
-        or (can_run(chosen) and has_images(model, experiment))
+        if are_kept(selected(model, experiment), chosen)
+        or (can_run(chosen) and has_images(selected(model, experiment)))
     ]
 
 
@@ -283,7 +217,8 @@ def _measured(
 ) -> Iterator[tuple[str, xr.Dataset]]:
     """Distances by result name; IbstatsError with the first reason if there are none."""
     n_notes, n_found = len(notes), 0
-    for name, found in machine.distances(store, model, config.experiment, config, notes):
+    selection = select(store, model, config.experiment, allow_partial=config.allow_partial)
+    for name, found in machine.distances(selection, config.metrics, notes):
         n_found += 1
         yield name, found
     if not n_found:
@@ -369,11 +304,11 @@ def _quality(
     store: Store, model: str, config: Config, machine: Machine, notes: list[str]
 ) -> dict[str, xr.Dataset]:
     """Scores of every condition, their contrasts, and the frontier with every distance that can be had."""
-    networks = machine.networks(download=bool(config.scores))
+    scoring = machine if config.scores else machine.offline()
     scores = list(config.scores)
     if not scores:
         scores, missing = quality.available(
-            store, model, config.experiment, config.references, config.clip, networks
+            store, model, config.experiment, config.references, config.clip, scoring
         )
         notes += [note for note in missing if note not in notes]
     if not scores:
@@ -387,7 +322,7 @@ def _quality(
         references=config.references,
         clip=config.clip,
         long_texts=config.long_texts,
-        networks=networks,
+        machine=scoring,
         allow_partial=config.allow_partial,
     )
     groups = {"quality_per_prompt": values, "quality": quality.intervals(values, how)}
@@ -408,7 +343,8 @@ def _quality(
             groups["quality_losses"] = subset_ratio.losses(
                 groups["quality_contrasts"], ablations.ratios(values, family)
             )
-    measured = machine.distances(store, model, config.experiment, config, [])
+    selection = select(store, model, config.experiment, allow_partial=config.allow_partial)
+    measured = machine.distances(selection, config.metrics, [])
     distance = {name: diversity.mean_pairwise(found["distance"]) for name, found in measured}
     if distance:
         groups["frontier"] = frontier(xr.Dataset(distance), values, how)

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
+from ibstats.measure import Machine
+from ibstats.selection import select
 from ibstats.statistics import path_and_execution as decomposition
 from ibstats.statistics import rescored
 from ibstats.store import Store
 
 if TYPE_CHECKING:
-    from ibstats.analysis import Machine
     from ibstats.config import Config
     from schemas.study import CrossedNoise
 
@@ -86,7 +87,8 @@ def _shares(
 ) -> xr.Dataset | None:
     """Sobol indices of every metric that is the distance of an embedding and can be had."""
     found = {}
-    for metric, measured in machine.distances(store, model, name, config, notes, embedded=True):
+    selection = select(store, model, name, allow_partial=config.allow_partial)
+    for metric, measured in machine.distances(selection, config.metrics, notes, embedded=True):
         variance = decomposition.crossed_components(
             measured["distance"], experiment.paths, experiment.executions
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -12,15 +12,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from ibstats import __version__
-from ibstats.analysis import DEFAULT_METRICS
 from ibstats.citing import cite
-from ibstats.each import here
 from ibstats.errors import IbstatsError
 from ibstats.extras import extras_named
+from ibstats.measure import Machine, default_metrics, distances, here
+from ibstats.measure.reference_set.making import build
 from ibstats.options import Options, analysing, log, with_progress
 from ibstats.report import files
 from ibstats.report import old_tables as tables
 from ibstats.report.figures import FORMATS
+from ibstats.selection import select
 from ibstats.store import open_store
 from schemas.io.cluster import ClusterError
 from schemas.io.folder import refusal
@@ -172,7 +173,6 @@ def reference(
     weights: Annotated[str | None, typer.Option(help="Weight file of the network.")] = None,
 ) -> None:
     """Statistics of reference images for fid and kid: one file that says how its images were prepared."""
-    from ibstats.fidelity.reference_set import build
 
     found = build(
         source,
@@ -184,10 +184,9 @@ def reference(
         split=split,
         column=column,
         name=name,
-        each=with_progress(here),
-        device=device,
-        batch_size=batch_size,
-        weights=weights,
+        machine=Machine(
+            device, batch_size, {network: weights} if weights else {}, with_progress(here)
+        ),
     )
     height, width = found.size
     _say(
@@ -277,16 +276,17 @@ def power(
     options: Options,
 ) -> None:
     """Prompts and images a study needs, with this run as its pilot."""
-    from ibstats.distances import distances
     from ibstats.statistics import power as planning
     from ibstats.store import by_factor
 
     store, settings, machine = options.open(run), options.settings(), options.machine()
     files.check_factorial(store, settings.experiment)
     for model in settings.models or store.models():
-        for name in settings.metrics or DEFAULT_METRICS[:1]:
-            how: dict[str, Any] = {"allow_partial": settings.allow_partial, "each": machine.each}
-            measured = distances(store, model, machine.metric(name), settings.experiment, **how)
+        for name in settings.metrics or default_metrics()[:1]:
+            selection = select(
+                store, model, settings.experiment, allow_partial=settings.allow_partial
+            )
+            measured = distances(selection, machine.metric(name), each=machine.each)
             pilot = planning.components(by_factor(measured["distance"]), effect)
             table = planning.table(
                 pilot, effect_size=difference, margin=equivalence, seed=settings.resampling.seed

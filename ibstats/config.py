@@ -8,9 +8,9 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from ibstats.errors import IbstatsError, unknown
-from ibstats.fidelity.clip import DEFAULT as DEFAULT_CLIP
 from ibstats.kernels import entropy
-from ibstats.statistics import quality
+from ibstats.measure.clip import DEFAULT as DEFAULT_CLIP
+from ibstats.quantities import by_user
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.variables import DISTANCES
 
@@ -59,8 +59,8 @@ class Config:
             if part not in PARTS:
                 raise unknown("part of an analysis", part, PARTS)
         for score in self.scores:
-            if score not in quality.SCORES:
-                raise unknown("score", score, quality.SCORES)
+            if score not in by_user("score"):
+                raise unknown("score", score, by_user("score"))
         for name, margin in self.margins.items():
             if name not in DISTANCES:
                 raise unknown("distance in margins", name, DISTANCES)

@@ -14,12 +14,11 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from ibstats.analysis import Machine
 from ibstats.config import Config, config_from
-from ibstats.distances import METRICS
-from ibstats.each import Each, here, on_cluster
 from ibstats.errors import IbstatsError
 from ibstats.kernels.entropy import DEFAULT, ESTIMATORS
+from ibstats.measure import Each, Machine, here, on_cluster
+from ibstats.quantities import by_user
 from ibstats.statistics.quality import SCORES
 from ibstats.store import Store, open_store
 from schemas.io.cluster import Cluster, connected
@@ -46,7 +45,8 @@ class Options:
     metric: Annotated[
         list[str] | None,
         of_images(
-            help=f"Distance: {', '.join(METRICS)}; repeat for more. Default: those that can be had."
+            help=f"Distance: {', '.join(by_user('distance'))}, or your own, FILE.py:CLASS; repeat for more. "
+            "Default: those that can be had."
         ),
     ] = None
     model: Annotated[

@@ -35,6 +35,25 @@ MODULES = {
     "generate.reading": "generate.study.reading",
     "generate.rescore": "generate.run.rescore",
     "generate.worker": "generate.run.worker",
+    "ibstats.distances": "ibstats.measure",
+    "ibstats.distances.base": "ibstats.measure.base",
+    "ibstats.distances.cache": "ibstats.measure.kept",
+    "ibstats.distances.features": "ibstats.measure.features",
+    "ibstats.distances.lpips": "ibstats.measure.lpips",
+    "ibstats.distances.pixel": "ibstats.measure.pixel",
+    "ibstats.distances.reference": "ibstats.measure.scene_network",
+    "ibstats.distances.ssim": "ibstats.measure.ssim",
+    "ibstats.distances.training": "ibstats.measure.training",
+    "ibstats.each": "ibstats.measure.each",
+    "ibstats.fidelity": "ibstats.measure",
+    "ibstats.fidelity.base": "ibstats.measure.base",
+    "ibstats.fidelity.cache": "ibstats.measure.kept",
+    "ibstats.fidelity.clip": "ibstats.measure.clip",
+    "ibstats.fidelity.inception": "ibstats.measure.inception",
+    "ibstats.fidelity.reference": "ibstats.measure.scene_network",
+    "ibstats.fidelity.reference_set": "ibstats.measure.reference_set",
+    "ibstats.prompt_table": "ibstats.measure.kept",
+    "ibstats.weights": "ibstats.measure.weights",
     "schemas.cluster": "schemas.io.cluster",
     "schemas.folder": "schemas.io.folder",
 }
@@ -77,6 +96,16 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "generate.study.conditions": {"REFERENCE": "generate.study.conditions:BASELINE"},
     "generate.study.reading": {"readings": "generate.run.loading"},
+    "ibstats.measure": {
+        "AbstractDistance": "ibstats.measure.base:Distance",
+        "AbstractNetwork": "ibstats.measure.base:Embedding",
+    },
+    "ibstats.measure.reference_set": {
+        "Reference": "ibstats.measure.reference_set.file:LoadedSet",
+        "SET_NETWORKS": "ibstats.measure.reference_set.making",
+        "build": "ibstats.measure.reference_set.making",
+        "make": "ibstats.measure.reference_set.making",
+    },
     "schemas.store": {"Variable": "schemas.variables", "token_dtype": "schemas.variables"},
 }
 """New modules of names by their old module and name; 'module:name' where the name is another too."""
@@ -104,7 +133,7 @@ class MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 def redirect() -> None:
     """Have old paths of modules found, from now on; a second call does nothing."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
-        sys.meta_path.append(MovedModules())
+        sys.meta_path.insert(0, MovedModules())  # before a folder that stands for an old one
 
 
 def attributes(package: str, public: Mapping[str, str] | None = None) -> Callable[[str], Any]:

@@ -23,14 +23,13 @@ from generate.run.blocks import run
 from generate.run.preparing import prepare
 from generate.study.planning import plan
 from generate.study.study_file import load_study
-from ibstats.analysis import Machine
 from ibstats.cli import app
 from ibstats.config import Config
-from ibstats.distances import distances, metric
 from ibstats.errors import IbstatsError
-from ibstats.report import files
+from ibstats.measure import Machine, distances, metric
+from ibstats.report import files, tables
 from ibstats.report import ledger as report
-from ibstats.report import old_tables as tables
+from ibstats.selection import select
 from ibstats.statistics import path_and_execution as decomposition
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import Store, open_store
@@ -292,7 +291,7 @@ def test_the_budget_of_diversity_is_that_of_the_cell_without_intervention(
     report.draw_run(
         store, Config(metrics=("pixel_cosine",), models=("toy-masked",), resampling=HOW), Machine()
     )
-    measured = distances(store, "toy-masked", metric("pixel_cosine"), "crossed")["distance"]
+    measured = distances(select(store, "toy-masked", "crossed"), metric("pixel_cosine"))["distance"]
     variance = decomposition.crossed_components(measured, 5, 4).mean("prompt")
     assert variance.sizes["condition"] == 2  # argmax is crossed too, and leaves no execution
     for part in ("path", "execution", "interaction"):

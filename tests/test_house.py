@@ -21,6 +21,7 @@ HEAVY = ("torch", "lpips", "pingouin", "matplotlib", "pydantic", "statsmodels")
 LATE = {
     "PIL",
     "bs4",
+    "cloudpickle",
     "dask",
     "dask_cuda",
     "dask_jobqueue",
@@ -53,7 +54,7 @@ LAYERS = (
     ("ibstats.kernels",),
     ("ibstats.design", "ibstats.quantities", "ibstats.planned", "ibstats.variables"),
     ("ibstats.store", "ibstats.selection", "ibstats.config"),
-    ("ibstats.measure", "ibstats.distances", "ibstats.fidelity"),
+    ("ibstats.measure",),
     ("ibstats.statistics",),
     ("ibstats.analysis",),
     ("ibstats.results",),

@@ -22,6 +22,7 @@ def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("forgotten")
+@pytest.mark.filterwarnings("ignore:.* now:DeprecationWarning")  # of the packages above it
 @pytest.mark.parametrize("old", MODULES)
 def test_an_old_path_gives_the_module_at_the_new_one(old: str) -> None:
     with pytest.warns(DeprecationWarning, match=f"^{old} is {MODULES[old]} now"):

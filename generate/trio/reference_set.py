@@ -1,6 +1,6 @@
 """The reference set of rendered scenes that ships with ibstats: what good images of the trio are compared with.
 
-    python -m generate.trio.reference_set --out ibstats/fidelity/trio-scenes.npz
+    python -m generate.trio.reference_set --out ibstats/measure/reference_set/trio-scenes.npz
 
 Scenes of the whole grammar, all attributes and wordings equally often, as the tokenizer and the transformers were
 trained on; features of the reference network's last layer, averaged over places.

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ibstats.analysis import Machine
 from ibstats.config import Config
 from ibstats.errors import IbstatsError, unknown
+from ibstats.measure import Machine
 from ibstats.report import files
 from ibstats.report.figures import FORMATS, check_formats
 from ibstats.report.old_tables import interval, new_table, p_value, stars

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from ibstats.analysis import Machine, analyse, provenance
+from ibstats.analysis import analyse, provenance
 from ibstats.config import Config
 from ibstats.errors import IbstatsError, MissingPackages, unknown
 from ibstats.extras import need
+from ibstats.measure import Machine
 from ibstats.report import ablation_latex, latex, quality_latex
 from ibstats.report.ablation_figures import draw_ablation, strategy_sheets
 from ibstats.report.contact import contact_sheets

@@ -14,12 +14,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ibstats.analysis import DEFAULT_METRICS, Machine
 from ibstats.config import Config
-from ibstats.distances import distances
 from ibstats.errors import IbstatsError
+from ibstats.measure import Machine, default_metrics, distances
 from ibstats.quantities import quantity
-from ibstats.report.old_tables import number
+from ibstats.report.tables import number
+from ibstats.selection import select
 from ibstats.statistics import rescored
 from ibstats.statistics.diversity import mean_pairwise
 from ibstats.statistics.path_and_execution import (
@@ -81,7 +81,7 @@ def draw_run(store: Store, settings: Config, machine: Machine) -> list[Path]:
     """Draw the figures of the ledger into RUN/results/figures; distances are of the first metric asked for."""
     from ibstats.report.ledger_figures import REFERENCE_CELL, draw_ledger
 
-    settings = replace(settings, metrics=(settings.metrics or DEFAULT_METRICS)[:1])
+    settings = replace(settings, metrics=(settings.metrics or default_metrics())[:1])
     datasets, ledgers, diversity, budgets = {}, {}, {}, {}
     crossed = store.run.crossed_noise()
     for model in settings.models or store.models():
@@ -137,15 +137,9 @@ def _embedded(
     store: Store, model: str, experiment: str, settings: Config, machine: Machine
 ) -> Iterator[tuple[str, xr.Dataset]]:
     """Distances by metric, of those that are distances of an embedding and so have variance components."""
-    for name in settings.metrics or DEFAULT_METRICS[:1]:
-        measured = distances(
-            store,
-            model,
-            machine.metric(name),
-            experiment,
-            allow_partial=settings.allow_partial,
-            each=machine.each,
-        )
+    for name in settings.metrics or default_metrics()[:1]:
+        selection = select(store, model, experiment, allow_partial=settings.allow_partial)
+        measured = distances(selection, machine.metric(name), each=machine.each)
         if bool(np.isnan(measured["squared_norm"]).all()):
             raise IbstatsError(
                 f"'{name}' is not the distance of an embedding, so it has no variance components; "

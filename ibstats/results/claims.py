@@ -19,8 +19,8 @@ import scipy
 from rich.markup import escape
 from rich.table import Table
 
-from ibstats.analysis import Machine
 from ibstats.config import Config
+from ibstats.measure import Machine
 from ibstats.report import files
 from ibstats.report.old_tables import interval, new_table
 from ibstats.statistics.ablations import KINDS, kind_of

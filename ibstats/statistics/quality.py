@@ -4,30 +4,29 @@ Every score is an array whose mean over its units is the estimate, so that one n
 serves all. The unit of a per-image score is the prompt (`prompt`). A score of a whole set of images has none of its
 own: its units are blocks of prompts (`block`), each with the jackknife pseudo-value that leaving it out gives.
 
-Scores of the reference network are under its own name: they stand in for nothing.
+Scores of the scene network are under its own name: they stand in for nothing.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from ibstats.each import Each, here
 from ibstats.errors import IbstatsError, Unmeasurable, unknown
-from ibstats.fidelity import embeddings, network, reference_set
-from ibstats.fidelity.cache import are_kept
-from ibstats.fidelity.clip import DEFAULT, Texts, texts
-from ibstats.fidelity.reference import SIZE, ReferenceNetwork
+from ibstats.measure import Machine, are_kept, embeddings, reference_set
+from ibstats.measure.clip import DEFAULT, Texts, texts
+from ibstats.measure.scene_network import SIZE, SceneFeatures
+from ibstats.selection import select
 from ibstats.statistics.set_scores import FEWEST, SET_SCORES
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 from ibstats.store import Store
 from ibstats.variables import QUALITY
+from schemas.io.layout import ResultsFolder
 
 if TYPE_CHECKING:
     from schemas.study import Prompt
@@ -60,28 +59,6 @@ LONG_TEXTS = ("cut", "leave_out")
 """What is done with prompts longer than CLIP reads; either way they are counted and reported."""
 
 
-@dataclass(frozen=True)
-class Networks:
-    """How features are computed; changes speed, not meaning."""
-
-    device: str = "cpu"
-    batch_size: int = 64
-    weights: Mapping[str, str] | None = None
-    """Weight files by network: `inception`, `reference`."""
-    download: bool = True
-    """Try to fetch missing weights of CLIP and Inception."""
-    each: Each = here
-
-    def make(self, name: str, clip: str = DEFAULT) -> Any:
-        """The network of that name."""
-        options: dict[str, Any] = {"device": self.device, "batch_size": self.batch_size}
-        if name == "clip":
-            return network(name, checkpoint=clip, download=self.download, **options)
-        if name == "inception":
-            options["download"] = self.download
-        return network(name, weights=(self.weights or {}).get(name), **options)
-
-
 def quality(
     store: Store,
     model: str,
@@ -91,7 +68,7 @@ def quality(
     references: Sequence[str] = (),
     clip: str = DEFAULT,
     long_texts: str = "cut",
-    networks: Networks | None = None,
+    machine: Machine | None = None,
     allow_partial: bool = False,
 ) -> xr.Dataset:
     """Scores of every condition of any experiment: `(condition, prompt)`, and `(condition, block)` of whole sets.
@@ -100,29 +77,28 @@ def quality(
     prompts for which a score is undefined. Attributes of a variable: units, long_name, larger_is_better, network,
     settings, note. Raises MissingWeights when features can neither be computed nor be found beside the store.
     """
-    networks = networks or Networks()
+    machine = machine or Machine()
     for score in scores:
         if score not in SCORES:
             raise unknown("score", score, SCORES)
     if long_texts not in LONG_TEXTS:
         raise unknown("treatment of long texts", long_texts, LONG_TEXTS)
-    dataset = store.dataset(model, experiment, allow_partial=allow_partial)
+    selection = select(store, model, experiment, allow_partial=allow_partial)
+    dataset = selection.dataset
     found: dict[str, xr.DataArray] = {}
     for name in dict.fromkeys(NETWORK_OF[score] for score in scores):
         wanted = [score for score in scores if NETWORK_OF[score] == name]
-        chosen = networks.make(name, clip)
+        chosen = _network(machine, name, clip)
         needs_set = [score for score in wanted if score in SET_SCORES]
         size = store.identity(model).image_size
         against = _reference(chosen, references, size) if needs_set else None
 
-        features = embeddings(
-            store, model, chosen, experiment, allow_partial=allow_partial, each=networks.each
-        )
+        features = embeddings(selection, chosen, each=machine.each)
         made: dict[str, xr.DataArray] = {}
         if name == "clip":
             prompt_texts = base_texts(dataset)
             known = texts(
-                chosen, [*prompt_texts, *IQA_PROMPTS], store.path / "results" / "features"
+                chosen, [*prompt_texts, *IQA_PROMPTS], ResultsFolder(store.path).shared_features
             )
             if "clip_score" in wanted:
                 made["clip_score"] = clip_score(features, known, long_texts)
@@ -147,6 +123,11 @@ def quality(
     )
 
 
+def _network(machine: Machine, name: str, clip: str) -> Any:
+    """The network behind a score; CLIP is a setting of the analysis, the others are the machine's."""
+    return machine.network(name, clip if name == "clip" else None)
+
+
 def _joined(note: str | None, clip: str) -> str:
     return f"{note}; network {clip}" if note else f"network {clip}"
 
@@ -167,9 +148,10 @@ def available(
     experiment: str,
     references: Sequence[str],
     clip: str,
-    networks: Networks,
+    machine: Machine,
 ) -> tuple[list[str], list[str]]:
     """Scores that can be had without a download for this model, and a line on each kind that cannot."""
+    selection = select(store, model, experiment, allow_partial=True)
     complete = store.complete(model, experiment).all(axis=0)
     wanted = ["clip_score", "clip_iqa"]
     if references:
@@ -187,13 +169,13 @@ def available(
     scores = []
     for name in dict.fromkeys(NETWORK_OF[score] for score in wanted):
         chosen, its = (
-            networks.make(name, clip),
+            _network(machine, name, clip),
             [score for score in wanted if NETWORK_OF[score] == name],
         )
         try:
-            if not are_kept(store, model, chosen, experiment, allow_partial=True):
+            if not are_kept(selection, chosen):
                 chosen.find_weights()
-                store.images(model, experiment, allow_partial=True)
+                selection.need("image")
             scores += its
         except Unmeasurable as error:
             notes.append(f"{', '.join(its)} left out: {error}")
@@ -226,8 +208,8 @@ def prompt_attributes(dataset: xr.Dataset, model: str, experiment: str) -> list[
 
 
 def _of_the_trio(prompts: Sequence[Prompt]) -> bool:
-    """Whether prompts assert something, and only what the reference network can see."""
-    known = ReferenceNetwork().attributes
+    """Whether prompts assert something, and only what the scene network can see."""
+    known = SceneFeatures().attributes
     named = [prompt.attributes for prompt in prompts]
     return any(named) and all(
         value in known.get(name, ()) for one in named for name, value in one.items()
@@ -308,9 +290,9 @@ def _share(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return np.asarray((logits.argmax(axis=-1) == target[:, None]).mean(axis=1))
 
 
-def _reference(chosen: Any, files: Sequence[str], size: tuple[int, int]) -> reference_set.Reference:
+def _reference(chosen: Any, files: Sequence[str], size: tuple[int, int]) -> reference_set.LoadedSet:
     """The reference set to compare with: the trio's own, or the given one that was prepared at the images' size."""
-    if isinstance(chosen, ReferenceNetwork):
+    if isinstance(chosen, SceneFeatures):
         files = [str(reference_set.SHIPPED)]
     if not files:
         raise IbstatsError(

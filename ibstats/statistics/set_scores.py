@@ -10,8 +10,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
-from ibstats.fidelity.reference_set import Reference
 from ibstats.kernels import frechet
+from ibstats.measure.reference_set.file import LoadedSet
 
 Array = NDArray[np.float64]
 
@@ -112,7 +112,7 @@ def _worth(x: Array) -> float:
 
 
 def frechet_distance(
-    features: xr.DataArray, against: Reference, name: str
+    features: xr.DataArray, against: LoadedSet, name: str
 ) -> dict[str, xr.DataArray]:
     """Frechet distance of each condition's images from a reference set, `(condition, block)`.
 
@@ -156,7 +156,7 @@ def frechet_distance(
 
 
 def kernel_distance(
-    features: xr.DataArray, against: Reference, name: str
+    features: xr.DataArray, against: LoadedSet, name: str
 ) -> dict[str, xr.DataArray]:
     """Unbiased kernel distance from a reference set over pairs of images of different prompts.
 
@@ -189,7 +189,7 @@ def _enough(features: xr.DataArray, name: str) -> None:
         )
 
 
-SET_SCORES: dict[str, Callable[[xr.DataArray, Reference, str], dict[str, xr.DataArray]]] = {
+SET_SCORES: dict[str, Callable[[xr.DataArray, LoadedSet, str], dict[str, xr.DataArray]]] = {
     "fid": frechet_distance,
     "kid": kernel_distance,
     "reference_frechet": frechet_distance,

@@ -9,7 +9,7 @@ import numpy as np
 
 from generate.trio.reference_set import scene_features, write_reference_set
 
-SHIPPED = Path(__file__).parents[2] / "ibstats/fidelity/trio-scenes.npz"
+SHIPPED = Path(__file__).parents[2] / "ibstats/measure/reference_set/trio-scenes.npz"
 
 
 def test_a_set_holds_the_moments_of_its_scenes(tmp_path: Path) -> None:

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ibstats import Config, analysis, extras, open_store
+from ibstats import Config, extras, open_store
 from ibstats.analysis import Machine, analyse, provenance
-from ibstats.distances import lpips, metric
 from ibstats.errors import (
     CorruptBlock,
     IbstatsError,
@@ -17,9 +16,11 @@ from ibstats.errors import (
     MissingPackages,
     MissingWeights,
 )
+from ibstats.measure import lpips, metric, named
+from ibstats.measure.weights import cached, published
 from ibstats.report import files
 from ibstats.statistics.uncertainty import Resampling
-from ibstats.weights import cached, file_sha256, published
+from schemas.io.files import file_sha256
 from tests.ibstats import conftest
 
 QUICK = Resampling(n_resamples=200)
@@ -42,8 +43,9 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def home(backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where torch would look for that backbone on this machine; LPIPS with it is among the default metrics."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setitem(lpips.FILES, "squeeze", backbone.name)
-    monkeypatch.setattr(analysis, "DEFAULT_METRICS", ("pixel_cosine", "lpips_squeeze"))
+    changed = lpips.BACKBONES["squeeze"]._replace(file=backbone.name)
+    monkeypatch.setitem(lpips.BACKBONES, "squeeze", changed)
+    monkeypatch.setattr(named, "default_metrics", lambda: ("pixel_cosine", "lpips_squeeze"))
     place = cached(backbone.name)
     place.parent.mkdir(parents=True)
     return place
@@ -109,9 +111,10 @@ def test_distances_are_read_without_weights_torch_or_images(
     remove_images(run_copy)
     code = (
         "import sys\n"
-        "from ibstats import Config, analyse, open_store; from ibstats.distances import lpips\n"
+        "from ibstats import Config, analyse, open_store; from ibstats.measure import lpips\n"
         "from ibstats.statistics.uncertainty import Resampling\n"
-        f"lpips.FILES['squeeze'] = {backbone.name!r}\n"
+        f"changed = lpips.BACKBONES['squeeze']._replace(file={backbone.name!r})\n"
+        "lpips.BACKBONES['squeeze'] = changed\n"
         "config = Config(metrics=('lpips_squeeze',), models=('toy-mim',), parts=('diversity',),\n"
         "                resampling=Resampling(n_resamples=200))\n"
         f"found = analyse(open_store({str(run_copy)!r}), config)['toy-mim/diversity'].to_dataset()\n"
@@ -138,7 +141,7 @@ def test_a_run_copied_without_images_gives_the_same_analysis(
         analyse(store, Config(metrics=("ssim",)))
     shutil.rmtree(run_copy / "results")
     with pytest.raises(
-        IbstatsError, match=r"pixel_cosine_distance is left out: .* holds no images"
+        IbstatsError, match=r"pixel_cosine_distance is left out: .* holds no `image`"
     ):
         analyse(store, config)
 
@@ -161,16 +164,17 @@ def test_damaged_or_other_weights_never_pass_for_lpips(
         metric("lpips_squeeze", weights=str(home)).find_weights()
     tree = analyse(open_store(run_copy), Config(parts=("diversity",), resampling=QUICK))
     assert sum("damaged or holds other weights" in note for note in tree.attrs["notes"]) == 1
-    assert metric("lpips_squeeze", weights=str(backbone)).find_weights() is None
+    assert metric("lpips_squeeze", weights=str(backbone)).find_weights() == [backbone]
     assert published(backbone, backbone.name) == backbone
 
 
-@pytest.mark.parametrize("net", lpips.FILES)
+@pytest.mark.parametrize("net", lpips.BACKBONES)
 def test_heads_are_those_of_the_installed_package(
     net: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lpips.check_heads(net)
-    monkeypatch.setitem(lpips.HEADS, net, "0" * 64)
+    changed = lpips.BACKBONES[net]._replace(heads_sha256="0" * 64)
+    monkeypatch.setitem(lpips.BACKBONES, net, changed)
     with pytest.raises(IbstatsError, match=r"does not hold the heads of LPIPS 0\.1; pip install"):
         lpips.check_heads(net)
 
@@ -185,7 +189,7 @@ def test_a_package_that_lacks_leaves_out_what_needs_it_and_names_its_extra(
         "ssim_dissimilarity",
     ]
     for what in (
-        "reference_distance is left out: reference_distance",
+        "reference_distance is left out: the scene network",
         "LPIPS (alex)",
         "clip_iqa left out: CLIP",
     ):
@@ -194,13 +198,13 @@ def test_a_package_that_lacks_leaves_out_what_needs_it_and_names_its_extra(
             for note in tree.attrs["notes"]
         )
     with pytest.raises(
-        MissingPackages, match=r"reference_distance needs torch; pip install 'ibstats\[distances\]'"
+        MissingPackages, match=r"the scene network needs torch; pip install 'ibstats\[distances\]'"
     ):
         analyse(open_store(run_copy), Config(metrics=("reference",)))
 
 
-def test_another_reference_network_is_another_analysis(run: Path, tmp_path: Path) -> None:
-    from ibstats.distances.reference import SHIPPED
+def test_another_scene_network_is_another_analysis(run: Path, tmp_path: Path) -> None:
+    from ibstats.measure.scene_network import SHIPPED
 
     store, config = open_store(run), Config(parts=("diversity",))
     other = tmp_path / "other.safetensors"
@@ -214,7 +218,8 @@ def test_images_too_small_for_a_default_metric_leave_it_out_with_a_note(
 ) -> None:
     shutil.copy(backbone, home)
     monkeypatch.setattr(conftest, "SIZE", (8, 8))
-    monkeypatch.setattr(analysis, "DEFAULT_METRICS", ("pixel_cosine", "ssim", "lpips_squeeze"))
+    default = "pixel_cosine", "ssim", "lpips_squeeze"
+    monkeypatch.setattr(named, "default_metrics", lambda: default)
     store = open_store(conftest.write_run(tmp_path / "small", families={"toy-mim": "masked"}))
     tree = analyse(store, Config(parts=("diversity",), resampling=QUICK))
     assert list(tree["toy-mim/diversity"]["quantity"].values) == ["pixel_cosine_distance"]

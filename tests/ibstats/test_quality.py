@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibstats.errors import IbstatsError, MissingWeights
-from ibstats.fidelity import reference_set
-from ibstats.fidelity.clip import Clip, texts
 from ibstats.kernels import frechet
+from ibstats.measure import Machine, reference_set
+from ibstats.measure.clip import Clip, texts
 from ibstats.statistics import quality, set_scores
 from ibstats.statistics.frontier import frontier
 from ibstats.statistics.uncertainty import Resampling
@@ -174,9 +174,10 @@ def test_a_second_run_needs_neither_weights_nor_torch(
     shutil.rmtree(checkpoint)
     code = (
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
-        "from ibstats import open_store; from ibstats.statistics.quality import quality, Networks\n"
+        "from ibstats import open_store; from ibstats.statistics.quality import quality\n"
+        "from ibstats.measure import Machine\n"
         f"made = quality(open_store({str(run_copy)!r}), 'toy-ar', scores={wanted}, clip={str(checkpoint)!r}, "
-        "networks=Networks(download=False))\n"
+        "machine=Machine(download=False))\n"
         "print(repr(float(made['clip_score'].sum())), repr(float(made['clip_iqa'].sum())))"
     )
     assert elsewhere(code).split() == [repr(float(first[name].sum())) for name in wanted]
@@ -186,7 +187,7 @@ def test_a_second_run_needs_neither_weights_nor_torch(
             "toy-mim",
             scores=wanted,
             clip=str(checkpoint),
-            networks=quality.Networks(download=False),
+            machine=Machine(download=False),
         )
 
 
@@ -320,7 +321,7 @@ def test_extrapolated_frechet_distance_is_nearly_unbiased_and_its_interval_cover
     d, prompts, samples = 16, 48, 4
     mix = rng.normal(size=(d, d)) / np.sqrt(d)
     covariance = mix.T @ mix
-    target = reference_set.Reference(
+    target = reference_set.LoadedSet(
         Path("x"), _record(d), frechet.Target(np.zeros(d), covariance), ""
     )
     truth = np.trace(covariance) * (1.3 - 1) ** 2
@@ -358,7 +359,7 @@ def _record(d: int, **changes: Any) -> Any:
 def test_extrapolation_is_undefined_with_fewer_independent_images_than_features() -> None:
     rng = np.random.default_rng(4)
     d = 64
-    target = reference_set.Reference(
+    target = reference_set.LoadedSet(
         Path("x"), _record(d), frechet.Target(np.zeros(d), np.eye(d)), ""
     )
     made = set_scores.frechet_distance(

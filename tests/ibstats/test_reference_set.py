@@ -12,30 +12,27 @@ from PIL import Image
 
 from ibstats import cli
 from ibstats.config import Config
-from ibstats.errors import IbstatsError, MissingWeights
-from ibstats.fidelity import inception, network, reference_set
-from ibstats.fidelity.base import AbstractNetwork
-from ibstats.fidelity.inception import Inception
+from ibstats.errors import IbstatsError
 from ibstats.kernels import frechet
+from ibstats.measure import Embedding, Machine, named, reference_set
+from ibstats.measure.reference_set import making
 from ibstats.report import figures, files
 from ibstats.statistics import quality
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import open_store
-from ibstats.weights import file_sha256
 from tests.ibstats.conftest import write_run
 from tests.ibstats.test_cli import call
 
 ROOT = Path(__file__).parents[2]
 
 
-class Colours(AbstractNetwork):
+class Colours(Embedding):
     """Mean colour and spread of the pixels: six features, in place of Inception."""
 
     name = "inception"
-    device = "cpu"
-    batch_size = 4
 
     def __init__(self, version: str = "1", **ignored: Any) -> None:
+        super().__init__(batch_size=4)
         self.version = version
 
     def asked(self) -> dict[str, Any]:
@@ -51,9 +48,7 @@ class Colours(AbstractNetwork):
 
 @pytest.fixture
 def colours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        __import__("ibstats.fidelity").fidelity.NETWORKS, "inception", f"{__name__}:Colours"
-    )
+    monkeypatch.setitem(named.NETWORKS, "inception", f"{__name__}:Colours")
 
 
 @pytest.fixture
@@ -121,16 +116,14 @@ def test_a_data_set_gives_what_its_folder_gives(colours, folder: Path, tmp_path:
     rows.save_to_disk(tmp_path / "saved")
     (tmp_path / "files").mkdir()
     rows.to_parquet(tmp_path / "files" / "train.parquet")
-    expected = reference_set.build(str(folder), tmp_path / "a.npz", size="16")
+    expected = making.build(str(folder), tmp_path / "a.npz", size="16")
     for source in ("saved", "files"):
-        made = reference_set.build(
+        made = making.build(
             f"hf:{tmp_path / source}", tmp_path / "b.npz", size="16", name="pictures"
         )
         assert made == expected
     with pytest.raises(IbstatsError, match="unknown image column 'image'; known: photo"):
-        reference_set.build(
-            f"hf:{tmp_path / 'saved'}", tmp_path / "c.npz", size="16", column="image"
-        )
+        making.build(f"hf:{tmp_path / 'saved'}", tmp_path / "c.npz", size="16", column="image")
 
 
 def test_a_broken_image_is_one_line_that_names_it_and_nothing_is_written(
@@ -227,9 +220,7 @@ def made_set(tmp_path: Path, **changes: Any) -> Path:
         ("x", Image.fromarray(rng.integers(20, 235, (16, 16, 3), dtype=np.uint8)))
         for _ in range(30)
     ]
-    record, target = reference_set.make(
-        images, Colours(), name="noise", size=(16, 16), resize="none"
-    )
+    record, target = making.make(images, Colours(), name="noise", size=(16, 16), resize="none")
     reference_set.write(record.model_copy(update=changes), target, tmp_path / "set.npz")
     return tmp_path / "set.npz"
 
@@ -295,9 +286,9 @@ def test_fid_of_two_prompts_is_undefined_and_says_so(colours, tmp_path: Path) ->
     )
     with pytest.raises(IbstatsError, match=r"fid is undefined for 2 prompt.*three or more"):
         quality.quality(small, "m", scores=["fid"], references=[str(made_set(tmp_path))])
-    networks = quality.Networks(download=False)
+    machine = Machine(download=False)
     scores, notes = quality.available(
-        small, "m", "factorial", [str(made_set(tmp_path))], "no/clip", networks
+        small, "m", "factorial", [str(made_set(tmp_path))], "no/clip", machine
     )
     assert scores == []
     assert notes[0] == "fid, kid need 3 prompts or more"
@@ -307,7 +298,7 @@ def test_fid_of_two_prompts_is_undefined_and_says_so(colours, tmp_path: Path) ->
 def test_what_nobody_asked_for_is_left_out_when_it_cannot_be_had(
     colours, run: Path, tmp_path: Path
 ) -> None:
-    networks, file = quality.Networks(download=False), made_set(tmp_path)
+    machine, file = Machine(download=False), made_set(tmp_path)
     given = reference_set.read(file)
     bare = frechet.Target(given.target.mean, given.target.covariance)
     reference_set.write(given.record, bare, tmp_path / "bare.npz")
@@ -318,7 +309,7 @@ def test_what_nobody_asked_for_is_left_out_when_it_cannot_be_had(
     ):
         names = [str(name) for name in references]
         assert (
-            quality.available(open_store(run), "toy-ar", "factorial", names, "no/clip", networks)[0]
+            quality.available(open_store(run), "toy-ar", "factorial", names, "no/clip", machine)[0]
             == expected
         )
 
@@ -393,86 +384,3 @@ def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
         "frontier-fid.png",
         "frontier-kid.png",
     }
-
-
-# Inception
-
-
-@pytest.fixture(scope="module")
-def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights in the form of torch-fidelity's file."""
-    import torch
-    from torch_fidelity import feature_extractor_inceptionv3 as upstream
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(upstream, "load_state_dict_from_url", lambda *a, **k: {})
-        patch.setattr(
-            upstream.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None
-        )
-        torch.manual_seed(0)
-        network = upstream.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
-    file = tmp_path_factory.mktemp("inception") / "weights.pth"
-    torch.save(network.state_dict(), file)
-    return file
-
-
-def test_inception_features_are_those_of_torchmetrics(
-    inception_file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import torch
-    from torchmetrics.image.fid import FrechetInceptionDistance
-
-    pixels = np.random.default_rng(0).integers(0, 256, (3, 24, 24, 3), dtype=np.uint8)
-    metric = FrechetInceptionDistance(feature_extractor_weights_path=str(inception_file))
-    with torch.inference_mode():
-        theirs = metric.inception(torch.from_numpy(pixels).permute(0, 3, 1, 2)).numpy()
-    with pytest.raises(MissingWeights, match="is damaged or holds other weights"):
-        Inception(inception_file).embed(pixels)
-    monkeypatch.setattr(inception, "FILE", f"random-{file_sha256(inception_file)[:8]}.pth")
-    ours = Inception(inception_file, batch_size=2).embed(pixels)
-    assert ours.shape == (3, 2048)
-    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-
-
-def test_missing_inception_says_which_file_where_and_how(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(MissingWeights) as raised:
-        Inception(download=False).settings()
-    for part in (
-        "weights-inception-2015-12-05-6726825d.pth",
-        str(tmp_path),
-        "torch_fidelity",
-        "inception=PATH",
-    ):
-        assert part in str(raised.value)
-    assert "\n" not in str(raised.value)
-    with pytest.raises(MissingWeights, match="no weight file 'nowhere'"):
-        Inception("nowhere")
-
-
-def test_a_file_that_is_no_inception_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import torch
-
-    torch.save({"weight": torch.zeros(2)}, tmp_path / "w.pth")
-    monkeypatch.setattr(inception, "FILE", f"random-{file_sha256(tmp_path / 'w.pth')[:8]}.pth")
-    with pytest.raises(IbstatsError, match="does not hold the weights of FID's Inception"):
-        Inception(tmp_path / "w.pth").embed(np.zeros((1, 8, 8, 3), np.uint8))
-
-
-# The trio's own
-
-
-def test_the_shipped_scenes_match_the_network_that_reads_them() -> None:
-    shipped = reference_set.read(reference_set.SHIPPED)
-    chosen = network("reference")
-    reference_set.check(shipped, "reference", chosen.settings(), (32, 32))
-    assert shipped.record.dimensions == 96
-    assert shipped.target.features is not None
-    ours = (ROOT / "ibstats/distances/weights/reference.safetensors").read_bytes()
-    assert ours == (ROOT / "generate/trio/weights/reference.safetensors").read_bytes()
-    features = chosen.embed(np.zeros((2, 32, 32, 3), np.uint8))
-    assert features.shape == (2, 96 + chosen.n_logits)

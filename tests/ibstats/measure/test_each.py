@@ -18,16 +18,14 @@ from distributed import Client, LocalCluster, get_worker
 from typer.testing import CliRunner
 
 import ibstats
-from ibstats import distances, prompt_table
 from ibstats.cli import app
-from ibstats.distances.base import Images, Pairs
-from ibstats.distances.lpips import LpipsSqueeze, untrained
-from ibstats.distances.pixel import PixelCosine
-from ibstats.distances.reference import Reference
-from ibstats.each import Each, here, on_cluster
 from ibstats.errors import IbstatsError
-from ibstats.fidelity import embeddings
-from ibstats.fidelity.base import AbstractNetwork, Features
+from ibstats.measure import Each, Embedding, Pairs, distances, embeddings, on_cluster
+from ibstats.measure.base import Features, Images
+from ibstats.measure.lpips import LpipsSqueeze, untrained
+from ibstats.measure.pixel import PixelCosine
+from ibstats.measure.scene_network import SceneDistance
+from ibstats.selection import Selection, select
 from schemas.io.cluster import Cluster, ClusterError, connected
 from tests.faults.processes import in_terminal
 
@@ -45,24 +43,28 @@ def spread(client: Client) -> Each:
     return on_cluster(lambda: client, LOCAL)
 
 
+def masked(store: ibstats.Store) -> Selection:
+    return select(store, "toy-mim", "factorial")
+
+
 def test_a_cluster_measures_what_one_process_measures(
     run_copy: Path, spread: Each, tmp_path: Path
 ) -> None:
     store = ibstats.open_store(run_copy)
     there = ibstats.open_store(run_copy, tmp_path / "other-results")
-    for chosen in (PixelCosine(), Reference()):
+    for chosen in (PixelCosine(), SceneDistance()):
         xr.testing.assert_identical(
-            distances.distances(store, "toy-mim", chosen),
-            distances.distances(there, "toy-mim", chosen, each=spread),
+            distances(masked(store), chosen),
+            distances(masked(there), chosen, each=spread),
         )
     means = Means()
-    alone = embeddings(store, "toy-mim", means)
-    xr.testing.assert_identical(alone, embeddings(there, "toy-mim", means, each=spread))
+    alone = embeddings(masked(store), means)
+    xr.testing.assert_identical(alone, embeddings(masked(there), means, each=spread))
     files = {path.name for path in (run_copy / "results").rglob("*.npy")}
     assert files == {path.name for path in (tmp_path / "other-results").rglob("*.npy")} != set()
 
 
-class Means(AbstractNetwork):
+class Means(Embedding):
     """Mean colour as the features."""
 
     name = "means"
@@ -99,7 +101,9 @@ def test_an_error_of_a_prompt_is_raised_here(run_copy: Path, spread: Each) -> No
     with pytest.raises(
         IbstatsError, match=r"pixel_cosine_distance of toy-ar, prompt p00\d is NaN in condition"
     ):
-        distances.distances(ibstats.open_store(run_copy), "toy-ar", Broken(), each=spread)
+        distances(
+            select(ibstats.open_store(run_copy), "toy-ar", "factorial"), Broken(), each=spread
+        )
 
 
 class Broken(PixelCosine):
@@ -114,6 +118,7 @@ class Deadly(PixelCosine):
     """Kills the worker that measures first."""
 
     def __init__(self, trace: Path) -> None:
+        super().__init__()
         self.trace = trace
 
     def measure(self, images: Images) -> Pairs:
@@ -129,11 +134,9 @@ def test_a_killed_worker_costs_its_prompts_a_second_try(run_copy: Path, tmp_path
     store = ibstats.open_store(run_copy)
     with connected(LOCAL) as client:
         each = on_cluster(lambda: client, LOCAL)
-        found = distances.distances(store, "toy-mim", Deadly(tmp_path / "killed"), each=each)
+        found = distances(masked(store), Deadly(tmp_path / "killed"), each=each)
     assert (tmp_path / "killed").exists()
-    expected = distances.distances(
-        ibstats.open_store(run_copy, tmp_path / "alone"), "toy-mim", PixelCosine()
-    )
+    expected = distances(masked(ibstats.open_store(run_copy, tmp_path / "alone")), PixelCosine())
     np.testing.assert_array_equal(found["distance"], expected["distance"])
 
 
@@ -143,13 +146,13 @@ def test_a_pass_whose_workers_are_all_gone_ends(run_copy: Path) -> None:
         with pytest.raises(
             ClusterError, match=r"all workers are gone, and none has come back for 0\.3 s; what was"
         ):
-            distances.distances(ibstats.open_store(run_copy), "toy-mim", PixelCosine(), each=each)
+            distances(masked(ibstats.open_store(run_copy)), PixelCosine(), each=each)
 
 
 def test_a_network_travels_without_the_weights_it_has_loaded(tmp_path: Path) -> None:
-    loaded = Reference()
+    loaded = SceneDistance()
     small = len(pickle.dumps(loaded))
-    assert loaded.network
+    assert loaded.network.loaded
     assert len(pickle.dumps(loaded)) == small < 1000
     given = LpipsSqueeze(network=untrained("squeeze"))
     assert pickle.loads(pickle.dumps(given)).settings() == given.settings()
@@ -189,12 +192,12 @@ def test_control_c_keeps_what_was_measured(run_copy: Path, tmp_path: Path, sprea
     settings.write_text("dashboard_address: ':0'\n", encoding="utf-8")
     command = [
         sys.executable,
-        "-c",
-        SLOW,
+        "-m",
+        "ibstats",
         "diversity",
         str(run_copy),
         "--metric",
-        "slow",
+        "tests.ibstats.measure.test_each:Slow",
         "--model",
         "toy-ar",
     ]
@@ -219,40 +222,8 @@ def n_measured(table: Path) -> int:
 class Slow(PixelCosine):
     """Takes its time."""
 
+    name = "slow_distance"
+
     def measure(self, images: Images) -> Pairs:
         time.sleep(2)
         return super().measure(images)
-
-
-SLOW = """
-from ibstats import cli, distances
-distances.METRICS["slow"] = "tests.ibstats.test_each:Slow"
-cli.main()
-"""
-
-
-def test_an_unfinished_table_is_gone_on_with(tmp_path: Path) -> None:
-    images = xr.DataArray(
-        np.arange(24, dtype=np.uint8).reshape(3, 2, 1, 2, 2, 1),
-        dims=("prompt", "condition", "sample", "y", "x", "channel"),
-        coords={"prompt": list("abc"), "condition": ["low", "high"]},
-    )
-    asked: list[str] = []
-
-    def measure(one: xr.DataArray) -> Any:
-        if len(asked) == 1:
-            asked.append("stop")
-            raise KeyboardInterrupt
-        asked.append(str(one["prompt"].item()))
-        return one.sum(["sample", "y", "x", "channel"]).values.astype(np.float32)
-
-    with pytest.raises(KeyboardInterrupt):
-        prompt_table.fill(tmp_path / "t.npy", images, measure, "sums", here)
-    assert not (tmp_path / "t.npy").exists()
-    prompt_table.fill(tmp_path / "t.npy", images, measure, "sums", here)
-    assert asked == ["a", "stop", "b", "c"]
-    table, coords = prompt_table.read(tmp_path / "t.npy", images)
-    np.testing.assert_array_equal(
-        table, images.sum(["sample", "y", "x", "channel"]).transpose("condition", "prompt")
-    )
-    assert set(coords) == {"prompt", "condition"}

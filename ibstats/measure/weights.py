@@ -5,23 +5,33 @@ torch ends such a name with the first digits of the file's sha256: `alexnet-owt-
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
 from ibstats.errors import MissingWeights
+from schemas.io.files import file_sha256
 
 
 def cached(name: str) -> Path:
-    """Where torch keeps a file of that name on this machine, whether it is there or not; loads no torch."""
-    home = os.environ.get("TORCH_HOME") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch"
-    )
+    """Give the place where torch keeps a file of that name on this machine, whether it is there or
+    not.
+
+    Follows TORCH_HOME and XDG_CACHE_HOME as torch does, and loads no torch.
+
+    >>> cached("alexnet-owt-7be5be79.pth").parts[-3:]
+    ('hub', 'checkpoints', 'alexnet-owt-7be5be79.pth')
+    """
+    home = os.environ.get("TORCH_HOME")
+    if not home:
+        home = os.path.join(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "torch")
     return Path(home).expanduser() / "hub" / "checkpoints" / name
 
 
 def published(file: Path, name: str) -> Path:
-    """The file, if it holds what was published as `name`; else MissingWeights."""
+    """Give the file back, if it holds what was published as `name`, whose end tells its sha256.
+
+    Raises MissingWeights if it does not.
+    """
     digits = name.rsplit("-", 1)[-1].partition(".")[0]
     found = file_sha256(file)
     if not found.startswith(digits):
@@ -30,9 +40,3 @@ def published(file: Path, name: str) -> Path:
             f"{found[: len(digits)]}); fetch it again"
         )
     return file
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

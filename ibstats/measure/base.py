@@ -1,0 +1,285 @@
+"""What is measured on images: distances of all pairs of a prompt's images, or features of each
+image.
+
+A measurement of your own derives from `Distance`, `EmbeddedDistance` or `Embedding`;
+`ibstats.measure.named` says how a study asks for it.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ibstats.errors import IbstatsError
+from ibstats.kernels import pairs
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[np.float64]
+Features = NDArray[np.float32]
+Images = NDArray[np.uint8]
+
+
+class Portable:
+    """An object that travels to a worker without what it has loaded, which the worker loads for
+    itself.
+
+    What it has loaded is what its cached properties hold.
+    """
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(vars(self))
+        for name in vars(self):
+            if isinstance(getattr(type(self), name, None), cached_property):
+                del state[name]
+        return state
+
+
+class Measurement(Portable, abc.ABC):
+    """Something measured on the images of one prompt at a time, and kept beside the run.
+
+    Parameters, which every measurement takes and only networks use: `weights`, a file or folder
+    that stands in for the published weights; `device` of the network; `batch_size`, images of a
+    forward pass; `download`, whether weights that are missing are fetched. None of them changes
+    what is measured, except `weights`, which `settings` tells of.
+    """
+
+    name: str
+    """Name in the results; also the beginning of the names of its files."""
+    kind: ClassVar[Literal["distance", "network"]]
+    """What it is, by the word that its record in the results uses."""
+    settings_need_weights: ClassVar[bool] = False
+    """Whether `settings` can be told only where the weights are; if so, `asked` tells the rest of
+    them.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | None = None,
+        device: str = "cpu",
+        batch_size: int = 64,
+        *,
+        download: bool = True,
+    ) -> None:
+        self.weights = weights
+        self.device = device
+        self.batch_size = batch_size
+        self.download = download
+
+    @property
+    def label(self) -> str:
+        """What a progress bar calls it."""
+        return self.name
+
+    @abc.abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """Give all that fixes the numbers besides the images: constants, digests of weights, rules
+        for the size.
+
+        It keys what is kept, so it must change whenever the numbers do, and must be plain JSON.
+        Raises MissingWeights where it holds digests of weights that are not on this machine.
+        """
+
+    def asked(self) -> dict[str, Any]:
+        """Give the part of `settings` that is known without the weights; all of it, unless a
+        subclass says less.
+        """
+        return self.settings()
+
+    def find_weights(self) -> Sequence[Path]:
+        """Give the weight files that measuring needs, fetched if that is wanted; none for most
+        measurements.
+
+        Raises MissingWeights, or MissingPackages where a package lacks.
+        """
+        return ()
+
+    @abc.abstractmethod
+    def row(self, images: xr.DataArray, model: str) -> NDArray[Any]:
+        """Measure one prompt's images `(condition, sample, y, x, channel)`: an array `(condition,
+        ...)` of floats.
+
+        Its first number is not NaN, for that marks a row that is not measured yet. `model` names
+        the images in errors.
+        """
+
+
+class Pairs(NamedTuple):
+    """Distances of all pairs in each cell, and squared norms of the embedding."""
+
+    distance: Array
+    """(cell, n, n), symmetric, zero diagonal; larger is more different."""
+    squared_norm: Array
+    """(cell, n); with the distances it gives back the Gram matrix. NaN where there is no embedding.
+    """
+
+    @classmethod
+    def plain(cls, distance: Array) -> Self:
+        """Pairs of a distance `(cell, n, n)` that has no embedding."""
+        return cls(distance, np.full(distance.shape[:2], np.nan))
+
+
+class Distance(Measurement):
+    """A distance of two images, larger where they differ more.
+
+    A subclass sets `name` and, unless the name is registered in `ibstats.quantities`, `long_name`;
+    it defines `settings` and `measure`. `EmbeddedDistance` asks for less.
+
+    >>> class Brightness(Distance):
+    ...     name = "brightness_distance"
+    ...     long_name = "absolute difference of mean brightness"
+    ...     def settings(self):
+    ...         return {"version": 1}
+    ...     def measure(self, images):
+    ...         mean = images.mean(axis=(2, 3, 4))
+    ...         return Pairs.plain(abs(mean[:, :, None] - mean[:, None, :]))
+    >>> black_and_white = np.array([0, 255], dtype=np.uint8).reshape(1, 2, 1, 1, 1)
+    >>> Brightness().measure(black_and_white).distance.tolist()
+    [[[0.0, 255.0], [255.0, 0.0]]]
+    """
+
+    kind = "distance"
+    embedded: ClassVar[bool] = False
+    """Whether it is a squared Euclidean distance of an embedding, so that diversity has variance
+    components.
+    """
+    long_name: ClassVar[str] = ""
+    """In a caption or on an axis."""
+    short_name: ClassVar[str] = ""
+    """In a column head; the long name if empty."""
+    unit: ClassVar[str] = "1"
+    most: ClassVar[float] = np.inf
+    """The largest value it can take; the smallest is 0."""
+
+    @abc.abstractmethod
+    def measure(self, images: Images) -> Pairs:
+        """Measure all pairs inside each cell of `images (cell, n, y, x, channel)`, 8-bit.
+
+        Raises Unmeasurable where the images are not of a kind that it can measure, too small for
+        instance.
+        """
+
+    def row(self, images: xr.DataArray, model: str) -> Array:
+        """Give distances, and squared norms in the last column: `(condition, sample, sample + 1)`.
+
+        Equal images are at distance 0, exactly. Raises IbstatsError if a distance is not a number.
+        """
+        distance, squared_norm = self.measure(images.values)
+        distance = np.where(identical(images.values), 0.0, distance)
+        whole = np.isfinite(distance).all(axis=(1, 2))
+        if not whole.all():
+            bad = images["condition"].values[~whole][0]
+            where = f"{model}, prompt {images['prompt'].item()} is NaN in condition '{bad}'"
+            raise IbstatsError(f"{self.name} of {where}; is an image black or empty?")
+        return np.concatenate([distance, squared_norm[..., None]], axis=-1)
+
+
+class EmbeddedDistance(Distance):
+    """A distance in the space of features: the squared Euclidean one, or 1 - cos.
+
+    A subclass sets `name` and `long_name`, and defines `settings` and `embed`; `space` says which
+    of the two it is.
+
+    >>> class MeanColour(EmbeddedDistance):
+    ...     name = "mean_colour_distance"
+    ...     long_name = "squared distance of mean colours"
+    ...     def settings(self):
+    ...         return {"version": 1}
+    ...     def embed(self, images):
+    ...         return images.mean(axis=(1, 2)) / 255
+    >>> black_and_white = np.array([0, 255], dtype=np.uint8).reshape(1, 2, 1, 1, 1)
+    >>> MeanColour().measure(black_and_white).distance.tolist()
+    [[[0.0, 1.0], [1.0, 0.0]]]
+    """
+
+    embedded = True
+    space: ClassVar[Literal["euclidean", "cosine"]] = "euclidean"
+    """Squared Euclidean distance of the features, or 1 - cos of the angle between them."""
+
+    @abc.abstractmethod
+    def embed(self, images: Images) -> NDArray[Any]:
+        """Give features `(n, feature)` of images `(n, y, x, channel)`, 8-bit."""
+
+    def measure(self, images: Images) -> Pairs:
+        """Measure all pairs inside each cell by one Gram product a cell; memory holds the features
+        of all cells.
+
+        Under the cosine, features of length zero have no direction: their distances are NaN.
+        """
+        cells, n = images.shape[:2]
+        features = self.embed(images.reshape(cells * n, *images.shape[2:]))
+        phi = np.asarray(features, dtype=np.float64).reshape(cells, n, -1)
+        if self.space == "cosine":
+            with np.errstate(invalid="ignore"):
+                unit = phi / np.linalg.norm(phi, axis=-1, keepdims=True)
+            phi = unit / np.sqrt(2)
+        return Pairs(pairs.distance_matrix(phi), np.asarray((phi**2).sum(axis=-1)))
+
+
+class Embedding(Measurement):
+    """Features of each image, from which scores of quality are made."""
+
+    kind = "network"
+    n_logits: int = 0
+    """Last columns of the features that are readings, not coordinates."""
+
+    @property
+    def label(self) -> str:
+        """What a progress bar calls it."""
+        return f"{self.name} features"
+
+    @abc.abstractmethod
+    def embed(self, images: Images) -> Features:
+        """Give features `(n, feature)` of images `(n, y, x, channel)`, 8-bit."""
+
+    def row(self, images: xr.DataArray, model: str) -> Features:
+        """Give features `(condition, sample, feature)`. Raises IbstatsError if one is not finite."""
+        pixels = images.values
+        features = self.embed(pixels.reshape(-1, *pixels.shape[2:]))
+        if not np.isfinite(features).all():
+            prompt = images["prompt"].item()
+            raise IbstatsError(
+                f"{self.name} features of {model}, prompt {prompt} are not finite; check the "
+                "weights"
+            )
+        return features.reshape(*pixels.shape[:2], -1)
+
+
+def identical(images: Images) -> NDArray[np.bool_]:
+    """Tell which pairs of `images (cell, n, ...)` are equal byte for byte: `(cell, n, n)`.
+
+    Their distance is exactly 0, whatever rounding says.
+    """
+    cells, n = images.shape[:2]
+    whole_image = np.dtype((np.void, images[0, 0].nbytes))
+    rows = np.ascontiguousarray(images).reshape(cells * n, -1).view(whole_image)
+    _, inverse = np.unique(rows, return_inverse=True)
+    code = inverse.reshape(cells, n)
+    return np.asarray(code[:, :, None] == code[:, None, :])
+
+
+def in_batches(
+    images: Images, forward: Callable[[Tensor], Tensor], device: str, batch_size: int
+) -> Features:
+    """Give features of images `(n, y, x, channel)`, 8-bit, through a network in batches: `(n,
+    feature)`.
+
+    `forward` takes 8-bit `(n, channel, y, x)` on the device and gives `(n, feature)`.
+    """
+    import torch
+
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            part = np.ascontiguousarray(images[start : start + batch_size])
+            pixels = torch.from_numpy(part).permute(0, 3, 1, 2).contiguous().to(device)
+            parts.append(forward(pixels).float().cpu().numpy())
+    return np.concatenate(parts)

@@ -1,0 +1,235 @@
+"""What was measured on the images of a run, kept beside it: distances and features, each measured
+once.
+
+`RUN/results/distances/<model>/<experiment>/<name>-<key>.npy` holds `(prompt, condition, sample,
+sample + 1)`, the squared norms in the last column; `RUN/results/features/...` holds `(prompt,
+condition, sample, feature)`. The key is a digest of the measurement's name, its settings and the
+committed blocks it was measured on, so what is kept can never be read for other data. The .json
+beside a table says the same in words, so that a machine without the weights finds what another one
+computed.
+
+Measuring takes one prompt at a time, so memory is bounded by the images of one prompt. An
+interrupted pass leaves a partial file and goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from ibstats.errors import Unmeasurable
+from ibstats.measure.base import Distance, Embedding, Measurement
+from ibstats.measure.each import Each, here
+from ibstats.quantities import quantity
+from ibstats.selection import Selection
+from ibstats.store import check_sample_count
+from schemas.io.files import write_whole
+from schemas.io.layout import ResultsFolder
+
+Measure = Callable[[xr.DataArray], NDArray[Any]]
+"""Images of one prompt, `(condition, sample, y, x, channel)`, to its row: an array whose first
+number is not NaN.
+"""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Where a measurement is kept, whether it is there yet or not."""
+
+    file: Path
+    """The table, `(prompt, condition, ...)`."""
+    settings: dict[str, Any]
+    """What fixed its numbers besides the images."""
+
+
+def distances(selection: Selection, metric: Distance, *, each: Each = here) -> xr.Dataset:
+    """Give distances of all pairs of a prompt's images in each condition, as kept or measured now.
+
+    Returns `distance (condition, prompt, sample, sample_other)` and `squared_norm (condition,
+    prompt, sample)`, NaN for a distance without an embedding; memory while measuring is bounded by
+    one prompt's images. `each` says where prompts are measured. Raises MissingImages,
+    MissingWeights or MissingPackages when they must be measured and cannot be, Unmeasurable for
+    images that the metric cannot measure.
+    """
+    kept = _measured(selection, metric, each)
+    table, coords = read(kept.file, selection.dataset)
+    meaning = quantity(metric.name)
+    attrs = {
+        "units": meaning.unit,
+        "long_name": meaning.long,
+        "settings": json.dumps(kept.settings),
+    }
+    return xr.Dataset(
+        {
+            "distance": (("condition", "prompt", "sample", "sample_other"), table[..., :-1], attrs),
+            "squared_norm": (("condition", "prompt", "sample"), table[..., -1]),
+        },
+        coords=coords,
+    )
+
+
+def embeddings(selection: Selection, network: Embedding, *, each: Each = here) -> xr.DataArray:
+    """Give features `(condition, prompt, sample, feature)` of every image, as kept or computed now.
+
+    Where the weights are missing, features of these very images under the same asked-for network
+    are taken, if they were computed elsewhere. Attributes: `network`, and its `settings` as JSON.
+    Raises as `distances` does.
+    """
+    kept = _measured(selection, network, each)
+    table, coords = read(kept.file, selection.dataset)
+    attrs = {"network": network.name, "settings": json.dumps(kept.settings, sort_keys=True)}
+    return xr.DataArray(
+        table, dims=("condition", "prompt", "sample", "feature"), coords=coords, attrs=attrs
+    )
+
+
+def are_kept(selection: Selection, measurement: Measurement) -> bool:
+    """Tell whether these were measured before, so that neither images nor weights are needed."""
+    content = _content(selection)
+    folder = _folder(selection, measurement)
+    if measurement.settings_need_weights:
+        return len(_as_asked(folder, measurement, content)) == 1
+    return _file(folder, measurement, measurement.settings(), content).is_file()
+
+
+def digest(content: Any) -> str:
+    """Give the sha256 of anything JSON can hold, 64 hex digits: the name of a table by its origin.
+
+    >>> digest(["ssim_dissimilarity", {"K1": 0.01}])[:16]
+    '6ff2c6731ce5041b'
+    """
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def fill(file: Path, images: xr.DataArray, measure: Measure, label: str, each: Each) -> None:
+    """Measure the row of every prompt of `images` and keep them as `file`: an array `(prompt,
+    ...)`.
+
+    `images` has the dims prompt, condition, sample, y, x and channel. An interruption leaves what
+    was measured in a partial file beside, and the next call goes on from there.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".partial.npy")
+    n_prompts = images.sizes["prompt"]
+    table = None
+    todo: list[int] = list(range(n_prompts))
+    if unfinished.is_file():
+        table = open_memmap(unfinished, mode="r+")
+        todo = np.flatnonzero(np.isnan(table.reshape(n_prompts, -1)[:, 0])).tolist()
+    for prompt, row in each(partial(_row, measure, images), todo, label):
+        if table is None:
+            table = _empty(unfinished, (n_prompts, *row.shape), row.dtype)
+        kept = table[prompt].reshape(-1)
+        made = row.reshape(-1)
+        kept[1:] = made[1:]
+        kept[0] = made[0]  # last: what marks the row as whole
+    assert table is not None
+    table.flush()
+    unfinished.replace(file)
+
+
+def read(file: Path, dataset: xr.Dataset) -> tuple[NDArray[Any], dict[Any, Any]]:
+    """Give the table `(condition, prompt, ...)` of a dataset's images, memory-mapped, and
+    coordinates over both.
+    """
+    others = [name for name, c in dataset.coords.items() if set(c.dims) - {"condition", "prompt"}]
+    coords = dict(dataset.coords.drop_vars(others).items())
+    return np.load(file, mmap_mode="r").swapaxes(0, 1), coords
+
+
+def _measured(selection: Selection, measurement: Measurement, each: Each) -> Kept:
+    """Where a measurement is kept, once it is there."""
+    if measurement.kind == "distance":
+        check_sample_count(selection.n_samples)
+    content = _content(selection)
+    kept = _located(selection, measurement, content)
+    if kept.file.is_file():
+        return kept
+    measurement.find_weights()
+    images = selection.need("image")["image"]
+    record = {measurement.kind: measurement.name, "settings": kept.settings, **content}
+    write_whole(kept.file.with_suffix(".json"), json.dumps(record, indent=1))
+    measure = partial(measurement.row, model=selection.model)
+    fill(kept.file, images, measure, f"{selection.model}: {measurement.label}", each)
+    return kept
+
+
+def _located(selection: Selection, measurement: Measurement, content: dict[str, Any]) -> Kept:
+    """Where a measurement is kept: under its settings, else wherever the weights were that it
+    needs.
+    """
+    folder = _folder(selection, measurement)
+    try:
+        settings = measurement.settings()
+    except Unmeasurable:
+        found = _as_asked(folder, measurement, content)
+        if len(found) != 1:
+            raise
+        return found[0]
+    return Kept(_file(folder, measurement, settings, content), settings)
+
+
+def _content(selection: Selection) -> dict[str, Any]:
+    """What a table follows from besides its measurement: committed blocks, and the prompts used."""
+    store = selection.store
+    complete = store.complete(selection.model, selection.experiment)
+    used = np.arange(complete.shape[1])
+    if selection.allow_partial:
+        used = np.flatnonzero(complete.all(axis=0))
+    prompts = [store.run.prompts[number].id for number in used]
+    return {"snapshot": selection.snapshot, "prompts": prompts}
+
+
+def _folder(selection: Selection, measurement: Measurement) -> Path:
+    results = ResultsFolder(selection.store.path)
+    if measurement.kind == "distance":
+        return results.distances(selection.model, selection.experiment)
+    return results.features(selection.model, selection.experiment)
+
+
+def _file(
+    folder: Path, measurement: Measurement, settings: dict[str, Any], content: dict[str, Any]
+) -> Path:
+    """The table of a measurement with these settings, by the text of its key, which must never
+    change.
+    """
+    key = digest([measurement.name, settings, content])
+    return folder / f"{measurement.name}-{key[:16]}.npy"
+
+
+def _as_asked(folder: Path, measurement: Measurement, content: dict[str, Any]) -> list[Kept]:
+    """Tables of these images under the asked-for measurement, made where its weights were."""
+    asked = measurement.asked().items()
+    found = []
+    for file in sorted(folder.glob(f"{measurement.name}-*.json")):
+        record = json.loads(file.read_text(encoding="utf-8"))
+        settings = record["settings"]
+        same_images = all(record[key] == value for key, value in content.items())
+        table = file.with_suffix(".npy")
+        if same_images and asked <= settings.items() and table.is_file():
+            found.append(Kept(table, settings))
+    return found
+
+
+def _row(measure: Measure, images: xr.DataArray, prompt: int) -> NDArray[Any]:
+    """The row of one prompt, from its images loaded."""
+    one = images.isel(prompt=prompt)
+    return measure(one.transpose("condition", "sample", "y", "x", "channel").load())
+
+
+def _empty(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    """A table of NaN; its name appears only once it is all NaN."""
+    fresh = file.with_suffix(".new.npy")
+    open_memmap(fresh, mode="w+", dtype=dtype, shape=shape)[:] = np.nan
+    fresh.replace(file)
+    return open_memmap(file, mode="r+")

@@ -1,0 +1,100 @@
+"""The machine that measures: device, batches, weights, workers. It changes speed and what can be
+had, not meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import xarray as xr
+
+from ibstats.errors import Unmeasurable
+from ibstats.measure import named
+from ibstats.measure.base import Distance, Embedding
+from ibstats.measure.each import Each, here
+from ibstats.measure.kept import distances
+from ibstats.selection import Selection
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How distances and features are computed; no part of the result, but for weights of your own.
+
+    >>> Machine(batch_size=8).metric("ssim").name
+    'ssim_dissimilarity'
+    """
+
+    device: str = "cpu"
+    """torch's name of the device that runs networks."""
+    batch_size: int = 64
+    """Images of a forward pass."""
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Paths of weight files by the name of the metric or network."""
+    each: Each = here
+    """Where the image pass goes over prompts: in this process or on a cluster."""
+    download: bool = True
+    """Whether published weights that are missing are fetched."""
+
+    def offline(self) -> Self:
+        """Give the same machine, which fetches nothing."""
+        return replace(self, download=False)
+
+    def metric(self, name: str) -> Distance:
+        """Make the distance of that name on this machine; see `ibstats.measure.metric` for what it
+        raises.
+        """
+        return named.metric(
+            name,
+            weights=self.weights.get(name),
+            device=self.device,
+            batch_size=self.batch_size,
+            download=self.download,
+        )
+
+    def network(self, name: str, weights: str | None = None) -> Embedding:
+        """Make the network of that name on this machine; `weights` win over the machine's own.
+
+        See `ibstats.measure.network` for what it raises.
+        """
+        return named.network(
+            name,
+            weights=weights or self.weights.get(name),
+            device=self.device,
+            batch_size=self.batch_size,
+            download=self.download,
+        )
+
+    def metrics(self, asked: Sequence[str] = ()) -> list[Distance]:
+        """Make the distances asked for, else the default ones, for which nothing is fetched."""
+        if asked:
+            return [self.metric(name) for name in asked]
+        return [self.offline().metric(name) for name in named.default_metrics()]
+
+    def distances(
+        self,
+        selection: Selection,
+        asked: Sequence[str],
+        notes: list[str],
+        *,
+        embedded: bool = False,
+    ) -> Iterator[tuple[str, xr.Dataset]]:
+        """Give distances by result name: of the metrics asked for, else of the default ones that
+        can be had.
+
+        `notes` gains a line on each of the default ones that is left out, with the reason; what was
+        asked for and cannot be had is raised as Unmeasurable. `embedded`: only those that are
+        distances of an embedding.
+        """
+        for chosen in self.metrics(asked):
+            if embedded and not chosen.embedded:
+                continue
+            try:
+                found = distances(selection, chosen, each=self.each)
+            except Unmeasurable as error:
+                if asked:
+                    raise
+                notes.append(f"{chosen.name} is left out: {error}")
+            else:
+                yield chosen.name, found

@@ -1,0 +1,177 @@
+"""A reference set made of images, or of the moments that another program made of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ibstats.errors import IbstatsError, unknown
+from ibstats.kernels.frechet import Target
+from ibstats.measure.base import Embedding, Features, Images
+from ibstats.measure.each import Each
+from ibstats.measure.machine import Machine
+from ibstats.measure.reference_set.file import declared, write
+from ibstats.measure.reference_set.moments import Moments
+from ibstats.measure.reference_set.sources import (
+    HUB,
+    RESIZE,
+    image_files,
+    images_in,
+    images_of,
+    parsed_size,
+    prepare,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from schemas.reference_set import ReferenceSet
+
+KEEP = 5000
+"""Images whose features are kept for kernel distances; a random choice when there are more."""
+
+SET_NETWORKS = ("inception", "reference")
+"""Networks whose features make a set."""
+
+
+def build(
+    source: str,
+    out: Path,
+    *,
+    network: str = "inception",
+    size: str | None = None,
+    resize: str = "centre-crop",
+    n_images: int | None = None,
+    split: str | None = None,
+    column: str | None = None,
+    name: str | None = None,
+    machine: Machine | None = None,
+) -> ReferenceSet:
+    """Make a set from a folder, a data set or another program's moments (.npz), and write it; all
+    or nothing.
+
+    `network` is one of `SET_NETWORKS`; `size` reads `256` or `256x384` (height x width) and is by
+    default that of the first image; `resize` is a rule of `RESIZE`; `n_images` takes the first so
+    many. Of moments `size` and `n_images` must be declared. `split` and `column` are those of a
+    data set, `name` what results call the set, by default its source. Raises IbstatsError for
+    anything that does not fit, and MissingWeights of the network's.
+    """
+    if network not in SET_NETWORKS:
+        raise unknown("network of a reference set", network, SET_NETWORKS)
+    if n_images is not None and n_images < 2:
+        raise IbstatsError(f"images is {n_images}, but a distribution needs two or more")
+    machine = machine or Machine()
+    chosen = machine.network(network)
+    of_hub = source.startswith(HUB)
+    called = name
+    if not called:
+        called = source if of_hub else Path(source).stem
+    shape = None
+    if size is not None:
+        shape = parsed_size(size)
+
+    if Path(source).suffix == ".npz":
+        if shape is None or n_images is None:
+            raise IbstatsError(
+                f"'{source}' does not say at which size and of how many images it was made; "
+                "declare both: --size 256 --images 40504"
+            )
+        record, target = declared(
+            Path(source),
+            name=called,
+            network=network,
+            settings=chosen.asked(),
+            size=shape,
+            n=n_images,
+        )
+    else:
+        if of_hub:
+            found = images_of(source, split=split, column=column)
+        else:
+            found = _read(image_files(Path(source))[:n_images], machine.each, called)
+        record, target = make(found, chosen, name=called, size=shape, resize=resize, limit=n_images)
+    write(record, target, out)
+    return record
+
+
+def _read(files: list[Path], each: Each, label: str) -> Iterator[tuple[str, Image]]:
+    """Name and image of each file, told of by the label."""
+
+    def image(number: int) -> tuple[str, Image]:
+        """Name and image of one file."""
+        return next(images_in([files[number]]))
+
+    for _, named_image in each(image, range(len(files)), label):
+        yield named_image
+
+
+def make(
+    images: Iterable[tuple[str, Image]],
+    network: Embedding,
+    *,
+    name: str,
+    size: tuple[int, int] | None = None,
+    resize: str = "centre-crop",
+    limit: int | None = None,
+    keep: int = KEEP,
+    seed: int = 0,
+) -> tuple[ReferenceSet, Target]:
+    """Give record and statistics of the features of prepared images, in one pass.
+
+    `images` are names and images, of which the first `limit` are taken; without `size` (height,
+    width) all must have that of the first one. Memory holds a batch and the features of `keep`
+    images. Raises IbstatsError for an unknown rule, an image that does not fit it, or fewer than
+    two images.
+    """
+    from ibstats import __version__
+    from schemas.reference_set import ReferenceSet
+
+    if resize not in RESIZE:
+        raise unknown("resize rule", resize, RESIZE)
+    settings = network.settings()
+    moments = Moments(keep, seed)
+    pixels = hashlib.sha256()
+    batch: list[Images] = []
+    for number, (where, image) in enumerate(images):
+        if limit is not None and number == limit:
+            break
+        if size is None:
+            size, resize = (image.height, image.width), "none"
+        try:
+            batch.append(prepare(image, size, resize))
+        except IbstatsError as error:
+            raise IbstatsError(f"'{where}': {error}") from None
+        pixels.update(batch[-1].tobytes())
+        if len(batch) == network.batch_size:
+            moments.add(_coordinates(network, batch))
+            batch = []
+    if batch:
+        moments.add(_coordinates(network, batch))
+    if moments.n < 2 or size is None:
+        raise IbstatsError(
+            f"{moments.n} image(s) in '{name}', but a distribution needs two or more"
+        )
+    target = moments.target()
+    record = ReferenceSet(
+        name=name,
+        network=network.name,
+        settings=settings,
+        size=size,
+        resize=resize,
+        n_images=moments.n,
+        n_features_kept=len(moments.sample),
+        dimensions=len(target.mean),
+        images_sha256=pixels.hexdigest(),
+        made=f"ibstats {__version__}",
+    )
+    return record, target
+
+
+def _coordinates(network: Embedding, batch: list[Images]) -> Features:
+    """The columns of a network's features that distances between sets use."""
+    features = network.embed(np.stack(batch))
+    return features[:, : features.shape[1] - network.n_logits]

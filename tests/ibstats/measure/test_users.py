@@ -1,0 +1,134 @@
+"""Metrics of a user's own: by module, by file, on workers, in an analysis."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import ibstats
+from ibstats.errors import IbstatsError
+from ibstats.measure import Machine, distances, metric, named, on_cluster
+from ibstats.measure.users import own_class
+from ibstats.quantities import quantity
+from ibstats.selection import select
+from schemas.io.cluster import Cluster, connected
+from tests.ibstats.measure.pixels import noise
+
+FILE = """
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ibstats.measure import EmbeddedDistance
+
+
+@dataclass
+class Rule:
+    power: int = 2
+
+
+class MeanColour(EmbeddedDistance):
+    name = "NAME"
+    long_name = "squared distance of mean colours"
+    short_name = "mean colour"
+
+    def settings(self):
+        return {"version": 1, "power": Rule().power}
+
+    def embed(self, images):
+        return images.mean(axis=(1, 2)) / 255
+
+
+class Elsewhere:
+    pass
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file of metrics, which no folder of modules holds; its metric has a name that no other test uses."""
+    made = tmp_path / "my_metrics.py"
+    name = f"mean_colour_{abs(hash(tmp_path)):x}_distance"
+    made.write_text(FILE.replace("NAME", name), encoding="utf-8")
+    return made
+
+
+def test_a_class_of_a_file_is_a_metric_with_a_quantity(file: Path) -> None:
+    own = metric(f"{file}:MeanColour")
+    images = noise(2, 3, 8, 8)
+    means = images.mean(axis=(2, 3)) / 255
+    expected = ((means[:, :, None] - means[:, None, :]) ** 2).sum(axis=-1)
+    np.testing.assert_allclose(own.measure(images).distance, expected, atol=1e-12)
+    known = quantity(own.name)
+    assert (known.long, known.short) == ("squared distance of mean colours", "mean colour")
+    assert known.user == f"{file}:MeanColour"
+    assert metric(f"{file}:MeanColour").name == own.name
+
+
+def test_a_metric_of_a_file_is_measured_on_workers_that_do_not_know_it(
+    run_copy: Path, file: Path, tmp_path: Path
+) -> None:
+    own = f"{file}:MeanColour"
+    here = select(ibstats.open_store(run_copy), "toy-mim", "factorial")
+    alone = distances(here, metric(own))
+    there = select(ibstats.open_store(run_copy, tmp_path / "other-results"), "toy-mim", "factorial")
+    local = Cluster("local", 1, options={"dashboard_address": ":0"})
+    content = file.read_text()
+    with connected(local) as client:
+        machine = Machine(each=on_cluster(lambda: client, local))
+        chosen = machine.metric(own)
+        file.unlink()
+        xr.testing.assert_identical(distances(there, chosen, each=machine.each), alone)
+    file.write_text(content)
+
+
+def test_a_class_of_a_module_is_a_metric() -> None:
+    own = own_class("ibstats.measure.pixel:PixelCosine", object)
+    assert own.__name__ == "PixelCosine"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("FILE:Nothing", "holds no 'Nothing'; name a class as .*my_metrics.py:Class"),
+        ("FILE:Elsewhere", "is no Distance; derive it from ibstats.measure.Distance"),
+        ("nowhere.py:Mine", "no file 'nowhere.py' to take a class from"),
+        ("no_such_module:Mine", "no module 'no_such_module' .*path/to/file.py:Class"),
+        ("pixel_cosin", "unknown metric 'pixel_cosin'; known: pixel_cosine, ssim"),
+    ],
+)
+def test_what_is_no_metric_is_one_clear_line(file: Path, name: str, message: str) -> None:
+    with pytest.raises(IbstatsError, match=message):
+        metric(name.replace("FILE", str(file)))
+
+
+def test_a_file_that_needs_a_module_names_it(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("import no_such_package\n")
+    with pytest.raises(IbstatsError, match="needs the module 'no_such_package'"):
+        metric(f"{file}:Mine")
+
+
+def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(FILE.replace("NAME", "ssim_dissimilarity"))
+    with pytest.raises(IbstatsError, match="needs a name of its own: quantity 'ssim_dissim"):
+        metric(f"{file}:MeanColour")
+
+
+def test_an_unknown_network_lists_the_known() -> None:
+    with pytest.raises(IbstatsError, match="unknown feature network 'vgg'; known: clip"):
+        named.network("vgg")
+
+
+def test_the_machine_passes_weights_and_fetches_nothing_offline(tmp_path: Path) -> None:
+    machine = Machine("meta", 3, {"lpips_alex": "here.pth"})
+    chosen = machine.offline().metric("lpips_alex")
+    assert (chosen.weights, chosen.device, chosen.batch_size) == ("here.pth", "meta", 3)
+    assert not chosen.download
+    assert machine.metric("lpips_alex").download
+    assert not any(one.download for one in machine.metrics())
+    assert machine.network("clip", "owner/name").asked() == {"checkpoint": "owner/name"}
