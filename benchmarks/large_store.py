@@ -134,7 +134,7 @@ ANALYSE = """
 import sys, time
 from pathlib import Path
 from ibstats import analyse, open_store
-from ibstats.config import Config
+from schemas.analysis import Config
 
 def peak():
     (line,) = (l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM"))

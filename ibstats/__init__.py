@@ -3,57 +3,70 @@
     store = ibstats.open_store("runs/demo")
     tree = ibstats.analyse(store)
 
-Kernels on plain arrays are in `ibstats.kernels`, labelled statistics in the modules beside it.
+Kernels on plain arrays are in `ibstats.kernels`, labelled statistics in `ibstats.statistics`. Names
+are loaded when they are first used, so that importing the package costs next to nothing.
 """
 
-from __future__ import annotations
+from ibstats import own as own  # first: it keeps a user's schemas.py from the place of ours
 
-import importlib
+# isort: split
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ibstats import own as own  # it keeps a user's schemas.py from the place of ours
+from ibstats.version import __version__
+from schemas.moved import attributes, redirect
 
 if TYPE_CHECKING:
-    from ibstats import kernels
+    from ibstats import kernels, measure
     from ibstats.analysis import analyse
-    from ibstats.config import Config
     from ibstats.errors import IbstatsError
+    from ibstats.measure import Machine
+    from ibstats.selection import Selection, select
     from ibstats.statistics import significance
     from ibstats.store import Store, open_store
-
-__version__ = "0.1.0"
+    from schemas.analysis import Config
 
 __all__ = [
     "Config",
     "IbstatsError",
+    "Machine",
+    "Selection",
     "Store",
     "__version__",
     "analyse",
     "kernels",
+    "measure",
     "open_store",
+    "select",
     "significance",
 ]
 
-_HOMES = {
-    "Config": "ibstats.config",
-    "IbstatsError": "ibstats.errors",
-    "Store": "ibstats.store",
-    "analyse": "ibstats.analysis",
-    "open_store": "ibstats.store",
+PUBLIC = {
+    "Config": "schemas.analysis:Config",
+    "IbstatsError": "ibstats.errors:IbstatsError",
+    "Machine": "ibstats.measure:Machine",
+    "Selection": "ibstats.selection:Selection",
+    "Store": "ibstats.store:Store",
+    "analyse": "ibstats.analysis:analyse",
+    "kernels": "ibstats.kernels",
+    "measure": "ibstats.measure",
+    "open_store": "ibstats.store:open_store",
+    "select": "ibstats.selection:select",
+    "significance": "ibstats.statistics.significance",
 }
-_MODULES = {"kernels": "ibstats.kernels", "significance": "ibstats.statistics.significance"}
+"""Where each public name is, as `module` or `module:name`."""
+
+redirect()
+_moved = attributes(__name__)
 
 
 def __getattr__(name: str) -> Any:
-    """Load a public name at its first use, so that `import ibstats` stays light (PEP 562)."""
-    if name in _MODULES:
-        found: Any = importlib.import_module(_MODULES[name])
-    elif name in _HOMES:
-        found = getattr(importlib.import_module(_HOMES[name]), name)
-    else:
-        raise AttributeError(f"module 'ibstats' has no attribute {name!r}")
-    globals()[name] = found
-    return found
+    """A public name, loaded on first use (PEP 562)."""
+    if name not in PUBLIC:
+        return _moved(name)
+    module, _, attribute = PUBLIC[name].partition(":")
+    loaded = import_module(module)
+    return getattr(loaded, attribute) if attribute else loaded
 
 
 def __dir__() -> list[str]:

@@ -1,41 +1,47 @@
-"""`ibstats`: the command line. Each command parses, calls one public function and prints where results went."""
+"""`ibstats`: the command line. Each command parses, calls one public function and prints where results went.
+
+What a command runs is imported inside it, so that `--help` and `--version` answer at once.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from ibstats import __version__
-from ibstats.citing import cite
 from ibstats.errors import IbstatsError
 from ibstats.extras import extras_named
-from ibstats.measure import Machine, default_metrics, distances, here
-from ibstats.measure.reference_set.making import build
+from ibstats.measure import Machine, here
 from ibstats.options import Options, analysing, log, with_progress
-from ibstats.report import files
-from ibstats.report import old_tables as tables
-from ibstats.report.figures import FORMATS
-from ibstats.selection import select
-from ibstats.store import open_store
+from ibstats.version import __version__
+from schemas.analysis import Part, SettingsError
 from schemas.io.cluster import ClusterError
 from schemas.io.folder import refusal
+
+if TYPE_CHECKING:
+    from ibstats.report.table import Part as Shown
 
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Where the diversity of an image generator comes from.",
 )
-out = Console(width=max(Console().width, tables.WIDTH))
+WIDTH = 114
+"""Columns that the tables need; a number is never cut short."""
+
+out = Console(width=max(Console().width, WIDTH))
 
 Run = Annotated[
     str,
     typer.Argument(help="Run made by `ibgenerate run`: its directory or URL.", show_default=False),
+]
+Format = Annotated[
+    list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")
 ]
 
 
@@ -56,55 +62,52 @@ def program(
 
 
 def _say(text: str) -> None:
-    out.print(text, highlight=False, soft_wrap=True)
+    """One line of text taken literally: names of files, runs and models may hold brackets."""
+    out.print(text, highlight=False, soft_wrap=True, markup=False)
 
 
-def _show(run: str, options: Options, parts: tuple[str, ...], *sections: str) -> None:
+def _print(parts: Sequence[Shown]) -> None:
+    from ibstats.report.render import terminal
+
+    terminal.show(parts, out)
+
+
+def _show(run: str, options: Options, parts: tuple[Part, ...], *sections: str) -> None:
+    """Print some sections of an analysis of these parts."""
+    from ibstats.checks import check_factorial
+    from ibstats.report import tables
+    from ibstats.results.kept import obtain
+    from ibstats.results.lookup import Numbers
+
     store, settings = options.open(run), options.settings(parts)
     if parts != ("quality",):
-        files.check_factorial(store, settings.experiment)
-    tables.show(files.obtain(store, settings, options.machine()), out, sections)
+        check_factorial(store, settings.experiment)
+    document = obtain(store, settings, options.machine())
+    _print(tables.factorial_parts(Numbers(document), sections))
 
 
 @app.command()
 def describe(run: Run) -> None:
     """What a run holds: models, experiments, prompts, samples and how much is complete."""
-    store = open_store(run)
-    record = store.run
-    _say(f"run {record.run_id} of study '{escape(record.name)}', created {record.created}")
-    _say(f"{len(record.prompts)} prompts, seed {record.seed}, snapshot {store.snapshot()[:16]}")
-    table = Table(
-        "model", "family", "experiment", "conditions", "images each", "grid", "codes", "complete"
-    )
-    for model, identity in record.models.items():
-        for experiment, plan in record.experiments.items():
-            done = store.complete(model, experiment).all(axis=0)
-            grid = f"{identity.grid[0]}x{identity.grid[1]}"
-            counts = (
-                str(len(plan.conditions)),
-                str(plan.n_samples),
-                grid,
-                str(identity.codebook_size),
-            )
-            table.add_row(
-                escape(model),
-                identity.family,
-                experiment,
-                *counts,
-                f"{int(done.sum())}/{done.size} prompts",
-            )
-    out.print(table)
+    from ibstats.report.tables.description import description
+    from ibstats.store import open_store
+
+    _print(description(open_store(run)))
 
 
 @app.command("cite")
 def cite_run(run: Run) -> None:
     """BibTeX of the software, the paper, the models of a run and the metrics reported of it."""
+    from ibstats.citing import cite
+
     print(cite(run), end="")
 
 
 @app.command()
 def verify(run: Run) -> None:
     """Check every stored object against the ledger: presence, length, sha256."""
+    from ibstats.store import open_store
+
     checked, problems = 0, 0
     for key, problem in open_store(run).verify():
         checked += 1
@@ -133,14 +136,14 @@ def entropy(run: Run, options: Options) -> None:
 @app.command()
 @analysing
 def effects(run: Run, options: Options) -> None:
-    """Seven contrasts with tests and effect sizes, waterfalls and synergy gaps."""
+    """Effects of all factors with tests and effect sizes, waterfalls and synergy gaps."""
     _show(run, options, ("diversity",), "effects", "waterfall", "waterfall_two")
 
 
 @app.command()
 @analysing
 def quality(run: Run, options: Options) -> None:
-    """CLIP score, CLIP-IQA, FID, KID and the reference network's scores: cells, probes, effects, frontier."""
+    """CLIP score, CLIP-IQA, FID, KID and the scene network's scores: cells, probes, effects, frontier."""
     _show(run, options, ("quality",), "quality", "quality_effects")
 
 
@@ -173,6 +176,7 @@ def reference(
     weights: Annotated[str | None, typer.Option(help="Weight file of the network.")] = None,
 ) -> None:
     """Statistics of reference images for fid and kid: one file that says how its images were prepared."""
+    from ibstats.measure.reference_set import build
 
     found = build(
         source,
@@ -190,8 +194,9 @@ def reference(
     )
     height, width = found.size
     _say(
-        f"{file}: {found.n_images} images of '{escape(found.name)}' at {height}x{width} ({found.resize}), "
-        f"{found.dimensions} features of '{found.network}', {found.n_features_kept} rows kept for kernel distances"
+        f"{file}: {found.n_images} images of '{found.name}' at {height}x{width} ({found.resize}), "
+        f"{found.dimensions} features of '{found.network}', {found.n_features_kept} rows kept for "
+        "kernel distances"
     )
 
 
@@ -202,7 +207,7 @@ def strategy(run: Run, options: Options) -> None:
     if not options.settings().margins:
         raise IbstatsError(
             "a strategy rests on equivalence, and no margin was declared; give one per metric, decided before "
-            "looking at the data: --margin ssim_dissimilarity=0.02, or `margins:` in the --config file"
+            "looking at the data: --margin ssim=0.02, or `margins:` in the --config file"
         )
     _show(run, options, ("diversity",), "strategy")
 
@@ -211,13 +216,19 @@ def strategy(run: Run, options: Options) -> None:
 @analysing
 def report(run: Run, options: Options) -> None:
     """Everything: tables here; CSV, JSON, figures and contact sheets under RUN/results."""
+    from ibstats.checks import check_factorial
+    from ibstats.report import files, tables
+
     store, settings = options.open(run), options.settings()
-    files.check_factorial(store, settings.experiment)
-    machine = options.machine()
-    document = files.obtain(store, settings, machine)
-    tables.show(document, out)
+    check_factorial(store, settings.experiment)
+    made = files.report(store, settings, options.machine())
+    _print(tables.factorial_parts(made.numbers))
     out.print()
-    for kind, where in files.write_report(store, document, settings, machine).items():
+    _places(made.places)
+
+
+def _places(places: dict[str, str]) -> None:
+    for kind, where in places.items():
         _say(f"{kind}: {where}")
 
 
@@ -233,8 +244,11 @@ def export(
     options: Options,
 ) -> None:
     """Write every number with its units, estimator, interval kind, n, seed and snapshot."""
+    from ibstats.report import files
+    from schemas.io.layout import ResultsFolder
+
     store = options.open(run)
-    where = folder or store.path / "results" / "export"
+    where = folder or ResultsFolder(store.path).export
     for file in files.export(store, options.settings(), where, kind, options.machine()):
         _say(str(file))
 
@@ -243,9 +257,7 @@ def export(
 @analysing
 def figures(
     run: Run,
-    kind: Annotated[
-        list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")
-    ] = None,
+    kind: Format = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder; default RUN/results/figures.")
     ] = None,
@@ -253,10 +265,12 @@ def figures(
     options: Options,
 ) -> None:
     """All figures: cells, probes, waterfalls, effects, interactions, positions, contact sheets; arms of an ablation."""
-    store, settings = options.open(run), options.settings()
-    where = folder or store.path / "results" / "figures"
-    tree = files.obtain_tree(store, settings, options.machine())
-    made = files.figures(store, settings, tree, where, tuple(kind or FORMATS))
+    from ibstats.report import files
+    from schemas.io.layout import ResultsFolder
+
+    store = options.open(run)
+    where = folder or ResultsFolder(store.path).figures
+    made = files.draw_all(store, options.settings(), where, kind, options.machine())
     _say(f"{len(made)} files in {where}")
 
 
@@ -276,29 +290,13 @@ def power(
     options: Options,
 ) -> None:
     """Prompts and images a study needs, with this run as its pilot."""
-    from ibstats.statistics import power as planning
-    from ibstats.store import by_factor
+    from ibstats.report.planning import Question, plan
 
-    store, settings, machine = options.open(run), options.settings(), options.machine()
-    files.check_factorial(store, settings.experiment)
-    for model in settings.models or store.models():
-        for name in settings.metrics or default_metrics()[:1]:
-            selection = select(
-                store, model, settings.experiment, allow_partial=settings.allow_partial
-            )
-            measured = distances(selection, machine.metric(name), each=machine.each)
-            pilot = planning.components(by_factor(measured["distance"]), effect)
-            table = planning.table(
-                pilot, effect_size=difference, margin=equivalence, seed=settings.resampling.seed
-            )
-            out.print(
-                tables.power(table, planning.needed(table, target), f"{model}, {name}", target)
-            )
-            where = store.path / "results" / "figures"
-            where.mkdir(parents=True, exist_ok=True)
-            from ibstats.report.figures import draw_power
-
-            _say(str(draw_power(table, target, where / f"power-{model}-{name}")[0]))
+    question = Question(effect, difference, equivalence, target)
+    store = options.open(run)
+    for planned in plan(store, options.settings(), options.machine(), question):
+        _print([planned.table])
+        _say(planned.figure)
 
 
 @app.command()
@@ -312,38 +310,36 @@ def decompose(
         bool, typer.Option("--wording", help="Share of the wording in paraphrase cells.")
     ] = False,
     figures: Annotated[
-        bool, typer.Option("--figures", help="Draw the ledger into RUN/results/figures.")
+        bool, typer.Option("--figures", help="Draw them into RUN/results/figures.")
     ] = False,
     *,
     options: Options,
 ) -> None:
-    """The entropy ledger: bits of path and execution; on request, shares of the diversity from distances."""
-    from ibstats.report.ledger import decompose_run, draw_run
+    """Bits of path and execution; on request, shares of the diversity from distances."""
+    from ibstats.report import decomposing
 
-    store, settings, machine = options.open(run), options.settings(), options.machine()
-    decompose_run(store, settings, machine, out, crossed=crossed, wording=wording)
+    store, machine = options.open(run), options.machine()
+    parts: tuple[Part, ...] = ("shares",) if crossed or wording else ("ledger",)
+    settings = options.settings(parts)
+    made = decomposing.decompose(store, settings, machine, crossed=crossed, wording=wording)
+    _print(made.parts)
+    _places(made.places)
     if figures:
-        for file in draw_run(store, settings, machine):
+        for file in decomposing.draw(store, options.settings(), machine):
             _say(str(file))
 
 
 @app.command()
 @analysing
-def ablations(
-    run: Run,
-    kind: Annotated[
-        list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")
-    ] = None,
-    *,
-    options: Options,
-) -> None:
+def ablations(run: Run, kind: Format = None, *, options: Options) -> None:
     """Every ablation (or that of --experiment): arms, paired changes, inflection point; tables, LaTeX, figures."""
-    from ibstats.report.ablations import ablations_run
+    from ibstats.report import files, tables
 
-    formats = tuple(kind or FORMATS)
-    made = ablations_run(options.open(run), options.settings(), options.machine(), out, formats)
-    for part, where in made.items():
-        _say(f"{part}: {where}")
+    store = options.open(run)
+    made = files.report_ablations(store, options.settings(), options.machine(), kind)
+    for one in made:
+        _print(tables.ablation_parts(one.numbers))
+    _places(made[0].places)
 
 
 @app.command()
@@ -355,11 +351,14 @@ def repro(
     options: Options,
 ) -> None:
     """The paper's claims beside the results of these runs: reproduced, not reproduced or not comparable, and why."""
+    from ibstats.report.tables import claims as shown
     from ibstats.results import claims
+    from ibstats.store import open_store
 
-    pool = claims.evidence(map(open_store, runs), options.settings(), options.machine())
+    stores = [open_store(run) for run in runs]
+    pool = claims.evidence(stores, options.settings(), options.machine())
     findings = [claims.examine(claim, pool) for claim in claims.claims()]
-    out.print(claims.table(findings))
+    _print([shown.claims(findings)])
     if file is not None:
         _say(f"table: {claims.write_csv(findings, file)}")
 
@@ -374,17 +373,12 @@ def diff(
     limit: Annotated[int, typer.Option(min=0, help="Changes to list.")] = 30,
 ) -> None:
     """Which numbers moved between two analyses, by how much, and why."""
+    from ibstats.report.tables.comparison import comparison
     from ibstats.results.compare import compare
+    from ibstats.results.kept import read_results
 
-    comparison = compare(files.read_results(before), files.read_results(after), tolerance)
-    for cause in comparison.causes:
-        _say(f"cause: {cause}")
-    if not comparison.changes:
-        _say(f"{comparison.n_rows} rows, no number differs")
-        return
-    out.print(tables.changes(comparison, limit))
-    if not comparison.causes:
-        _say("no cause is recorded: same data, settings and version; was a file edited?")
+    found = compare(read_results(before), read_results(after), tolerance)
+    _print(comparison(found, limit))
 
 
 def main() -> None:
@@ -392,7 +386,7 @@ def main() -> None:
     try:
         with extras_named():
             app()
-    except (IbstatsError, ClusterError, OSError) as error:
+    except (IbstatsError, SettingsError, ClusterError, OSError) as error:
         line = refusal(error) if isinstance(error, OSError) else str(error)
         if line is None:
             raise

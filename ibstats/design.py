@@ -7,7 +7,7 @@ defined; where a baseline is, each other condition is compared with it; else the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations, product
 from typing import Any
 
@@ -16,7 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ibstats.errors import StoreContractError
-from schemas.design import BASELINE, FACTORS, ConditionRecord, DesignRecord, Factor
+from schemas.design import ConditionRecord, DesignRecord, Factor
 
 Levels = Mapping[str, str]
 
@@ -233,33 +233,17 @@ SETTINGS = (
 """Coordinates of the store that say what a condition's probe was given."""
 
 
-def design_of(dataset: xr.Dataset, kind: str, known: DesignRecord | None = None) -> Design:
-    """The design of an experiment from its Dataset.
-
-    `known` is what the run records of factors, levels and baseline. A run that records nothing has the paper's factors,
-    as far as its conditions carry their levels, and for a baseline the condition without any intervention.
-    """
-    factors = tuple(FACTORS) if known is None else tuple(known.factors)
-    factors = tuple(
-        factor for factor in factors if known is not None or factor.name in dataset.coords
-    )
-    recorded = {} if known is None else {one.name: one.levels for one in known.conditions}
+def design_of(dataset: xr.Dataset, record: DesignRecord) -> Design:
+    """The design of an experiment: what the run records of it, with the settings that its Dataset holds."""
     conditions = []
-    for number, name in enumerate(dataset["condition"].values):
-        levels = dict(recorded.get(str(name), {}))
-        if known is None:
-            for factor in factors:
-                levels[factor.name] = str(dataset[factor.name].values[number])
+    for number, one in enumerate(record.conditions):
         settings = {}
         for setting in SETTINGS:
             if setting in dataset.coords:
                 settings[setting] = dataset[setting].values[number]
-        arm = _without_number(str(name)) if kind in ABLATIONS else ""
-        conditions.append(Condition(str(name), levels, settings, arm))
-    design = Design(kind, tuple(conditions), factors, None if known is None else known.baseline)
-    if known is not None:
-        return design
-    return replace(design, baseline=design.cell(BASELINE))
+        arm = _without_number(one.name) if record.kind in ABLATIONS else ""
+        conditions.append(Condition(one.name, one.levels, settings, arm))
+    return Design(record.kind, tuple(conditions), tuple(record.factors), record.baseline)
 
 
 ABLATIONS = ("subset_ratio", "argmax_window", "paraphrase_length", "subset_method", "enhancement")

@@ -1,104 +1,53 @@
-"""Options that every analysing command takes, and what they become: settings, a store, a machine."""
+"""Options that every analysing command takes, and what they become: settings, a run, a machine.
+
+The options that change numbers are the fields of `schemas.analysis.Config`; those of the machine stand here.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import cache, partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
+import yaml
+from pydantic.fields import FieldInfo
 from rich.console import Console
 from rich.markup import escape
 
-from ibstats.config import Config, config_from
 from ibstats.errors import IbstatsError
-from ibstats.kernels.entropy import DEFAULT, ESTIMATORS
-from ibstats.measure import Each, Machine, here, on_cluster
 from ibstats.quantities import by_user
-from ibstats.statistics.quality import SCORES
-from ibstats.store import Store, open_store
+from schemas.analysis import IMAGES, Config, Resampling, from_plain
 from schemas.io.cluster import Cluster, connected
 
 if TYPE_CHECKING:
     from distributed import Client
 
+    from ibstats.measure import Each, Machine
+    from ibstats.store import Store
+
 log = Console(stderr=True)
 
-of_statistics = partial(typer.Option, rich_help_panel="Statistics")
-of_images = partial(typer.Option, rich_help_panel="Distances and quality")
+of_images = partial(typer.Option, rich_help_panel=IMAGES)
 of_workers = partial(typer.Option, rich_help_panel="Workers of the image pass")
 
 
 @dataclass(frozen=True)
-class Options:
-    """Options that every analysing command takes."""
+class MachineOptions:
+    """Options that change speed and places, not numbers."""
 
-    resources: ExitStack
-    """What a command opened, closed when it ends; this one is no option."""
     config: Annotated[
         Path | None, typer.Option(help="Settings in YAML; options given here win over it.")
     ] = None
-    metric: Annotated[
-        list[str] | None,
-        of_images(
-            help=f"Distance: {', '.join(by_user('distance'))}, or your own, FILE.py:CLASS; repeat for more. "
-            "Default: those that can be had."
-        ),
-    ] = None
-    model: Annotated[
-        list[str] | None, typer.Option(help="Model of the store; repeat for more. Default: all.")
-    ] = None
-    experiment: Annotated[
-        str | None, typer.Option(help="Experiment of the store; default factorial.")
-    ] = None
-    estimator: Annotated[
-        str | None,
-        of_statistics(help=f"Entropy estimator: {', '.join(ESTIMATORS)}; default {DEFAULT}."),
-    ] = None
-    images_per_prompt: Annotated[
-        int | None,
-        of_statistics(help="Images of each prompt that entropies are made of; default all."),
-    ] = None
-    interval: Annotated[
-        str | None,
-        of_statistics(
-            help="auto, bca, percentile or studentized; auto: studentized below 50 prompts, else bca."
-        ),
-    ] = None
-    level: Annotated[float | None, of_statistics(help="Level of intervals; default 0.95.")] = None
-    resamples: Annotated[
-        int | None, of_statistics(help="Bootstrap resamples and permutations; default 5000.")
-    ] = None
-    seed: Annotated[int | None, of_statistics(help="Seed of resampling; default 0.")] = None
-    margin: Annotated[
-        list[str] | None,
-        of_statistics(help="Equivalence margin in a distance's units: ssim_dissimilarity=0.05."),
-    ] = None
-    allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Use an unfinished run's complete prompts.")
-    ] = False
     device: Annotated[str, of_images(help="Device of network distances.")] = "cpu"
     batch_size: Annotated[int, of_images(min=1, help="Images per forward pass.")] = 64
     weights: Annotated[
         list[str] | None,
         of_images(help="Weight file of a network, for instance lpips_alex=PATH or inception=PATH."),
-    ] = None
-    score: Annotated[
-        list[str] | None,
-        of_images(
-            help=f"Score of quality: {', '.join(SCORES)}; repeat for more. Default: those that can be had."
-        ),
-    ] = None
-    reference: Annotated[
-        list[str] | None, of_images(help="Reference set for fid and kid; repeat for sizes.")
-    ] = None
-    clip: Annotated[str | None, of_images(help="CLIP of the scores: hub name or folder.")] = None
-    long_texts: Annotated[
-        str | None, of_images(help="Prompts beyond CLIP's reach: cut or leave_out.")
     ] = None
     results: Annotated[
         Path | None,
@@ -123,46 +72,38 @@ class Options:
         float | None, of_workers(help="Seconds without any worker after which it ends.")
     ] = None
 
+
+@dataclass(frozen=True)
+class Options:
+    """What a command was given: settings by name, and the machine."""
+
+    given: Mapping[str, Any]
+    """Settings named on the command line, by field."""
+    own: MachineOptions
+    resources: ExitStack
+    """What a command opened, closed when it ends."""
+
     def settings(self, parts: tuple[str, ...] | None = None) -> Config:
         """The configuration file, overruled by the options that were given, and by what the command is about."""
-        base = config_from(_read_yaml(self.config) if self.config else {})
-        given = {
-            "metrics": self.metric and tuple(self.metric),
-            "models": self.model and tuple(self.model),
-            "experiment": self.experiment,
-            "estimator": self.estimator,
-            "images_per_prompt": self.images_per_prompt,
-            "scores": self.score and tuple(self.score),
-            "references": self.reference and tuple(self.reference),
-            "clip": self.clip,
-            "long_texts": self.long_texts,
-        }
-        how: dict[str, Any] = {
-            "method": self.interval,
-            "level": self.level,
-            "n_resamples": self.resamples,
-            "seed": self.seed,
-        }
-        changes: dict[str, Any] = {
-            name: value for name, value in given.items() if value is not None
-        }
-        return replace(
-            base,
-            parts=base.parts if parts is None else parts,
-            allow_partial=self.allow_partial or base.allow_partial,
-            margins={
-                **base.margins,
-                **{name: _number(name, text) for name, text in _pairs(self.margin, "--margin")},
-            },
-            resampling=replace(
-                base.resampling, **{name: value for name, value in how.items() if value is not None}
-            ),
-            **changes,
-        )
+        base = from_plain(read_yaml(self.own.config) if self.own.config else {})
+        changes: dict[str, Any] = {}
+        how: dict[str, Any] = {}
+        for name, value in self.given.items():
+            if name in Resampling.model_fields:
+                how[name] = value
+            elif name == "margins":
+                changes[name] = {**base.margins, **_margins(value)}
+            else:
+                changes[name] = tuple(value) if isinstance(value, list) else value
+        if parts is not None:
+            changes["parts"] = parts
+        return base.but(resampling=base.resampling.but(**how), **changes)
 
     def open(self, run: str) -> Store:
         """The run, and a line about where its results are kept if that is not the run itself."""
-        store = open_store(run, self.results)
+        from ibstats.store import open_store
+
+        store = open_store(run, self.own.results)
         if store.path != Path(run):
             log.print(
                 f"results of {escape(run)} are kept in {escape(str(store.path / 'results'))}",
@@ -171,23 +112,24 @@ class Options:
         return store
 
     def machine(self) -> Machine:
-        """How distances are computed."""
-        device, each = self.device, with_progress(here)
-        if self.cluster is not None or self.workers is not None:
+        """How distances and features are computed."""
+        from ibstats.measure import Machine, here, on_cluster
+
+        device, each = self.own.device, with_progress(here)
+        if self.own.cluster is not None or self.own.workers is not None:
             asked = self._cluster()
-            device, each = (
-                asked.device,
-                with_progress(on_cluster(cache(partial(self._connected, asked)), asked)),
-            )
-        return Machine(device, self.batch_size, dict(_pairs(self.weights, "--weights")), each)
+            connect = cache(partial(self._connected, asked))
+            device, each = asked.device, with_progress(on_cluster(connect, asked))
+        weights = dict(_pairs(self.own.weights, "--weights"))
+        return Machine(device, self.own.batch_size, weights, each)
 
     def _cluster(self) -> Cluster:
-        kind = self.cluster or "local"
-        device = (
-            "cuda" if kind == "cuda" else self.device.partition(":")[0]
-        )  # of its GPUs each worker sees one
-        settings = _read_yaml(self.cluster_options) if self.cluster_options else {}
-        return Cluster(kind, self.workers, device, settings, self.wait)
+        kind = self.own.cluster or "local"
+        device = self.own.device.partition(":")[0]  # of its GPUs each worker sees one
+        if kind == "cuda":
+            device = "cuda"
+        settings = read_yaml(self.own.cluster_options) if self.own.cluster_options else {}
+        return Cluster(kind, self.own.workers, device, settings, self.own.wait)
 
     def _connected(self, cluster: Cluster) -> Client:
         client = self.resources.enter_context(connected(cluster))
@@ -195,26 +137,34 @@ class Options:
         return client
 
 
+KNOWN = {"metrics": "distance", "scores": "score"}
+"""Settings that take names of a family of quantities."""
+
+
 def analysing(function: Callable[..., None]) -> Callable[..., None]:
-    """A command whose last parameter is `Options`: its fields become options of the command line."""
+    """A command whose last parameter is `Options`: every setting and machine option becomes one of its own."""
     hints = get_type_hints(function, include_extras=True)
-    own = [
-        p.replace(annotation=hints[p.name]) for p in inspect.signature(function).parameters.values()
-    ][:-1]
-    kinds = get_type_hints(Options, include_extras=True)
-    common = [
-        inspect.Parameter(
-            f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name]
+    own = []
+    for parameter in list(inspect.signature(function).parameters.values())[:-1]:
+        keyword = parameter.replace(
+            annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY
         )
-        for f in fields(Options)[1:]
-    ]
+        own.append(keyword)
+    settings = _setting_parameters()
+    machine = _machine_parameters()
 
     @wraps(function)
     def command(**given: Any) -> None:
+        """The command, with the options taken out of what typer gives."""
+        named: dict[str, Any] = {}
+        for option, field in settings.items():
+            value = given.pop(option)
+            if value is not None and value is not False:
+                named[field] = value
+        place = MachineOptions(**{name: given.pop(name) for name in machine})
         with ExitStack() as resources:
-            options = Options(resources, **{f.name: given.pop(f.name) for f in fields(Options)[1:]})
             try:
-                function(**given, options=options)
+                function(**given, options=Options(named, place, resources))
             except KeyboardInterrupt:
                 log.print(
                     "interrupted; what was measured is kept: run the same command to go on.",
@@ -222,15 +172,83 @@ def analysing(function: Callable[..., None]) -> Callable[..., None]:
                 )
                 raise typer.Exit(130) from None
 
-    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
-    command.__signature__ = inspect.Signature([*keyword, *common])  # type: ignore[attr-defined]
+    shown = [*own, *map(_parameter, settings, settings.values()), *machine.values()]
+    command.__signature__ = inspect.Signature(shown)  # type: ignore[attr-defined]
     command.__annotations__ = {}
     return command
 
 
-def _read_yaml(file: Path) -> dict[str, Any]:
-    import yaml
+@cache
+def _setting_parameters() -> dict[str, str]:
+    """By the name of the option, the field of the settings that it sets."""
+    found = {}
+    for model in (Config, Resampling):
+        for name, field in model.model_fields.items():
+            extra = field.json_schema_extra
+            if isinstance(extra, dict):
+                found[str(extra["option"])] = name
+    return found
 
+
+def _parameter(option: str, name: str) -> inspect.Parameter:
+    """A setting as a parameter of a command; None, or False of a flag, where it is not given."""
+    field = Resampling.model_fields.get(name) or Config.model_fields[name]
+    extra = field.json_schema_extra
+    assert isinstance(extra, dict)
+    flag = f"--{option.replace('_', '-')}"
+    panel = str(extra["panel"]) or None
+    told = typer.Option(flag, help=_help(name, field), rich_help_panel=panel)
+    kind, default = _kind(field)
+    annotation: Any = Annotated[kind, told]
+    return inspect.Parameter(
+        option, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+def _kind(field: FieldInfo) -> tuple[Any, Any]:
+    """Type of an option on the command line, and what it is where it is not given."""
+    if field.annotation is bool:
+        return bool, False
+    if get_origin(field.annotation) in (tuple, dict):
+        return list[str] | None, None
+    for kind in (field.annotation, *get_args(field.annotation)):
+        if kind in (int, float):
+            return kind | None, None
+    return str | None, None
+
+
+def _help(name: str, field: FieldInfo) -> str:
+    """What a setting means, what may be given, and what stands where nothing is."""
+    parts = [str(field.description)]
+    if name in KNOWN:
+        names = ", ".join(by_user(KNOWN[name]))  # type: ignore[arg-type]
+        parts.append(f"Known: {names}.")
+    if get_origin(field.annotation) is Literal:
+        parts.append(f"One of {', '.join(map(str, get_args(field.annotation)))}.")
+    if get_origin(field.annotation) in (tuple, dict):
+        parts.append("Repeat for more.")
+    elif field.default not in (None, False):
+        parts.append(f"Default {field.default}.")
+    return " ".join(parts)
+
+
+@cache
+def _machine_parameters() -> dict[str, inspect.Parameter]:
+    """Options of the machine as parameters of a command."""
+    kinds = get_type_hints(MachineOptions, include_extras=True)
+    found = {}
+    for field in fields(MachineOptions):
+        found[field.name] = inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default,
+            annotation=kinds[field.name],
+        )
+    return found
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds; IbstatsError if there is none."""
     if not file.is_file():
         raise IbstatsError(f"no settings file '{file}'")
     try:
@@ -243,6 +261,7 @@ def _read_yaml(file: Path) -> dict[str, Any]:
 
 
 def _pairs(values: list[str] | None, option: str) -> list[tuple[str, str]]:
+    """NAME=VALUE of a repeated option."""
     made = []
     for value in values or []:
         name, separator, content = value.partition("=")
@@ -252,19 +271,24 @@ def _pairs(values: list[str] | None, option: str) -> list[tuple[str, str]]:
     return made
 
 
-def _number(name: str, text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise IbstatsError(f"the margin of {name} is {text!r}, but must be a number") from None
+def _margins(values: list[str]) -> dict[str, float]:
+    """Margins by the name of a distance."""
+    found = {}
+    for name, text in _pairs(values, "--margin"):
+        try:
+            found[name] = float(text)
+        except ValueError:
+            raise IbstatsError(f"the margin of {name} is {text!r}, but must be a number") from None
+    return found
 
 
 def with_progress(each: Each) -> Each:
-    """The same with a bar."""
+    """A way to go over prompts that shows a bar on stderr while it does."""
 
     def shown(
         function: Callable[[int], Any], numbers: Sequence[int], label: str
     ) -> Iterator[tuple[int, Any]]:
+        """A number and its result, with the bar moved on."""
         from rich.progress import track
 
         found = each(function, numbers, label)

@@ -12,6 +12,7 @@ import xarray as xr
 from ibstats.design import Design, design_of
 from ibstats.errors import MissingImages, Unmeasurable
 from ibstats.store import Store
+from schemas.study import CrossedNoise
 
 if TYPE_CHECKING:
     from schemas.provenance import ModelIdentity
@@ -50,13 +51,12 @@ class Selection:
     @property
     def kind(self) -> str:
         """Kind of the experiment, for instance `factorial`."""
-        return self.store.run.experiments[self.experiment].kind
+        return self.store.kind(self.experiment)
 
     @cached_property
     def design(self) -> Design:
         """Conditions, factors and baseline."""
-        recorded = self.store.run.experiments[self.experiment].design
-        return design_of(self.dataset, self.kind, recorded)
+        return design_of(self.dataset, self.store.run.experiments[self.experiment].design)
 
     @property
     def snapshot(self) -> str:
@@ -72,6 +72,21 @@ class Selection:
     def n_samples(self) -> int:
         """Images, or token grids, of a prompt in a condition."""
         return int(self.dataset.sizes["sample"])
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it can be analysed: all prompts are complete, or, where part will do, more than one is."""
+        done = self.store.complete(self.model, self.experiment).all(axis=0)
+        return bool(done.all() or (self.allow_partial and done.sum() > 1))
+
+    @property
+    def crossing(self) -> tuple[int, int]:
+        """Numbers of path and of execution noises that a crossed-noise experiment crosses."""
+        study = self.store.run.study
+        experiment = None if study is None else study.experiments.get(self.experiment)
+        if not isinstance(experiment, CrossedNoise):
+            raise Unmeasurable(f"'{self.experiment}' is of kind {self.kind}, not crossed_noise")
+        return experiment.paths, experiment.executions
 
     def has(self, variable: str) -> bool:
         """Whether a variable of the store is there."""
@@ -108,5 +123,5 @@ def select(store: Store, model: str, experiment: str, *, allow_partial: bool = F
 def crossed(store: Store, model: str, *, allow_partial: bool = False) -> Iterator[Selection]:
     """The crossed-noise experiments of a model, in the order of the study."""
     for name in store.experiments():
-        if store.run.experiments[name].kind == "crossed_noise":
+        if store.kind(name) == "crossed_noise":
             yield select(store, model, name, allow_partial=allow_partial)

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,11 +17,9 @@ from ibstats.errors import (
     IbstatsError,
     IncompleteStore,
     MissingImages,
-    StoreContractError,
     StoreNotFound,
     unknown,
 )
-from ibstats.variables import CELLS, FACTORS, LEVELS
 from schemas.io import layout, reader
 from schemas.io.files import whole_folder
 from schemas.io.folder import Folder, FolderError, LocalFolder, folder
@@ -69,6 +66,10 @@ class Store:
     def experiments(self) -> list[str]:
         """Names of the experiments; every model has them all."""
         return list(self.run.experiments)
+
+    def kind(self, experiment: str) -> str:
+        """Give the kind of an experiment, for instance `factorial`; `imported` for samples made elsewhere."""
+        return self.run.experiments[experiment].kind
 
     def identity(self, model: str) -> ModelIdentity:
         """Give what fixes the law of a model's samples; IbstatsError for a name that is none of the models."""
@@ -173,20 +174,6 @@ class Store:
             )
         return dataset["image"]
 
-    def factorial(
-        self,
-        model: str,
-        variable: str,
-        experiment: str = "factorial",
-        *,
-        allow_partial: bool = False,
-    ) -> xr.DataArray:
-        """Give one variable of the 2x2x2 as (prompt, sampling, prompt_type, codebook, ...), levels low then high."""
-        dataset = self.dataset(model, experiment, allow_partial=allow_partial)
-        if variable not in dataset:
-            raise unknown("variable", variable, [str(name) for name in dataset.data_vars])
-        return by_factor(dataset[variable])
-
     def verify(self) -> Iterator[tuple[str, str | None]]:
         """Check every stored object against what was recorded of it: (object, problem or None) one by one."""
         for stored in self._recorded():
@@ -251,37 +238,6 @@ def _with_equal_samples(dataset: xr.Dataset, name: str) -> xr.Dataset:
             stacklevel=3,
         )
     return dataset.isel(sample=slice(fewest))
-
-
-def is_factorial(dataset: xr.Dataset) -> bool:
-    """Whether each cell of the 2x2x2 stands once among the conditions."""
-    if not all(factor in dataset.coords for factor in FACTORS):
-        return False
-    labels = list(zip(*(map(str, dataset[factor].values) for factor in FACTORS), strict=True))
-    return all(labels.count(tuple(cell)) == 1 for cell in CELLS)
-
-
-def by_factor(array: xr.DataArray) -> xr.DataArray:
-    """(condition, prompt, ...) -> (prompt, sampling, prompt_type, codebook, ...) for the eight cells of the design."""
-    labels = list(zip(*(np.asarray(array[f].values, dtype=object) for f in FACTORS), strict=True))
-    positions = []
-    for cell in CELLS:
-        found = [i for i, label in enumerate(labels) if label == tuple(cell)]
-        if len(found) != 1:
-            raise StoreContractError(
-                f"cell {'/'.join(cell)} stands {len(found)} times among the conditions, but the 2x2x2 needs it once; "
-                "is this experiment a factorial?"
-            )
-        positions += found
-    rest = [dim for dim in array.dims if dim not in ("condition", "prompt")]
-    ordered = array.isel(condition=positions).transpose("condition", "prompt", *rest)
-    dims = ("prompt", *FACTORS, *rest)
-    values = np.moveaxis(
-        ordered.values.reshape((2,) * len(FACTORS) + ordered.shape[1:]), len(FACTORS), 0
-    )
-    coords: dict[str, Any] = {factor: list(levels) for factor, levels in LEVELS.items()}
-    coords |= {str(dim): array[dim].values for dim in ("prompt", *rest) if dim in array.coords}
-    return xr.DataArray(values, dims=dims, coords=coords, name=array.name, attrs=array.attrs)
 
 
 def open_store(path: str | Path, results: Path | None = None) -> Store:

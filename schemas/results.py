@@ -24,6 +24,7 @@ Section = Literal[
     "strategy",
     "ledger",
     "sobol",
+    "wording",
     "quality",
     "quality_effect",
     "quality_probe",

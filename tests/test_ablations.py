@@ -12,12 +12,12 @@ import jsonschema
 import numpy as np
 import pytest
 import xarray as xr
+from ibstats.config import Config
 from typer.testing import CliRunner
 
 import ibstats
 from generate.cli import app as ibgenerate
 from ibstats import cli
-from ibstats.config import Config
 from ibstats.statistics import ablations
 from ibstats.statistics.uncertainty import Resampling
 from tests.conftest import EXPERIMENTS as EXPERIMENTS_OF_STUDY

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 import yaml
+from ibstats.config import Config
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -24,7 +25,6 @@ from generate.run.preparing import prepare
 from generate.study.planning import plan
 from generate.study.study_file import load_study
 from ibstats.cli import app
-from ibstats.config import Config
 from ibstats.errors import IbstatsError
 from ibstats.measure import Machine, distances, metric
 from ibstats.report import files, tables

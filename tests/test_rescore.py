@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from ibstats.config import Config
 from typer.testing import CliRunner
 
 from generate.cli import app as generate_app
@@ -24,7 +25,6 @@ from generate.store.samples import SampleStore
 from generate.study.planning import plan
 from generate.study.study_file import load_study
 from ibstats.cli import app
-from ibstats.config import Config
 from ibstats.errors import IbstatsError
 from ibstats.report import files
 from ibstats.statistics import rescored

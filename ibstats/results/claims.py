@@ -8,27 +8,26 @@ verdict stays "not comparable": the outcome there stands beside it under its own
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import scipy
-from rich.markup import escape
-from rich.table import Table
+import yaml
 
-from ibstats.config import Config
+from ibstats.design import ABLATIONS
 from ibstats.measure import Machine
-from ibstats.report import files
-from ibstats.report.old_tables import interval, new_table
-from ibstats.statistics.ablations import KINDS, kind_of
+from ibstats.quantities import of_family, quantity
+from ibstats.results.kept import obtain
+from ibstats.results.words import interval
 from ibstats.store import Store
-from ibstats.variables import PREFERRED_DISTANCES, QUALITY
-
-if TYPE_CHECKING:
-    from schemas.results import ResultRow
+from schemas.analysis import Config
+from schemas.io.files import write_whole
+from schemas.results import ResultRow
 
 ALPHA = 0.05
 MARGIN_SHARE = 0.05
@@ -37,14 +36,23 @@ ROUNDING = 0.0005
 """Half of the last decimal that the paper prints."""
 
 FAMILIES = {
-    "amused": "masked", "show-o": "masked", "vq-diffusion": "diffusion", "llamagen": "autoregressive",
+    "amused": "masked",
+    "show-o": "masked",
+    "vq-diffusion": "diffusion",
+    "llamagen": "autoregressive",
     "janus-pro": "autoregressive",
-}  # fmt: skip
+}
 """Family of each model of the paper."""
 
-STAND_INS = {"lpips": PREFERRED_DISTANCES, "clip_score": ("reference_accuracy",), "clip_iqa": ("reference_accuracy",),
-             "fid": ("reference_frechet",)}  # fmt: skip
-"""Measures looked at where the paper's was not made; those that start like it are the paper's."""
+STAND_INS = {
+    "clip_score": ("reference_accuracy",),
+    "clip_iqa": ("reference_accuracy",),
+    "fid": ("reference_frechet",),
+}
+"""Measures looked at where the paper's was not made; those that start like it are the paper's.
+
+For LPIPS these are the distances by their rank.
+"""
 
 Outcome = Literal["holds", "contradicted", "undecided"]
 Verdict = Literal["reproduced", "not reproduced", "not comparable"]
@@ -87,29 +95,29 @@ class Evidence:
     model: str
     family: str
     kind: str
+    baseline: str | None
+    """The condition without intervention of its experiment."""
 
 
 def claims() -> list[Claim]:
     """The claims of the paper, in its order."""
-    import yaml
-
     text = resources.files("ibstats.results").joinpath("claims.yaml").read_text(encoding="utf-8")
     return [Claim(**claim) for claim in yaml.safe_load(text)["claims"]]
 
 
 def evidence(stores: Iterable[Store], settings: Config, machine: Machine) -> list[Evidence]:
-    """All rows of the factorials and ablations of some runs."""
+    """All rows of the factorials and ablations of some runs, measured where they were not."""
     found = []
     for store in stores:
         for name in store.experiments():
-            kind = kind_of(store, name)
-            if kind in ("factorial", *KINDS):
-                document = files.obtain(store, replace(settings, experiment=name), machine)
-                identity = {model: store.identity(model) for model in store.models()}
-                found += [
-                    Evidence(r, identity[r.model].model, identity[r.model].family, kind)
-                    for r in document.rows
-                ]
+            kind = store.kind(name)
+            if kind not in ("factorial", *ABLATIONS):
+                continue
+            document = obtain(store, settings.but(experiment=name), machine)
+            for row in document.rows:
+                identity = store.identity(row.model)
+                baseline = document.designs[row.experiment].baseline
+                found.append(Evidence(row, identity.model, identity.family, kind, baseline))
     return found
 
 
@@ -181,7 +189,7 @@ def _matching(claim: Claim, pool: Sequence[Evidence]) -> list[Evidence]:
     ]
     measures = list(dict.fromkeys(e.row.quantity for e in wanted))
     order = [name for name in measures if name.startswith(claim.quantity)]
-    order += [name for name in STAND_INS[claim.quantity] if name in measures]
+    order += [name for name in _stand_ins(claim.quantity) if name in measures]
     if not order:
         return []
     label = next(e.row.model for e in wanted if e.row.quantity == order[0])
@@ -194,7 +202,7 @@ def _matching(claim: Claim, pool: Sequence[Evidence]) -> list[Evidence]:
     if (
         claim.section == "offer"
     ):  # at the inflection point of each distance, the preferred one first
-        rows.sort(key=lambda e: PREFERRED_DISTANCES.index(str(e.row.attribution)))
+        rows.sort(key=lambda e: _rank(quantity(str(e.row.distance))))
     return rows[:1] if claim.which == "first" else rows
 
 
@@ -243,49 +251,36 @@ def _equivalent(row: ResultRow, margin: float) -> bool:
 
 def _reference(found: Evidence, pool: Sequence[Evidence]) -> float:
     """The value without intervention, of the same model, experiment and quantity."""
-    section = "quality" if found.row.quantity in QUALITY else "diversity"
-    same = (section, found.row.model, found.row.experiment, found.row.quantity)
-    names = ("stochastic/original/full", "1-none", "1-original", "1-full", "1-baseline")
-    values = [
-        e.row.estimate
-        for e in pool
-        if (e.row.section, e.row.model, e.row.experiment, e.row.quantity) == same
-        and (e.row.term in names or e.row.term.startswith("keep-1"))
-    ]
-    return values[0] if values and values[0] is not None else float("nan")
+    family = quantity(found.row.quantity).family
+    section = "quality" if family == "score" else "diversity"
+    wanted = (section, found.row.model, found.row.experiment, found.row.quantity)
+    for one in pool:
+        row = one.row
+        if (row.section, row.model, row.experiment, row.quantity) != wanted:
+            continue
+        if row.condition == one.baseline and row.estimate is not None:
+            return row.estimate
+    return float("nan")
 
 
-def table(findings: Sequence[Finding]) -> Table:
-    """The claims table."""
-    counts = {
-        v: sum(f.verdict == v for f in findings)
-        for v in ("reproduced", "not reproduced", "not comparable")
-    }
-    title = f"{len(findings)} claims: " + ", ".join(
-        f"{n} {verdict}" for verdict, n in counts.items()
-    )
-    made = new_table(title, "claim", caption=CAPTION)
-    for column in ("paper", "ours", "verdict"):
-        made.add_column(column, overflow="fold")
-    for f in findings:
-        about = f"{f.where}, {f.model}: {f.claim}"
-        made.add_row(escape(about), f.paper, escape(f.ours), escape(f"{f.verdict}: {f.reason}"))
-    return made
+def _stand_ins(measure: str) -> list[str]:
+    """Measures looked at where the paper's was not made, the nearest first."""
+    if measure in STAND_INS:
+        return list(STAND_INS[measure])
+    ranked = [record for record in of_family("distance") if record.rank is not None]
+    return [record.name for record in sorted(ranked, key=_rank)]
 
 
-CAPTION = (
-    "The paper publishes neither its prompts, nor the number of images, nor all sampling settings: its numbers are "
-    "compared with intervals over our prompts. Equivalence: two one-sided tests within 5 % of the value without "
-    "intervention, a margin of ours; a number holds if our whole interval lies within that margin of it. FID and "
-    "Frechet distances grow by a bias where diversity falls. Wording of the claims is ours."
-)
+def _rank(record: Any) -> int:
+    return int(record.rank)
 
 
 def write_csv(findings: Sequence[Finding], file: Path) -> Path:
     """The claims table for other programs."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=list(asdict(findings[0])))
-        writer.writeheader()
-        writer.writerows(asdict(finding) for finding in findings)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(asdict(findings[0])))
+    writer.writeheader()
+    for finding in findings:
+        writer.writerow(asdict(finding))
+    write_whole(file, text.getvalue())
     return file

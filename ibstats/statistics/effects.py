@@ -1,25 +1,32 @@
-"""The 2^k design within prompts: effects, interaction profiles and waterfalls, each with interval and tests.
+"""Effects, comparisons of conditions, and waterfalls within prompts, each with interval and tests.
 
-Values are `(prompt, factor, ...)` with each factor's levels low then high, as `store.by_factor` gives them.
+Effects and waterfalls take the cells of a complete 2^k factorial, `(prompt, factor, ...)` with each factor's levels low
+then high, as `Design.by_factor` gives them. Comparisons take any conditions, `(condition, prompt)`.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
+from ibstats.design import Contrast
 from ibstats.errors import IbstatsError
 from ibstats.kernels import factorial
 from ibstats.kernels.resampling import is_constant
 from ibstats.statistics import significance
 from ibstats.statistics.uncertainty import Resampling, mean_interval
-from ibstats.variables import PROBES, REFERENCE
 
 TWO_FACTOR_NOTE = (
-    "With two factors the gap of marginal effects is zero by algebra, whatever the data: it is no evidence of "
-    "additivity. Read the gap of simple effects instead."
+    "With two factors the gap of marginal effects is zero by algebra, whatever the data: it is no "
+    "evidence of additivity. Read the gap of simple effects instead."
 )
 """Printed with every two-factor waterfall."""
+
+ATTRIBUTIONS = ("marginal", "simple", "shapley")
+"""How a waterfall shares the way from the all-low to the all-high cell out among the factors."""
 
 
 def factors_of(y: xr.DataArray) -> tuple[str, ...]:
@@ -27,13 +34,13 @@ def factors_of(y: xr.DataArray) -> tuple[str, ...]:
     return tuple(str(dim) for dim in y.dims if dim != "prompt")
 
 
-def restrict(y: xr.DataArray, **levels: str) -> xr.DataArray:
-    """The design at one level of some factors, for instance `sampling="stochastic"` for the paper's Fig. 10 and 13."""
-    return y.sel(levels, drop=True)
-
-
 def effects(y: xr.DataArray, how: Resampling) -> xr.Dataset:
-    """All contrasts of the design over `effect`, with interval, tests and effect sizes."""
+    """All 2^k - 1 contrasts of a factorial with interval, tests and effect sizes.
+
+    Parameters: `y (prompt, factor, ...)`; `how`, the resampling behind intervals and permutations.
+    Returns the columns of `tested` over `effect`, in the unit of `y`. A main effect is the mean at the high level less
+    that at the low one, an interaction the product of the +-1 codes over 2^(k-1) (paper, section 4.3).
+    """
     factors = factors_of(y)
     values = factorial.contrasts(y.transpose("prompt", *factors).values)
     names = factorial.names(len(factors), factors)
@@ -43,22 +50,34 @@ def effects(y: xr.DataArray, how: Resampling) -> xr.Dataset:
     return tested(contrast, how)
 
 
-def probes(y: xr.DataArray, how: Resampling) -> xr.Dataset:
-    """Change that each intervention makes to the reference cell, over `effect` (paper, Fig. 2)."""
-    cells = np.stack(
-        [y.sel(REFERENCE | levels, drop=True).values for levels in ({}, *PROBES.values())], axis=1
+def compare(y: xr.DataArray, contrasts: Sequence[Contrast], how: Resampling) -> xr.Dataset:
+    """Mean of each comparison of conditions over prompts, as one family of tests.
+
+    Parameters: `y (condition, prompt)`; `contrasts`, weights over the conditions in that order; `how`.
+    Returns the columns of `tested` over `effect`, with `condition` and `against (effect)`, the two conditions compared
+    (empty where the comparison is of a mixture).
+    """
+    weights = np.column_stack([contrast.weights for contrast in contrasts])
+    names = [contrast.name for contrast in contrasts]
+    values = xr.DataArray(
+        factorial.linear(y.transpose("prompt", "condition").values, weights),
+        dims=("prompt", "effect"),
+        coords={"effect": names},
+        attrs=y.attrs,
     )
-    values = factorial.linear(cells, np.vstack([-np.ones(len(PROBES)), np.eye(len(PROBES))]))
-    change = xr.DataArray(
-        values, dims=("prompt", "effect"), coords={"effect": list(PROBES)}, attrs=y.attrs
-    )
-    return tested(change, how)
+    pairs = {
+        "condition": [contrast.condition for contrast in contrasts],
+        "against": [contrast.against for contrast in contrasts],
+    }
+    found = tested(values, how)
+    return found.assign_coords({name: ("effect", column) for name, column in pairs.items()})
 
 
 def tested(values: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Interval, tests, adjusted p values, effect sizes and Bayes factor of `(prompt, effect)`.
 
-    The family of the adjustments is the set of effects; degenerate ones are outside it. `n_tests` says how many count.
+    The family of the adjustments is the set of effects; degenerate ones, which do not vary over prompts, are outside it
+    (their p values are NaN). The attributes say how many count (`n_tests`) and the degrees of freedom (`df`).
     """
     x = values.transpose("prompt", "effect").values
     n = len(x)
@@ -90,51 +109,51 @@ def tested(values: xr.DataArray, how: Resampling) -> xr.Dataset:
     return result.assign_attrs(df=df, n_tests=significance.family_size(p))
 
 
-def waterfall(y: xr.DataArray, how: Resampling) -> xr.Dataset:
+def waterfall(y: xr.DataArray, how: Resampling, at: dict[str, str] | None = None) -> xr.Dataset:
     """Steps from the all-low to the all-high cell, and the synergy gap, under each attribution (paper, A.1).
 
-    `estimate(attribution, step)` with steps baseline, one per factor, predicted, gap, actual. The gap carries a
-    test; the Shapley gap is zero by definition. `note` in the attributes for two factors.
+    Parameters: `y (prompt, factor, ...)` of two or more factors; `how`; `at`, factors to hold at one level, for
+    instance `{"sampling": "stochastic"}` for the paper's Fig. 10 and 13.
+    Returns `(attribution, step)` with the steps baseline, one per factor, predicted, gap, actual.
+    The gap carries a test, `t`, `df` and `p (attribution, step)`, NaN elsewhere; the Shapley gap is
+    zero by definition. With two factors a `note` says that the gap of marginal effects is zero by
+    algebra.
     """
-    factors = factors_of(y)
+    cells = y.sel(at or {}, drop=True)
+    factors = factors_of(cells)
     k = len(factors)
     if k < 2:
         raise IbstatsError("a waterfall needs at least two factors")
-    cells = y.transpose("prompt", *factors).values.reshape(y.sizes["prompt"], 2**k)
-    low, high = np.eye(2**k)[0], np.eye(2**k)[-1]
-    attributions = ("marginal", "simple", "shapley")
-    weights = []
-    for name in attributions:
-        shares = factorial.attribution_matrix(k, name)
-        gap = factorial.gap_weights(k, name)
-        weights.append(np.column_stack([low, shares, low + shares.sum(axis=1), gap, high]))
     steps = ["baseline", *factors, "predicted", "gap", "actual"]
-    matrix = np.stack(weights, axis=1).round(15)
+    flat = cells.transpose("prompt", *factors).values.reshape(cells.sizes["prompt"], 2**k)
+    matrix = np.stack([_step_weights(k, name) for name in ATTRIBUTIONS], axis=1).round(15)
+    total = factorial.linear(flat, matrix.reshape(2**k, -1))
     values = xr.DataArray(
-        factorial.linear(cells, matrix.reshape(2**k, -1)).reshape(len(cells), *matrix.shape[1:]),
+        total.reshape(len(flat), *matrix.shape[1:]),
         dims=("prompt", "attribution", "step"),
-        coords={"attribution": list(attributions), "step": steps},
+        coords={"attribution": list(ATTRIBUTIONS), "step": steps},
         attrs=y.attrs,
     )
     result = mean_interval(values, how)
-    gap_values = values.sel(step="gap").values
+    gap = steps.index("gap")
+    gap_values = values.values[:, :, gap]
     t, df, p = significance.t_test(gap_values)
     p = np.where(is_constant(gap_values), np.nan, p)
-    result = result.assign(t=("attribution", t), p=("attribution", p))
-    return result.assign_attrs(df=df, note=TWO_FACTOR_NOTE if k == 2 else "")
+    at_gap = {"t": t, "p": p, "df": np.full(len(ATTRIBUTIONS), df)}
+    for name, column in at_gap.items():
+        placed = np.full(matrix.shape[1:], np.nan)
+        placed[:, gap] = column
+        result[name] = (("attribution", "step"), placed)
+    note = np.full(matrix.shape[1:], "", dtype=object)
+    if k == 2:
+        note[ATTRIBUTIONS.index("marginal"), gap] = TWO_FACTOR_NOTE
+    result["note"] = (("attribution", "step"), note)
+    return result.assign_attrs(at=json.dumps(at or {}))
 
 
-def dividends(y: xr.DataArray, how: Resampling) -> xr.Dataset:
-    """Moebius dividends over `effect`: what the high levels of a set of factors add beyond all its proper subsets."""
-    factors = factors_of(y)
-    k = len(factors)
-    cells = y.transpose("prompt", *factors).values.reshape(y.sizes["prompt"], 2**k)
-    columns = [sum(1 << (k - 1 - i) for i in subset) for subset in factorial.subsets(k)]
-    weights = factorial.dividend_matrix(k)[:, columns]
-    values = xr.DataArray(
-        factorial.linear(cells, weights),
-        dims=("prompt", "effect"),
-        coords={"effect": factorial.names(k, factors)},
-        attrs=y.attrs,
-    )
-    return tested(values, how)
+def _step_weights(k: int, attribution: str) -> np.ndarray:
+    """Weights of the cells in each step of a waterfall, `(2^k, step)`."""
+    low, high = np.eye(2**k)[0], np.eye(2**k)[-1]
+    shares = factorial.attribution_matrix(k, attribution)
+    gap = factorial.gap_weights(k, attribution)
+    return np.column_stack([low, shares, low + shares.sum(axis=1), gap, high])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
 from ibstats.kernels import frechet
-from ibstats.measure.reference_set.file import LoadedSet
+from ibstats.measure.reference_set import LoadedSet
 
 Array = NDArray[np.float64]
 

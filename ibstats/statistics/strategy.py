@@ -12,18 +12,16 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from ibstats.design import Contrast, Design
 from ibstats.statistics import significance
-from ibstats.statistics.effects import probes
+from ibstats.statistics.effects import compare
 from ibstats.statistics.uncertainty import Resampling
-from ibstats.variables import PROBES, REFERENCE
 
 ALPHA = 0.05
 
-OUTCOMES = ("to zero", "drop", "rise", "equivalent", "inconclusive")
-
 
 class Rule(NamedTuple):
-    """Answers that make a strategy."""
+    """Answers to the probes that make a strategy."""
 
     argmax: str
     subset: str
@@ -38,15 +36,35 @@ RULES: dict[str, Rule] = {
 }
 """Strategies of the paper; a drop inside the margin counts as equivalent."""
 
+PROBES = ("argmax", "subset", "paraphrase")
+"""The probes that the paper's strategies are defined by."""
+
+
+def has_rules(design: Design) -> bool:
+    """Whether the design holds the three probes that strategies are defined by."""
+    there = {contrast.name for contrast in design.probes()}
+    return there >= set(PROBES)
+
 
 def verdict(outcomes: Mapping[str, str], path_varies: bool) -> str:
-    """Name of the strategy whose rule these answers fit, else "mixed"."""
+    """Name of the strategy whose rule these answers fit, else "mixed".
+
+    >>> verdict({"argmax": "drop", "subset": "drop", "paraphrase": "rise"}, path_varies=True)
+    'diversity-prioritized'
+    """
     answers = Rule(outcomes["argmax"], outcomes["subset"], outcomes["paraphrase"], path_varies)
-    return next((name for name, rule in RULES.items() if rule == answers), "mixed")
+    for name, rule in RULES.items():
+        if rule == answers:
+            return name
+    return "mixed"
 
 
 def outcome(change: np.ndarray, left: np.ndarray, p_difference: float, p_equivalence: float) -> str:
-    """Answer to one probe, from per-prompt changes, the per-prompt diversity it leaves, and the two p values."""
+    """Answer to one probe: to zero, equivalent, drop, rise or inconclusive.
+
+    Parameters: `change (prompt)` that the probe makes and the diversity `left (prompt)` under it; the p value of the
+    difference (adjusted) and that of the two one-sided tests.
+    """
     if not left.any() and change.any():
         return "to zero"
     if p_equivalence < ALPHA or not change.any():
@@ -56,39 +74,45 @@ def outcome(change: np.ndarray, left: np.ndarray, p_difference: float, p_equival
     return "inconclusive"
 
 
-def evidence(y: xr.DataArray, margin: float, path_varies: bool, how: Resampling) -> xr.Dataset:
+def evidence(
+    y: xr.DataArray, design: Design, margin: float, path_varies: bool, how: Resampling
+) -> xr.Dataset:
     """Change at each probe over `effect`, its tests, its answer, and the strategy they make.
 
-    `y` is diversity over (prompt, sampling, prompt_type, codebook); p values of the difference are Holm-adjusted over
-    the three probes, equivalence is two one-sided tests at +-margin.
+    Parameters: `y (condition, prompt)`, diversity; the `design`, which holds the three probes; `margin`, +- in the unit
+    of `y`; whether the model's path varies between samples; `how`.
+    Returns `estimate`, `low`, `high`, `degenerate`, `p_holm` (of the difference, over the probes), `p` (two one-sided
+    tests at +-margin), `outcome`, `margin` over `effect`, and `strategy`.
     """
-    result = probes(y, how)[["estimate", "low", "high", "degenerate", "p_holm"]]
-    reference = y.sel(REFERENCE, drop=True).values
-    answers, p_equivalence = [], []
-    for i, levels in enumerate(PROBES.values()):
-        left = y.sel(REFERENCE | levels, drop=True).values
-        p = significance.equivalence(left - reference, -margin, margin, ALPHA).p
+    probes = design.probes()
+    result = compare(y, probes, how)[["estimate", "low", "high", "degenerate", "p_holm"]]
+    answers: dict[str, str] = {}
+    p_equivalence = []
+    for number, probe in enumerate(probes):
+        left, change = _left_and_change(y, probe)
+        p = float(significance.equivalence(change, -margin, margin, ALPHA).p)
         p_equivalence.append(p)
-        answers.append(outcome(left - reference, left, float(result["p_holm"].values[i]), p))
-    found = verdict(dict(zip(PROBES, answers, strict=True)), path_varies)
+        p_difference = float(result["p_holm"].values[number])
+        answers[probe.name] = outcome(change, left, p_difference, p)
+    found = verdict(answers, path_varies)
     return result.assign(
-        p_equivalence=("effect", p_equivalence),
-        outcome=("effect", np.array(answers, dtype=object)),
-        margin=((), margin),
-        path_varies=((), path_varies),
+        p=("effect", p_equivalence),
+        outcome=("effect", np.array(list(answers.values()), dtype=object)),
+        margin=("effect", np.full(len(probes), margin)),
         strategy=((), np.array(found, dtype=object)),
     )
 
 
-def path_varies(dataset: xr.Dataset) -> bool:
+def _left_and_change(y: xr.DataArray, probe: Contrast) -> tuple[np.ndarray, np.ndarray]:
+    """Diversity of each prompt under a probe, and what the probe changes of it."""
+    left = y.sel(condition=probe.condition).values
+    return left, left - y.sel(condition=probe.against).values
+
+
+def path_varies(dataset: xr.Dataset, baseline: str) -> bool:
     """Whether the order in which positions change differs between samples of a prompt; a fixed order has H_path = 0."""
     if "token_step" not in dataset:
         return False
-    steps = dataset["token_step"].transpose("condition", "prompt", "sample", ...)
-    cell = np.flatnonzero(
-        (dataset["sampling"].values == REFERENCE["sampling"])
-        & (dataset["prompt_type"].values == REFERENCE["prompt_type"])
-        & (dataset["codebook"].values == REFERENCE["codebook"])
-    )
-    values = steps.isel(condition=cell).values
-    return bool((values != values[:, :, :1]).any())
+    steps = dataset["token_step"].sel(condition=baseline)
+    values = steps.transpose("prompt", "sample", ...).values
+    return bool((values != values[:, :1]).any())

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 
 import pytest
+from ibstats.report.budget import SHARES, budget, sentence
+from ibstats.report.latex import how
 from rich.console import Console
 from rich.table import Table
 
-from ibstats.report.budget import SHARES, budget, sentence
-from ibstats.report.latex import how
 from ibstats.results.rows import extent
 from schemas.results import ResultRow, Results
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ibstats.config import Config
 from PIL import Image
 
 from ibstats import cli
-from ibstats.config import Config
 from ibstats.errors import IbstatsError
 from ibstats.kernels import frechet
 from ibstats.measure import Embedding, Machine, named, reference_set

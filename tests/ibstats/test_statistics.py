@@ -10,11 +10,12 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from ibstats.config import Config
+from ibstats.variables import CELLS, LEVELS
 from numpy.testing import assert_allclose
 from scipy import stats
 
 from ibstats import analysis
-from ibstats.config import Config
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import factorial
 from ibstats.kernels.variance import pair_variance
@@ -22,7 +23,6 @@ from ibstats.results.rows import rows
 from ibstats.statistics import counting, effects, information, power, significance, strategy
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 from ibstats.store import by_factor, open_store
-from ibstats.variables import CELLS, LEVELS
 from tests.ibstats.conftest import write_run
 
 HOW = Resampling(n_resamples=500)

@@ -1,0 +1,165 @@
+"""One call from a run to every statistic: `analyse(store) -> DataTree`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import xarray as xr
+
+from ibstats.analysis.changes import Groups
+from ibstats.analysis.diversity import diversity_groups
+from ibstats.analysis.information import information_groups
+from ibstats.analysis.measured import to_be_had
+from ibstats.analysis.path_and_execution import bits_groups, rescored_digests, shares_groups
+from ibstats.analysis.quality import quality_groups
+from ibstats.checks import check
+from ibstats.errors import IbstatsError
+from ibstats.measure import Machine, reference_set
+from ibstats.selection import Selection, crossed, select
+from ibstats.statistics import scores, subset_ratio
+from ibstats.store import Store
+from ibstats.version import __version__
+from schemas.analysis import Config, Part
+
+Made = tuple[Groups, list[str]]
+
+PARTS: Mapping[Part, Callable[[Selection, Config, Machine], Made]] = {
+    "diversity": diversity_groups,
+    "information": information_groups,
+    "quality": quality_groups,
+    "ledger": bits_groups,
+    "shares": shares_groups,
+}
+"""What makes each part of an analysis."""
+
+
+def analyse(
+    store: Store, settings: Config | None = None, machine: Machine | None = None
+) -> xr.DataTree:
+    """Every statistic of an experiment, one node per model, with intervals and provenance.
+
+    Parameters: the run; settings, by default `Config()`; the machine that measures images.
+    Returns a tree whose groups hold labelled arrays: a group with the attribute `section` gives the rows of results of
+    that section (see `ibstats.results.rows`), the others are the values behind them (`per_prompt`,
+    `quality_per_prompt`, `positions`, `quality_losses`). Which groups there are depends on the kind of the experiment
+    and on what the run holds. Attributes of the root: `provenance`, `designs`, `families`, `models`, `notes`.
+    Raises IbstatsError where nothing of what was asked for can be had, with the first reason.
+    """
+    settings, machine = settings or Config(), machine or Machine()
+    check(settings, store)
+    notes: list[str] = []
+    groups: Groups = {}
+    designs: dict[str, Any] = {}
+    models = list(settings.models or store.models())
+    for model in models:
+        selection = select(store, model, settings.experiment, allow_partial=settings.allow_partial)
+        made, said = _of_model(selection, settings, machine)
+        groups |= {f"{model}/{name}": group for name, group in made.items()}
+        notes += said
+        designs[settings.experiment] = selection.design.record().model_dump()
+        for noise in crossed(store, model, allow_partial=True):
+            if f"shares_{noise.experiment}" in made:
+                designs[noise.experiment] = noise.design.record().model_dump()
+    if not groups and notes:
+        raise IbstatsError(notes[0])
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs = {
+        "provenance": json.dumps(provenance(store, settings, machine)),
+        "designs": json.dumps(designs),
+        "families": json.dumps({model: store.identity(model).family for model in models}),
+        "models": models,
+        "notes": list(dict.fromkeys(notes)),
+    }
+    return tree
+
+
+def _of_model(selection: Selection, settings: Config, machine: Machine) -> Made:
+    """All groups of one model."""
+    notes: list[str] = []
+    complete = selection.store.complete(selection.model, selection.experiment).all(axis=0)
+    if not complete.all() and settings.allow_partial:
+        done = f"{int(complete.sum())} of {complete.size} prompts"
+        notes.append(f"{selection.model}: {done} are complete; only these are used")
+    made: Groups = {}
+    for part in settings.parts:
+        groups, said = PARTS[part](selection, settings, machine)
+        for name, group in groups.items():
+            made[name] = _portable(group, selection.n_samples)
+        notes += said
+    if "inflection" in made:
+        made |= _offer(made, selection.n_samples)
+    return made, notes
+
+
+def _offer(made: Groups, n_images: int) -> Groups:
+    """The ratio offered for the main study, and the changes of quality that it rests on."""
+    points, lost = made["inflection"], made.get("quality_losses")
+    found = subset_ratio.offer_groups(points, lost)
+    return {name: _portable(group, n_images) for name, group in found.items()}
+
+
+def _portable(group: xr.Dataset, n_images: int) -> xr.Dataset:
+    """The group with texts that every writer accepts, and the images a prompt that it was made of."""
+    texts = {name: c.astype(object) for name, c in group.coords.items() if c.dtype.kind in "TU"}
+    group = group.assign_coords(texts)
+    return group.assign_attrs({"n_images": n_images, **group.attrs})
+
+
+def provenance(store: Store, settings: Config, machine: Machine | None = None) -> dict[str, Any]:
+    """What the numbers follow from: equal provenance means equal numbers.
+
+    Holds run, snapshot, settings and version, and of what can be had here the distances and scores that nobody asked
+    for by name. `ibstats.results.rows.analysis_digest` of it names the kept analysis.
+    """
+    machine = machine or Machine()
+    check(settings, store)
+    followed: dict[str, Any] = {
+        "run_id": store.run.run_id,
+        "snapshot": store.snapshot(experiment=settings.experiment),
+        "settings": settings.model_dump(mode="json"),
+        "ibstats_version": __version__,
+    }
+    if not settings.metrics:
+        followed["metrics"] = _metrics_to_be_had(store, settings, machine)
+    if "reference" in machine.weights:
+        followed["reference"] = machine.metric("reference").settings()
+    if "quality" in settings.parts and not settings.scores:
+        followed["scores"] = {}
+        for selection in _selections(store, settings):
+            found, _ = scores.available(selection, settings, machine)
+            followed["scores"][selection.model] = found
+    if settings.references:
+        known = [reference_set.read(file) for file in settings.references]
+        followed["references_sha256"] = [one.sha256 for one in known]
+    if "ledger" in settings.parts:
+        followed["rescored"] = rescored_digests(store, settings)
+    if "shares" in settings.parts:
+        noise = [name for name in store.experiments() if store.kind(name) == "crossed_noise"]
+        followed["crossed"] = {name: store.snapshot(experiment=name) for name in noise}
+    return followed
+
+
+def _selections(store: Store, settings: Config) -> list[Selection]:
+    """The analysed experiment of every model."""
+    partial = settings.allow_partial
+    models = settings.models or store.models()
+    return [select(store, model, settings.experiment, allow_partial=partial) for model in models]
+
+
+def _metrics_to_be_had(store: Store, settings: Config, machine: Machine) -> list[str]:
+    """Which of the default distances there are, as `model/experiment/distance`."""
+    found = []
+    for selection in _selections(store, settings):
+        for chosen in machine.metrics():
+            wanted = []
+            if {"diversity", "quality", "shares"} & set(settings.parts):
+                wanted.append(selection)
+            if "shares" in settings.parts and chosen.embedded:
+                noise = crossed(store, selection.model, allow_partial=settings.allow_partial)
+                wanted += [one for one in noise if one.is_complete]
+            for one in wanted:
+                if to_be_had(one, chosen):
+                    found.append(f"{one.model}/{one.experiment}/{chosen.name}")
+    return found

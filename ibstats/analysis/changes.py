@@ -1,0 +1,96 @@
+"""What conditions change: effects where factors are crossed, comparisons with the baseline where they are not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import partial
+
+import xarray as xr
+
+from ibstats.design import ABLATIONS, Design, Subfactorial
+from ibstats.planned import planned
+from ibstats.statistics.effects import compare, effects, waterfall
+from ibstats.statistics.stacking import over_quantities
+from ibstats.statistics.uncertainty import Resampling
+
+
+@dataclass(frozen=True)
+class Sections:
+    """Sections of the results that changes of one kind of number go to; a family without one is not made."""
+
+    effects: str
+    contrasts: str
+    probes: str = ""
+    comparisons: str = ""
+
+
+DIVERSITY = Sections("effect", "contrast", "probe", "comparison")
+INFORMATION = Sections("information_effect", "information_effect")
+QUALITY = Sections("quality_effect", "quality_effect", "quality_probe")
+
+Groups = dict[str, xr.Dataset]
+
+NO_BASELINE = "no condition is named the baseline, so conditions are not compared"
+ALONE = "there is one condition, so there is nothing to compare"
+
+
+def changes(
+    values: xr.Dataset, design: Design, how: Resampling, sections: Sections
+) -> tuple[Groups, list[str]]:
+    """Groups of tested differences that a design allows, and a note where it allows none.
+
+    Parameters: `values`, quantities `(condition, prompt)` or `(condition, block)`; the design; `how`; the sections of
+    the results for each family.
+    A complete factorial gives `effects` and, from the baseline, `probes`; a part of one the effects of its largest
+    complete parts, with the levels held; an ablation, or conditions that are just named, `contrasts` with the baseline
+    and the `comparisons` planned for its kind.
+    """
+    parts = [] if design.kind in ABLATIONS else design.subfactorials()
+    found: Groups = {}
+    for number, part in enumerate(parts):
+        name = "effects" if number == 0 else f"effects_{number + 1}"
+        made = over_quantities(values, partial(_effects, design=design, part=part, how=how))
+        found[name] = made.assign_attrs(section=sections.effects, at=json.dumps(dict(part.at)))
+    families = {"probes": (sections.probes, design.probes())}
+    if not parts:
+        families["contrasts"] = (sections.contrasts, design.against_baseline())
+        families["comparisons"] = (sections.comparisons, planned(design))
+    for name, (section, family) in families.items():
+        if section and family:
+            made = over_quantities(values, partial(compare, contrasts=family, how=how))
+            found[name] = made.assign_attrs(section=section)
+    kept = {name: group for name, group in found.items() if group.sizes}
+    if kept:
+        return kept, []
+    if len(design.conditions) == 1:
+        return {}, [ALONE]
+    return {}, [NO_BASELINE] if design.baseline is None else []
+
+
+def _effects(y: xr.DataArray, design: Design, part: Subfactorial, how: Resampling) -> xr.Dataset:
+    return effects(design.by_factor(y, part), how)
+
+
+HELD = {"sampling": "stochastic"}
+"""What is held fixed in the waterfall of the other two factors (paper, Fig. 10 and 13)."""
+
+
+def waterfalls(values: xr.Dataset, design: Design, how: Resampling) -> Groups:
+    """Waterfalls of a complete factorial of two or more factors: all factors, and with sampling held stochastic."""
+    if design.kind in ABLATIONS or not design.is_factorial:
+        return {}
+    levels = {"waterfall": {}, "waterfall_stochastic": HELD}
+    names = [factor.name for factor in design.factors]
+    found: Groups = {}
+    for name, at in levels.items():
+        free = [factor for factor in names if factor not in at]
+        if len(free) < 2 or not set(at) <= set(names):
+            continue
+
+        def one(y: xr.DataArray, at: dict[str, str] = at) -> xr.Dataset:
+            """The waterfall of one quantity."""
+            return waterfall(design.by_factor(y), how, at)
+
+        found[name] = over_quantities(values, one).assign_attrs(section="waterfall")
+    return found

@@ -1,0 +1,110 @@
+"""Diversity of every condition by every distance that can be had, and all that follows from it."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import xarray as xr
+
+from ibstats.analysis import changes
+from ibstats.analysis.changes import Groups
+from ibstats.analysis.measured import measured
+from ibstats.errors import Unmeasurable
+from ibstats.measure import Machine
+from ibstats.quantities import by_user
+from ibstats.selection import Selection
+from ibstats.statistics import diversity, strategy, subset_ratio, windows
+from ibstats.statistics.stacking import means, over_quantities
+from schemas.analysis import Config
+
+EFFECTIVE_ORDERS = {"vendi": 1, "rke": 2}
+"""Effective numbers of distinct images, from the cosine kernel of an embedding, and their orders."""
+
+
+def diversity_groups(
+    selection: Selection, settings: Config, machine: Machine
+) -> tuple[Groups, list[str]]:
+    """Groups from distances: per_prompt, diversity, effective_number, changes, waterfalls, strategy, inflection.
+
+    Returns no groups, and the reason, where there is no distance to be had.
+    """
+    how, design = settings.resampling, selection.design
+    found, notes = measured(selection, settings, machine)
+    if not found:
+        return {}, notes
+    per_prompt, effective = {}, {}
+    for name, table in found.items():
+        per_prompt[name] = diversity.mean_pairwise(table["distance"])
+        if bool(table["squared_norm"].notnull().all()):
+            for kind, order in EFFECTIVE_ORDERS.items():
+                effective[f"{kind}_{name}"] = diversity.effective_number(table, order)
+    values = xr.Dataset(per_prompt)
+    groups: Groups = {
+        "per_prompt": values,
+        "diversity": means(values, how).assign_attrs(section="diversity"),
+    }
+    if effective:
+        numbers = means(xr.Dataset(effective), how)
+        groups["effective_number"] = numbers.assign_attrs(section="effective_number")
+    made, said = changes.changes(values, design, how, changes.DIVERSITY)
+    groups |= made
+    groups |= changes.waterfalls(values, design, how)
+    groups |= _strategy(selection, values, settings)
+    groups |= _by_kind(selection, values, settings)
+    return groups, notes + said
+
+
+def _strategy(selection: Selection, values: xr.Dataset, settings: Config) -> Groups:
+    """Verdict of each distance with a declared margin, and the answers to the probes that it rests on."""
+    design = selection.design
+    margins = margins_of(settings)
+    claimed = values[[name for name in values.data_vars if name in margins]]
+    if not claimed.data_vars or design.baseline is None or not strategy.has_rules(design):
+        return {}
+    varies = strategy.path_varies(selection.dataset, design.baseline)
+
+    def one(y: xr.DataArray) -> xr.Dataset:
+        """The evidence of one distance."""
+        return strategy.evidence(y, design, margins[str(y.name)], varies, settings.resampling)
+
+    evidence = over_quantities(claimed, one)
+    path = "varies between samples" if varies else "is fixed"
+    shared = ["n_prompts", "n_tests", "units"]
+    verdicts = evidence[[*shared, "strategy"]].rename(strategy="verdict")
+    answers = evidence.drop_vars("strategy").rename(outcome="verdict")
+    said = "p is of the two one-sided tests, p_holm of the difference"
+    return {
+        "strategy": verdicts.assign_attrs(section="strategy", note=f"the path {path}"),
+        "equivalence": answers.assign_attrs(section="equivalence", note=said),
+    }
+
+
+def margins_of(settings: Config) -> dict[str, float]:
+    """Margins by the name of the distance in results; a user may give either name."""
+    known = by_user("distance")
+    found = {}
+    for name, margin in settings.margins.items():
+        found[known[name].name if name in known else name] = margin
+    return found
+
+
+def _by_kind(selection: Selection, values: xr.Dataset, settings: Config) -> Groups:
+    """What only one kind of ablation has: where a sweep bends, or how many tokens a window takes as modes."""
+    if selection.kind == "subset_ratio":
+        bend = partial(subset_ratio.inflection, how=settings.resampling)
+        points = over_quantities(values, bend).assign_attrs(section="inflection")
+        return {"inflection": points}
+    if selection.kind == "argmax_window":
+        try:
+            dataset = selection.need("tokens", "argmax_window")
+        except Unmeasurable:
+            return {}
+        tokens = windows.window_tokens(dataset, selection.identity)
+        group = tokens.expand_dims(quantity=["tokens_under_argmax"]).to_dataset(name="estimate")
+        note = f"of {tokens.attrs['n_tokens']} tokens an image"
+        units = ("quantity", np.array(["1"], dtype=object))
+        group = group.assign(units=units)
+        attrs = {"section": "information", "note": note, "n_prompts": selection.n_prompts}
+        return {"window_tokens": group.assign_attrs(attrs)}
+    return {}

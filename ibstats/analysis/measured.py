@@ -1,0 +1,45 @@
+"""The distances of a selection that can be had, and why the others cannot."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from ibstats.errors import Unmeasurable
+from ibstats.measure import Distance, Machine, are_kept, distances
+from ibstats.selection import Selection
+from schemas.analysis import Config
+
+
+def measured(
+    selection: Selection, settings: Config, machine: Machine, *, embedded: bool = False
+) -> tuple[dict[str, xr.Dataset], list[str]]:
+    """Distances by result name: of the metrics asked for, else of the default ones that can be had; and notes.
+
+    A note says why one of the default ones was left out; what was asked for and cannot be had is an error.
+    `embedded`: only those that are distances of an embedding.
+    """
+    found: dict[str, xr.Dataset] = {}
+    notes = []
+    for chosen in machine.metrics(settings.metrics):
+        if embedded and not chosen.embedded:
+            continue
+        try:
+            found[chosen.name] = distances(selection, chosen, each=machine.each)
+        except Unmeasurable as error:
+            if settings.metrics:
+                raise
+            notes.append(f"{chosen.name} is left out: {error}")
+    return found, notes
+
+
+def to_be_had(selection: Selection, chosen: Distance) -> bool:
+    """Whether a distance was measured before, or can be measured here without a download."""
+    if are_kept(selection, chosen):
+        return True
+    if not selection.has("image"):
+        return False
+    try:
+        chosen.find_weights()
+    except Unmeasurable:
+        return False
+    return True

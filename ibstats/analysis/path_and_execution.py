@@ -1,0 +1,181 @@
+"""Bits of path and execution of every condition, their bounds by rescored paths, and shares of crossed noise."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import xarray as xr
+
+from ibstats.analysis.changes import Groups
+from ibstats.analysis.measured import measured
+from ibstats.design import ABLATIONS
+from ibstats.errors import IbstatsError, Unmeasurable
+from ibstats.measure import Machine
+from ibstats.quantities import quantity
+from ibstats.selection import Selection, crossed
+from ibstats.statistics import path_and_execution as bits
+from ibstats.statistics import rescored
+from ibstats.store import Store
+from schemas.analysis import Config
+
+NOTHING_VARIES = "nothing varies, so there is no share"
+
+TRAJECTORY = "path_upper_trajectory"
+"""There where tokens are revised after their reveal."""
+
+
+def rescored_digests(store: Store, settings: Config) -> dict[str, str]:
+    """Digests of the rescored paths that bounds rest on, by model."""
+    digests: dict[str, str] = {}
+    for model in settings.models or store.models():
+        found = rescored.find(store, model, settings.experiment)
+        if found is not None:
+            digests[model] = found.digest()
+    return digests
+
+
+def bits_groups(
+    selection: Selection, settings: Config, machine: Machine
+) -> tuple[Groups, list[str]]:
+    """Groups from recorded surprisals: ledger (bits), ledger_shares, rescored (bounds by paths).
+
+    Returns no groups, and the reason, where a run has no surprisals.
+    """
+    groups: Groups = {}
+    try:
+        dataset = selection.need("token_surprisal", "token_entropy", "argmax_window")
+    except Unmeasurable as error:
+        return {}, [f"bits of path and execution are left out: {error}"]
+    known = bits.ledger(dataset, selection.identity)
+    if known.sizes["quantity"]:
+        found = bits.ledger_intervals(known, settings.resampling)
+        groups |= _bits(found, selection.n_samples)
+    made, notes = _rescored(selection, settings, revised=TRAJECTORY in known["quantity"])
+    return groups | made, notes
+
+
+def shares_groups(
+    selection: Selection, settings: Config, machine: Machine
+) -> tuple[Groups, list[str]]:
+    """Groups from distances of embeddings: shares_EXPERIMENT of every crossed-noise experiment, and wording.
+
+    They are of the model without other intervention, so they stand beside a factorial, not beside each ablation.
+    """
+    groups: Groups = {}
+    notes: list[str] = []
+    if selection.kind in ABLATIONS:
+        return groups, notes
+    for noise in crossed(selection.store, selection.model, allow_partial=settings.allow_partial):
+        made, said = _shares(noise, settings, machine)
+        groups |= made
+        notes += said
+    made, said = _wording(selection, settings, machine)
+    return groups | made, notes + said
+
+
+def _bits(found: xr.Dataset, n_images: int) -> Groups:
+    """The bits with their remarks, the undefined ones too, and the shares of the joint bits."""
+    remarks: dict[str, str] = json.loads(found.attrs["remarks"])
+    measured_names = [str(name) for name in found["quantity"].values]
+    names = measured_names + [name for name in remarks if name not in measured_names]
+    own = [name for name in found.data_vars if not str(name).startswith("share_")]
+    whole = found[own].drop_dims("part", errors="ignore")
+    whole = whole.reindex(quantity=names, fill_value={"degenerate": False})
+    notes = np.array([remarks.get(name, "") for name in names], dtype=object)
+    whole = whole.assign(note=("quantity", notes), units=("quantity", _units(names)))
+    groups = {"ledger": whole.assign_attrs(section="ledger", n_images=n_images)}
+    if "part" in found.dims:
+        parts = [f"share_{name}" for name in found["part"].values]
+        shares = xr.Dataset()
+        for name in ("estimate", "low", "high", "degenerate"):
+            shares[name] = found[f"share_{name}"].rename(part="quantity")
+        shares = shares.assign_coords(quantity=parts).assign(units=("quantity", _units(parts)))
+        shares.attrs = {**found.attrs, "section": "ledger", "n_images": n_images}
+        groups["ledger_shares"] = shares
+    return groups
+
+
+def _units(names: list[str]) -> np.ndarray:
+    return np.array([quantity(name).unit for name in names], dtype=object)
+
+
+def _rescored(selection: Selection, settings: Config, *, revised: bool) -> tuple[Groups, list[str]]:
+    """Bounds by number of rescored paths, where some were rescored."""
+    scored = rescored.find(selection.store, selection.model, selection.experiment)
+    if scored is None:
+        return {}, []
+    known = rescored.brackets(scored, revised=revised)
+    if known.dropna("prompt").sizes["prompt"] < 2:
+        return {}, [
+            f"{selection.model}: fewer than two prompts are rescored, so their bounds have no interval; left out"
+        ]
+    found = rescored.bracket_intervals(known, settings.resampling)
+    names = [str(name) for name in found["quantity"].values]
+    unknown = int(found.attrs["unknown_images"])
+    note = ""
+    if unknown:
+        images = found.attrs["images"]
+        note = f"{unknown} of {images} images did not come out again and count in tokens_upper only"
+    attrs = {
+        "section": "ledger",
+        "n_images": scored.record.n_samples,
+        "proposal": scored.record.proposal,
+        "note": note,
+    }
+    return {"rescored": found.assign(units=("quantity", _units(names))).assign_attrs(attrs)}, []
+
+
+def _shares(noise: Selection, settings: Config, machine: Machine) -> tuple[Groups, list[str]]:
+    """Sobol indices of a crossed-noise experiment, by every distance of an embedding that can be had."""
+    complete = noise.store.complete(noise.model, noise.experiment).all(axis=0)
+    if not complete.all() and not (settings.allow_partial and complete.sum() > 1):
+        done = f"{int(complete.sum())} of {complete.size} prompts of '{noise.experiment}'"
+        return {}, [f"{noise.model}: {done} are complete; left out"]
+    found, notes = measured(noise, settings, machine, embedded=True)
+    if not found:
+        return {}, notes
+    paths, executions = noise.crossing
+    shares = []
+    for table in found.values():
+        variance = bits.crossed_components(table["distance"], paths, executions)
+        shares.append(bits.sobol_shares(variance, settings.resampling))
+    stacked: xr.Dataset = xr.concat(shares, dim="quantity", combine_attrs="override")
+    stacked = stacked.assign_coords(quantity=list(found)).rename(share="part")
+    estimate = stacked["estimate"]
+    texts = np.where(np.isnan(estimate.values), NOTHING_VARIES, "").astype(object)
+    stacked = stacked.assign(
+        note=(estimate.dims, texts), units=("quantity", np.array(["1"] * len(found), dtype=object))
+    )
+    attrs = {"section": "sobol", "n_images": noise.n_samples, "experiment": noise.experiment}
+    return {f"shares_{noise.experiment}": stacked.assign_attrs(attrs)}, notes
+
+
+def _wording(selection: Selection, settings: Config, machine: Machine) -> tuple[Groups, list[str]]:
+    """Diversity within and between wordings, of the conditions that spread samples over several texts."""
+    if not selection.has("text_index"):
+        return {}, []
+    texts = selection.dataset["text_index"]
+    if not _spread(texts):
+        return {}, []
+    found, notes = measured(selection, settings, machine, embedded=True)
+    groups = []
+    for table in found.values():
+        try:
+            groups.append(bits.paraphrase_budget(table["distance"], texts, settings.resampling))
+        except IbstatsError as error:
+            return {}, [*notes, f"the share of the wording is left out: {error}"]
+    if not groups:
+        return {}, notes
+    stacked: xr.Dataset = xr.concat(groups, dim="quantity", combine_attrs="override")
+    stacked = stacked.assign_coords(quantity=list(found))
+    stacked = stacked.assign(units=("quantity", np.array(["1"] * len(found), dtype=object)))
+    return {"wording": stacked.assign_attrs(section="wording")}, notes
+
+
+def _spread(text_index: xr.DataArray) -> bool:
+    """Whether some condition spreads the samples of every prompt over two or more texts."""
+    for cell in text_index.transpose("condition", "prompt", "sample").values:
+        if all(len(set(row.tolist())) > 1 for row in cell):
+            return True
+    return False

@@ -1,0 +1,72 @@
+"""Whether settings fit a run: names that nobody knows are refused before anything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ibstats.design import ABLATIONS
+from ibstats.errors import IbstatsError, unknown
+from ibstats.quantities import by_user, of_family
+from ibstats.store import Store
+from schemas.analysis import Config
+
+OWN = ":"
+"""What the name of a user's own class holds, and none of ours."""
+
+
+def check(settings: Config, store: Store) -> None:
+    """Refuse names of experiments, models, metrics, scores and margins that are not there.
+
+    Raises IbstatsError with the name and those that are known.
+    """
+    _check_experiment(store, settings.experiment)
+    _check_names("model", settings.models, store.models())
+    metrics = [name for name in settings.metrics if OWN not in name]
+    _check_names("metric", metrics, by_user("distance"))
+    _check_names("score", settings.scores, by_user("score"))
+    names = [record.name for record in of_family("distance")]
+    _check_names("distance in margins", settings.margins, [*names, *by_user("distance")])
+
+
+def _check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise unknown(kind, name, known)
+
+
+def _check_experiment(store: Store, name: str) -> None:
+    """A run need not hold the experiment asked for, which is a factorial by default."""
+    kinds = {held: store.kind(held) for held in store.experiments()}
+    if name in kinds:
+        return
+    shown = []
+    for held, kind in kinds.items():
+        shown.append(held if held == kind else f"{held} ({kind})")
+    factorials = [held for held, kind in kinds.items() if kind == "factorial"]
+    repair = f"--experiment {(factorials or list(kinds))[0]} analyses that"
+    if not factorials and set(kinds.values()) & set(ABLATIONS):
+        repair = f"`ibstats ablations {store.path}` reports ablations"
+    raise IbstatsError(
+        f"'{store.path}' holds no experiment '{name}', only {', '.join(shown)}; {repair}"
+    )
+
+
+def ablations(store: Store) -> dict[str, str]:
+    """The ablations of a run and their kinds, in the order of the paper."""
+    found = {}
+    for kind in ABLATIONS:
+        for name in store.experiments():
+            if store.kind(name) == kind:
+                found[name] = kind
+    return found
+
+
+def check_factorial(store: Store, experiment: str) -> None:
+    """An ablation has reports of its own; IbstatsError names the command."""
+    kind = ablations(store).get(experiment)
+    if kind is not None:
+        raise IbstatsError(
+            f"'{experiment}' is an ablation ({kind}), which has no factorial effects; "
+            f"`ibstats ablations {store.path} --experiment {experiment}` reports it"
+        )

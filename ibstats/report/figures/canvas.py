@@ -1,0 +1,327 @@
+"""What every figure is drawn on: size, style, estimates with intervals, legends, files."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ibstats.errors import unknown
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from schemas.results import ResultRow
+
+FORMATS = ("png", "pdf", "svg")
+"""Kinds of files. PDF embeds its fonts, SVG the shapes of its letters: both need none installed."""
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Colours that the colour-blind tell apart (Okabe & Ito)."""
+MARKERS = "osD^vPX*<>h"
+"""Markers; there are more of them than colours, so that series 8 does not look like series 1."""
+
+UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+"""Metadata without the date that a format would write by itself."""
+
+WIDTH = 3.4
+"""Inches of one column, which is the width of a file."""
+PAGE = 9.0
+"""Inches of a page, which panels one above the other share."""
+
+SMALL = 6.0
+"""Size of the letters of what is said beside the data, in points."""
+STYLE: Any = {
+    "font.size": 7,
+    "axes.titlesize": 7.5,
+    "axes.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "figure.labelsize": 7,
+    "figure.titlesize": 7.5,
+    "legend.frameon": False,
+    "legend.title_fontsize": 6.5,
+    "lines.linewidth": 1.0,
+    "savefig.dpi": 200,
+    "svg.hashsalt": "ibstats",
+    "pdf.fonttype": 42,
+}
+
+MOST_LETTERS = 48
+"""Letters of names that stand side by side under one column."""
+
+MISSING_LETTERS = (
+    "boxes stand for letters that matplotlib's font lacks; "
+    "name one that has them in its `font.family`"
+)
+
+
+class Point(NamedTuple):
+    """An estimate and the bounds of its interval; without an interval all three are equal."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+def point(row: ResultRow | xr.Dataset | None) -> Point | None:
+    """The estimate of a row, or of one point of a labelled Dataset, with its interval.
+
+    None if there is no row or its estimate is undefined, so that a figure leaves it out. A bound
+    that is undefined equals the estimate.
+
+    >>> point(xr.Dataset({"estimate": 0.5, "low": 0.25, "high": np.nan}))
+    Point(estimate=0.5, low=0.25, high=0.5)
+    """
+    if row is None:
+        return None
+    if isinstance(row, xr.Dataset):
+        values = [float(row[name]) for name in Point._fields]
+    else:
+        values = np.array([row.estimate, row.low, row.high], dtype=np.float64).tolist()
+    estimate, low, high = values
+    if np.isnan(estimate):
+        return None
+    if np.isnan(low):
+        low = estimate
+    if np.isnan(high):
+        high = estimate
+    return Point(estimate, low, high)
+
+
+def whiskers(points: Iterable[Point]) -> NDArray[np.float64]:
+    """Lengths of n intervals below and above their estimates, `(2, n)`, none below 0.
+
+    >>> whiskers([Point(0.5, 0.25, 1.0)]).tolist()
+    [[0.25], [0.5]]
+    """
+    bounds = np.array(list(points), dtype=np.float64).reshape(-1, 3)
+    lengths = np.stack([bounds[:, 0] - bounds[:, 1], bounds[:, 2] - bounds[:, 0]])
+    return np.asarray(lengths.clip(0))
+
+
+def estimates(points: Iterable[Point]) -> list[float]:
+    """Estimates of n points, without their intervals."""
+    return [one.estimate for one in points]
+
+
+def style() -> AbstractContextManager[None]:
+    """The style of every figure, for a `with` statement around drawing and saving.
+
+    Matplotlib's own settings return when it ends.
+    """
+    import matplotlib
+
+    return matplotlib.rc_context(STYLE)
+
+
+def canvas(
+    height: float, rows: int = 1, columns: int = 1, *, width: float = WIDTH, **options: Any
+) -> tuple[Figure, Any]:
+    """A new figure and its panels, an array `(rows, columns)` of axes.
+
+    `width` and `height` are those of the file, in inches; `options` are those of
+    `Figure.subplots`. No window system and no state of `pyplot` takes part.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def look(number: int) -> tuple[str, str]:
+    """Colour and marker of a series, by its number from 0.
+
+    >>> look(0) == look(7)
+    False
+    """
+    return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+
+
+def panel_height(wanted: float, n_panels: int) -> float:
+    """Inches of each of so many panels one above the other: as wanted, or as a page holds.
+
+    >>> panel_height(1.5, 3), panel_height(1.5, 9)
+    (1.5, 1.0)
+    """
+    return min(wanted, PAGE / max(n_panels, 1))
+
+
+def legend(
+    figure: Figure,
+    handles: Sequence[Any],
+    labels: Sequence[str],
+    *,
+    place: str = "upper left",
+    size: float = 6.5,
+) -> None:
+    """A legend outside the panels, which give way to it.
+
+    It has as many columns (four at most) as the width of the figure holds. `place` is a side and an
+    end of it, for instance `upper left`; `size` is that of the letters, in points.
+    """
+    outside: Any = f"outside {place}"
+    drawn: Any = figure.canvas
+    renderer = drawn.get_renderer()
+    for columns in range(min(4, len(labels)), 0, -1):
+        made = figure.legend(
+            handles,
+            labels,
+            loc=outside,
+            ncols=columns,
+            fontsize=size,
+            borderaxespad=0.2,
+            handlelength=1.2,
+            columnspacing=1.0,
+        )
+        if columns == 1 or made.get_window_extent(renderer).width <= figure.bbox.width:
+            return
+        made.remove()
+
+
+def legend_of(figure: Figure, *panels: Axes, place: str = "upper left") -> None:
+    """A legend of the labelled series in some panels, each named once; none if there are none.
+
+    `place` is as in `legend`.
+    """
+    known: dict[str, Any] = {}
+    for panel in panels:
+        handles, labels = panel.get_legend_handles_labels()
+        for handle, label in zip(handles, labels, strict=True):
+            known.setdefault(label, handle)
+    if known:
+        legend(figure, list(known.values()), list(known), place=place)
+
+
+def placed(points: Iterable[Point | None], shift: float = 0.0) -> dict[float, Point]:
+    """Points by their place from 0 on, moved by `shift`; those that lack leave their place empty.
+
+    >>> placed([None, Point(1.0, 0.0, 2.0)], 0.25)
+    {1.25: Point(estimate=1.0, low=0.0, high=2.0)}
+    """
+    there = {}
+    for place, one in enumerate(points):
+        if one is not None:
+            there[place + shift] = one
+    return there
+
+
+def dots(axes: Axes, series: Mapping[str, Sequence[Point | None]], labels: Sequence[str]) -> None:
+    """Draw estimates with intervals, a line per label, a colour and marker per series.
+
+    The points of a series are in the order of the labels; one that lacks is left out. A series
+    without any has no entry in a legend and keeps its place, so that others look as elsewhere.
+    """
+    step = 0.72 / max(len(series), 1)
+    for number, (name, points) in enumerate(series.items()):
+        colour, marker = look(number)
+        there = placed(points, (number - (len(series) - 1) / 2) * step)
+        if not there:
+            continue
+        axes.errorbar(
+            estimates(there.values()),
+            list(there),
+            xerr=whiskers(there.values()),
+            fmt=marker,
+            color=colour,
+            ms=2.8,
+            lw=0.9,
+            label=name,
+        )
+    axes.set_yticks(np.arange(len(labels)), labels, fontsize=6.5)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    for between in np.arange(len(labels) - 1) + 0.5:
+        axes.axhline(between, color="0.9", lw=0.5, zorder=0)
+
+
+def dots_height(n_lines: int, n_series: int) -> float:
+    """Inches that `dots` needs for so many labels and series, so that points do not touch.
+
+    >>> round(dots_height(8, 3), 2), round(dots_height(8, 8), 2)
+    (2.72, 6.08)
+    """
+    return n_lines * max(0.34, 0.085 * n_series + 0.08)
+
+
+def beside(axes: Axes, names: Sequence[str]) -> None:
+    """Names along the horizontal axis at 0, 1, ..., with a faint line between two of them.
+
+    They are slanted where they would run into each other.
+    """
+    letters = len("  ".join(names))
+    axes.set_xticks(np.arange(len(names)), names)
+    if letters > MOST_LETTERS:
+        axes.tick_params(axis="x", rotation=35)
+        for text in axes.get_xticklabels():
+            text.set(ha="right", rotation_mode="anchor")
+    for between in np.arange(len(names) - 1) + 0.5:
+        axes.axvline(between, color="0.9", lw=0.5, zorder=0)
+
+
+def lines(text: str, letters: int = 28) -> str:
+    """A text in lines of at most so many letters; a word is cut only where it alone is longer.
+
+    >>> lines("words of a very long name of a condition")
+    'words of a very long name of\\na condition'
+    """
+    return fill(text, letters, break_on_hyphens=False)
+
+
+def check_formats(formats: Sequence[str]) -> None:
+    """Refuse an unknown kind of file before anything is drawn.
+
+    Raises IbstatsError, which names those that are known.
+    """
+    for kind in formats:
+        if kind not in FORMATS:
+            raise unknown("figure format", kind, FORMATS)
+
+
+def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
+    """Write a figure in each format; the files, `stem` with the format as its ending.
+
+    It is laid out once, so its files do not depend on which others are written, and are as wide as
+    the canvas. There is no date in them, so equal data give equal files. Letters that the font
+    lacks (of prompts in other scripts) are boxes, of which one warning is given, not one each.
+    """
+    files = []
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        _lay_out(figure)
+        for kind in formats:
+            file = stem.with_name(f"{stem.name}.{kind}")
+            figure.savefig(file, metadata=UNDATED.get(kind))
+            files.append(file)
+    for text in _said(given):
+        warnings.warn(text, stacklevel=2)
+    return files
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place everything once and for all."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+
+
+def _said(given: Iterable[warnings.WarningMessage]) -> list[str]:
+    """Each warning once, and one for all letters that lack."""
+    said: dict[str, None] = {}
+    for found in given:
+        text = str(found.message)
+        if text.startswith("Glyph "):
+            text = MISSING_LETTERS
+        said[text] = None
+    return list(said)

@@ -1,0 +1,363 @@
+"""Figures of a factorial: cells, probes, waterfalls, effects, interactions, codes by position."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import floor, log10
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from ibstats.report.figures.canvas import (
+    COLOURS,
+    SMALL,
+    Point,
+    beside,
+    canvas,
+    dots,
+    dots_height,
+    estimates,
+    legend_of,
+    lines,
+    look,
+    panel_height,
+    placed,
+    point,
+    save,
+    style,
+    whiskers,
+)
+from ibstats.report.figures.source import Series, Source, across, axis, with_points
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from schemas.results import ResultRow
+
+WHOLE = {"baseline": "all low", "predicted": "additive", "actual": "all high"}
+"""Steps of a waterfall that are values, not changes, and what a figure calls them."""
+STEPS = {**WHOLE, "gap": "synergy\ngap"}
+"""Steps of a waterfall that are no factor, and what a figure calls them."""
+
+FACETINGS = {2: ((0, 1, 0), (1, 0, 1)), 3: ((0, 1, 2), (1, 2, 0), (2, 1, 0))}
+"""By number of factors, those that make facets, the horizontal axis and the lines, row by row."""
+
+MAPS = {"codebook_entropy": "H(Z), bit", "conditional_entropy": "H(Z|X), bit"}
+"""What is shown of each position of the grid."""
+
+PROMPTS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+"""Numbers of prompts that an axis of power may name."""
+
+
+def figures(source: Source, *, interactions: bool = True) -> Iterator[tuple[str, Figure]]:
+    """Name and figure of everything that there are rows for, one by one.
+
+    Of each distance `cells`, `probes`, `waterfall` (also with levels held, where the rows have
+    such), `forest` and, if wanted, an `interaction` of each model; then `positions`.
+    """
+    experiment = source.experiment
+    for quantity in source.measured("diversity"):
+        of = {"experiment": experiment, "quantity": quantity}
+        yield f"cells-{quantity}", _cells(source, quantity)
+        if source.numbers.all("probe", **of):
+            yield f"probes-{quantity}", _probe_bars(source, quantity)
+        for name, at in _held(source, quantity).items():
+            yield f"waterfall-{name}{quantity}", _waterfalls(source, quantity, at)
+        if source.numbers.all("effect", **of):
+            yield f"forest-{quantity}", _forest(source, quantity)
+        if interactions and len(source.design.factors) in FACETINGS:
+            for model in source.numbers.models("diversity", **of):
+                yield f"interaction-{model}-{quantity}", _interaction(source, model, quantity)
+    maps = _maps(source)
+    if maps:
+        yield "positions", _positions(source, maps)
+
+
+def probes_and_baseline(source: Source, section: str, quantity: str) -> dict[str, str | None]:
+    """Conditions of the baseline and of each probe, by what a legend calls them, baseline first.
+
+    The probes are those of the rows of a section, `probe` or `quality_probe`, of that quantity. The
+    condition is None where the design has no baseline or a row names none.
+    """
+    rows = source.numbers.all(section, experiment=source.experiment, quantity=quantity)
+    arms: dict[str, str | None] = {"baseline": source.numbers.baseline(source.experiment)}
+    for row in rows:
+        arms.setdefault(row.effect or row.term, row.condition)
+    return arms
+
+
+def grid(
+    axes: Axes, values: np.ndarray, low: float | None = None, high: float | None = None
+) -> Any:
+    """Draw values of a grid `(row, col)` as coloured cells, the first row on top.
+
+    `low` and `high` are the ends of the colours, by default those of the values. Returns what a
+    colour bar is made of. Every cell is a shape, so that no file blurs them.
+    """
+    drawn = axes.pcolormesh(
+        values, cmap="cividis", vmin=low, vmax=high, edgecolors="face", linewidth=0.1
+    )
+    axes.set(xticks=[], yticks=[], aspect="equal")
+    axes.invert_yaxis()
+    axes.spines[:].set_visible(False)
+    return drawn
+
+
+def draw_power(
+    power: xr.Dataset, target: float, stem: Path, formats: Sequence[str] = ("png",)
+) -> list[Path]:
+    """Draw power against prompts, a line per number of images; the files.
+
+    Parameters: `power (n_prompts, n_images)`, whose attributes `goal` and `size` say of what; the
+    power wanted, a dashed line; the path of the files without its ending; kinds of files.
+    """
+    with style():
+        figure, panels = canvas(2.4)
+        panel = panels[0, 0]
+        for number, n_images in enumerate(power["n_images"].values):
+            colour, marker = look(number)
+            panel.plot(
+                power["n_prompts"].values,
+                power["power"].sel(n_images=n_images).values,
+                marker=marker,
+                ms=2.5,
+                color=colour,
+                label=f"{n_images} images",
+            )
+        panel.axhline(target, color="0.5", lw=0.6, ls="--")
+        panel.set_xscale("log")
+        most = power["n_prompts"].values.max()
+        ticks = [n for n in PROMPTS if n <= most]
+        panel.set_xticks(ticks, ticks)
+        panel.minorticks_off()
+        panel.set_ylim(0, 1.03)
+        panel.set_xlabel("prompts")
+        panel.set_ylabel(f"power, {power.attrs['goal']} {power.attrs['size']:g}")
+        legend_of(figure, panel)
+        return save(figure, stem, formats)
+
+
+def _cells(source: Source, quantity: str) -> Figure:
+    """Diversity of every condition, all models."""
+    conditions = source.conditions("diversity", quantity=quantity)
+    figure, panels = canvas(0.55 + dots_height(len(conditions), len(source.models)))
+    panel = panels[0, 0]
+    names = [condition.name for condition in conditions]
+    dots(panel, source.points("diversity", quantity, names), source.named(conditions))
+    panel.set_xlim(left=min(0.0, panel.get_xlim()[0]))
+    figure.supxlabel(lines(axis(quantity), 60))
+    legend_of(figure, panel)
+    return figure
+
+
+def _forest(source: Source, quantity: str) -> Figure:
+    """Main effects and interactions, all models; those of a part of the design name its levels."""
+    rows = source.numbers.all("effect", experiment=source.experiment, quantity=quantity)
+    known: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        known.setdefault(_effect_name(row), {"effect": row.effect, "at": row.at})
+    series: Series = {}
+    for model in source.models:
+        series[model] = []
+        for fields in known.values():
+            series[model].append(source.point("effect", model=model, quantity=quantity, **fields))
+    figure, panels = canvas(0.55 + 1.15 * dots_height(len(known), len(series)))
+    dots(panels[0, 0], series, list(known))
+    panels[0, 0].axvline(0, color="0.4", lw=0.6, zorder=0)
+    figure.supxlabel(lines(axis(quantity, "effect on "), 60))
+    legend_of(figure, panels[0, 0])
+    return figure
+
+
+def _effect_name(row: ResultRow) -> str:
+    """An effect in lines, a factor each, then the levels held."""
+    factors = (row.effect or row.term).replace("_", " ").split(":")
+    name = " ×\n".join(map(lines, factors))
+    for factor, level in row.at.items():
+        name += f"\n({lines(f'{factor} = {level}')})"
+    return name
+
+
+def _probe_bars(source: Source, quantity: str) -> Figure:
+    """Diversity of the baseline and of each probe alone (paper, Fig. 2)."""
+    arms = probes_and_baseline(source, "probe", quantity)
+    found = with_points(source.points("diversity", quantity, arms.values()))
+    figure, panels = canvas(2.2)
+    panel = panels[0, 0]
+    width = 0.8 / len(arms)
+    for number, (arm, points) in enumerate(across(found, arms).items()):
+        colour, _ = look(number)
+        there = placed(points, (number - (len(arms) - 1) / 2) * width)
+        if not there:
+            continue
+        heights = estimates(there.values())
+        panel.bar(list(there), heights, width * 0.92, color=colour, label=arm)
+        error = whiskers(there.values())
+        panel.errorbar(list(there), heights, yerr=error, fmt="none", color="0.15", lw=0.8)
+        for place, height in zip(there, heights, strict=True):
+            if height == 0:
+                panel.annotate("0", (place, 0), ha="center", va="bottom", color=colour)
+    beside(panel, list(found))
+    panel.set_ylabel(lines(axis(quantity), 26))
+    legend_of(figure, panel)
+    return figure
+
+
+def _held(source: Source, quantity: str) -> dict[str, dict[str, str]]:
+    """The levels held in the waterfalls of a quantity, by what they add to the name of a file."""
+    rows = source.numbers.all("waterfall", experiment=source.experiment, quantity=quantity)
+    known: dict[str, dict[str, str]] = {}
+    for row in rows:
+        name = "-".join([*row.at.values(), ""])
+        known.setdefault(name, row.at)
+    return known
+
+
+def _waterfalls(source: Source, quantity: str, at: Mapping[str, str]) -> Figure:
+    """Marginal effects added from the all-low to the all-high cell (Fig. 8 to 10), by model."""
+    wanted = {"quantity": quantity, "attribution": "marginal", "at": dict(at)}
+    steps: dict[str, dict[str, Point | None]] = {}
+    for model in source.models:
+        of = {"model": model, "experiment": source.experiment, **wanted}
+        for row in source.numbers.all("waterfall", **of):
+            steps.setdefault(model, {})[row.step or row.term] = point(row)
+    n_panels = max(len(steps), 1)
+    figure, panels = canvas(panel_height(1.55, n_panels) * n_panels + 0.35, rows=n_panels)
+    for panel, (model, points) in zip(panels[:, 0], steps.items(), strict=False):
+        _waterfall(panel, points)
+        panel.set_title(model, loc="left")
+    name = axis(quantity)
+    for factor, level in at.items():
+        name += f", at {factor} = {level}"
+    figure.supylabel(lines(name, 26 * max(n_panels, 2)))
+    return figure
+
+
+def _waterfall(axes: Axes, steps: Mapping[str, Point | None]) -> None:
+    """Bars of values, floating bars of the changes between them; the undefined leaves a gap."""
+    wholes = placed(steps.get(name) for name in WHOLE)
+    top = max(estimates(wholes.values()), default=0.0) or 1e-12
+    digits = max(1, 2 - floor(log10(abs(top))))
+    level = 0.0
+    for x, (step, one) in enumerate(steps.items()):
+        if one is None:
+            continue
+        whole = step in WHOLE
+        bottom, colour = level, COLOURS[2]
+        if whole:
+            bottom, colour = 0.0, COLOURS[0]
+        elif one.estimate < 0:
+            colour = COLOURS[1]
+        end = bottom + one.estimate
+        axes.bar(x, one.estimate, 0.66, bottom=bottom, color=colour)
+        axes.errorbar(x, end, yerr=whiskers([one]), fmt="none", color="0.15", lw=0.8)
+        reach = max(bottom, end, end + one.high - one.estimate)
+        axes.annotate(
+            _signed(one.estimate, digits, plus=not whole),
+            (x, reach),
+            xytext=(0, 1.5),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=SMALL,
+        )
+        if x + 1 < len(steps):
+            axes.plot([x + 0.33, x + 0.67], [end, end], color="0.5", lw=0.5)
+        level = end
+        top = max(top, reach)
+    axes.set_ylim(top=top * 1.16)
+    names = [STEPS.get(step) or lines(step.replace("_", " "), 8) for step in steps]
+    axes.set_xticks(range(len(steps)), names, fontsize=SMALL)
+
+
+def _signed(value: float, digits: int, *, plus: bool) -> str:
+    """A number for a figure, with its sign if `plus`; what rounds to zero has none."""
+    if round(value, digits) == 0:
+        return f"{0:.{digits}f}"
+    sign = "+" if plus else ""
+    return f"{value:{sign}.{digits}f}"
+
+
+def _interaction(source: Source, model: str, quantity: str) -> Figure:
+    """Diversity of the cells as profiles, each factor the facet once (Fig. 11 to 13)."""
+    facetings = FACETINGS[len(source.design.factors)]
+    n_rows = len(facetings)
+    figure, panels = canvas(0.4 + 1.4 * n_rows, rows=n_rows, columns=2, sharey=True)
+    known: dict[frozenset[tuple[str, str]], Point | None] = {}
+    for condition in source.design.conditions:
+        of = {"model": model, "quantity": quantity, "condition": condition.name}
+        known[frozenset(condition.levels.items())] = source.point("diversity", **of)
+    for row, faceting in zip(panels, facetings, strict=True):
+        facet, along, line = (source.design.factors[number] for number in faceting)
+        alone = facet == line
+        for panel, at in zip(row, (facet.low, facet.high), strict=True):
+            for number, level in enumerate((line.low, line.high)):
+                if alone and level != at:
+                    continue
+                cell = {facet.name: at, line.name: level}
+                points = []
+                for x in (along.low, along.high):
+                    points.append(known.get(frozenset({**cell, along.name: x}.items())))
+                _profile(panel, points, number, level)
+            panel.set_xticks([0, 1], [along.low, along.high])
+            panel.set_xlim(-0.35, 1.35)
+            panel.set_title(at)
+            panel.set_xlabel(along.name.replace("_", " "))
+        row[0].set_ylabel("diversity")
+        if not alone:
+            _legend_of_row(row, line.name.replace("_", " "))
+    figure.suptitle(lines(f"{model}, {axis(quantity)}", 60))
+    return figure
+
+
+def _profile(axes: Axes, points: Sequence[Point | None], number: int, label: str) -> None:
+    colour, marker = look(number)
+    there = placed(points, (number - 0.5) * 0.06)
+    if there:
+        heights = estimates(there.values())
+        error = whiskers(there.values())
+        axes.errorbar(list(there), heights, error, marker=marker, color=colour, ms=3, label=label)
+
+
+def _legend_of_row(row: Sequence[Axes], title: str) -> None:
+    """A legend of the series in two panels, to the right of them."""
+    handles, labels = row[1].get_legend_handles_labels()
+    if not handles:
+        handles, labels = row[0].get_legend_handles_labels()
+    if handles:
+        place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+        row[1].legend(handles, labels, title=title, fontsize=6.5, **place)
+
+
+def _maps(source: Source) -> dict[str, xr.Dataset]:
+    """By model, the entropies of each position `(row, col)` in the baseline or first condition."""
+    found = {}
+    shown = source.numbers.baseline(source.experiment)
+    for model in source.models:
+        group = source.group(model, "positions")
+        if group is not None:
+            names = group["condition"].values.tolist()
+            found[model] = group.sel(condition=shown if shown in names else names[0])
+    return found
+
+
+def _positions(source: Source, found: Mapping[str, xr.Dataset]) -> Figure:
+    """H(Z) and H(Z|X) of each grid position in the baseline, a row of panels a model."""
+    height = panel_height(1.25, len(found))
+    figure, panels = canvas(height * len(found) + 0.7, rows=len(found), columns=len(MAPS))
+    for column, (name, label) in zip(panels.T, MAPS.items(), strict=True):
+        low, high = np.inf, -np.inf
+        for data in found.values():
+            low = min(low, float(data[name].min()))
+            high = max(high, float(data[name].max()))
+        for panel, data in zip(column, found.values(), strict=True):
+            drawn = grid(panel, data[name].transpose("row", "col").values, low, high)
+        figure.colorbar(drawn, ax=list(column), label=label, shrink=0.85, location="bottom")
+    for panel, model in zip(panels[:, 0], found, strict=True):
+        panel.set_ylabel(lines(model, 18))
+    condition = str(next(iter(found.values()))["condition"].values)
+    figure.suptitle(lines(source.numbers.short(source.experiment, condition), 60))
+    return figure

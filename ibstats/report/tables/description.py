@@ -1,0 +1,48 @@
+"""What a run holds, as a table."""
+
+from __future__ import annotations
+
+from ibstats.report.table import Column, Count, Paragraph, Part, Table, Text
+from ibstats.store import Store
+
+COLUMNS = (
+    Column("model"),
+    Column("family"),
+    Column("experiment"),
+    Column("conditions", Count),
+    Column("images each", Count),
+    Column("grid"),
+    Column("codes", Count),
+    Column("complete"),
+)
+
+
+def description(store: Store) -> list[Part]:
+    """Identity of a run, and what each model and experiment holds and how much of it is complete."""
+    record = store.run
+    rows = []
+    for model, identity in record.models.items():
+        for experiment, plan in record.experiments.items():
+            done = store.complete(model, experiment).all(axis=0)
+            height, width = identity.grid
+            row = (
+                Text(model),
+                Text(identity.family),
+                Text(experiment),
+                Count(len(plan.conditions)),
+                Count(plan.n_samples),
+                Text(f"{height}x{width}"),
+                Count(identity.codebook_size),
+                Text(f"{int(done.sum())}/{done.size} prompts"),
+            )
+            rows.append(row)
+    origin, seed = "imported", ""
+    if record.study is not None:
+        origin = f"of study '{record.study.name}'"
+        seed = f", seed {record.study.seed}"
+    snapshot = store.snapshot()[:16]
+    return [
+        Paragraph(f"run {record.run_id} {origin}, created {record.created}"),
+        Paragraph(f"{len(record.prompts)} prompts{seed}, snapshot {snapshot}"),
+        Table("description", "", COLUMNS, tuple(rows)),
+    ]

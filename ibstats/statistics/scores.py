@@ -1,0 +1,230 @@
+"""From a selection to its scores: which can be had, the features they need, and each score by its record.
+
+A score is a record in `quantities.yaml` whose `made_by` names a function here, and whose `network` says where its
+features come from. The functions take what was embedded and give arrays by name, `(condition, prompt)`, or
+`(condition, block)` of whole sets of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any, TypeVar
+
+import xarray as xr
+
+from ibstats.errors import IbstatsError, Unmeasurable, unknown
+from ibstats.measure import Embedding, Machine, are_kept, embeddings, reference_set
+from ibstats.measure.clip import Clip, Texts, texts
+from ibstats.measure.scene_network import SIZE, SceneFeatures
+from ibstats.quantities import Quantity, by_user
+from ibstats.selection import Selection
+from ibstats.statistics import quality, set_scores
+from schemas.analysis import Config
+from schemas.io.layout import ResultsFolder
+from schemas.study import Prompt
+
+N = TypeVar("N", bound=Embedding)
+
+IQA_PROMPTS = ("Good photo.", "Bad photo.")
+"""torchmetrics' pair `quality`: the score is the probability of the first."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Features of a selection's images under one network, and what scores compare them with."""
+
+    selection: Selection
+    settings: Config
+    network: Embedding
+    features: xr.DataArray
+    """`(condition, prompt, sample, feature)`."""
+
+    @cached_property
+    def texts(self) -> Texts:
+        """Embedded base prompts, in order, then the two texts of CLIP-IQA."""
+        prompts = quality.base_texts(self.selection.need("text_index"))
+        kept = ResultsFolder(self.selection.store.path).shared_features
+        return texts(_as(Clip, self.network), [*prompts, *IQA_PROMPTS], kept)
+
+    @property
+    def coordinates(self) -> xr.DataArray:
+        """The features without the readings at their end: what distances between sets use."""
+        return self.features[..., : self.features.sizes["feature"] - self.network.n_logits]
+
+    @cached_property
+    def reference(self) -> reference_set.LoadedSet:
+        """The reference set to compare with: the trio's own, or the given one prepared at the images' size."""
+        return _reference(
+            self.network, self.settings.references, self.selection.identity.image_size
+        )
+
+
+Score = Callable[[Embedded, str], Mapping[str, xr.DataArray]]
+"""What was embedded and the name of the score, to arrays by name."""
+
+
+def clip_score(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
+    """Cosine of each image with its base prompt; see `quality.clip_score`."""
+    value = quality.clip_score(of.features, of.texts, of.settings.long_texts)
+    return {name: _with_network(value, of.settings.clip)}
+
+
+def clip_iqa(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
+    """Probability of the first of two opposite texts; see `quality.clip_iqa`."""
+    value = quality.clip_iqa(of.features, of.texts.features[-len(IQA_PROMPTS) :])
+    return {name: _with_network(value, of.settings.clip)}
+
+
+def accuracy(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
+    """Attributes right, together and each; see `quality.reference_accuracy`."""
+    named = quality.prompt_attributes(
+        of.selection.need("tokens"), of.selection.model, of.selection.experiment
+    )
+    known = _as(SceneFeatures, of.network).attributes
+    return quality.reference_accuracy(of.features, known, named)
+
+
+def frechet(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
+    """Frechet distance to the reference set, plain and without its bias; see `set_scores.frechet_distance`."""
+    return set_scores.frechet_distance(of.coordinates, of.reference, name)
+
+
+def kernel(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
+    """Unbiased kernel distance to the reference set; see `set_scores.kernel_distance`."""
+    return set_scores.kernel_distance(of.coordinates, of.reference, name)
+
+
+def scores(
+    selection: Selection, asked: Sequence[str], settings: Config, machine: Machine
+) -> xr.Dataset:
+    """Scores of every condition: `(condition, prompt)`, and `(condition, block)` of whole sets of images.
+
+    Parameters: the selection; `asked`, scores by the name a user gives them; settings (reference sets, CLIP, long
+    texts); the machine that runs networks.
+    NaN marks prompts for which a score is undefined. Attributes of a variable: units, network, settings, note,
+    n_prompts. Raises IbstatsError for an unknown score, Unmeasurable when features can neither be computed nor be found
+    beside the run.
+    """
+    found: dict[str, xr.DataArray] = {}
+    for network, records in _by_network(asked).items():
+        chosen = _network(machine, network, settings)
+        if any(record.of_sets for record in records):
+            _reference(chosen, settings.references, selection.identity.image_size)
+        features = embeddings(selection, chosen, each=machine.each)
+        embedded = Embedded(selection, settings, chosen, features)
+        for record in records:
+            for name, value in _function(record)(embedded, record.name).items():
+                attrs = {"note": "", **features.attrs, **value.attrs}
+                found[name] = value.assign_attrs(attrs, n_prompts=selection.n_prompts)
+    return xr.Dataset(found)
+
+
+def available(
+    selection: Selection, settings: Config, machine: Machine
+) -> tuple[list[str], list[str]]:
+    """Scores that can be had without a download, and a line on each kind that cannot."""
+    wanted, notes = _fitting(selection, settings)
+    found: list[str] = []
+    offline = machine.offline()
+    for network, records in _by_network(wanted).items():
+        chosen = _network(offline, network, settings)
+        its = [record.user for record in records]
+        try:
+            if not are_kept(selection, chosen):
+                chosen.find_weights()
+                selection.need("image")
+            found += its
+        except Unmeasurable as error:
+            notes.append(f"{', '.join(its)} left out: {error}")
+    return found, notes
+
+
+def _fitting(selection: Selection, settings: Config) -> tuple[list[str], list[str]]:
+    """Scores that make sense for these prompts and images, whatever is on this machine; and why some do not."""
+    wanted = []
+    if selection.has("text_index"):
+        wanted += ["clip_score", "clip_iqa"]
+    if settings.references:
+        known = [reference_set.read(file) for file in settings.references]
+        wanted.append("fid")
+        if any(one.target.features is not None for one in known):
+            wanted.append("kid")
+    run = selection.store.run
+    is_trio = tuple(selection.identity.image_size) == SIZE and _of_the_trio(run.prompts)
+    if is_trio:
+        wanted += ["reference_accuracy", "reference_frechet", "reference_kernel"]
+    records = by_user("score")
+    sets = [score for score in wanted if records[score].of_sets]
+    if not sets or selection.n_prompts >= set_scores.FEWEST:
+        return wanted, []
+    kept = [score for score in wanted if score not in sets]
+    return kept, [f"{', '.join(sets)} need {set_scores.FEWEST} prompts or more"]
+
+
+def _of_the_trio(prompts: Sequence[Prompt]) -> bool:
+    """Whether prompts assert something, and only what the scene network can see."""
+    known = SceneFeatures().attributes
+    asserted = False
+    for prompt in prompts:
+        for name, value in prompt.attributes.items():
+            asserted = True
+            if value not in known.get(name, ()):
+                return False
+    return asserted
+
+
+def _by_network(asked: Sequence[str]) -> dict[str, list[Quantity]]:
+    """Records of the scores asked for, by the network that they need."""
+    known = by_user("score")
+    found: dict[str, list[Quantity]] = {}
+    for name in asked:
+        if name not in known:
+            raise unknown("score", name, known)
+        found.setdefault(known[name].network, []).append(known[name])
+    return found
+
+
+def _network(machine: Machine, name: str, settings: Config) -> Embedding:
+    return machine.network(name, settings.clip if name == "clip" else None)
+
+
+def _function(record: Quantity) -> Score:
+    module, _, name = record.made_by.partition(":")
+    made: Score = getattr(import_module(module), name)
+    return made
+
+
+def _as(kind: type[N], network: Embedding) -> N:
+    """The network as what a score needs it to be."""
+    if not isinstance(network, kind):
+        raise IbstatsError(f"a score of {kind.__name__} cannot be made with '{network.name}'")
+    return network
+
+
+def _with_network(value: xr.DataArray, network: str) -> xr.DataArray:
+    parts = [value.attrs.get("note", ""), f"network {network}"]
+    return value.assign_attrs(note="; ".join(part for part in parts if part))
+
+
+def _reference(
+    network: Any, files: Sequence[str], size: tuple[int, int]
+) -> reference_set.LoadedSet:
+    """The reference set for images of that size; refused if its features are not comparable."""
+    if isinstance(network, SceneFeatures):
+        files = [str(reference_set.SHIPPED)]
+    if not files:
+        raise IbstatsError(
+            "fid and kid need a reference set; make one with `ibstats reference FOLDER --out stats.npz` and pass "
+            "--reference stats.npz"
+        )
+    known = [reference_set.read(file) for file in files]
+    fitting = [one for one in known if tuple(one.record.size) == tuple(size)] or known
+    try:
+        settings = network.settings()
+    except Unmeasurable:
+        settings = fitting[0].record.settings | network.asked()
+    reference_set.check(fitting[0], network.name, settings, size)
+    return fitting[0]

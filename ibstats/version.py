@@ -1,0 +1,3 @@
+"""The version of this software, which results carry."""
+
+__version__ = "0.2.0"
