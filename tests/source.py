@@ -38,9 +38,15 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
-def imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
+@cache
+def nodes(path: Path) -> list[ast.AST]:
+    """Every node of the syntax tree of a file."""
+    return list(ast.walk(tree(path)))
+
+
+def imports(statements: Iterable[ast.AST]) -> Iterator[str]:
     """Full names of what is imported: `a.b` for `import a.b`, `a.b.c` for `from a.b import c`."""
-    for node in nodes:
+    for node in statements:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -49,7 +55,7 @@ def imports(nodes: Iterable[ast.AST]) -> Iterator[str]:
 
 def imported(path: Path) -> set[str]:
     """Top-level names of everything a file imports, at its head or inside functions."""
-    return {name.split(".")[0] for name in imports(ast.walk(tree(path)))}
+    return {name.split(".")[0] for name in imports(nodes(path))}
 
 
 def module_of(name: str) -> str | None:
@@ -65,7 +71,7 @@ def imports_among_modules() -> dict[str, set[str]]:
     """For each module of ours, those of ours that it imports anywhere, type checking included."""
     found = {}
     for module, path in MODULES.items():
-        used = {module_of(name) for name in imports(ast.walk(tree(path)))}
+        used = {module_of(name) for name in imports(nodes(path))}
         found[module] = {name for name in used if name is not None} - {module}
     return found
 
@@ -140,7 +146,7 @@ def libraries(module: str) -> frozenset[str]:
 def late_imports(path: Path) -> set[str]:
     """Names of what a file imports inside functions."""
     found = set()
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, FUNCTIONS):
             found |= set(imports(ast.walk(node)))
     return found
@@ -171,7 +177,7 @@ def density(paths: Iterable[Path]) -> Density:
         found.lines += len(lines)
         found.long_lines += sum(len(line) > 100 for line in lines)
         found.skips += sum("fmt: skip" in line for line in lines)
-        for node in ast.walk(tree(path)):
+        for node in nodes(path):
             found.comprehensions += isinstance(node, COMPREHENSIONS)
             found.conditionals += isinstance(node, ast.IfExp)
             if isinstance(node, (*FUNCTIONS, ast.ClassDef)) and not node.name.startswith("_"):
@@ -183,16 +189,15 @@ def density(paths: Iterable[Path]) -> Density:
 
 def texts(path: Path) -> Iterator[str]:
     """String constants of a file that are no docstrings."""
-    nodes = list(ast.walk(tree(path)))
-    prose = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
-    for node in nodes:
+    prose = {id(node.value) for node in nodes(path) if isinstance(node, ast.Expr)}
+    for node in nodes(path):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             yield node.value
 
 
 def path_parts(path: Path) -> Iterator[str]:
     """Texts that a file puts behind a `/`, as the name of a file in a folder."""
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
             if isinstance(node.right, ast.Constant) and isinstance(node.right.value, str):
                 yield node.right.value
@@ -206,7 +211,7 @@ def is_private(name: str) -> bool:
 def defined(path: Path) -> set[str]:
     """Names that a file defines: functions, classes, variables, attributes it assigns, fields."""
     found = set()
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, (*FUNCTIONS, ast.ClassDef)):
             found.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -220,7 +225,7 @@ def private_names_of_others(path: Path) -> set[str]:
     """Names with one underscore that a file takes from another module, ours or a library's."""
     own = defined(path)
     found = set()
-    for node in ast.walk(tree(path)):
+    for node in nodes(path):
         if isinstance(node, ast.Attribute) and is_private(node.attr) and node.attr not in own:
             found.add(node.attr)
         elif isinstance(node, ast.ImportFrom):
