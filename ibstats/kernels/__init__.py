@@ -5,6 +5,7 @@ They name `scipy.special` in full, which SciPy loads on first use: importing sta
 
 from ibstats.kernels import (
     broken_line,
+    collision,
     crossed,
     entropy,
     factorial,
@@ -17,6 +18,7 @@ from ibstats.kernels import (
 
 __all__ = [
     "broken_line",
+    "collision",
     "crossed",
     "entropy",
     "factorial",

@@ -6,7 +6,7 @@ one condition's tokens as they are stored and what its images hold, code by code
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ibstats.errors import StoreContractError
 from ibstats.kernels import entropy
+from ibstats.quantities import quantity
 
 AT_ONCE = 1 << 22
 """Tokens or counts handled at a time."""
@@ -58,6 +59,14 @@ class Counted:
         ones = np.ones(images.size, np.int32)
         shape = (len(images), self.images.shape[0])
         deal = scipy.sparse.csr_array((ones, images.ravel(), ends), shape=shape)
+        return deal @ self.images
+
+    def by_group(self, group: NDArray[np.int64]) -> Any:
+        """Counts of groups of images, a sparse `(group, code)`, by the group `(image,)` of each."""
+        n_images = len(group)
+        shape = (int(group.max()) + 1, n_images)
+        ones = np.ones(n_images, np.int32)
+        deal = scipy.sparse.csr_array((ones, (group, np.arange(n_images))), shape=shape)
         return deal @ self.images
 
     def prompts(self) -> Iterator[Counts]:
@@ -107,6 +116,33 @@ def conditions(tokens: xr.DataArray, n_codes: int) -> Iterator[Counted]:
                 "special-token offsets removed before writing?"
             )
         yield Counted(values.reshape(*values.shape[:2], -1), n_codes)
+
+
+def labelled(
+    tokens: xr.DataArray,
+    rows: Sequence[Mapping[str, Any]],
+    dims: tuple[str, ...],
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """A row of named values a condition as variables `dims`, with the coordinates that fit them.
+
+    Units and long names are those of the quantities' records.
+    """
+    shape = [tokens.sizes[dim] for dim in dims]
+    coords = {name: c for name, c in tokens.coords.items() if set(c.dims) <= set(dims)}
+    variables = {}
+    for name in rows[0]:
+        values = np.stack([row[name] for row in rows]).reshape(shape)
+        variables[name] = (dims, values, _described(name))
+    return xr.Dataset(variables, coords, attrs)
+
+
+def _described(name: str) -> dict[str, str]:
+    """Unit and long name of a quantity; nothing for a column that is none."""
+    record = quantity(name)
+    if record.long == name:
+        return {}
+    return {"units": record.unit, "long_name": record.long}
 
 
 def _dense(rows: Tokens, n_codes: int) -> Counts:

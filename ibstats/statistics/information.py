@@ -24,7 +24,7 @@ from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import entropy
 from ibstats.quantities import quantity
 from ibstats.statistics import counting
-from ibstats.statistics.counting import Counted
+from ibstats.statistics.counting import Counted, labelled
 
 Array = NDArray[np.float64]
 
@@ -55,6 +55,7 @@ class _Estimated:
         self.counted = counted
         self.estimator = estimator
         self.size = size
+        self.known: dict[str, Array] = {}
 
     def entropy(self, counts: NDArray[Any]) -> Array:
         """Entropy of counts over the codes that the condition may use, in bits."""
@@ -70,18 +71,30 @@ class _Estimated:
         """Share of the codebook seen."""
         return float((self.counted.total > 0).mean())
 
-    @cached_property
-    def by_prompt(self) -> dict[str, Array]:
-        """By prompt: its entropy and coverage, and the pooled entropy and use without it."""
-        total = self.counted.total
-        found: dict[str, list[Array]] = {"given": [], "covered": [], "without": [], "unused": []}
-        for counts in self.counted.prompts():
-            found["given"].append(self.entropy(counts))
-            found["covered"].append(entropy.coverage(counts))
-            if self.counted.n_prompts > 1:
-                found["without"].append(self.entropy(total - counts))
-                found["unused"].append((total == counts).mean(axis=-1))
-        return {name: np.concatenate(parts) for name, parts in found.items() if parts}
+    def each_prompt(self, *wanted: str) -> list[Array]:
+        """By prompt: `given` and `covered`, its entropy and coverage; `without`, `unused`: those of others.
+
+        What is made once is kept; what is new is made in one pass over the counts.
+        """
+        new = [name for name in wanted if name not in self.known]
+        found: dict[str, list[Array]] = {name: [] for name in new}
+        if new:
+            for counts in self.counted.prompts():
+                for name in new:
+                    found[name].append(self._of_counts(name, counts))
+        for name, parts in found.items():
+            self.known[name] = np.concatenate(parts)
+        return [self.known[name] for name in wanted]
+
+    def _of_counts(self, name: str, counts: NDArray[Any]) -> Array:
+        """One number a prompt, of the counts of some prompts."""
+        if name == "given":
+            return self.entropy(counts)
+        if name == "covered":
+            return entropy.coverage(counts)
+        if name == "without":
+            return self.entropy(self.counted.total - counts)
+        return np.asarray((self.counted.total == counts).mean(axis=-1))
 
 
 def _jackknife(whole: float, without: Array) -> Array:
@@ -92,19 +105,21 @@ def _jackknife(whole: float, without: Array) -> Array:
 
 def _per_prompt(one: _Estimated) -> dict[str, Array]:
     n = one.counted.n_prompts
-    found = one.by_prompt
     marginal, used = np.full(n, one.marginal), np.full(n, one.used)
     if n > 1:
-        marginal = _jackknife(one.marginal, found["without"])
-        used = _jackknife(one.used, 1 - found["unused"])
+        given, without, unused = one.each_prompt("given", "without", "unused")
+        marginal = _jackknife(one.marginal, without)
+        used = _jackknife(one.used, 1 - unused)
         # codes seen are a fact of this sample: nothing to correct
         used += one.used - used.mean()
-    values = (marginal, found["given"], marginal - found["given"], used)
+    else:
+        (given,) = one.each_prompt("given")
+    values = (marginal, given, marginal - given, used)
     return dict(zip(QUANTITIES, values, strict=True))
 
 
 def _pooled(one: _Estimated) -> dict[str, float]:
-    given = float(one.by_prompt["given"].mean())
+    given = float(one.each_prompt("given")[0].mean())
     values = (one.marginal, given, one.marginal - given, one.used)
     return dict(zip(QUANTITIES, values, strict=True))
 
@@ -112,7 +127,7 @@ def _pooled(one: _Estimated) -> dict[str, float]:
 def _coverage(one: _Estimated) -> dict[str, float]:
     return {
         "coverage": float(entropy.coverage(one.counted.total)),
-        "coverage_per_prompt": float(one.by_prompt["covered"].mean()),
+        "coverage_per_prompt": float(one.each_prompt("covered")[0].mean()),
     }
 
 
@@ -224,34 +239,10 @@ def measure(
     for part, found in rows.items():
         if part == "shuffle_test":
             attrs = {"n_shuffles": n_shuffles, "seed": seed}
-            made[part] = _labelled(tokens, found, ("condition",), attrs)
+            made[part] = labelled(tokens, found, ("condition",), attrs)
         else:
-            made[part] = _labelled(tokens, found, PARTS[part][1], {"estimator": estimator})
+            made[part] = labelled(tokens, found, PARTS[part][1], {"estimator": estimator})
     return made
-
-
-def _labelled(
-    tokens: xr.DataArray,
-    rows: Sequence[Mapping[str, Any]],
-    dims: tuple[str, ...],
-    attrs: Mapping[str, Any],
-) -> xr.Dataset:
-    """One row a condition as variables, with the coordinates of the tokens that fit their dims."""
-    shape = [tokens.sizes[dim] for dim in dims]
-    coords = {name: c for name, c in tokens.coords.items() if set(c.dims) <= set(dims)}
-    variables = {}
-    for name in rows[0]:
-        values = np.stack([row[name] for row in rows]).reshape(shape)
-        variables[name] = (dims, values, _described(name))
-    return xr.Dataset(variables, coords, attrs)
-
-
-def _described(name: str) -> dict[str, str]:
-    """Unit and long name of a quantity; nothing for a column that is none."""
-    record = quantity(name)
-    if record.long == name:
-        return {}
-    return {"units": record.unit, "long_name": record.long}
 
 
 def per_prompt(

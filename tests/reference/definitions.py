@@ -175,3 +175,49 @@ _ENTROPIES = {
     "james_stein": _james_stein,
     "nsb": _nsb,
 }
+
+
+def collision_chances(
+    tokens: np.ndarray,
+    n_codes: int,
+    labels: np.ndarray | None = None,
+    pairs: str = "apart",
+    position: int | None = None,
+) -> tuple[list[float], list[float]]:
+    """Chance by prompt that tokens of two of its images agree, and of it and another prompt.
+
+    `tokens (prompt, sample, position)`; `labels (prompt, sample)`. Loops over pairs of images.
+    """
+
+    def agree(first: np.ndarray, second: np.ndarray) -> float:
+        if position is not None:
+            return float(first[position] == second[position])
+        one = np.bincount(first, minlength=n_codes) / len(first)
+        other = np.bincount(second, minlength=n_codes) / len(second)
+        return float(one @ other)
+
+    within, between = [], []
+    n, m, _ = tokens.shape
+    for p in range(n):
+        chances = []
+        for s in range(m):
+            for t in range(s):
+                if labels is not None and len(set(labels[p].tolist())) > 1:
+                    same = labels[p, s] == labels[p, t]
+                    if same and pairs == "apart":
+                        continue
+                    if not same and pairs == "together":
+                        continue
+                elif labels is not None and pairs == "together":
+                    continue
+                chances.append(agree(tokens[p, s], tokens[p, t]))
+        within.append(float(np.mean(chances)) if chances else np.nan)
+        others = [
+            agree(tokens[p, s], tokens[q, t])
+            for q in range(n)
+            if q != p
+            for s in range(m)
+            for t in range(m)
+        ]
+        between.append(float(np.mean(others)))
+    return within, between
