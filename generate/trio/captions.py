@@ -72,19 +72,24 @@ def caption(meaning: Meaning, wording: Sequence[int], choice: Sequence[int]) -> 
 
     `wording` holds the indices of `scenes.WORDINGS` (length, shape word, size word), which images
     depend on; `choice` those of frame, article, place and ground, which they do not.
+
+    >>> caption({"shape": "ring", "colour": "orange"}, wording=(1, 0, 0), choice=(0, 0, 0, 0))
+    'an orange ring'
     """
     length, shape_word, size_word = wording
-    frame, article, place, ground = (
-        options[index] for options, index in zip(_CHOICES[LENGTHS[length]], choice, strict=True)
-    )
-    noun = _SYNONYMS[meaning["shape"]] if "shape" in meaning else _OPEN_SHAPE
-    size = _SYNONYMS[meaning["size"]][size_word] if "size" in meaning else ""
-    text = frame.format(
-        object=f"{article} {size} {meaning.get('colour', '')} {noun[shape_word]}",
-        place=place.format(meaning["position"]) if "position" in meaning else "",
-        ground=ground.format(meaning["background"]) if "background" in meaning else "",
-    )
-    words = text.split()
+    frames, articles, places, grounds = _CHOICES[LENGTHS[length]]
+    frame, article = frames[choice[0]], articles[choice[1]]
+    noun, size, place, ground = _OPEN_SHAPE, "", "", ""
+    if "shape" in meaning:
+        noun = _SYNONYMS[meaning["shape"]]
+    if "size" in meaning:
+        size = _SYNONYMS[meaning["size"]][size_word]
+    if "position" in meaning:
+        place = places[choice[2]].format(meaning["position"])
+    if "background" in meaning:
+        ground = grounds[choice[3]].format(meaning["background"])
+    named = f"{article} {size} {meaning.get('colour', '')} {noun[shape_word]}"
+    words = frame.format(object=named, place=place, ground=ground).split()
     for index, (word, following) in enumerate(itertools.pairwise(words)):
         if word == "a" and following[0] in "aeiou":
             words[index] = "an"
@@ -92,45 +97,71 @@ def caption(meaning: Meaning, wording: Sequence[int], choice: Sequence[int]) -> 
 
 
 def draw_choice(wording: Sequence[int], rng: np.random.Generator) -> tuple[int, ...]:
-    """Uniform frame, article, place and ground for a wording."""
+    """Indices of frame, article, place and ground for a wording, all equally likely.
+
+    What `caption` takes as `choice`; `wording` as there.
+    """
     return tuple(int(rng.integers(len(options))) for options in _CHOICES[LENGTHS[wording[0]]])
 
 
 def all_captions(meaning: Meaning, length: str) -> list[str]:
-    """Every distinct text of `meaning` in one length, in a fixed order."""
+    """Every distinct text of `meaning` in one length, such as "short", in a fixed order.
+
+    >>> all_captions({"shape": "circle"}, "short")[:3]
+    ['circle', 'one circle', 'single circle']
+    """
     wordings = itertools.product([LENGTHS.index(length)], (0, 1), (0, 1))
-    choices = list(itertools.product(*(range(len(options)) for options in _CHOICES[length])))
-    texts = (caption(meaning, wording, choice) for wording in wordings for choice in choices)
-    return list(dict.fromkeys(texts))
+    indices = [range(len(options)) for options in _CHOICES[length]]
+    choices = list(itertools.product(*indices))
+    texts: dict[str, None] = {}
+    for wording in wordings:
+        for choice in choices:
+            texts[caption(meaning, wording, choice)] = None
+    return list(texts)
 
 
 def _value_words() -> dict[str, tuple[str, str]]:
     """Word to (attribute, value), for all attributes but position, whose values share words."""
-    return {
-        word: (attribute, value)
-        for attribute, values in ATTRIBUTES.items()
-        if attribute != "position"
-        for value in values
-        for word in _SYNONYMS.get(value, (value,))
-    }
+    words = {}
+    for attribute, values in ATTRIBUTES.items():
+        if attribute == "position":
+            continue
+        for value in values:
+            for word in _SYNONYMS.get(value, (value,)):
+                words[word] = (attribute, value)
+    return words
+
+
+def _place_words() -> frozenset[str]:
+    """Words that positions are made of."""
+    return frozenset(" ".join(ATTRIBUTES["position"]).split())
 
 
 _VALUE_OF = MappingProxyType(_value_words())
-_PLACE_WORDS = frozenset(word for value in ATTRIBUTES["position"] for word in value.split())
+_PLACE_WORDS = _place_words()
 
 
 def parse(text: str) -> dict[str, str]:
-    """The named attributes of a caption, in the order of `ATTRIBUTES`; the inverse of `caption`."""
+    """The named attributes of a caption, in the order of `ATTRIBUTES`; the inverse of `caption`.
+
+    Words outside the grammar are passed over.
+
+    >>> parse("a big red disc at the top left")
+    {'shape': 'circle', 'colour': 'red', 'size': 'large', 'position': 'top left'}
+    """
     words = _words(text)
     named = dict(_VALUE_OF[word] for word in words if word in _VALUE_OF)
-    if place := " ".join(word for word in words if word in _PLACE_WORDS):
-        named["position"] = place
+    place = [word for word in words if word in _PLACE_WORDS]
+    if place:
+        named["position"] = " ".join(place)
     return {attribute: named[attribute] for attribute in ATTRIBUTES if attribute in named}
 
 
 def _all_words() -> set[str]:
-    phrases = itertools.chain.from_iterable(itertools.chain.from_iterable(_CHOICES.values()))
-    plain = {word for phrase in phrases for word in phrase.split() if "{" not in word}
+    plain: set[str] = set()
+    for kinds in _CHOICES.values():
+        for phrase in itertools.chain.from_iterable(kinds):
+            plain.update(word for word in phrase.split() if "{" not in word)
     return plain | set(_VALUE_OF) | _PLACE_WORDS | set(_OPEN_SHAPE) | {"an"}
 
 
@@ -140,7 +171,11 @@ _TOKEN_OF = MappingProxyType({word: token for token, word in enumerate(VOCABULAR
 
 
 def tokenise(texts: Iterable[str]) -> NDArray[np.int64]:
-    """Caption tokens, shape (texts, CAPTION_LENGTH); the empty caption is legal and names nothing."""
+    """Caption tokens, (text, CAPTION_LENGTH): the start token, words, then padding.
+
+    The empty caption is legal and names nothing. Raises ValueError for a word outside the grammar,
+    or a caption of more than CAPTION_LENGTH - 1 words.
+    """
     texts = list(texts)
     tokens = np.full((len(texts), CAPTION_LENGTH), PAD, np.int64)
     for row, text in zip(tokens, texts, strict=True):

@@ -25,6 +25,7 @@ from generate.trio.stage_tokenizer import render_batch
 from generate.trio.stage_transformer import draw_samples, loss
 from generate.trio.tokenizer import Tokenizer, load_tokenizer
 from generate.trio.transformer import GridTransformer, load_transformer
+from generate.trio.wording_control import control
 
 BATCH = 64
 MEMBERS = ("trio-ar", "trio-mim", "trio-diffusion", "trio-raster")
@@ -38,15 +39,18 @@ def peak_signal_to_noise(one: Tensor, other: Tensor) -> float:
 def attribute_accuracy(
     reference: Reference, images: Tensor, meanings: Sequence[Meaning]
 ) -> dict[str, float]:
-    """Share of images (B, 3, 32, 32) that show each attribute their caption names; NaN if none does."""
-    seen = reference.attributes(images)
+    """Share of images that show what their caption names, by attribute.
+
+    `images` are (sample, 3, 32, 32) in [0, 1], with one of `meanings` each. NaN for an attribute
+    that no caption names.
+    """
+    seen = reference.attributes(images).tolist()
     shares = {}
     for column, (attribute, values) in enumerate(scenes.ATTRIBUTES.items()):
-        right = [
-            values[int(row[column])] == meaning[attribute]
-            for row, meaning in zip(seen, meanings, strict=True)
-            if attribute in meaning
-        ]
+        right = []
+        for row, meaning in zip(seen, meanings, strict=True):
+            if attribute in meaning:
+                right.append(values[row[column]] == meaning[attribute])
         shares[attribute] = float(np.mean(right)) if right else float("nan")
     return shares
 
@@ -54,7 +58,11 @@ def attribute_accuracy(
 def reconstruction(
     tokenizer: Tokenizer, reference: Reference, *, count: int, seed: int
 ) -> dict[str, float]:
-    """Decibels, code perplexity, and attribute accuracy on fresh scenes before and after coding."""
+    """Figures of the tokenizer on `count` fresh scenes.
+
+    `psnr_db` in decibels, `code_perplexity` in codes, and for each attribute the share that the
+    network tells right, `ATTRIBUTE_rendered` before coding and `ATTRIBUTE_reconstructed` after.
+    """
     rng = np.random.default_rng(seed)
     attributes = scenes.draw_attributes(count, rng)
     images = render_batch(attributes, scenes.draw_wordings(count, rng), rng)
@@ -68,10 +76,9 @@ def reconstruction(
     }
     truth = torch.from_numpy(attributes)
     for kind, batch in (("rendered", images), ("reconstructed", restored)):
-        right = (reference.attributes(batch) == truth).double().mean(0)
-        figures |= {
-            f"{name}_{kind}": float(x) for name, x in zip(scenes.ATTRIBUTES, right, strict=True)
-        }
+        right = (reference.attributes(batch) == truth).double().mean(0).tolist()
+        for name, share_right in zip(scenes.ATTRIBUTES, right, strict=True):
+            figures[f"{name}_{kind}"] = share_right
     return figures
 
 
@@ -85,7 +92,8 @@ def caption_use(
         rng = np.random.default_rng(seed)  # the same masks for both
         parts = zip(torch.split(texts, BATCH), torch.split(codes, BATCH), strict=True)
         with torch.no_grad():
-            losses[kind] = float(np.mean([float(loss(transformer, *part, rng)) for part in parts]))
+            each = [float(loss(transformer, *part, rng)) for part in parts]
+        losses[kind] = float(np.mean(each))
     return losses
 
 
@@ -101,7 +109,8 @@ def family_accuracy(
     model = adapter.load(adapter.identify(name, chosen), chosen, "cpu")
     records = prompt_set("study", prompts, seed)
     texts = [record["text"] for record in records]
-    path, execution = (stream_keys(seed, texts, samples, role) for role in ("path", "execution"))
+    path = stream_keys(seed, texts, samples, "path")
+    execution = stream_keys(seed, texts, samples, "execution")
     images = []
     for sample in range(samples):
         noise = PhiloxNoise(path[:, sample], execution[:, sample])
@@ -123,7 +132,8 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=6, help="samples of each prompt")
     chosen = parser.parse_args()
     tokenizer, reference = load_tokenizer(), load_reference()
-    figures = {"reconstruction": reconstruction(tokenizer, reference, count=chosen.scenes, seed=11)}
+    figures: dict[str, object] = {}
+    figures["reconstruction"] = reconstruction(tokenizer, reference, count=chosen.scenes, seed=11)
     for name in ("causal", "masked"):
         transformer = load_transformer(weights.SHIPPED / f"{name}.safetensors")
         figures[name] = caption_use(transformer, tokenizer, count=chosen.scenes, seed=12)
@@ -131,6 +141,8 @@ def main() -> None:
         figures[name] = family_accuracy(
             name, reference, prompts=chosen.prompts, samples=chosen.samples, seed=13
         )
+    figures["wording"] = control(prompts=200, samples=20, seed=0)
+    figures["wording_all_named"] = control(prompts=200, samples=20, seed=0, all_named=True)
     print(json.dumps(figures, indent=2))
 
 

@@ -17,8 +17,19 @@ Step = Callable[[np.random.Generator, int, float], Tensor]
 
 
 def learning_rate_factor(step: int, progress: float) -> float:
-    """Warm-up over the first steps, constant to 30 % of the time, then linearly to zero."""
+    """Factor of the learning rates: warm-up, constant to 30 % of the time, then linearly to zero.
+
+    `progress` is the share of the time spent.
+
+    >>> [round(learning_rate_factor(1000, progress), 2) for progress in (0.0, 0.3, 0.65, 1.0)]
+    [1.0, 1.0, 0.5, 0.0]
+    """
     return min(1.0, (step + 1) / WARMUP_STEPS) * min(1.0, (1.0 - progress) / 0.7)
+
+
+def learning_rates(optimiser: torch.optim.Optimizer) -> list[float]:
+    """The learning rate of each parameter group, before any schedule."""
+    return [group["lr"] for group in optimiser.param_groups]
 
 
 class Fit:
@@ -48,9 +59,7 @@ class Fit:
         self.seed = seed
         self.steps = 0
         self.seconds = 0.0
-        self.rates = [
-            [group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers
-        ]
+        self.rates = [learning_rates(optimiser) for optimiser in self.optimisers]
         torch.manual_seed(seed)
         if checkpoint.is_file():
             self._resume()
@@ -61,7 +70,11 @@ class Fit:
         return min(1.0, self.seconds / (60 * self.minutes))
 
     def run(self, step: Step, *, name: str) -> nn.Module:
-        """Call `step(rng, steps, progress) -> loss` until the time is spent; return the moving average."""
+        """Call `step(rng, steps, progress) -> loss` until the time is spent.
+
+        Returns the moving average of the network, in evaluation mode. Saves a checkpoint every two
+        minutes and at the end, and prints the mean loss under `name`.
+        """
         tick = reported = saved = time.monotonic()
         losses: list[float] = []
         self.network.train()
@@ -96,9 +109,8 @@ class Fit:
         self.steps += 1
         decay = min(self.average_decay, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
-            for mine, theirs in zip(
-                self.average.parameters(), self.network.parameters(), strict=True
-            ):
+            parameters = zip(self.average.parameters(), self.network.parameters(), strict=True)
+            for mine, theirs in parameters:
                 mine.lerp_(theirs, 1 - decay)
             for buffer, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
                 buffer.copy_(current)

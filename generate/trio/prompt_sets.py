@@ -28,8 +28,12 @@ class PromptRecord(TypedDict):
 def prompt_set(split: str, count: int, seed: int) -> list[PromptRecord]:
     """`count` prompts of distinct meaning; a larger count from the same seed continues the list.
 
-    The split of a meaning is fixed by its hash, and so are its id and its texts: they depend
-    neither on `seed` nor on `count`.
+    The split ("study" or "calibration") of a meaning is fixed by its hash, and so are its id and
+    its texts: they depend neither on `seed` nor on `count`. Raises ValueError for another split, or
+    for more than `LARGEST_SET` prompts.
+
+    >>> prompt_set("study", 1, seed=0)[0]["attributes"]["shape"] in ATTRIBUTES["shape"]
+    True
     """
     if split not in SPLITS:
         raise ValueError(f"Unknown split {split!r}; use one of {', '.join(SPLITS)}.")
@@ -51,22 +55,26 @@ def split_of(meaning: Meaning) -> str:
 
 
 def _draw_meaning(rng: np.random.Generator) -> dict[str, str]:
-    values = {
-        attribute: values[rng.integers(len(values))] for attribute, values in ATTRIBUTES.items()
-    }
-    named = dict(zip(ATTRIBUTES, rng.random(len(ATTRIBUTES)) < NAMED_PROBABILITY, strict=True))
-    return {name: value for name, value in values.items() if name in ALWAYS_NAMED or named[name]}
+    """A value for every attribute, some of them left open."""
+    drawn = [values[rng.integers(len(values))] for values in ATTRIBUTES.values()]
+    named = rng.random(len(ATTRIBUTES)) < NAMED_PROBABILITY
+    rows = zip(ATTRIBUTES, drawn, named, strict=True)
+    return {name: value for name, value, kept in rows if kept or name in ALWAYS_NAMED}
 
 
 def _record(meaning: Mapping[str, str], split: str) -> PromptRecord:
     digest = _digest(meaning)
     rng = np.random.default_rng(int.from_bytes(digest))
-    texts = {length: rng.permutation(all_captions(meaning, length)).tolist() for length in LENGTHS}
-    original = texts["medium"].pop()
+    paraphrases, original = {}, ""
+    for length in LENGTHS:
+        texts = rng.permutation(all_captions(meaning, length)).tolist()
+        if length == "medium":
+            original = texts.pop()
+        paraphrases[length] = texts[:PARAPHRASES]
     return PromptRecord(
         id=f"{split}-{digest.hex()[:10]}",
         text=original,
-        paraphrases={length: texts[length][:PARAPHRASES] for length in LENGTHS},
+        paraphrases=paraphrases,
         attributes=dict(meaning),
     )
 

@@ -22,21 +22,21 @@ INPUT_SCALE, INPUT_SHIFT = 2.0, -1.0  # images in [0, 1] enter as scale * image 
 
 
 class Reference(nn.Module):
-    """The shipped form: plain convolutions and linear heads."""
+    """The shipped form: plain convolutions and a linear head for each attribute."""
 
     def __init__(self) -> None:
         super().__init__()
-        ins = (3, *WIDTHS[:-1])
-        self.conv = nn.ModuleList(
-            nn.Conv2d(i, o, 3, stride=s, padding=1)
-            for i, o, s in zip(ins, WIDTHS, STRIDES, strict=True)
-        )
+        self.conv = _convolutions(bias=True)
         self.head = _heads()
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Activations (B, C, H, W) of every layer for images (B, 3, 32, 32) in [0, 1]."""
         x = INPUT_SCALE * images + INPUT_SHIFT
-        return [x := F.relu(conv(x)) for conv in self.conv]
+        layers = []
+        for conv in self.conv:
+            x = F.relu(conv(x))
+            layers.append(x)
+        return layers
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Logits (B, values) of each attribute."""
@@ -45,11 +45,14 @@ class Reference(nn.Module):
 
     @torch.no_grad()
     def attributes(self, images: Tensor, *, batch: int = 500) -> Tensor:
-        """Most likely attribute indices (B, 5), columns as in `scenes.ATTRIBUTES`."""
-        parts = [
-            torch.stack([x.argmax(1) for x in self(part).values()], 1)
-            for part in torch.split(images, batch)
-        ]
+        """Most likely attribute indices (B, 5), columns as in `scenes.ATTRIBUTES`.
+
+        `images` are (B, 3, 32, 32) in [0, 1], worked on `batch` at a time.
+        """
+        parts = []
+        for part in torch.split(images, batch):
+            modes = [logits.argmax(1) for logits in self(part).values()]
+            parts.append(torch.stack(modes, 1))
         return torch.cat(parts)
 
 
@@ -58,12 +61,8 @@ class TrainableReference(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        ins = (3, *WIDTHS[:-1])
-        self.conv = nn.ModuleList(
-            nn.Conv2d(i, o, 3, stride=s, padding=1, bias=False)
-            for i, o, s in zip(ins, WIDTHS, STRIDES, strict=True)
-        )
-        self.norm = nn.ModuleList(nn.BatchNorm2d(o) for o in WIDTHS)
+        self.conv = _convolutions(bias=False)
+        self.norm = nn.ModuleList(map(nn.BatchNorm2d, WIDTHS))
         self.head = _heads()
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
@@ -78,10 +77,8 @@ class TrainableReference(nn.Module):
     def folded(self) -> dict[str, Tensor]:
         """Weights of the equal `Reference`, batch norm folded in."""
         tensors = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
-        convs, norms = (
-            cast(Sequence[nn.Conv2d], self.conv),
-            cast(Sequence[nn.BatchNorm2d], self.norm),
-        )
+        convs = cast(Sequence[nn.Conv2d], self.conv)
+        norms = cast(Sequence[nn.BatchNorm2d], self.norm)
         for index, (conv, norm) in enumerate(zip(convs, norms, strict=True)):
             assert norm.running_mean is not None
             assert norm.running_var is not None
@@ -112,13 +109,20 @@ def load_reference(path: Path | None = None) -> Reference:
     return reference.eval().requires_grad_(False)
 
 
+def _convolutions(*, bias: bool) -> nn.ModuleList:
+    convolutions = nn.ModuleList()
+    n_in = 3
+    for n_out, stride in zip(WIDTHS, STRIDES, strict=True):
+        convolutions.append(nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=bias))
+        n_in = n_out
+    return convolutions
+
+
 def _heads() -> nn.ModuleDict:
     side = IMAGE_SIZE
     for stride in STRIDES:
         side //= stride
+    n_in = WIDTHS[-1] * side * side
     return nn.ModuleDict(
-        {
-            name: nn.Linear(WIDTHS[-1] * side * side, len(values))
-            for name, values in ATTRIBUTES.items()
-        }
+        {name: nn.Linear(n_in, len(values)) for name, values in ATTRIBUTES.items()}
     )

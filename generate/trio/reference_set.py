@@ -1,9 +1,9 @@
-"""The reference set of rendered scenes that ships with ibstats: what good images of the trio are compared with.
+"""The reference set of rendered scenes that ships with ibstats, to compare images of the trio with.
 
     python -m generate.trio.reference_set --out ibstats/measure/reference_set/trio-scenes.npz
 
-Scenes of the whole grammar, all attributes and wordings equally often, as the tokenizer and the transformers were
-trained on; features of the reference network's last layer, averaged over places.
+Scenes of the whole grammar, all attributes and wordings equally often, as the tokenizer and the
+transformers were trained on; features of the reference network's last layer, averaged over places.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import hashlib
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from generate.trio import scenes, weights
@@ -22,17 +23,20 @@ SCENES, KEPT, SEED, BATCH = 20_000, 1_500, 21, 500
 
 
 def scene_features(count: int, seed: int) -> tuple[NDArray[np.float32], str]:
-    """Features (count, 96) of fresh 8-bit scenes, and the digest of their pixels."""
-    import torch
+    """Features (count, 96) of fresh 8-bit scenes, and the sha256 of their pixels.
 
+    Features are the last layer of the network, averaged over places; `seed` fixes the scenes.
+    """
     network, rng = load_reference(), np.random.default_rng(seed)
     content, parts = hashlib.sha256(), []
     with torch.no_grad():
         for start in range(0, count, BATCH):
             size = min(BATCH, count - start)
-            images = render_batch(
-                scenes.draw_attributes(size, rng), scenes.draw_wordings(size, rng), rng
+            attributes, wordings = (
+                scenes.draw_attributes(size, rng),
+                scenes.draw_wordings(size, rng),
             )
+            images = render_batch(attributes, wordings, rng)
             pixels = (images * 255).round().clamp(0, 255)
             content.update(pixels.byte().permute(0, 2, 3, 1).contiguous().numpy().tobytes())
             parts.append(network.features(pixels / 255)[-1].mean(dim=(2, 3)).numpy())
@@ -42,7 +46,10 @@ def scene_features(count: int, seed: int) -> tuple[NDArray[np.float32], str]:
 def write_reference_set(
     out: Path, *, count: int = SCENES, kept: int = KEPT, seed: int = SEED
 ) -> ReferenceSet:
-    """Write mean and covariance of the features of `count` scenes, and the features of the first `kept`."""
+    """Write mean and covariance of the features of `count` scenes, and those of the first `kept`.
+
+    Returns the record of the set, which the file has too; `seed` fixes the scenes.
+    """
     features, digest = scene_features(count, seed)
     x = features.astype(np.float64)
     file = weights.SHIPPED / "reference.safetensors"

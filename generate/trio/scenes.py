@@ -20,13 +20,19 @@ ATTRIBUTES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "colour": ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink"),
         "size": ("small", "medium", "large"),
         "position": (
-            "top left", "top", "top right",
-            "left", "centre", "right",
-            "bottom left", "bottom", "bottom right",
+            "top left",
+            "top",
+            "top right",
+            "left",
+            "centre",
+            "right",
+            "bottom left",
+            "bottom",
+            "bottom right",
         ),
         "background": ("black", "white", "grey", "brown", "navy"),
     }
-)  # fmt: skip
+)
 
 WORDINGS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -49,11 +55,17 @@ SCALE_JITTER = 0.04
 
 _OBJECT_RGB = np.array(
     [
-        (0.82, 0.16, 0.16), (0.93, 0.52, 0.12), (0.90, 0.86, 0.20), (0.20, 0.62, 0.26),
-        (0.25, 0.78, 0.82), (0.22, 0.34, 0.86), (0.55, 0.24, 0.70), (0.92, 0.58, 0.76),
+        (0.82, 0.16, 0.16),
+        (0.93, 0.52, 0.12),
+        (0.90, 0.86, 0.20),
+        (0.20, 0.62, 0.26),
+        (0.25, 0.78, 0.82),
+        (0.22, 0.34, 0.86),
+        (0.55, 0.24, 0.70),
+        (0.92, 0.58, 0.76),
     ],
     np.float32,
-)  # fmt: skip
+)
 _BACKGROUND_RGB = np.array(
     [
         (0.08, 0.08, 0.08),
@@ -73,18 +85,22 @@ Ints = NDArray[np.int64]
 
 def draw_attributes(count: int, rng: np.random.Generator) -> Ints:
     """Uniform attribute indices, shape (count, 5), columns as in `ATTRIBUTES`."""
-    return rng.integers(
-        0, [len(values) for values in ATTRIBUTES.values()], (count, len(ATTRIBUTES))
-    )
+    sizes = [len(values) for values in ATTRIBUTES.values()]
+    return rng.integers(0, sizes, (count, len(sizes)))
 
 
 def draw_wordings(count: int, rng: np.random.Generator) -> Ints:
     """Uniform wording indices, shape (count, 3), columns as in `WORDINGS`."""
-    return rng.integers(0, [len(values) for values in WORDINGS.values()], (count, len(WORDINGS)))
+    sizes = [len(values) for values in WORDINGS.values()]
+    return rng.integers(0, sizes, (count, len(sizes)))
 
 
 def render(attributes: Ints, wordings: Ints, rng: np.random.Generator) -> Floats:
-    """Images in [0, 1], shape (count, 32, 32, 3); `rng` draws the jitter of each scene."""
+    """Images in [0, 1], shape (count, 32, 32, 3), of scenes in the order of the rows.
+
+    `attributes` (count, 5) and `wordings` (count, 3) are indices as `draw_attributes` and
+    `draw_wordings` give them; `rng` draws the jitter of each scene.
+    """
     count = len(attributes)
     shape, colour, size, position, background = attributes.T
     length, shape_word, size_word = wordings.T

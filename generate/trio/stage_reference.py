@@ -18,7 +18,7 @@ NOISE = 0.06  # largest standard deviation of the pixel noise
 
 
 def disturb(images: Tensor, tokenizer: Tokenizer, rng: np.random.Generator) -> Tensor:
-    """A third as they are, a third blurred or noisy, a third encoded and decoded."""
+    """Images (B, 3, 32, 32): a third as they are, a third blurred or noisy, a third coded."""
     clean, rough, decoded = images.chunk(3)
     blurred = F.avg_pool2d(F.pad(rough, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     share = torch.from_numpy(rng.random((len(rough), 1, 1, 1)).astype(np.float32))
@@ -30,7 +30,10 @@ def disturb(images: Tensor, tokenizer: Tokenizer, rng: np.random.Generator) -> T
 
 
 def fit_reference(out: Path, *, minutes: float, tokenizer: Path, export: Path) -> None:
-    """Train for `minutes`, checkpointing in `out`, and write the folded weights to `export`."""
+    """Train for `minutes`, checkpointing in `out`, and write the folded weights to `export`.
+
+    `tokenizer` is the file of the first stage. An interrupted run goes on from its checkpoint.
+    """
     coder = load_tokenizer(tokenizer)
     torch.manual_seed(4)
     network = TrainableReference()
@@ -39,14 +42,11 @@ def fit_reference(out: Path, *, minutes: float, tokenizer: Path, export: Path) -
 
     def step(rng: np.random.Generator, steps: int, progress: float) -> Tensor:
         attributes = scenes.draw_attributes(BATCH, rng)
-        images = disturb(
-            render_batch(attributes, scenes.draw_wordings(BATCH, rng), rng), coder, rng
-        )
-        labels = torch.from_numpy(attributes)
-        logits = network(images).values()
-        losses = [
-            F.cross_entropy(x, labels[:, i], label_smoothing=0.02) for i, x in enumerate(logits)
-        ]
+        images = render_batch(attributes, scenes.draw_wordings(BATCH, rng), rng)
+        logits = network(disturb(images, coder, rng)).values()
+        losses = []
+        for label, each in zip(torch.from_numpy(attributes).unbind(1), logits, strict=True):
+            losses.append(F.cross_entropy(each, label, label_smoothing=0.02))
         return torch.stack(losses).sum()
 
     averaged = fit.run(step, name="reference")

@@ -31,7 +31,10 @@ def draw_images(count: int, rng: np.random.Generator) -> Tensor:
 
 
 def fit_tokenizer(out: Path, *, minutes: float, export: Path) -> None:
-    """Train for `minutes`, checkpointing in `out`, and write the tokenizer to `export`."""
+    """Train for `minutes`, checkpointing in `out`, and write the tokenizer to `export`.
+
+    An interrupted run goes on from its checkpoint.
+    """
     tokenizer = Tokenizer().to(memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(
         tokenizer.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=1e-3
@@ -44,29 +47,20 @@ def fit_tokenizer(out: Path, *, minutes: float, export: Path) -> None:
         placed = steps > CONTINUOUS_STEPS
         restored, latents, codes = tokenizer(images, quantise=placed)
         if steps == CONTINUOUS_STEPS:
-            tokenizer.restart(
-                latents.detach().flatten(0, -2),
-                torch.ones(tokenizer.config.codes, dtype=torch.bool),
-            )
+            every_code = torch.ones(tokenizer.config.codes, dtype=torch.bool)
+            tokenizer.restart(latents.detach().flatten(0, -2), every_code)
+        commitment = latents.new_zeros(())
         if placed:
-            tokenizer.follow(
-                latents.detach(), codes, dead=0.05 if progress < RESTART_UNTIL else 0.0
-            )
-        commitment = (
-            F.mse_loss(latents, tokenizer.codebook[codes]) if placed else latents.new_zeros(())
-        )
+            dead = 0.05 if progress < RESTART_UNTIL else 0.0
+            tokenizer.follow(latents.detach(), codes, dead=dead)
+            commitment = F.mse_loss(latents, tokenizer.codebook[codes])
         error = F.mse_loss(restored, images)
         if steps % 200 == 0:
-            used = len(codes.unique())
-            print(
-                f"tokenizer: step {steps}, {-10 * error.log10().item():.2f} dB, {used} codes in batch",
-                flush=True,
-            )
-        return (
-            20 * error
-            + F.l1_loss(restored, images)
-            + COMMITMENT * tokenizer.config.code_dim * commitment
-        )
+            used, decibels = len(codes.unique()), -10 * error.log10().item()
+            print(f"tokenizer: step {steps}, {decibels:.2f} dB, {used} codes in batch", flush=True)
+        weight = COMMITMENT * tokenizer.config.code_dim
+        loss: Tensor = 20 * error + F.l1_loss(restored, images) + weight * commitment
+        return loss
 
     fit.run(step, name="tokenizer")
     save_tokenizer(tokenizer, export)

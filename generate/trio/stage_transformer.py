@@ -31,13 +31,10 @@ def draw_captions(
     named = rng.random(attributes.shape) > UNNAMED
     texts = []
     for row, row_named, wording in zip(attributes, named, wordings, strict=True):
-        meaning = {
-            name: values[index]
-            for (name, values), index, keep in zip(
-                scenes.ATTRIBUTES.items(), row, row_named, strict=True
-            )
-            if keep
-        }
+        meaning = {}
+        for column, (name, values) in enumerate(scenes.ATTRIBUTES.items()):
+            if row_named[column]:
+                meaning[name] = values[row[column]]
         texts.append(captions.caption(meaning, wording, captions.draw_choice(wording, rng)))
     return texts
 
@@ -45,13 +42,14 @@ def draw_captions(
 def draw_samples(
     tokenizer: Tokenizer, count: int, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Caption tokens (count, L) and code tokens (count, N) of fresh scenes."""
+    """Caption tokens (count, L) and code tokens (count, N) of fresh scenes.
+
+    Some captions are empty, for classifier-free guidance.
+    """
     attributes, wordings = scenes.draw_attributes(count, rng), scenes.draw_wordings(count, rng)
     texts = draw_captions(attributes, wordings, rng)
-    texts = [
-        "" if drop else text
-        for text, drop in zip(texts, rng.random(count) < CAPTION_DROPOUT, strict=True)
-    ]
+    for index in np.flatnonzero(rng.random(count) < CAPTION_DROPOUT):
+        texts[index] = ""
     with torch.no_grad():
         codes = tokenizer.encode(render_batch(attributes, wordings, rng)).flatten(1)
     return torch.from_numpy(captions.tokenise(texts)), codes
@@ -60,12 +58,15 @@ def draw_samples(
 def batches_of_like_length(
     words: Tensor, codes: Tensor, rng: np.random.Generator
 ) -> list[tuple[Tensor, Tensor]]:
-    """Batches whose captions are about equally long, so that little padding is computed."""
+    """Batches whose captions are about equally long, so that little padding is computed.
+
+    `words` are (sample, word) and `codes` (sample, position); batches come in random order, their
+    words cut to the longest caption.
+    """
     lengths = (words != captions.PAD).sum(1)
-    batches = [
-        (words[part, : lengths[part].max()], codes[part])
-        for part in torch.split(lengths.argsort(), BATCH)
-    ]
+    batches = []
+    for part in torch.split(lengths.argsort(), BATCH):
+        batches.append((words[part, : lengths[part].max()], codes[part]))
     return [batches[index] for index in rng.permutation(len(batches))]
 
 
@@ -74,13 +75,13 @@ def loss(
 ) -> Tensor:
     """Mean cross-entropy in nats: of every token when causal, of the masked tokens otherwise.
 
-    The share of masked tokens is uniform, so the weights serve any order of unmasking.
+    `words` are caption tokens (sample, word), `codes` (sample, position). The share of masked
+    tokens is uniform, so the weights serve any order of unmasking.
     """
     prefix = transformer.encode_caption(words)
     if transformer.config.causal:
-        return F.cross_entropy(
-            transformer.grid_logits(prefix, codes).flatten(0, 1), codes.flatten()
-        )
+        logits = transformer.grid_logits(prefix, codes)
+        return F.cross_entropy(logits.flatten(0, 1), codes.flatten())
     count, size = codes.shape
     n_masked = rng.integers(1, size + 1, count)
     order = rng.random((count, size)).argsort(1)
@@ -89,19 +90,31 @@ def loss(
     return F.cross_entropy(logits[masked], codes[masked])
 
 
+def hidden_matrices(transformer: GridTransformer) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights of the layers that are matrices, which Muon moves, and all other parameters."""
+    matrices: list[Tensor] = []
+    others: list[Tensor] = []
+    for name, parameter in transformer.named_parameters():
+        if name.startswith("layers.") and parameter.ndim >= 2:
+            matrices.append(parameter)
+        else:
+            others.append(parameter)
+    return matrices, others
+
+
 def fit_transformer(
     out: Path, *, causal: bool, minutes: float, tokenizer: Path, export: Path
 ) -> None:
-    """Train for `minutes`, checkpointing in `out`, and write the averaged weights to `export`."""
+    """Train for `minutes`, checkpointing in `out`, and write the averaged weights to `export`.
+
+    `tokenizer` is the file of the first stage. An interrupted run goes on from its checkpoint.
+    """
     name = "causal" if causal else "masked"
     codes_of = load_tokenizer(tokenizer)
     torch.manual_seed(2)
-    transformer = GridTransformer(
-        TransformerConfig(causal=causal, vocabulary=len(captions.VOCABULARY))
-    )
-    hidden = [p for layer in transformer.layers for p in layer.parameters() if p.ndim >= 2]
-    inside = {id(p) for p in hidden}
-    others = [p for p in transformer.parameters() if id(p) not in inside]
+    config = TransformerConfig(causal=causal, vocabulary=len(captions.VOCABULARY))
+    transformer = GridTransformer(config)
+    hidden, others = hidden_matrices(transformer)
     optimisers = [
         Muon(hidden, lr=RATE, weight_decay=0.01),
         torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0),

@@ -44,7 +44,10 @@ class Block(nn.Module):
 
 
 class Tokenizer(nn.Module):
-    """`encode` images to codes, `decode` codes to images; `forward` is for training."""
+    """`encode` images to codes, `decode` codes to images; `forward` is for training.
+
+    Images are (B, 3, 32, 32) in [0, 1], codes (B, 8, 8) int64.
+    """
 
     codebook: Tensor
     usage: Tensor
@@ -97,7 +100,9 @@ class Tokenizer(nn.Module):
         """
         latents = self._latents(images)
         codes = self._nearest(latents)
-        seen = latents + (self.codebook[codes] - latents).detach() if quantise else latents
+        seen = latents
+        if quantise:
+            seen = latents + (self.codebook[codes] - latents).detach()
         return self._images(seen.permute(0, 3, 1, 2)), latents, codes
 
     @torch.no_grad()
@@ -106,7 +111,9 @@ class Tokenizer(nn.Module):
     ) -> None:
         """Move the codebook towards the latents assigned to it; restart codes used too rarely.
 
-        `dead` is the share of a uniform code's usage below which a code restarts at a latent.
+        `latents` are (..., D) and `codes` (...) their codes; `decay` is what a step keeps of the
+        old codebook. `dead` is the share of a uniform code's usage below which a code restarts at a
+        latent.
         """
         flat = latents.flatten(0, -2)
         assigned = F.one_hot(codes.flatten(), self.config.codes).to(flat.dtype)

@@ -45,15 +45,6 @@ class Prefix:
         """The rows `index` (n,), in that order, repeats allowed."""
         return type(self)(self.keys[:, index], self.values[:, index], self.mask[index])
 
-    @classmethod
-    def concatenate(cls, prefixes: Sequence[Self]) -> Self:
-        """The rows of all `prefixes`, one after another."""
-        return cls(
-            torch.cat([prefix.keys for prefix in prefixes], 1),
-            torch.cat([prefix.values for prefix in prefixes], 1),
-            torch.cat([prefix.mask for prefix in prefixes]),
-        )
-
 
 @dataclass(frozen=True)
 class Cache:
@@ -83,7 +74,11 @@ class Layer(nn.Module):
         return query, key, value
 
     def update(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """`x` after attention over the given keys (`mask` False is unseen) and the MLP."""
+        """`x` (B, T, width) after attention over the given keys and the MLP.
+
+        `query` is (B, heads, T, head_dim), `key` and `value` (B, heads, S, head_dim); `mask`, which
+        broadcasts to (B, heads, T, S), is False where a key is unseen.
+        """
         seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         x = x + F.linear(seen.transpose(1, 2).flatten(2), self.out_of_attention)
         gate, up = F.linear(self.mlp_norm(x), self.into_mlp.flatten(0, 1)).chunk(2, -1)
@@ -91,7 +86,11 @@ class Layer(nn.Module):
 
 
 class GridTransformer(nn.Module):
-    """Logits over the codes of a grid, given a caption."""
+    """Logits over the codes of a grid, given a caption.
+
+    `encode_caption` once a text, then `grid_logits` for whole grids, or `next_logits` with an
+    `empty_cache` for one position after another.
+    """
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
@@ -104,17 +103,18 @@ class GridTransformer(nn.Module):
         self.col = nn.Parameter(0.02 * torch.randn(config.cols, width))
         for table in (self.word, self.code):
             nn.init.normal_(table.weight, std=0.02)
-        self.layers = cast(
-            Sequence[Layer],
-            nn.ModuleList(Layer(width, config.heads, config.hidden) for _ in range(config.layers)),
-        )
+        layers = [Layer(width, config.heads, config.hidden) for _ in range(config.layers)]
+        self.layers = cast(Sequence[Layer], nn.ModuleList(layers))
         self.norm = nn.LayerNorm(width, bias=False)
         self.head = nn.Linear(width, config.codes)
         nn.init.zeros_(self.head.bias)
         nn.init.normal_(self.head.weight, std=0.02)
 
     def encode_caption(self, ids: Tensor) -> Prefix:
-        """Keys and values of caption tokens (B, L), computed once per text; padding may be cut off."""
+        """Keys and values of caption tokens `ids` (B, L), computed once per text.
+
+        Padding (id 0) is not attended to, and may be cut off.
+        """
         mask = ids != 0
         x = self.word(ids) + self.word_position[: ids.shape[1]]
         keys, values = [], []
@@ -150,19 +150,15 @@ class GridTransformer(nn.Module):
     def empty_cache(self, batch: int) -> Cache:
         """Room for a whole grid of keys and values, for `next_logits`."""
         config = self.config
-        shape = (
-            config.layers,
-            batch,
-            config.heads,
-            config.rows * config.cols,
-            config.width // config.heads,
-        )
+        n_positions, head_dim = config.rows * config.cols, config.width // config.heads
+        shape = (config.layers, batch, config.heads, n_positions, head_dim)
         return Cache(self.row.new_zeros(shape), self.row.new_zeros(shape))
 
     def next_logits(self, prefix: Prefix, cache: Cache, previous: Tensor, position: int) -> Tensor:
-        """Logits (B, K) of the token at `position`; `previous` (B,) is the one before, K at the start.
+        """Logits (B, K) of the token at `position`.
 
-        Positions must be visited in order, as each call adds its keys and values to `cache`.
+        `previous` (B,) is the token before, K at the start. Positions must be visited in order, as
+        each call adds its keys and values to `cache`.
         """
         x = (self.code(previous) + self._positions()[position])[:, None]
         seen = torch.ones(len(previous), position + 1, dtype=torch.bool, device=previous.device)

@@ -16,14 +16,17 @@ SHIPPED = Path(__file__).parent / "weights"
 def save(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
     """Write `tensors` in half precision and `config` as JSON under the metadata key `config`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    halves = {
-        name: tensor.detach().to(torch.float16).contiguous() for name, tensor in tensors.items()
-    }
+    halves = {}
+    for name, tensor in tensors.items():
+        halves[name] = tensor.detach().to(torch.float16).contiguous()
     save_file(halves, path, metadata={"config": json.dumps(config)})
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors in single precision and the config of a weight file."""
+    """Tensors in single precision and the config of a weight file.
+
+    Raises FileNotFoundError, with the recipe, where there is none.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"No trio weights at {path}. Make them with `python -m generate.trio.train --out DIR`."

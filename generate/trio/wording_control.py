@@ -16,7 +16,11 @@ ARMS = ("original", *LENGTHS, "mixed")
 
 
 def wording_rows(arm: str, count: int, rng: np.random.Generator) -> Ints:
-    """Wordings (count, 3) of one prompt's samples: one medium wording for all, or one for each."""
+    """Wordings (count, 3) of one prompt's samples.
+
+    The arm "original" is one medium wording for all; a length has one of that length for each,
+    "mixed" one of any.
+    """
     rows = scenes.draw_wordings(count, rng)
     if arm == "original":
         rows[:] = rows[0]
@@ -49,28 +53,35 @@ def lightness_spread(images: Floats) -> float:
 
 def fully_named(meaning: Meaning, rng: np.random.Generator) -> dict[str, str]:
     """`meaning` with a random value for every attribute it leaves open."""
-    drawn = zip(scenes.ATTRIBUTES.items(), scenes.draw_attributes(1, rng)[0], strict=True)
-    return {name: values[index] for (name, values), index in drawn} | dict(meaning)
+    drawn = scenes.draw_attributes(1, rng)[0]
+    named = {}
+    for (name, values), index in zip(scenes.ATTRIBUTES.items(), drawn, strict=True):
+        named[name] = values[index]
+    return named | dict(meaning)
 
 
 def control(
     *, prompts: int, samples: int, seed: int, all_named: bool = False
 ) -> dict[str, dict[str, float]]:
-    """Both measures for each arm, averaged over study prompts; `all_named` leaves no attribute free."""
+    """Both measures for each arm, averaged over study prompts.
+
+    By arm, `pixel_cosine_distance` (mean 1 - cosine of pairs) and `lightness_spread` (standard
+    deviation of the mean pixel, in [0, 1]) over `samples` renders a prompt; `all_named` leaves no
+    attribute free.
+    """
     rng = np.random.default_rng(seed)
-    meanings: list[Meaning] = [
-        record["attributes"] for record in prompt_set("study", prompts, seed)
-    ]
+    records = prompt_set("study", prompts, seed)
+    meanings: list[Meaning] = [record["attributes"] for record in records]
     if all_named:
         meanings = [fully_named(meaning, rng) for meaning in meanings]
     figures: dict[str, dict[str, float]] = {}
     for arm in ARMS:
         rng = np.random.default_rng(seed)  # the same scenes and jitter in every arm
         sets = [render_prompt(meaning, arm, samples, rng) for meaning in meanings]
+        distances = list(map(pixel_cosine_distance, sets))
+        spreads = list(map(lightness_spread, sets))
         figures[arm] = {
-            "pixel_cosine_distance": float(
-                np.mean([pixel_cosine_distance(images) for images in sets])
-            ),
-            "lightness_spread": float(np.mean([lightness_spread(images) for images in sets])),
+            "pixel_cosine_distance": float(np.mean(distances)),
+            "lightness_spread": float(np.mean(spreads)),
         }
     return figures
