@@ -1,18 +1,20 @@
-"""The paper's claims beside our results: reproduced, not reproduced, or not comparable, each with the reason.
+"""The paper's claims beside our results: reproduced, not reproduced, or not comparable, and why.
 
-Claims are data (`claims.yaml`); a result is looked up among the rows of the analyses and never stated here. A claim is
-about one model and one measure. On another model of the family, or by another measure, it is tested too, but the
-verdict stays "not comparable": the outcome there stands beside it under its own name.
+Claims are data (`claims.yaml`); a result is looked up among the rows of the analyses and never
+stated here. A claim is about one model and one measure. On another model of the family, or by
+another measure, it is tested too, but the verdict stays "not comparable": the outcome there stands
+beside it under its own name.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from importlib import resources
+from math import inf, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +23,10 @@ import yaml
 
 from ibstats.design import ABLATIONS
 from ibstats.measure import Machine
-from ibstats.quantities import of_family, quantity
+from ibstats.quantities import Quantity, of_family, quantity
+from ibstats.results import words
 from ibstats.results.kept import obtain
-from ibstats.results.words import interval
+from ibstats.results.lookup import Numbers
 from ibstats.store import Store
 from schemas.analysis import Config
 from schemas.io.files import write_whole
@@ -31,7 +34,7 @@ from schemas.results import ResultRow
 
 ALPHA = 0.05
 MARGIN_SHARE = 0.05
-"""Margin of equivalence, as a share of the value without intervention: ours, since the paper declares none."""
+"""Margin of equivalence as a share of the value without intervention: ours, the paper has none."""
 ROUNDING = 0.0005
 """Half of the last decimal that the paper prints."""
 
@@ -44,18 +47,21 @@ FAMILIES = {
 }
 """Family of each model of the paper."""
 
-STAND_INS = {
+SCORE_STAND_INS = {
     "clip_score": ("reference_accuracy",),
     "clip_iqa": ("reference_accuracy",),
     "fid": ("reference_frechet",),
 }
-"""Measures looked at where the paper's was not made; those that start like it are the paper's.
-
-For LPIPS these are the distances by their rank.
-"""
+"""Scores looked at where the paper's was not made; those that start like it are the paper's."""
 
 Outcome = Literal["holds", "contradicted", "undecided"]
 Verdict = Literal["reproduced", "not reproduced", "not comparable"]
+
+SAID: dict[Outcome, str] = {
+    "holds": "holds",
+    "contradicted": "is contradicted",
+    "undecided": "is undecided",
+}
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,10 @@ class Claim:
     model: str
     claim: str
     kind: str
+    """Kind of the experiment."""
     section: str
     term: str
+    """Which rows of the section: a pattern for what `named` says of them."""
     expect: str
     quantity: str = "lpips"
     value: float | None = None
@@ -89,41 +97,94 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A row, with the model it is of and the kind of experiment."""
+    """A row, and what must be known of it to hold a claim against it."""
 
     row: ResultRow
     model: str
+    """Its model, by the name that the paper knows it by."""
     family: str
     kind: str
-    baseline: str | None
-    """The condition without intervention of its experiment."""
+    """Kind of its experiment."""
+    name: str
+    """What it is of, in the words of a claim."""
+    baseline: float | None = None
+    """The value without intervention, of the same model, experiment and quantity."""
 
 
 def claims() -> list[Claim]:
-    """The claims of the paper, in its order."""
+    """The claims of the paper, in its order, as `claims.yaml` states them."""
     text = resources.files("ibstats.results").joinpath("claims.yaml").read_text(encoding="utf-8")
-    return [Claim(**claim) for claim in yaml.safe_load(text)["claims"]]
+    found = []
+    for claim in yaml.safe_load(text)["claims"]:
+        found.append(Claim(**claim))
+    return found
 
 
 def evidence(stores: Iterable[Store], settings: Config, machine: Machine) -> list[Evidence]:
-    """All rows of the factorials and ablations of some runs, measured where they were not."""
+    """All numbers of the factorials and ablations of some runs, measured where they were not."""
     found = []
     for store in stores:
+        models = {label: store.identity(label).model for label in store.models()}
         for name in store.experiments():
-            kind = store.kind(name)
-            if kind not in ("factorial", *ABLATIONS):
+            if store.kind(name) in ("factorial", *ABLATIONS):
+                document = obtain(store, settings.but(experiment=name), machine)
+                found += of_document(Numbers(document), models)
+    return found
+
+
+def of_document(numbers: Numbers, models: Mapping[str, str]) -> list[Evidence]:
+    """Every row with an estimate, of experiments whose design the document states.
+
+    `models` has what each model of the run is, by its name in the run; a model that it lacks is
+    taken by that name.
+    """
+    baselines = _baselines(numbers)
+    found = []
+    for document in numbers.documents:
+        for row in document.rows:
+            design = numbers.designs.get(row.experiment)
+            if design is None or row.estimate is None:
                 continue
-            document = obtain(store, settings.but(experiment=name), machine)
-            for row in document.rows:
-                identity = store.identity(row.model)
-                baseline = document.designs[row.experiment].baseline
-                found.append(Evidence(row, identity.model, identity.family, kind, baseline))
+            model = models.get(row.model, row.model)
+            family = numbers.families.get(row.model, "")
+            baseline = baselines.get((row.model, row.experiment, row.quantity))
+            name = named(numbers, row)
+            found.append(Evidence(row, model, family, design.kind, name, baseline))
+    return found
+
+
+def named(numbers: Numbers, row: ResultRow) -> str:
+    """What a row is of: step, effect, probe, comparison or condition, after the levels held fixed.
+
+    A condition has the label that its design gives it, for instance its levels.
+    """
+    held = ", ".join(f"{factor}={level}" for factor, level in row.at.items())
+    what = row.step or row.effect or row.part or row.quantity
+    if what == row.quantity and row.condition is not None:
+        what = numbers.label(row.experiment, row.condition)
+    if held:
+        return f"{held}: {what}"
+    return what
+
+
+def _baselines(numbers: Numbers) -> dict[tuple[str, str, str], float | None]:
+    """The value without intervention, by model, experiment and quantity."""
+    found = {}
+    for row in numbers.all("diversity", "quality"):
+        if row.condition == numbers.baseline(row.experiment):
+            found[row.model, row.experiment, row.quantity] = row.estimate
     return found
 
 
 def examine(claim: Claim, pool: Sequence[Evidence]) -> Finding:
-    """What the rows say of a claim."""
-    paper = f"{claim.value:+.3f}".removeprefix("+") if claim.value is not None else claim.expect
+    """What the rows say of a claim.
+
+    It is tested on the paper's model and measure where there are rows of them, else on those that
+    stand in; a claim about several rows holds if it holds of each.
+    """
+    paper = claim.expect
+    if claim.value is not None:
+        paper = f"{claim.value:.3f}"
     base: dict[str, Any] = {
         "where": claim.where,
         "model": claim.model,
@@ -134,110 +195,164 @@ def examine(claim: Claim, pool: Sequence[Evidence]) -> Finding:
     if not found:
         family = FAMILIES[claim.model]
         reason = (
-            f"not measured or not found: {claim.quantity} of {claim.term}, {claim.kind} experiment, "
-            f"{claim.model} or another {family} model"
+            f"not measured or not found: {claim.quantity} of {claim.term}, "
+            f"{claim.kind} experiment, {claim.model} or another {family} model"
         )
-        return Finding(**base, ours="–", verdict="not comparable", reason=reason)
-    first = found[0]
-    ours = "; ".join(
-        f"{e.row.term}: {interval(e.row, 3)}" if len(found) > 1 else interval(e.row, 3)
-        for e in found
-    )
-    differs = []
-    if first.model != claim.model:
-        differs.append(f"{first.row.model} ({first.family}) stands in for {claim.model}")
-    if not first.row.quantity.startswith(claim.quantity):
-        differs.append(f"{first.row.quantity} stands in for {claim.quantity}")
+        return Finding(**base, ours=words.DASH, verdict="not comparable", reason=reason)
+    base["ours"] = _ours(found)
+    differs = _differences(claim, found[0])
     if claim.expect == "words":
         reason = "; ".join(["no test decides it", *differs])
-        return Finding(**base, ours=ours, verdict="not comparable", reason=reason)
+        return Finding(**base, verdict="not comparable", reason=reason)
     if differs and claim.expect == "number":
-        return Finding(**base, ours=ours, verdict="not comparable", reason="; ".join(differs))
-    outcomes = [outcome(claim, e, pool) for e in found]
-    whole: Outcome = (
-        "holds"
-        if set(outcomes) == {"holds"}
-        else "contradicted"
-        if "contradicted" in outcomes
-        else "undecided"
-    )
+        return Finding(**base, verdict="not comparable", reason="; ".join(differs))
+    whole = _whole({outcome(claim, one) for one in found})
     if differs:
-        return Finding(
-            **base,
-            ours=ours,
-            verdict="not comparable",
-            reason=f"{'; '.join(differs)}; there it {_SAID[whole]}",
-        )
-    verdict: Verdict = "reproduced" if whole == "holds" else "not reproduced"
-    return Finding(**base, ours=ours, verdict=verdict, reason=f"it {_SAID[whole]}")
+        reason = f"{'; '.join(differs)}; there it {SAID[whole]}"
+        return Finding(**base, verdict="not comparable", reason=reason)
+    verdict: Verdict = "not reproduced"
+    if whole == "holds":
+        verdict = "reproduced"
+    return Finding(**base, verdict=verdict, reason=f"it {SAID[whole]}")
 
 
-_SAID = {"holds": "holds", "contradicted": "is contradicted", "undecided": "is undecided"}
+def _ours(found: Sequence[Evidence]) -> str:
+    """Our numbers, each with its name where there are several."""
+    if len(found) == 1:
+        return words.interval(found[0].row, 3)
+    return "; ".join(f"{one.name}: {words.interval(one.row, 3)}" for one in found)
+
+
+def _differences(claim: Claim, found: Evidence) -> list[str]:
+    """In what our model and measure are not those of the claim."""
+    differs = []
+    if found.model != claim.model:
+        differs.append(f"{found.row.model} ({found.family}) stands in for {claim.model}")
+    if not found.row.quantity.startswith(claim.quantity):
+        differs.append(f"{found.row.quantity} stands in for {claim.quantity}")
+    return differs
+
+
+def _whole(outcomes: set[Outcome]) -> Outcome:
+    """The outcome of a claim about several rows: it holds if it holds of each of them."""
+    if outcomes == {"holds"}:
+        return "holds"
+    if "contradicted" in outcomes:
+        return "contradicted"
+    return "undecided"
 
 
 def _matching(claim: Claim, pool: Sequence[Evidence]) -> list[Evidence]:
-    """The rows a claim is about: of its model if there are any, else of another of its family; the nearest measure."""
-    fitting = [
-        e for e in pool
-        if (e.kind, e.row.section) == (claim.kind, claim.section)
-        and fnmatchcase(e.row.term, claim.term)
-        and (e.row.attribution in (None, "marginal") or claim.section == "offer")
-        and e.row.estimate is not None
-    ]  # fmt: skip
-    wanted = [e for e in fitting if e.model == claim.model] or [
-        e for e in fitting if e.family == FAMILIES[claim.model]
-    ]
-    measures = list(dict.fromkeys(e.row.quantity for e in wanted))
-    order = [name for name in measures if name.startswith(claim.quantity)]
-    order += [name for name in _stand_ins(claim.quantity) if name in measures]
-    if not order:
-        return []
-    label = next(e.row.model for e in wanted if e.row.quantity == order[0])
-    experiment = next(e.row.experiment for e in wanted if e.row.quantity == order[0])
-    rows = [
-        e
-        for e in wanted
-        if (e.row.quantity, e.row.model, e.row.experiment) == (order[0], label, experiment)
-    ]
-    if (
-        claim.section == "offer"
-    ):  # at the inflection point of each distance, the preferred one first
-        rows.sort(key=lambda e: _rank(quantity(str(e.row.distance))))
+    """The rows a claim is about: of its model, else of another of its family; the nearest measure."""
+    wanted, alike = [], []
+    for one in _fitting(claim, pool):
+        if one.model == claim.model:
+            wanted.append(one)
+        elif one.family == FAMILIES[claim.model]:
+            alike.append(one)
+    wanted = wanted or alike
+    measure = _nearest_measure(claim, wanted)
+    rows: list[Evidence] = []
+    for one in wanted:
+        if one.row.quantity == measure and _is_alike(one, rows):
+            rows.append(one)
+    if claim.section == "offer":
+        # One at the inflection point of each distance: that of the preferred one counts.
+        rows.sort(key=_rank_of_distance)
     return rows[:1] if claim.which == "first" else rows
 
 
-def outcome(claim: Claim, found: Evidence, pool: Sequence[Evidence]) -> Outcome:
-    """Whether a row bears a claim out."""
+def _is_alike(one: Evidence, rows: Sequence[Evidence]) -> bool:
+    """Whether a row is of the model and experiment of those found before it."""
+    same = (one.row.model, one.row.experiment)
+    return not rows or same == (rows[0].row.model, rows[0].row.experiment)
+
+
+def _fitting(claim: Claim, pool: Sequence[Evidence]) -> Iterator[Evidence]:
+    """Rows of the kind of experiment, the section and the name of a claim."""
+    for one in pool:
+        if (one.kind, one.row.section) != (claim.kind, claim.section):
+            continue
+        if one.row.attribution not in (None, "marginal") and one.row.step is not None:
+            continue
+        if fnmatchcase(one.name, claim.term):
+            yield one
+
+
+def _nearest_measure(claim: Claim, wanted: Sequence[Evidence]) -> str | None:
+    """The paper's measure if it was made, else the first that was made of those that stand in."""
+    measures = dict.fromkeys(one.row.quantity for one in wanted)
+    for name in measures:
+        if name.startswith(claim.quantity):
+            return name
+    for name in _stand_ins(claim.quantity):
+        if name in measures:
+            return name
+    return None
+
+
+def _stand_ins(measure: str) -> Sequence[str]:
+    """Measures looked at where the paper's was not made, the nearest first."""
+    if measure in SCORE_STAND_INS:
+        return SCORE_STAND_INS[measure]
+    return [record.name for record in sorted(of_family("distance"), key=_rank)]
+
+
+def _rank(record: Quantity) -> float:
+    return inf if record.rank is None else record.rank
+
+
+def _rank_of_distance(one: Evidence) -> float:
+    return _rank(quantity(str(one.row.distance)))
+
+
+def outcome(claim: Claim, found: Evidence) -> Outcome:
+    """Whether a row bears a claim out.
+
+    A drop or a rise needs an adjusted p below 0.05; equivalence, two one-sided tests within the
+    margin; a number, our whole interval within the margin of it. The margin is a share of the value
+    without intervention; where that is not known, none of the last two holds.
+    """
     row = found.row
-    estimate = row.estimate if row.estimate is not None else float("nan")
+    estimate = row.estimate
+    if estimate is None:
+        return "undecided"
     if claim.expect == "zero":
-        return "holds" if estimate == 0 and row.degenerate else "contradicted"
-    margin = MARGIN_SHARE * abs(_reference(found, pool))
+        if estimate == 0 and row.degenerate:
+            return "holds"
+        return "contradicted"
+    margin = nan
+    if found.baseline is not None:
+        margin = MARGIN_SHARE * abs(found.baseline)
     if claim.expect == "number":
         return _agreement(row, claim.value, margin + ROUNDING)
     significant = row.degenerate or (row.p_holm is not None and row.p_holm < ALPHA)
     if claim.expect in ("drop", "rise"):
-        agrees = (estimate < 0) == (claim.expect == "drop")
-        return (
-            "undecided"
-            if not significant or estimate == 0
-            else "holds"
-            if agrees
-            else "contradicted"
-        )
+        if not significant or estimate == 0:
+            return "undecided"
+        if (estimate < 0) == (claim.expect == "drop"):
+            return "holds"
+        return "contradicted"
     if _equivalent(row, margin):
         return "holds"
-    return "contradicted" if significant and abs(estimate) > margin else "undecided"
+    if significant and abs(estimate) > margin:
+        return "contradicted"
+    return "undecided"
 
 
 def _agreement(row: ResultRow, value: float | None, margin: float) -> Outcome:
-    """Whether a value is ours: to hold, our whole interval lies within the margin of it; a wide one decides nothing."""
+    """Whether a value is ours: our whole interval lies within the margin of it.
+
+    A wide interval decides nothing.
+    """
     if row.low is None or row.high is None or row.estimate is None or value is None:
         return "undecided"
     if value - margin <= row.low and row.high <= value + margin:
         return "holds"
     outside = not row.low - ROUNDING <= value <= row.high + ROUNDING
-    return "contradicted" if outside and abs(row.estimate - value) > margin else "undecided"
+    if outside and abs(row.estimate - value) > margin:
+        return "contradicted"
+    return "undecided"
 
 
 def _equivalent(row: ResultRow, margin: float) -> bool:
@@ -249,38 +364,11 @@ def _equivalent(row: ResultRow, margin: float) -> bool:
     return float(scipy.special.stdtr(row.df, (abs(estimate) - margin) / error)) < ALPHA
 
 
-def _reference(found: Evidence, pool: Sequence[Evidence]) -> float:
-    """The value without intervention, of the same model, experiment and quantity."""
-    family = quantity(found.row.quantity).family
-    section = "quality" if family == "score" else "diversity"
-    wanted = (section, found.row.model, found.row.experiment, found.row.quantity)
-    for one in pool:
-        row = one.row
-        if (row.section, row.model, row.experiment, row.quantity) != wanted:
-            continue
-        if row.condition == one.baseline and row.estimate is not None:
-            return row.estimate
-    return float("nan")
-
-
-def _stand_ins(measure: str) -> list[str]:
-    """Measures looked at where the paper's was not made, the nearest first."""
-    if measure in STAND_INS:
-        return list(STAND_INS[measure])
-    ranked = [record for record in of_family("distance") if record.rank is not None]
-    return [record.name for record in sorted(ranked, key=_rank)]
-
-
-def _rank(record: Any) -> int:
-    return int(record.rank)
-
-
 def write_csv(findings: Sequence[Finding], file: Path) -> Path:
     """The claims table for other programs."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(asdict(findings[0])))
     writer.writeheader()
-    for finding in findings:
-        writer.writerow(asdict(finding))
+    writer.writerows(map(asdict, findings))
     write_whole(file, text.getvalue())
     return file

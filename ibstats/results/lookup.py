@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ibstats.quantities import Quantity, quantity
 
 if TYPE_CHECKING:
-    from schemas.design import DesignRecord
+    from schemas.design import ConditionRecord, DesignRecord
     from schemas.results import ResultRow, Results
 
 FIELDS = (
@@ -99,15 +99,23 @@ class Numbers:
             found.setdefault(row.term, row)
         return found
 
+    def label(self, experiment: str, condition: str) -> str:
+        """How results call a condition; its own name where the design does not know it."""
+        one = self._condition(experiment, condition)
+        return condition if one is None else one.label or one.name
+
     def short(self, experiment: str, condition: str) -> str:
         """How a table names a condition; by its own name where the design does not know it."""
+        one = self._condition(experiment, condition)
+        return condition if one is None else one.short or one.label or one.name
+
+    def _condition(self, experiment: str, name: str) -> ConditionRecord | None:
         design = self.designs.get(experiment)
-        if design is None:
-            return condition
-        for one in design.conditions:
-            if one.name == condition:
-                return one.short or one.label or one.name
-        return condition
+        if design is not None:
+            for condition in design.conditions:
+                if condition.name == name:
+                    return condition
+        return None
 
     def baseline(self, experiment: str) -> str | None:
         """The condition without intervention; None if there is none."""
