@@ -209,6 +209,7 @@ def test_a_strategy_stands_beside_the_probes_it_rests_on() -> None:
     said = printed(tables.factorial_parts(Numbers(MADE["factorial"]), ("strategy",)))
     assert "equivalence margin ±0.02" in said
     assert re.search(r"0.500 \[0.250, 0.750\] drop +0.500 \[0.250, 0.750\] drop", said)
+    assert "continued" not in said
 
 
 def bits(*rows: tuple[str, float | None], **more: object) -> Numbers:

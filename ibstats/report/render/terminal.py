@@ -31,8 +31,8 @@ from ibstats.results import words
 WIDTH = 114
 """Columns that tables need, and the most that they take."""
 
-FOLD, WORD = 24, 40
-"""Characters from which on words may go over several lines, and from which on a word may."""
+WORD = 40
+"""Characters from which on a single word may go over several lines."""
 
 STYLES = {False: "", True: "dim"}
 """Styles of numbers, by whether they are weak."""
@@ -49,9 +49,16 @@ class Layout:
     """Intervals stand below their estimates."""
     labels: bool = False
     """Names of a line stand below each other, in one column."""
+    fold: int = 24
+    """Characters from which on words may go over several lines."""
 
 
-LAYOUTS = (Layout(), Layout(intervals=True), Layout(intervals=True, labels=True))
+LAYOUTS = (
+    Layout(),
+    Layout(intervals=True),
+    Layout(intervals=True, labels=True),
+    Layout(intervals=True, labels=True, fold=16),
+)
 """From the widest to the narrowest."""
 
 
@@ -130,7 +137,8 @@ def _grid(table: Table, layout: Layout) -> Grid:
     for number, (head, kind) in enumerate(zip(heads, kinds, strict=True)):
         texts = [Styled(head), *(row[number] for row in rows)]
         if kind is Text:
-            made.add_column(texts[0], overflow="fold", min_width=max(map(_least, texts)))
+            least = max(_least(text, layout.fold) for text in texts)
+            made.add_column(texts[0], overflow="fold", min_width=least)
         else:
             longest = max(map(_longest, texts))
             made.add_column(texts[0], justify="right", no_wrap=True, min_width=longest)
@@ -158,10 +166,10 @@ def _longest(text: Styled) -> int:
     return max(map(len, text.plain.split("\n")))
 
 
-def _least(text: Styled) -> int:
+def _least(text: Styled, fold: int) -> int:
     """Columns that words need at least: they may be folded, but a word of usual length may not."""
     word = max(map(len, text.plain.split()), default=0)
-    return min(_longest(text), max(FOLD, min(word, WORD)))
+    return min(_longest(text), max(fold, min(word, WORD)))
 
 
 def styled(cell: Cell, *, folded: bool = False) -> Styled:
