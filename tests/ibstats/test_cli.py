@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ibstats import cli
-from ibstats.report import files
+from ibstats.results.kept import read_results
 
 
 def call(
@@ -46,7 +46,7 @@ def test_report_leaves_valid_files(ask, run: Path) -> None:
     from schemas.results import Results
 
     assert ask("report", str(run), *METRICS)[0] == 0
-    document = files.read_results(run)
+    document = read_results(run)
     jsonschema.validate(
         json.loads((run / "results/results.json").read_text()), Results.model_json_schema()
     )
@@ -134,27 +134,3 @@ def test_describe_and_verify_a_sound_run(ask, run: Path) -> None:
     status, printed, _ = ask("verify", str(run))
     assert status == 0
     assert "0 with problems" in printed
-
-
-def test_an_interval_without_a_bound_says_why() -> None:
-    """One of four prompts differs: a fifth of the resamples repeat one prompt, so one bound is out of reach."""
-    import numpy as np
-    import xarray as xr
-
-    from ibstats.report import old_tables as tables
-    from ibstats.results import open_intervals, rows
-    from ibstats.statistics.uncertainty import Resampling, mean_interval
-    from schemas.results import ResultRow
-
-    found = mean_interval(xr.DataArray(np.array([0.5, 1.0, 1.0, 1.0]), dims="prompt"), Resampling())
-    point = {name: float(found[name]) for name in ("estimate", "low", "high")}
-    assert np.isnan(point["low"])
-    made = rows._row(
-        section="quality", model="m", experiment="factorial", quantity="reference_accuracy", units="1", term="x",
-        interval_method=found.attrs["method"], degenerate=False, n_prompts=4, n_images=2, **point,
-    )  # fmt: skip
-    row: ResultRow = open_intervals.with_reason(made)
-    assert row.note == open_intervals.REASON
-    assert open_intervals.open_intervals([row]) == f"– in an interval: {open_intervals.REASON}"
-    assert open_intervals.open_intervals([made]) == ""
-    assert tables.interval(row.model_copy(update={"high": 1.0})) == "0.8750 [–, 1.0000]"

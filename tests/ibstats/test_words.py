@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import xarray as xr
+
 from ibstats.results import words
+from ibstats.statistics.uncertainty import Resampling, mean_interval
 from tests.ibstats.documents import row
 
 
@@ -46,3 +50,15 @@ def test_a_closed_or_undefined_interval_needs_no_reason() -> None:
     ):
         assert words.with_reason(one) == one
         assert words.open_intervals([one]) == ""
+
+
+def test_the_interval_of_few_prompts_that_differ_is_open_and_says_why() -> None:
+    """One of four prompts differs: a fifth of the resamples repeat one prompt."""
+    values = xr.DataArray(np.array([0.5, 1.0, 1.0, 1.0]), dims="prompt")
+    found = mean_interval(values, Resampling())
+    assert np.isnan(found["low"])
+    assert found.attrs["method"] == "studentized"
+    estimate = {"estimate": float(found["estimate"]), "low": None, "high": 1.0}
+    made = words.with_reason(row("quality", "reference_accuracy", **estimate))
+    assert made.note == words.REASON
+    assert words.interval(made) == "0.8750 [–, 1.0000]"
