@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -12,6 +11,7 @@ import subprocess
 from pathlib import Path
 
 from generate.errors import ModelError
+from schemas.io.files import file_sha256
 from schemas.provenance import Hardware, Software, WeightFile
 
 LIBRARIES = ("ibstats", "numpy", "torch", "diffusers", "transformers", "zarr", "xarray", "pydantic")
@@ -19,7 +19,11 @@ LIBRARIES = ("ibstats", "numpy", "torch", "diffusers", "transformers", "zarr", "
 
 @functools.cache
 def software() -> Software:
-    """Code revision and library versions of this process."""
+    """Code revision and library versions of this process.
+
+    The revision is None where the code does not lie in a git repository; libraries that are not
+    installed are left out.
+    """
     installed = {}
     for library in LIBRARIES:
         try:
@@ -27,12 +31,13 @@ def software() -> Software:
         except importlib.metadata.PackageNotFoundError:
             continue
     revision = _git("rev-parse", "HEAD")
+    dirty = None
+    if revision is not None:
+        dirty = bool(_git("status", "--porcelain", "--untracked-files=no"))
     return Software(
         python=platform.python_version(),
         code_revision=revision,
-        code_dirty=None
-        if revision is None
-        else bool(_git("status", "--porcelain", "--untracked-files=no")),
+        code_dirty=dirty,
         libraries=installed,
     )
 
@@ -62,22 +67,28 @@ def hardware(device: str) -> Hardware:
 
 
 def _device_name(device: str) -> str:
-    if device.startswith("cuda"):
-        import torch
+    """A device with the name of its GPU, if it is one."""
+    if not device.startswith("cuda"):
+        return device
+    import torch
 
-        return f"{device}: {torch.cuda.get_device_name(device)}"
-    return device
+    return f"{device}: {torch.cuda.get_device_name(device)}"
 
 
 @functools.cache
 def weight_file(path: Path, folder: Path | None = None) -> WeightFile:
-    """Size and sha256 of a weight file, named relative to the folder of its checkpoint."""
+    """Size in bytes and sha256 of a weight file, named relative to the folder of its checkpoint.
+
+    `folder` is that of the checkpoint; None means the file's own. A file is read once in a process.
+    Raises `ModelError` if there is none.
+    """
     if not path.is_file():
         raise ModelError(
-            f"weight file {path} does not exist; reinstall the package, or train it (see the model card)."
+            f"weight file {path} does not exist; reinstall the package, or train it (see the model "
+            "card)."
         )
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return WeightFile(
-        name=str(path.relative_to(folder or path.parent)), bytes=path.stat().st_size, sha256=digest
+        name=str(path.relative_to(folder or path.parent)),
+        bytes=path.stat().st_size,
+        sha256=file_sha256(path),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -11,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from generate.errors import StudyError
+from generate.errors import StudyError, one_line
 
 if TYPE_CHECKING:
     import requests
@@ -34,12 +35,13 @@ class _TryAgain(Exception):
 
 @dataclass
 class Endpoint:
-    """A model of an endpoint. The key is sent in the Authorization header, and is nowhere else.
+    """A model of an endpoint.
 
-    A request that fails in a way that may pass (429, 5xx, time-out, no connection, an answer that is no chat
-    completion) is repeated up to `attempts` times in all, after the wait the endpoint asks for in Retry-After or
-    else after `backoff` seconds, doubled each time and jittered. Requests, repeated ones too, are at least
-    60 / `per_minute` seconds apart.
+    The `key` is sent in the Authorization header, and is nowhere else. A request that fails in a
+    way that may pass (429, 5xx, time-out, no connection, an answer that is no chat completion) is
+    repeated up to `attempts` times in all, after the wait the endpoint asks for in Retry-After or
+    else after `backoff` seconds, doubled each time and jittered. Requests, repeated ones too, are
+    at least 60 / `per_minute` seconds apart; each ends after `timeout` seconds.
     """
 
     url: str
@@ -62,10 +64,13 @@ class Endpoint:
         return f"{self.model} at {self.url}{at}"
 
     def answer(self, request: str, seed: int) -> str:
-        """Text of the first choice of a chat completion; `seed` is sent along, endpoints may ignore it."""
-        body: dict[str, Any] = {
-            "model": self.model, "messages": [{"role": "user", "content": request}], "seed": seed,
-        }  # fmt: skip
+        """Text of the first choice of a chat completion.
+
+        `seed` is sent along; endpoints may ignore it. Raises `StudyError` if the endpoint refuses,
+        or fails for good.
+        """
+        message = {"role": "user", "content": request}
+        body: dict[str, Any] = {"model": self.model, "messages": [message], "seed": seed}
         if self.temperature is not None:
             body["temperature"] = self.temperature
         for attempt in range(1, self.attempts + 1):
@@ -74,22 +79,26 @@ class Endpoint:
             except _TryAgain as failure:
                 if attempt == self.attempts:
                     raise StudyError(
-                        f"{self.name} failed {attempt} times, at last with: {failure}. Answers so far are kept: run "
-                        "the same command again to go on."
+                        f"{self.name} failed {attempt} times, at last with: {failure}. Answers so "
+                        "far are kept: run the same command again to go on."
                     ) from None
                 self._wait(failure, attempt)
         raise AssertionError("unreachable")
 
     def _wait(self, failure: _TryAgain, attempt: int) -> None:
-        if failure.wait is not None and failure.wait > LONGEST_WAIT:
+        """Sleep as long as the endpoint asks for, or ever longer with the number of attempts."""
+        wait = failure.wait
+        if wait is None:
+            wait = self.backoff * 2 ** (attempt - 1) * random.uniform(1.0, 1.25)
+        elif wait > LONGEST_WAIT:
             raise StudyError(
-                f"{self.name} asks to wait {failure.wait:.0f} s ({failure}); answers so far are kept: run the same "
-                "command again later."
+                f"{self.name} asks to wait {wait:.0f} s ({failure}); answers so far are kept: run "
+                "the same command again later."
             )
-        grown = self.backoff * 2 ** (attempt - 1) * random.uniform(1.0, 1.25)
-        time.sleep(grown if failure.wait is None else failure.wait)
+        time.sleep(wait)
 
     def _ask(self, body: dict[str, Any]) -> str:
+        """The answer to one request, or `_TryAgain`."""
         import requests
 
         time.sleep(max(0.0, self._last + 60.0 / self.per_minute - time.monotonic()))
@@ -112,28 +121,30 @@ class Endpoint:
                 f"status {response.status_code}", _retry_after(response.headers.get("Retry-After"))
             )
         if response.status_code != 200:
-            said = " ".join(text.split())[:200]
-            raise StudyError(f"{self.name} answered with status {response.status_code}: {said}")
+            raise StudyError(
+                f"{self.name} answered with status {response.status_code}: {one_line(text, 200)}"
+            )
         return self._content(text)
 
     def _sign(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Sets the Authorization header; given as `auth` so that no entry of a .netrc takes its place."""
+        """Set the Authorization header; as `auth`, so that no entry of a .netrc takes its place."""
         if self.key:
             request.headers["Authorization"] = f"Bearer {self.key}"
         return request
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self.key, "***") if self.key else text
+        """A text of the endpoint's, which may repeat what it was sent."""
+        if not self.key:
+            return text
+        return text.replace(self.key, "***")
 
     @staticmethod
     def _content(text: str) -> str:
-        import json
-
         try:
             content = json.loads(text)["choices"][0]["message"]["content"]
         except (ValueError, KeyError, IndexError, TypeError):
             raise _TryAgain(
-                f"an answer that is no chat completion ('{' '.join(text.split())[:80]}')"
+                f"an answer that is no chat completion ('{one_line(text, 80)}')"
             ) from None
         if not isinstance(content, str):
             raise _TryAgain("a chat completion without text")
@@ -141,14 +152,21 @@ class Endpoint:
 
 
 def key_from(variable: str) -> str:
-    """The key in an environment variable; '' for `none`, which is for endpoints that ask for no key."""
+    """The key in an environment variable; '' for `none`, for endpoints that ask for no key.
+
+    Raises `StudyError` if the variable is not set.
+
+    >>> key_from("none")
+    ''
+    """
     if variable == NO_KEY:
         return ""
     key = os.environ.get(variable, "").strip()
     if not key:
         raise StudyError(
-            f"the endpoint needs a key, but environment variable {variable} is not set: set it, name another with "
-            f"--key-from, or give --key-from {NO_KEY} for an endpoint without keys."
+            f"the endpoint needs a key, but environment variable {variable} is not set: set it, "
+            f"name another with --key-from, or give --key-from {NO_KEY} for an endpoint without "
+            "keys."
         )
     return key
 
@@ -156,7 +174,11 @@ def key_from(variable: str) -> str:
 def checked_url(url: str) -> str:
     """The base URL of an endpoint, without a trailing slash or `/chat/completions`.
 
-    URLs are recorded, so one that could hold a key (a user, a query or a fragment) is refused, without repeating it.
+    URLs are recorded, so one that could hold a key (a user, a query or a fragment) is refused with
+    a `StudyError`, without repeating it.
+
+    >>> checked_url("https://example.org/v1/chat/completions")
+    'https://example.org/v1'
     """
     try:
         parts = urlsplit(url)
@@ -165,12 +187,13 @@ def checked_url(url: str) -> str:
         parts, host = urlsplit(""), None
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise StudyError(
-            f"the URL of the endpoint at {host} holds a user, a query or a fragment, where keys are; give the bare "
-            "URL and put the key in an environment variable (--key-from)."
+            f"the URL of the endpoint at {host} holds a user, a query or a fragment, where keys "
+            "are; give the bare URL and put the key in an environment variable (--key-from)."
         )
     if parts.scheme not in ("http", "https") or not host:
         raise StudyError(
-            f"the endpoint's URL must begin with https:// or http:// and name a host, as in {OPENAI}."
+            "the endpoint's URL must begin with https:// or http:// and name a host, as in "
+            f"{OPENAI}."
         )
     return url.rstrip("/").removesuffix("/chat/completions")
 
@@ -184,6 +207,7 @@ def _retry_after(header: str | None) -> float | None:
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+        until = parsedate_to_datetime(header) - datetime.now(UTC)
     except (ValueError, TypeError):
         return None
+    return max(0.0, until.total_seconds())

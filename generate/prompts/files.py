@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from generate.errors import StudyError, said
+from schemas.io.files import file_sha256, write_whole
 from schemas.study import Prompt
 
 _WORDING = re.compile(r"(short|medium|long)(_\d+)?")
@@ -25,21 +25,23 @@ CSV_COLUMNS = (
 def read_prompts(path: Path) -> list[Prompt]:
     """Prompt records of a .jsonl or .csv file; ids are unique.
 
-    JSONL: one object a line, as in `schemas/prompt.schema.json`. CSV: a header, then one prompt a row; the columns
-    are `id` (without it, rows are numbered after the name of the file), `text`, and one column for each paraphrase,
-    `short_1`, `medium_1`, `long_1` and so on; empty cells of those are no paraphrase. Other columns are refused.
+    JSONL: one object a line, as in `schemas/prompt.schema.json`. CSV: a header, then one prompt a
+    row; the columns are `id` (without it, rows are numbered after the name of the file), `text`,
+    and one column for each paraphrase, `short_1`, `medium_1`, `long_1` and so on; empty cells of
+    those are no paraphrase. Raises `StudyError` for other columns, and for what cannot be read; the
+    message names the line.
     """
     if not path.is_file():
         raise StudyError(
-            f"prompt file {path} does not exist; give a .jsonl or .csv file, 'general' for the shipped set or 'trio' "
-            "for the trio's grammar."
+            f"prompt file {path} does not exist; give a .jsonl or .csv file, 'general' for the "
+            "shipped set or 'trio' for the trio's grammar."
         )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise StudyError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8.") from None
-    records = _csv_records(text, path) if path.suffix == ".csv" else _jsonl_records(text, path)
-    prompts = list(records)
+    read = _csv_records if path.suffix == ".csv" else _jsonl_records
+    prompts = list(read(text, path))
     if not prompts:
         raise StudyError(
             f"prompt file {path} is empty; it needs one JSON object with `id` and `text` a line."
@@ -49,7 +51,7 @@ def read_prompts(path: Path) -> list[Prompt]:
 
 
 def read_column(path: Path, column: str) -> list[str]:
-    """One column of a .csv file, top to bottom."""
+    """One column of a .csv file, top to bottom; `StudyError` if it is not there."""
     reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
     columns = list(reader.fieldnames or [])
     if column not in columns:
@@ -58,27 +60,20 @@ def read_column(path: Path, column: str) -> list[str]:
 
 
 def refuse_repeated_ids(prompts: Sequence[Prompt], where: str) -> None:
-    """Raise if two prompts have one id."""
-    repeated = [name for name, count in Counter(p.id for p in prompts).items() if count > 1]
-    if repeated:
-        raise StudyError(
-            f"{where} uses prompt id '{repeated[0]}' more than once; ids name prompts in the store."
-        )
+    """Raise `StudyError` if two prompts have one id; `where` they are from is in the message."""
+    counts = Counter(prompt.id for prompt in prompts)
+    for name, count in counts.items():
+        if count > 1:
+            raise StudyError(
+                f"{where} uses prompt id '{name}' more than once; ids name prompts in the store."
+            )
 
 
 def write_prompts(prompts: Sequence[Prompt], path: Path) -> str:
-    """Write a .jsonl file, whole or not at all; its sha256."""
+    """Write a .jsonl file, whole or not at all; gives its sha256."""
     lines = [prompt.model_dump_json(exclude_defaults=True) + "\n" for prompt in prompts]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    unfinished.write_text("".join(lines), encoding="utf-8")
-    unfinished.replace(path)
+    write_whole(path, "".join(lines))
     return file_sha256(path)
-
-
-def file_sha256(path: Path) -> str:
-    """sha256 of a file, byte for byte."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _jsonl_records(text: str, path: Path) -> Iterator[Prompt]:
@@ -93,43 +88,57 @@ def _jsonl_records(text: str, path: Path) -> Iterator[Prompt]:
 
 def _csv_records(text: str, path: Path) -> Iterator[Prompt]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    columns = list(reader.fieldnames or [])
-    unknown = [
-        name
-        for name in columns
-        if name not in ("id", "text") and not _WORDING.fullmatch(name or "")
-    ]
-    if "text" not in columns:
-        raise StudyError(
-            f"{path} has no column 'text'; its columns are {', '.join(columns)}. Allowed: {CSV_COLUMNS}."
-        )
-    if unknown:
-        raise StudyError(
-            f"{path} has a column '{unknown[0]}' that is unknown; allowed: {CSV_COLUMNS}."
-        )
+    _check_columns(list(reader.fieldnames or []), path)
     for number, row in enumerate(reader, start=1):
         where = f"{path}, row {number}"
         if None in row:
             raise StudyError(
-                f"{where} has more cells than the header has columns: quote texts that hold a comma."
+                f"{where} has more cells than the header has columns: quote texts that hold a "
+                "comma."
             )
-        paraphrases: dict[str, list[str]] = {}
-        for name, cell in row.items():
-            if (match := _WORDING.fullmatch(name)) and (cell or "").strip():
-                paraphrases.setdefault(match[1], []).append(cell)
-        yield record(
-            row.get("id") or numbered(path.name, number), row["text"] or "", where, paraphrases
+        name = row.get("id") or numbered(path.name, number)
+        yield record(name, row["text"] or "", where, _paraphrases(row))
+
+
+def _check_columns(columns: Sequence[str], path: Path) -> None:
+    """Refuse a header without `text`, and columns that mean nothing."""
+    if "text" not in columns:
+        raise StudyError(
+            f"{path} has no column 'text'; its columns are {', '.join(columns)}. Allowed: "
+            f"{CSV_COLUMNS}."
         )
+    for name in columns:
+        if name not in ("id", "text") and not _WORDING.fullmatch(name or ""):
+            raise StudyError(
+                f"{path} has a column '{name}' that is unknown; allowed: {CSV_COLUMNS}."
+            )
+
+
+def _paraphrases(row: Mapping[str, str | None]) -> dict[str, list[str]]:
+    """Paraphrases in a row by length class, from the left."""
+    found: dict[str, list[str]] = {}
+    for name, cell in row.items():
+        match = _WORDING.fullmatch(name)
+        if match and cell and cell.strip():
+            found.setdefault(match[1], []).append(cell)
+    return found
 
 
 def numbered(source: str, number: int) -> str:
-    """Id of a prompt whose source gives it none: what the source is called, and the row."""
+    """Id of a prompt whose source gives it none: what the source is called, and the row.
+
+    >>> numbered("my prompts.csv", 7)
+    'my-prompts-00007'
+    """
     name = re.sub(r"[^A-Za-z0-9]+", "-", Path(source).stem).strip("-")[:48] or "prompt"
     return f"{name}-{number:05d}"
 
 
 def record(name: str, text: str, where: str, paraphrases: dict[str, Any] | None = None) -> Prompt:
-    """A prompt record from its parts; raises with `where` it comes from."""
+    """A prompt record from its id, text and paraphrases by length class.
+
+    Raises `StudyError` with `where` it comes from if it is none.
+    """
     try:
         return Prompt.model_validate({"id": name, "text": text, "paraphrases": paraphrases or {}})
     except ValidationError as error:
@@ -137,10 +146,12 @@ def record(name: str, text: str, where: str, paraphrases: dict[str, Any] | None 
 
 
 def _problem(error: ValidationError, where: str) -> str:
+    """The first thing wrong with a record, in one line."""
     first = error.errors()[0]
     field = ".".join(str(part) for part in first["loc"]) or "record"
+    fields = f"fields are {', '.join(Prompt.model_fields)}"
     if first["type"] == "string_too_short":
         return f"{where}: {field} is empty; write a text, or leave the record out."
     if first["type"] in ("extra_forbidden", "missing", "json_invalid"):
-        return f"{where}: {field}: {first['msg']}; fields are {', '.join(Prompt.model_fields)}."
-    return f"{where}: {field} is {first['input']!r}: {said(first)}; fields are {', '.join(Prompt.model_fields)}."
+        return f"{where}: {field}: {first['msg']}; {fields}."
+    return f"{where}: {field} is {first['input']!r}: {said(first)}; {fields}."

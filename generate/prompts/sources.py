@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 from generate.errors import StudyError
-from generate.prompts.files import file_sha256, read_prompts
+from generate.prompts.files import read_prompts
 from generate.prompts.wording import normalised
 from generate.trio.prompt_sets import prompt_set
+from schemas.io.files import file_sha256
 from schemas.study import Prompt, PromptSource
 
 TRIO = "trio"

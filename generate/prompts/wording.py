@@ -1,4 +1,4 @@
-"""What is compared when texts are compared: their words, and the numbers and colours they name."""
+"""What is compared when texts are: their words, and the numbers and colours they name."""
 
 from __future__ import annotations
 
@@ -7,52 +7,72 @@ import unicodedata
 
 from schemas.study import LENGTH_WORDS, LengthClass
 
-_NUMBERS = {
-    name: value
-    for value, names in {
-        2: "two pair couple",
-        3: "three trio triplet",
-        4: "four quartet",
-        5: "five quintet",
-        6: "six sextet",
-        7: "seven",
-        8: "eight",
-        9: "nine",
-        10: "ten",
-        11: "eleven",
-        12: "twelve dozen",
-    }.items()
-    for name in names.split()
+_NUMBER_NAMES = {
+    2: ("two", "pair", "couple"),
+    3: ("three", "trio", "triplet"),
+    4: ("four", "quartet"),
+    5: ("five", "quintet"),
+    6: ("six", "sextet"),
+    7: ("seven",),
+    8: ("eight",),
+    9: ("nine",),
+    10: ("ten",),
+    11: ("eleven",),
+    12: ("twelve", "dozen"),
 }
+_NUMBERS = {name: value for value, names in _NUMBER_NAMES.items() for name in names}
 _COLOUR_NAMES = """
-amber beige black blue bronze brown copper coral cream crimson cyan emerald gold golden gray green grey indigo ivory
-lavender lilac magenta maroon mauve navy ochre olive orange pink purple red ruby scarlet sepia silver tan teal
-terracotta turquoise vermilion violet white yellow
+amber beige black blue bronze brown copper coral cream crimson cyan emerald gold golden gray green
+grey indigo ivory lavender lilac magenta maroon mauve navy ochre olive orange pink purple red ruby
+scarlet sepia silver tan teal terracotta turquoise vermilion violet white yellow
 """
 _COLOURS = frozenset(_COLOUR_NAMES.split())
 _ONE_COLOUR = {"gray": "grey", "golden": "gold"}
 
 
 def words(text: str) -> list[str]:
-    """Words of a text: what spaces separate and holds a letter or a digit, so that 'snow-capped' is one word."""
-    return [word for word in text.split() if any(letter.isalnum() for letter in word)]
+    """Words of a text: what spaces separate and holds a letter or a digit.
+
+    >>> words("a snow-capped peak - at dusk")
+    ['a', 'snow-capped', 'peak', 'at', 'dusk']
+    """
+    return [word for word in text.split() if any(map(str.isalnum, word))]
 
 
 def length_class(text: str) -> LengthClass | None:
-    """Length class of a text by its number of words, None if it has more than the longest allows."""
+    """Length class of a text by its number of words; None if it has none, or more than the longest.
+
+    >>> length_class("a red cube")
+    'short'
+    """
     n = len(words(text))
-    return next((name for name, (low, high) in LENGTH_WORDS.items() if low <= n <= high), None)
+    for name, (low, high) in LENGTH_WORDS.items():
+        if low <= n <= high:
+            return name
+    return None
 
 
 def normalised(text: str) -> str:
-    """A text without case, accents of typography, punctuation and spacing: texts equal in this are duplicates."""
+    """A text without case, accents of typography, punctuation and spacing.
+
+    Texts that are equal in this are duplicates.
+
+    >>> normalised("The cat's  hat!")
+    'the cats hat'
+    """
     plain = unicodedata.normalize("NFKC", text).casefold()
     plain = re.sub(r"['’]", "", plain)
     return " ".join(re.findall(r"[^\W_]+", plain))
 
 
 def counts_and_colours(text: str) -> frozenset[str]:
-    """Numbers from two up and basic colours an English text names; words for the same one are one ('a pair', 'two')."""
+    """Numbers from two up and basic colours that an English text names.
+
+    Words for the same one are one: 'a pair' and 'two', 'gray' and 'grey'.
+
+    >>> sorted(counts_and_colours("A pair of gray cats, one golden"))
+    ['2', 'gold', 'grey']
+    """
     found = set()
     for word in normalised(text).split():
         if word in _COLOURS:
