@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Column, Table
@@ -15,7 +16,10 @@ from generate.cli.options import settings_given
 def models(
     markdown: Annotated[bool, typer.Option(help="Print the README's table instead.")] = False,
 ) -> None:
-    """List the models that are known by name, and whether their files are in the local cache."""
+    """List the models that are known by name, and whether their files are in the local cache.
+
+    Nothing is fetched.
+    """
     from generate.models import catalogue
 
     if markdown:
@@ -41,7 +45,10 @@ def inspect(
         list[str] | None, typer.Option(help="A setting, name=value; may be repeated.")
     ] = None,
 ) -> None:
-    """Say what a model would load and sample with; fetches files that are not in the local cache."""
+    """Say what a model would load and sample with.
+
+    Fetches files that are not in the local cache, and loads no weights.
+    """
     from generate.models import catalogue, memory, model_class
     from generate.models.public import PublicModel
 
@@ -70,9 +77,13 @@ def inspect(
     for name, value in identity.options.items():
         table.add_row(f"option {name}", str(value))
     for name, settings in adapter.presets.items():
-        written = [f"{key}={value}" for key, value in settings.items()]
-        table.add_row(f"preset {name}", ", ".join(written))
+        table.add_row(f"preset {name}", _written(settings))
     out.print(table)
+
+
+def _written(settings: Mapping[str, Any]) -> str:
+    """Settings as they are given on the command line."""
+    return ", ".join(f"{name}={value}" for name, value in settings.items())
 
 
 def convert(
@@ -81,7 +92,10 @@ def convert(
     ],
     out_dir: Annotated[Path, typer.Option("--out", help="Folder for the safetensors.")],
 ) -> None:
-    """Rewrite pickled weights (LlamaGen's .pt files) as safetensors; then name the new folder."""
+    """Rewrite pickled weights (LlamaGen's .pt files) as safetensors, once.
+
+    Then name the new folder as checkpoint. Pickles can hold code; none of it is run.
+    """
     from generate.models.checkpoint import convert as rewrite
 
     for path in rewrite(checkpoint, out_dir):

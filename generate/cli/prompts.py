@@ -18,7 +18,15 @@ from generate.prompts import hub
 from generate.prompts.checks import LENGTHS, WANTED, paraphrases
 from generate.prompts.checks import check as problems_of
 from generate.prompts.drift import drift
-from generate.prompts.sources import SHIPPED, TRIO, load_set, overlap, prompts_digest, split_named
+from generate.prompts.sources import (
+    SHIPPED,
+    TRIO,
+    Split,
+    load_set,
+    overlap,
+    prompts_digest,
+    split_named,
+)
 from generate.prompts.wording import words
 from generate.study.reading import texts, twins
 from schemas.study import LENGTH_WORDS, Prompt
@@ -35,7 +43,10 @@ SplitOption = Annotated[
 
 
 def list_sets() -> None:
-    """List the prompt sets that are known by name."""
+    """List the prompt sets that are known by name.
+
+    Those of other people are only for `ibgenerate prompts build --source`.
+    """
     what = Column("what it is", overflow="fold")
     table = Table("set", "study", "calibration", "paraphrases", what)
     for name in SHIPPED:
@@ -58,7 +69,10 @@ def show(
     ] = None,
     split: SplitOption = "study",
 ) -> None:
-    """Print the base prompts of a set, or one prompt with its paraphrases."""
+    """Print the base prompts of a set, or one prompt with its paraphrases.
+
+    One a line: the id and the text, or the length class and the text.
+    """
     prompts = load_set(source, split_named(split))
     if prompt is None:
         for each in prompts:
@@ -96,13 +110,18 @@ def check(
         bool, typer.Option("--all", help=f"List all problems, not the first {SHOWN}.")
     ] = False,
 ) -> None:
-    """Check a set: duplicates, length classes, numbers and colours, how models read it, drift."""
+    """Check a set: duplicates, length classes, numbers and colours, how models read it, drift.
+
+    Ends with status 1 if there is a problem.
+    """
     prompts = load_set(source, split_named(split))
     problems = [problem.line for problem in problems_of(prompts, per_length=per_length)]
     _print_lengths(prompts)
     if disjoint_from is not None:
-        itself = disjoint_from == source and split == "study"
-        other = load_set(disjoint_from, "calibration" if itself else "study")
+        other_split: Split = "study"
+        if disjoint_from == source and split == "study":
+            other_split = "calibration"
+        other = load_set(disjoint_from, other_split)
         for name in overlap(other, prompts):
             problems.append(f"prompt '{name}' is in {disjoint_from} too.")
     models, options = model or [], option or []
@@ -120,8 +139,9 @@ def check(
     for line in listed:
         out.print(escape(line))
     if problems:
-        left_out = len(problems) - len(listed)
-        rest = f" ({left_out} more: --all)" if left_out else ""
+        rest = ""
+        if len(listed) < len(problems):
+            rest = f" ({len(problems) - len(listed)} more: --all)"
         raise GenerateError(f"{len(problems)} problems in {source}{rest}.")
     digest = prompts_digest(prompts)
     out.print(f"{source}: {len(prompts)} prompts, no problem; content sha256 {digest}")

@@ -86,7 +86,11 @@ def build(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N, for transformers.")] = "cpu",
     overwrite: Annotated[bool, typer.Option(help="Replace --out.")] = False,
 ) -> None:
-    """Build a prompt file; a language model may write the paraphrases, and is never asked twice."""
+    """Build a prompt file; a language model may write the paraphrases.
+
+    Its answers are recorded, and it is never asked twice for the same. Beside the file lies a
+    record of how it was made.
+    """
     if out_file.suffix != ".jsonl":
         raise GenerateError(f"--out is '{out_file}'; prompt sets are written as .jsonl.")
     if out_file.exists() and not overwrite:
@@ -127,11 +131,8 @@ def build(
     if speaker is not None:
         recorded = paraphrasing.Answers(answers or out_file.with_suffix(".answers.jsonl"))
         prompts = _paraphrased(prompts, speaker, recorded, per_length, seed or 0)
-    made = {
-        **vars(asked),
-        "paraphrase": paraphrase.value,
-        "model": speaker.name if speaker else None,
-    }
+    asked_model = speaker.name if speaker else None
+    made = {**vars(asked), "paraphrase": paraphrase.value, "model": asked_model}
     digest = building.write(prompts, out_file, made)
     out.print(
         f"{out_file}: {len(prompts)} prompts, sha256 {digest}; `ibgenerate prompts check "

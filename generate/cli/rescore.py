@@ -32,7 +32,10 @@ def rescore(
     seed: Annotated[int, typer.Option(help="Seed of the proposed paths.")] = 0,
     device: Device = "auto",
 ) -> None:
-    """Bound H(Z|X) and the residual H(P|Z,X): score the stored tokens on more paths (RUN/rescored)."""
+    """Bound H(Z|X) and the residual H(P|Z,X): score the stored tokens along more paths.
+
+    The result lies in RUN/rescored; what is scored already is not scored again.
+    """
     from generate.run import rescore as scorer
     from generate.store.samples import SampleStore
 

@@ -61,7 +61,10 @@ def run(
         bool, typer.Option("--dry-run", help="Say what the study costs; make nothing.")
     ] = False,
 ) -> None:
-    """Make the store of a study, or go on with one that was interrupted."""
+    """Make the store of a study, or go on with one that was interrupted.
+
+    Blocks that are committed stay, whatever happens to the rest; run the same command to go on.
+    """
     laid_out = plan(*load_study(study))
     if dry_run:
         _say_cost(laid_out, out_dir, pick_device(device), workers or 1)
@@ -118,17 +121,20 @@ def _say_cost(laid_out: Plan, where: str, device: str, workers: int) -> None:
 
 
 def _print_costs(found: list[Estimate], workers: int) -> None:
+    """What each model takes, and all together."""
+    from generate.run.cost import total
+
     table = Table(
         "model", "images", "left", "bytes", "operations", "images/s", "hours", "measured on"
     )
-    all_hours = 0.0
     for estimate in found:
         each = estimate.each
         if each is None or estimate.seconds_left is None:
             continue
         hours = estimate.seconds_left / SECONDS_AN_HOUR / workers
-        all_hours += hours
-        bound = "" if each.bytes is not None else "<= "
+        size = scaled(estimate.bytes_left, "B")
+        if each.bytes is None:
+            size = f"<= {size}"
         operations = "none counted"
         if each.operations:
             n_images = estimate.left + estimate.calibration
@@ -137,26 +143,30 @@ def _print_costs(found: list[Estimate], workers: int) -> None:
             estimate.model,
             str(estimate.images),
             str(estimate.left),
-            bound + scaled(estimate.bytes_left, "B"),
+            size,
             operations,
             f"{1 / each.seconds:.3g}",
             f"{hours:.3g}",
             each.source,
         )
     out.print(table)
-    left = sum(estimate.left for estimate in found)
-    n_bytes = sum(estimate.bytes_left for estimate in found)
-    extra = sum(estimate.calibration for estimate in found)
-    also = f", and {extra} images are sampled for code usage alone" if extra else ""
+    all_of_it = total(found)
+    hours = all_of_it.seconds_left / SECONDS_AN_HOUR / workers
+    also = ""
+    if all_of_it.calibration:
+        also = f", and {all_of_it.calibration} images are sampled for code usage alone"
     plural = "s" * (workers > 1)
     out.print(
-        f"{left} images left, {scaled(n_bytes, 'B')}, {all_hours:.3g} hours with {workers} "
-        f"worker{plural} of that speed{also}; nothing was written."
+        f"{all_of_it.left} images left, {scaled(all_of_it.bytes_left, 'B')}, {hours:.3g} hours "
+        f"with {workers} worker{plural} of that speed{also}; nothing was written."
     )
 
 
 def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
-    """Count code usage and lay out the store, without sampling the study."""
+    """Count code usage and lay out the store, without sampling the study.
+
+    Several processes or machines can then make its blocks at once with `ibgenerate run`.
+    """
     from generate.run.preparing import prepare
     from generate.store.audit import summary
 
@@ -168,7 +178,10 @@ def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
 
 
 def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
-    """Count how often each model uses each code on the calibration prompts."""
+    """Count how often each model uses each code on the calibration prompts.
+
+    `ibgenerate run` does it by itself where a condition restricts the codebook.
+    """
     from generate.run import preparing
     from generate.run.calibration import record_key
 
@@ -183,7 +196,7 @@ def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> No
     table = Table("model", "tokens", "codes used", "of", "file")
     for label, record in records.items():
         counts = record.counts
-        used = sum(count > 0 for count in counts)
+        used = len(counts) - counts.count(0)
         file = f"{out_dir}/{record_key(label)}"
         table.add_row(label, str(sum(counts)), str(used), str(len(counts)), file)
     out.print(table)

@@ -24,7 +24,10 @@ MOST_RUNNING = 10
 
 
 def status(run_dir: RunArgument) -> None:
-    """Say which blocks are done, running, failed or missing, what is left, and how long it takes."""
+    """Say which blocks are done, running, failed or missing, what is left, and how long it takes.
+
+    Times and bytes are those of the committed blocks, for as many processes as are at work.
+    """
     from generate.run import cost
     from generate.run.status import status as state_of
     from generate.store import audit
@@ -62,20 +65,28 @@ def _print_blocks(laid_out: Plan, store: SampleStore, found: Status) -> None:
 
 def _print_left(estimates: list[Estimate], free: int | None) -> None:
     """Images and bytes that are left; `free` are those of the disk, None where nobody knows."""
-    left = sum(estimate.left for estimate in estimates)
-    images = sum(estimate.images for estimate in estimates)
-    n_bytes = sum(estimate.bytes_left for estimate in estimates)
-    room = "" if free is None else f", {scaled(free, 'B')} free"
-    out.print(f"left: {left} of {images} images, {scaled(n_bytes, 'B')} to store{room}")
+    from generate.run.cost import total
+
+    all_of_it = total(estimates)
+    room = ""
+    if free is not None:
+        room = f", {scaled(free, 'B')} free"
+    to_store = scaled(all_of_it.bytes_left, "B")
+    out.print(f"left: {all_of_it.left} of {all_of_it.images} images, {to_store} to store{room}")
 
 
 def _print_time(estimates: list[Estimate], n_processes: int) -> None:
     """Time that is left, of the models of which something is committed."""
-    pending = [estimate for estimate in estimates if estimate.left]
-    known = [estimate for estimate in pending if estimate.each is not None]
-    unknown = [estimate.model for estimate in pending if estimate.each is None]
+    from generate.run.cost import total
+
+    known: list[str] = []
+    unknown: list[str] = []
+    for estimate in estimates:
+        if estimate.left:
+            models = unknown if estimate.each is None else known
+            models.append(estimate.model)
     if known:
-        seconds = sum(estimate.seconds_left or 0.0 for estimate in estimates) / n_processes
+        seconds = total(estimates).seconds_left / n_processes
         but = ""
         if unknown:
             but = f" (not counting {', '.join(unknown)}, of which none is committed)"
@@ -94,7 +105,10 @@ def verify(
     run_dir: RunArgument,
     repair: Annotated[bool, typer.Option(help="Drop bad blocks, to be made again.")] = False,
 ) -> None:
-    """Compare every committed block with its checksums."""
+    """Compare every committed block with its checksums.
+
+    Ends with status 1 if something is damaged and was not repaired.
+    """
     from generate.store import audit
     from generate.store.samples import SampleStore
 
@@ -115,5 +129,7 @@ def verify(
             "they are in."
         )
     done = audit.summary(laid_out, store)
-    verdict = f"{len(problems)} problems repaired, " if problems else "no problem in "
+    verdict = "no problem in "
+    if problems:
+        verdict = f"{len(problems)} problems repaired, "
     out.print(f"{run_dir}: {verdict}{done.done} of {done.total} blocks.")

@@ -70,7 +70,10 @@ def refuse_repeated_ids(prompts: Sequence[Prompt], where: str) -> None:
 
 
 def write_prompts(prompts: Sequence[Prompt], path: Path) -> str:
-    """Write a .jsonl file, whole or not at all; gives its sha256."""
+    """Write a .jsonl file, whole or not at all; gives its sha256.
+
+    What a record leaves at its default is left out of its line.
+    """
     lines = [prompt.model_dump_json(exclude_defaults=True) + "\n" for prompt in prompts]
     write_whole(path, "".join(lines))
     return file_sha256(path)

@@ -72,7 +72,10 @@ class Answers:
             write_whole(path, "".join(line + "\n" for line in whole))
 
     def get(self, model: LanguageModel, request: str, seed: int) -> str:
-        """The recorded answer, or the model's, recorded before it is returned."""
+        """The recorded answer to a request, or the model's, recorded before it is returned.
+
+        An answer is known by the name of the model, the request and the seed.
+        """
         key = hashlib.sha256(json.dumps([model.name, request, seed]).encode()).hexdigest()
         if key not in self._known:
             answer = model.answer(request, seed)

@@ -28,7 +28,11 @@ Split = Literal["study", "calibration"]
 
 
 def split_named(name: str) -> Split:
-    """The split of a name; raises `StudyError` if there is none."""
+    """The split of a name; raises `StudyError` if there is none.
+
+    >>> split_named("study")
+    'study'
+    """
     if name == "study":
         return "study"
     if name == "calibration":
@@ -60,7 +64,10 @@ def load_prompts(source: PromptSource, split: Split, base: Path) -> list[Prompt]
 
 
 def load_set(name: str, split: Split) -> list[Prompt]:
-    """All prompts of a set by its name, or of a file by its path from the current folder."""
+    """All prompts of a set by its name, or of a file by its path from the current folder.
+
+    Of the trio, which has any number, the first 100.
+    """
     return load_prompts(PromptSource(source=name), split, Path())
 
 

@@ -38,7 +38,10 @@ def batch_sizes(plan: Plan, load: Callable[[str], Model], device: str) -> dict[s
 
 
 def fit(model: Model, text: str, device: str) -> int:
-    """The largest power of two of samples of a text that fits beside a model on a GPU."""
+    """The largest power of two of samples of a text that fits beside a model on a GPU.
+
+    Found from the peaks of memory of sampling and decoding one image and five.
+    """
     one, several = _peak(model, text, device, 1), _peak(model, text, device, 5)
     torch.cuda.empty_cache()
     return largest(one, several, free_bytes(device) + torch.cuda.memory_allocated(device))

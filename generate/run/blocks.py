@@ -46,12 +46,17 @@ def run(
     restore_marks(store, done)
     made = 0
     for label in plan.models:
-        ours = [block for block in blocks if block.model == label]
-        pending = [block for block in ours if block not in done]
+        n_samples, n_done, pending = 0, 0, []
+        for block in blocks:
+            if block.model != label:
+                continue
+            n_samples += size(block, plan)
+            if block in done:
+                n_done += size(block, plan)
+            else:
+                pending.append(block)
         if not pending:
             continue
-        n_samples = sum(size(block, plan) for block in ours)
-        n_done = n_samples - sum(size(block, plan) for block in pending)
         model = load_recorded(plan, store.run, label, device)
         progress(label, n_done, n_samples)
         for block in pending:
@@ -63,7 +68,10 @@ def run(
 
 
 def restore_marks(store: SampleStore, done: Iterable[Block]) -> None:
-    """Mark committed blocks as complete where a kill came between commit and mark."""
+    """Mark committed blocks as complete where a kill came between commit and mark.
+
+    The mark in the Zarr data is for readers that know no ledger; `done` are the committed blocks.
+    """
     committed = set(done)
     for block in committed - store.marked(committed):
         store.mark_complete(block)
@@ -96,7 +104,11 @@ def make_block(
 def commit_block(
     plan: Plan, store: SampleStore, model: Model, block: Block, attempt: str, device: str
 ) -> Outcome:
-    """Sample a claimed block, write it, publish its record, and look once more at what is stored."""
+    """Sample a claimed block, write it, publish its record, and look once more at what is stored.
+
+    Gives 'done' where another attempt published first. Raises `StoreError` if what is stored is not
+    what the published record says; the record is taken back then.
+    """
     maker = Maker(software(), hardware(device), attempt)
     return store.add(block, generate_block(plan, store, model, block), maker)
 

@@ -94,7 +94,10 @@ def stored(
 
 
 def save(where: Folder, label: str, record: CalibrationRecord) -> None:
-    """Keep counts with their run; those of a process that was faster stay."""
+    """Keep counts with their run, once.
+
+    Those of a process that was faster stay: they are the same, from the same seed.
+    """
     with contextlib.suppress(FileExistsError):
         where.create(record_key(label), record.model_dump_json(indent=1).encode())
 

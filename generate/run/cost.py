@@ -5,7 +5,7 @@ All is measured, and every estimate says where; `generate.run.rehearsal` measure
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -17,7 +17,10 @@ from schemas.store import Block, BlockRecord
 
 @dataclass(frozen=True)
 class Measured:
-    """Cost of one image of a model."""
+    """Cost of one image of a model, as measured.
+
+    What could not be measured is None, not 0.
+    """
 
     seconds: float
     """Of one process, sampling, decoding and storing."""
@@ -31,7 +34,10 @@ class Measured:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a model's part of a study takes."""
+    """What a model's part of a study takes: images, and the cost of each.
+
+    `model` is the label in the store.
+    """
 
     model: str
     images: int
@@ -59,8 +65,42 @@ class Estimate:
         return self.most_bytes * self.left / max(self.images, 1)
 
 
+@dataclass(frozen=True)
+class Total:
+    """What all parts of a study take together, as far as it is known.
+
+    Counts are images; time is that of one process.
+    """
+
+    images: int
+    left: int
+    calibration: int
+    bytes_left: float
+    seconds_left: float
+    """Of one process, for the models of which something was measured."""
+
+
+def total(found: Sequence[Estimate]) -> Total:
+    """The sum of estimates of models.
+
+    A model of which nothing was measured adds nothing to the time.
+    """
+    images = left = calibration = 0
+    n_bytes = seconds = 0.0
+    for estimate in found:
+        images += estimate.images
+        left += estimate.left
+        calibration += estimate.calibration
+        n_bytes += estimate.bytes_left
+        seconds += estimate.seconds_left or 0.0
+    return Total(images, left, calibration, n_bytes, seconds)
+
+
 def estimates(plan: Plan, store: SampleStore) -> list[Estimate]:
-    """What is left of a store by model, judged by its own committed blocks."""
+    """What is left of a store by model, judged by its own committed blocks.
+
+    Nothing is sampled; a model of which nothing is committed has no cost for an image.
+    """
     records = store.ledger.read_all(plan.blocks())
     shapes = store.run.experiments.values()
     found = []
@@ -74,7 +114,10 @@ def estimates(plan: Plan, store: SampleStore) -> list[Estimate]:
 
 
 def committed(plan: Plan, records: Mapping[Block, BlockRecord], label: str) -> Measured | None:
-    """Cost of an image by the committed blocks of a model, None if there are none."""
+    """Cost of an image by the committed blocks of a model, None if there are none.
+
+    Time is from the start of a block to its commit, bytes are those of its objects as stored.
+    """
     n_images, seconds, n_bytes, n_blocks = 0, 0.0, 0, 0
     for block, record in records.items():
         if block.model != label:

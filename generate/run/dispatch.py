@@ -137,7 +137,10 @@ class _Session:
         self.workforce = Workforce(client, cluster)
 
     def work(self, watch: Watch) -> None:
-        """Until every block has ended in one way or another."""
+        """Submit blocks and take what comes back, until every block has ended in one way or another.
+
+        `watch` is told what the workers do. Raises what no later block could escape.
+        """
         from distributed import wait
 
         while self.todo or self.flying:

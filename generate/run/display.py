@@ -31,7 +31,10 @@ SPEED_SECONDS = 3600
 
 @dataclass(frozen=True)
 class Worker:
-    """What one worker of a cluster does at the moment."""
+    """What one worker of a cluster does at the moment, and what it has done.
+
+    Counts are of this command alone: `images` it made, and `failed` blocks.
+    """
 
     name: str
     block: str
@@ -41,7 +44,10 @@ class Worker:
 
 
 class Rate(ProgressColumn):
-    """Images per second of this call; not of what was there before."""
+    """Column with the images per second of this command; not of what was there before.
+
+    Averaged over as long as a bar has been there, an hour at most.
+    """
 
     def render(self, task: Task) -> Text:
         """The rate in words, '' before there is one."""
@@ -52,7 +58,10 @@ class Rate(ProgressColumn):
 
 
 class Display:
-    """Bars by kind of work and, on a cluster, what each worker does."""
+    """Bars by kind of work and, on a cluster, a line for what each worker does.
+
+    A renderable of rich; `progress` and `watch` change it, and may be handed to what works.
+    """
 
     def __init__(self) -> None:
         self.bars = Progress(
@@ -92,16 +101,21 @@ def _table(workers: list[Worker]) -> Table:
         table.add_row(worker.name, worker.block or "nothing", str(worker.images), failed)
     rest = workers[MOST_WORKERS:]
     if rest:
-        busy = sum(worker.block != "" for worker in rest)
-        images = sum(worker.images for worker in rest)
-        n_failed = sum(worker.failed for worker in rest)
+        busy = images = n_failed = 0
+        for worker in rest:
+            busy += worker.block != ""
+            images += worker.images
+            n_failed += worker.failed
         table.add_row(f"{len(rest)} more", f"{busy} at work", str(images), str(n_failed or ""))
     return table
 
 
 @contextmanager
 def display(console: Console) -> Iterator[Display]:
-    """A display that is live on a console until the end of the `with` statement."""
+    """A display that is live on a console until the end of the `with` statement.
+
+    What is no terminal gets the last state of it, once.
+    """
     shown = Display()
     try:
         with Live(shown, console=console, refresh_per_second=4):

@@ -15,7 +15,10 @@ from schemas.store import RunRecord
 
 
 def identify(plan: Plan) -> dict[str, ModelIdentity]:
-    """Identity of every model of a study, by its label in the store; loads no weights."""
+    """Identity of every model of a study, by its label in the store; loads no weights.
+
+    Raises `ModelError` for a model or an option that is unknown, and for files that are not there.
+    """
     found = {}
     for label, choice in zip(plan.models, plan.study.models, strict=True):
         adapter = model_class(choice.model, plan.base)
@@ -24,7 +27,10 @@ def identify(plan: Plan) -> dict[str, ModelIdentity]:
 
 
 def load(plan: Plan, label: str, device: str) -> Model:
-    """The model that a study calls `label`, ready to sample on a torch device."""
+    """The model that a study calls `label`, ready to sample on a torch device.
+
+    Raises `ModelError` if it cannot be loaded as the study asks.
+    """
     choice = plan.study.models[plan.models.index(label)]
     adapter = model_class(choice.model, plan.base)
     options = adapter.options(choice.options)

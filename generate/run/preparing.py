@@ -52,7 +52,10 @@ def prepare(
 
 
 def existing(plan: Plan, where: Folder) -> SampleStore | None:
-    """The store in a place, None if there is none; `StoreError` if it is of another study."""
+    """The store in a place, None if there is none.
+
+    Raises `StoreError` if it is of another study.
+    """
     if not where.exists(RUN):
         return None
     store = SampleStore.open(where)

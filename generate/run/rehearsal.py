@@ -54,7 +54,11 @@ def _estimate(plan: Plan, label: str, device: str) -> Estimate:
 
 
 def rehearse(plan: Plan, label: str, device: str) -> Measured:
-    """Cost of an image by sampling and decoding one batch of a model, which is kept nowhere."""
+    """Cost of an image by sampling and decoding one batch of a model, which is kept nowhere.
+
+    Operations are counted on one image, time is measured on a batch as large as the run's, on a CPU
+    of `CPU_REHEARSAL` images at most. The prompt is the first of the study.
+    """
     model = load(plan, label, device)
     with FlopCounterMode(display=False) as counter:  # also warms up
         _sample(plan, model, device, 1)

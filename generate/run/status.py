@@ -11,7 +11,10 @@ from schemas.store import Block
 
 @dataclass(frozen=True)
 class Tally:
-    """Numbers of blocks of one model and experiment, by what has become of them."""
+    """Numbers of blocks of one model and experiment, by what has become of them.
+
+    Each block counts once.
+    """
 
     model: str
     experiment: str
@@ -23,7 +26,11 @@ class Tally:
 
 @dataclass(frozen=True)
 class Status:
-    """Every block of a run, in one of four states."""
+    """Every block of a run, in one of four states.
+
+    `done` are committed, `running` claimed by a process, `failed` recorded as such and not tried
+    again since, `missing` are all others.
+    """
 
     done: set[Block]
     running: set[Block]

@@ -24,13 +24,19 @@ _models: dict[tuple[str, str, str], Model] = {}
 
 
 def calibrate(plan: Plan, root: str, label: str, device: str) -> None:
-    """Count the code usage of the model that a plan calls `label`, and keep it in the run."""
+    """Count the code usage of the model that a plan calls `label`, and keep it in the run.
+
+    Counts that are there are not made again. `root` is a path that all workers share, or a URL.
+    """
     with _busy:
         preparing.calibrate(plan, root, device=_settled(device), only=label)
 
 
 def prepare(plan: Plan, root: str, device: str) -> None:
-    """Lay out the store of a plan."""
+    """Lay out the store of a plan at `root`, a path that all workers share, or a URL.
+
+    Code usage that was counted before is taken from there.
+    """
     with _busy:
         preparing.prepare(plan, root, device=_settled(device))
 

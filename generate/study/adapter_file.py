@@ -28,7 +28,11 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def is_file_name(where: str) -> bool:
-    """Whether an adapter is named by its file instead of its module."""
+    """Whether an adapter is named by its file instead of its module.
+
+    >>> is_file_name("my_models.py"), is_file_name("my_package.models")
+    (True, False)
+    """
     return where.endswith(".py")
 
 

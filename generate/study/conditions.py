@@ -130,14 +130,21 @@ def crossed_noise(plan: CrossedNoise) -> list[Condition]:
 
 
 def subset_ratio(plan: SubsetRatio) -> list[Condition]:
-    """Codebook subsets from the smallest to the full codebook, which is always there (Fig. 4)."""
+    """Codebook subsets from the smallest to the full codebook, which is always there (Fig. 4).
+
+    >>> [cell.name for cell in subset_ratio(SubsetRatio(ratios=[0.5, 0.25]))]
+    ['keep-0.25', 'keep-0.50', 'keep-1.00']
+    """
     ratios = sorted({*plan.ratios, 1.0})
     subsets = [_subset(ratio, plan.subset_method) for ratio in ratios]
     return _called(subsets, _ratio_names("keep", ratios))
 
 
 def argmax_window(plan: ArgmaxWindow) -> list[Condition]:
-    """No argmax, then argmax in each window of the steps in the order of the study (Fig. 5a)."""
+    """No argmax, then argmax in each window of the steps in the order of the study (Fig. 5a).
+
+    A window is a name of `WINDOWS` or two shares of the steps, which are not checked here.
+    """
     cells, names = [BASELINE], ["none"]
     for name in plan.windows:
         if name != "none":
@@ -147,7 +154,10 @@ def argmax_window(plan: ArgmaxWindow) -> list[Condition]:
 
 
 def paraphrase_length(plan: ParaphraseLengths) -> list[Condition]:
-    """The original wording, then paraphrases of each length class in the study's order (Fig. 5b)."""
+    """The original wording, then paraphrases of each length class in the study's order (Fig. 5b).
+
+    Every length has as many paraphrases, as the study says.
+    """
     cells, names = [BASELINE], ["original"]
     for length in plan.lengths:
         if length != "original":
@@ -220,8 +230,10 @@ def _called(cells: Sequence[Condition], names: Sequence[str]) -> list[Condition]
 def _numbered(cells: Sequence[Condition], names: Sequence[str]) -> list[Condition]:
     """Conditions as arms numbered in their order, so that sorted by name they stay in it."""
     width = len(str(len(cells)))
-    numbered = [f"{number:0{width}d}-{name}" for number, name in enumerate(names, start=1)]
-    return _called(cells, numbered)
+    arms = []
+    for number, (cell, name) in enumerate(zip(cells, names, strict=True), start=1):
+        arms.append(replace(cell, arm=f"{number:0{width}d}-{name}"))
+    return arms
 
 
 def _ratio_names(prefix: str, ratios: Sequence[float]) -> list[str]:

@@ -41,7 +41,10 @@ def stream_key(seed: int, prompt: str, sample: int, role: Role) -> int:
 def stream_keys(
     seed: int, prompts: Sequence[str], n_samples: int, role: Role
 ) -> NDArray[np.uint64]:
-    """Keys (prompt, sample) of all streams of a role; `prompts` are ids, which are unique."""
+    """Keys (prompt, sample) of all streams of a role; `prompts` are ids, which are unique.
+
+    The keys of the first samples do not depend on how many there are.
+    """
     keys = np.empty((len(prompts), n_samples), dtype=np.uint64)
     for row, prompt in enumerate(prompts):
         for sample in range(n_samples):

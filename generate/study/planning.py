@@ -48,8 +48,9 @@ class Plan:
     def needs_calibration(self) -> bool:
         """Whether some condition restricts the codebook, so that code usage must be counted."""
         for cells in self.experiments.values():
-            if any(cell.codebook == "subset" for cell in cells):
-                return True
+            for cell in cells:
+                if cell.codebook == "subset":
+                    return True
         return False
 
     @property
@@ -58,14 +59,20 @@ class Plan:
         return prompts_digest(self.prompts)
 
     def n_samples(self, experiment: str) -> int:
-        """Images per prompt and condition of an experiment."""
+        """Images per prompt and condition of an experiment.
+
+        Those of the study, unless an experiment crosses noises: there every path meets every execution.
+        """
         asked = self.study.experiments[experiment]
         if isinstance(asked, CrossedNoise):
             return asked.samples
         return self.study.samples
 
     def prompts_of(self, experiment: str) -> list[Prompt]:
-        """Prompts of an experiment: all of them, or as many of the first as it asks for."""
+        """Prompts of an experiment, in the order of the study.
+
+        All of them, unless an experiment that crosses noises asks for the first so many.
+        """
         asked = self.study.experiments[experiment]
         if isinstance(asked, CrossedNoise):
             return self.prompts[: asked.prompts]
@@ -86,7 +93,10 @@ class Plan:
         return sample % asked.executions
 
     def block_prompts(self, experiment: str) -> int:
-        """Prompts of one block: as the study says, else about `BLOCK_IMAGES` images."""
+        """Prompts of one block: as the study says, else for about `BLOCK_IMAGES` images.
+
+        At least one, and at most all of the experiment's.
+        """
         asked = self.study.block_prompts
         if asked is None:
             asked = max(1, BLOCK_IMAGES // self.n_samples(experiment))
@@ -106,7 +116,10 @@ class Plan:
         return shape.paper_design(self.study.experiments[experiment].kind, levels)
 
     def blocks(self) -> Iterator[Block]:
-        """All blocks: models in turn, in one the conditions of the same prompts side by side."""
+        """All blocks, in the order they are made.
+
+        Models come in turn, and in one the conditions of the same prompts side by side.
+        """
         for model in self.models:
             for experiment in self.experiments:
                 yield from blocks_of(model, experiment, self.experiment_plan(experiment))
@@ -178,7 +191,8 @@ def refuse_idle_windows(laid_out: Plan, steps: Mapping[str, int]) -> None:
     `steps` are the numbers of steps by the models' labels.
     """
     for experiment, cells in laid_out.experiments.items():
-        for window in {cell.argmax_window: None for cell in cells}:
+        for cell in cells:
+            window = cell.argmax_window
             if not window:
                 continue
             start, stop = parse_window(window)

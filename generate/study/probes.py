@@ -59,7 +59,7 @@ def parse_window(window: str) -> tuple[Fraction, Fraction]:
     if not window:
         return Fraction(0), Fraction(0)
     try:
-        start, stop = (Fraction(part) for part in window.split(":"))
+        start, stop = map(Fraction, window.split(":"))
     except (ValueError, ZeroDivisionError):
         raise _no_window(window) from None
     if not 0 <= start < stop <= 1:

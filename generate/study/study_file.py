@@ -55,7 +55,10 @@ def load_study(source: str) -> tuple[Study, Path]:
 
 
 def describe(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first validation error of a `model`: the key, what is wrong with it, what is allowed."""
+    """The first validation error of a `model` in one line: the key, the fault, what is allowed.
+
+    The key is written as in the file, with dots; for an unknown one the nearest known is named.
+    """
     first = error.errors()[0]
     location = first["loc"]
     key = _key(location)
@@ -74,7 +77,7 @@ def describe(error: ValidationError, model: type[BaseModel]) -> str:
 
 def _key(location: tuple[int | str, ...]) -> str:
     """A location of pydantic as the file spells it, with dots."""
-    parts = [str(part) for part in location]
+    parts = list(map(str, location))
     if location[:1] == ("experiments",):
         del parts[KIND_DEPTH : KIND_DEPTH + 1]
     return ".".join(parts)

@@ -1,0 +1,118 @@
+"""Importance weights of paths given the tokens.
+
+q(Z|X) is a sum over paths. With K paths drawn from a proposal r(P|Z), the mean of
+w = q(P,Z) / r(P|Z) has mean q(Z), so the log of it is below log q(Z) in expectation; with the path
+that made Z among the K it is above. Both close in as K grows (Burda et al. 2016, arXiv:1509.00519;
+Grosse et al. 2015, arXiv:1511.02543; Sobolev & Vetrov 2019, arXiv:1905.03290).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import zarr
+from numpy.typing import NDArray
+
+from generate.models.base import Model
+from generate.run.rescoring import Rescoring
+from generate.study.noise import proposal_keys
+from generate.study.planning import Plan
+from generate.study.probes import Probe, probe
+from generate.traversal.draw import PhiloxNoise
+from generate.traversal.replay import Replay
+from schemas.store import Block, RunRecord
+from schemas.study import Prompt
+
+Array = NDArray[np.float64]
+
+
+class Piece:
+    """The images of one condition and prompt, as stored, and the model that made them.
+
+    `condition` and `prompt` are positions in the rescoring.
+    """
+
+    def __init__(
+        self, work: Rescoring, laid_out: Plan, model: Model, condition: int, prompt: int
+    ) -> None:
+        record, store = work.record, work.store
+        run: RunRecord = store.run
+        cell = run.experiments[record.experiment].conditions.index(record.conditions[condition])
+        row = _position(record.prompts[prompt], laid_out.prompts_of(record.experiment))
+        arrays = store.arrays(Block(record.model, record.experiment, cell, 0, row, row + 1))
+        fixed = store.fixed(record.model, record.experiment)
+        self.record = record
+        self.model = model
+        self.prompt = record.prompts[prompt]
+        self.batch_size = run.batch_sizes[record.model]
+        self.tokens = self._grids(arrays["tokens"], cell, row)
+        self.steps = self._grids(arrays["token_step"], cell, row)
+        self.texts = fixed["text"][fixed["text_index"][cell, row]]
+        self.path_key = fixed["path_key"][cell, row]
+        self.execution_key = fixed["execution_key"][cell, row]
+        keep = fixed["codebook_keep"][cell]
+        self.probe: Probe = probe(laid_out.experiments[record.experiment][cell], keep)
+
+    def _grids(self, array: zarr.Array[Any], cell: int, row: int) -> torch.Tensor:
+        """Whole numbers (sample, position) of a stored array."""
+        values = np.asarray(array[cell, row]).reshape(self.record.n_samples, -1)
+        return torch.from_numpy(values.astype(np.int64))
+
+    def score(self) -> dict[str, Array]:
+        """The scores of the images, by variable of the result.
+
+        `log_weight` (sample, path) is log2 w of the path that was taken and of the proposed ones,
+        `joint_bits` and `path_bits` (sample,) are the sums of the joint and of the path surprisals
+        of the path that was taken, see `generate.traversal.trace`.
+        NaN where an image did not come out again.
+        """
+        n, k = self.record.n_samples, self.record.n_paths
+        sampled = self._replayed(np.arange(n), self.path_key, self.execution_key, self.steps)
+        keys = proposal_keys(self.record.seed, self.prompt, n, k).ravel()
+        proposed = self._replayed(np.repeat(np.arange(n), k), keys, keys, None)
+        taken = sampled["proposal"] - sampled["joint"]
+        others = (proposed["proposal"] - proposed["joint"]).reshape(n, k)
+        return {
+            "log_weight": np.concatenate([taken[:, None], others], axis=1),
+            "joint_bits": sampled["joint"],
+            "path_bits": sampled["path"],
+        }
+
+    def _replayed(
+        self,
+        images: NDArray[np.int64],
+        path_keys: NDArray[np.uint64],
+        execution_keys: NDArray[np.uint64],
+        steps: torch.Tensor | None,
+    ) -> dict[str, Array]:
+        """Bits (image,) of each part of the weights, NaN where an image did not come out again.
+
+        `steps` are those of the paths that were taken; None has paths proposed.
+        """
+        found: dict[str, list[Array]] = {"joint": [], "path": [], "proposal": []}
+        for start in range(0, len(images), self.batch_size):
+            batch = slice(start, start + self.batch_size)
+            rows = images[batch]
+            tokens = self.tokens[rows]
+            keys = PhiloxNoise(path_keys[batch], execution_keys[batch])
+            taken = None if steps is None else steps[rows]
+            given = Replay(tokens, keys, taken)
+            conditioning = self.model.encode([str(text) for text in self.texts[rows]])
+            trace = self.model.traverse(conditioning, self.probe, given)
+            again = (trace.tokens.cpu() == tokens).all(dim=1).numpy()
+            for name, parts in found.items():
+                surprisal = getattr(trace, f"{name}_surprisal")
+                bits = surprisal.double().sum(dim=1).cpu().numpy()
+                parts.append(np.where(again, bits, np.nan))
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _position(name: str, prompts: Sequence[Prompt]) -> int:
+    """Position of the prompt of an id."""
+    for position, prompt in enumerate(prompts):
+        if prompt.id == name:
+            return position
+    raise LookupError(name)
