@@ -54,10 +54,14 @@ STYLE: Any = {
     "savefig.dpi": 200,
     "svg.hashsalt": "ibstats",
     "pdf.fonttype": 42,
+    "text.parse_math": False,
 }
 
 MOST_LETTERS = 48
 """Letters of names that stand side by side under one column."""
+
+MOST_SLANTED = 24
+"""Letters of a slanted name."""
 
 MISSING_LETTERS = (
     "boxes stand for letters that matplotlib's font lacks; "
@@ -254,19 +258,45 @@ def dots_height(n_lines: int, n_series: int) -> float:
     return n_lines * max(0.34, 0.085 * n_series + 0.08)
 
 
+def is_slanted(names: Sequence[str]) -> bool:
+    """Whether names along a horizontal axis are slanted, since they would run into each other.
+
+    >>> is_slanted(["short", "names"])
+    False
+    """
+    return len("  ".join(names)) > MOST_LETTERS
+
+
+def beside_height(names: Sequence[str]) -> float:
+    """Inches that names along a horizontal axis need more than a line, when they are slanted.
+
+    >>> beside_height(["short", "names"])
+    0.0
+    """
+    if not is_slanted(names):
+        return 0.0
+    return 0.035 * min(max(map(len, names)), MOST_SLANTED)
+
+
 def beside(axes: Axes, names: Sequence[str]) -> None:
     """Names along the horizontal axis at 0, 1, ..., with a faint line between two of them.
 
-    They are slanted where they would run into each other.
+    They are slanted where they would run into each other, and cut where they are very long.
     """
-    letters = len("  ".join(names))
     axes.set_xticks(np.arange(len(names)), names)
-    if letters > MOST_LETTERS:
+    if is_slanted(names):
+        axes.set_xticks(np.arange(len(names)), [_cut(name) for name in names])
         axes.tick_params(axis="x", rotation=35)
         for text in axes.get_xticklabels():
             text.set(ha="right", rotation_mode="anchor")
     for between in np.arange(len(names) - 1) + 0.5:
         axes.axvline(between, color="0.9", lw=0.5, zorder=0)
+
+
+def _cut(name: str) -> str:
+    if len(name) <= MOST_SLANTED:
+        return name
+    return name[: MOST_SLANTED - 1] + "…"
 
 
 def lines(text: str, letters: int = 28) -> str:

@@ -160,7 +160,7 @@ def _conditions(images: xr.DataArray, names: Sequence[str], texts: Sequence[str]
     for number, (panel, text) in enumerate(zip(panels[0], texts, strict=True)):
         _picture(panel, _montage(images.isel(prompt=number).values))
         title = shorten(text, 60, placeholder=" ...")
-        panel.set_title(title, loc="left", parse_math=False)
+        panel.set_title(title, loc="left")
         if number == 0:
             places = row * (np.arange(len(names)) + 0.5)
             panel.set_yticks(places, names)
@@ -185,7 +185,6 @@ def _squares(images: xr.DataArray, names: Sequence[str], texts: Sequence[str]) -
             rotation=0,
             ha="right",
             va="center",
-            parse_math=False,
         )
     for panel, name in zip(panels[0], names, strict=True):
         panel.set_title(name)

@@ -15,6 +15,7 @@ from ibstats.report.figures.canvas import (
     SMALL,
     Point,
     beside,
+    beside_height,
     canvas,
     dots,
     dots_height,
@@ -185,7 +186,7 @@ def _probe_bars(source: Source, quantity: str) -> Figure:
     """Diversity of the baseline and of each probe alone (paper, Fig. 2)."""
     arms = probes_and_baseline(source, "probe", quantity)
     found = with_points(source.points("diversity", quantity, arms.values()))
-    figure, panels = canvas(2.2)
+    figure, panels = canvas(2.2 + beside_height(list(found)))
     panel = panels[0, 0]
     width = 0.8 / len(arms)
     for number, (arm, points) in enumerate(across(found, arms).items()):

@@ -171,7 +171,7 @@ def _budgets(
     for selection in selections:
         model, partial = selection.model, selection.allow_partial
         for noise in crossed(selection.store, model, allow_partial=partial):
-            if noise.design.baseline is None:
+            if not noise.is_complete or noise.design.baseline is None:
                 continue
             for name, distance in _measured(noise, settings, machine, embedded=True):
                 parts = _crossed_parts(noise, distance, how)

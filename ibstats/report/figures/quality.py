@@ -12,6 +12,7 @@ from ibstats.report.figures.canvas import (
     SMALL,
     Point,
     beside,
+    beside_height,
     canvas,
     estimates,
     legend,
@@ -110,7 +111,9 @@ def _probes(source: Source, scores: Sequence[str]) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
     height = panel_height(1.05, len(scores))
-    figure, panels = canvas(0.5 + height * len(scores), rows=len(scores), sharex=True)
+    figure, panels = canvas(
+        0.5 + height * len(scores) + beside_height(models), rows=len(scores), sharex=True
+    )
     for panel, score in zip(panels[:, 0], scores, strict=True):
         arms = probes_and_baseline(source, "quality_probe", score)
         found = source.points("quality", score, arms.values(), models)
