@@ -1,9 +1,13 @@
-"""Dask clusters: start one or connect to one, and make sure that it can do the work before anything waits for it."""
+"""Dask clusters: start one or connect to one, and make sure that it can do the work.
+
+That is known before anything waits for it, and every refusal is one line.
+"""
 
 from __future__ import annotations
 
 import importlib
 import logging
+import math
 import os
 import signal
 import threading
@@ -30,7 +34,16 @@ class ClusterError(RuntimeError):
 
 
 WORKER_MEMORY = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
-"""Dask has workers give freed memory back at once, page by page, which doubles the time of a network on a CPU."""
+"""Dask has workers give freed memory back at once, page by page.
+
+That doubles the time of a network on a CPU.
+"""
+ONE_GPU = {"GPU": 1}
+"""What a worker offers that has a GPU of its own, and what a task asks for that needs one."""
+PATIENCE = 60.0
+"""Seconds without any worker after which a run ends, where workers are not queued."""
+ANSWER_SECONDS = 20
+"""Seconds in which a scheduler must answer."""
 
 
 @dataclass(frozen=True)
@@ -40,48 +53,70 @@ class Cluster:
     kind: str
     """One of `KINDS`, or the address of a running scheduler."""
     workers: int | None = None
-    """Worker processes; None means one a GPU or, without GPUs, one a CPU core (one job, where they are queued)."""
+    """Worker processes.
+
+    None means one a GPU or, without GPUs, one a CPU core; where they are queued, one job.
+    """
     device: str = "cpu"
     """cpu or cuda; on cuda each worker has a GPU of its own."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What the cluster's Dask class is given besides."""
     wait: float | None = None
-    """Seconds without any worker after which a run ends; None means 60, and where workers are queued no end."""
+    """Seconds without any worker after which a run ends.
+
+    None means `PATIENCE`, and no end where workers are queued.
+    """
 
     @property
     def patience(self) -> float:
-        """Seconds without any worker after which a run ends."""
-        return self.wait if self.wait is not None else float("inf") if self.kind in QUEUES else 60.0
+        """Seconds without any worker after which a run ends; infinite where workers are queued.
+
+        >>> Cluster("local").patience, Cluster("slurm").patience, Cluster("slurm", wait=5).patience
+        (60.0, inf, 5)
+        """
+        if self.wait is not None:
+            return self.wait
+        if self.kind in QUEUES:
+            return math.inf
+        return PATIENCE
 
     @property
     def resources(self) -> dict[str, float] | None:
-        """What a task needs of its worker."""
-        return {"GPU": 1} if self.device == "cuda" else None
+        """What a task needs of its worker: a GPU, or None for nothing in particular."""
+        if self.device == "cuda":
+            return dict(ONE_GPU)
+        return None
 
 
 @contextmanager
 def connected(cluster: Cluster) -> Iterator[Client]:
-    """A client of a cluster that has a worker able to do the work; what was started for it is stopped at the end."""
+    """Lend a client of a cluster that has a worker able to do the work.
+
+    What was started for it is stopped at the end. Raises ClusterError where a cluster cannot be
+    started or reached, and where no worker comes in time.
+    """
     try:
         from distributed import Client
         from distributed.comm import resolve_address
     except ModuleNotFoundError:
         raise _missing(cluster.kind, "distributed", "cluster") from None
-    logging.getLogger("distributed").setLevel(
-        QUIET
-    )  # what matters of its log reaches the user as our errors
-    started = _started(cluster) if cluster.kind in KINDS else None
+    # What matters of its log reaches the user as our errors.
+    logging.getLogger("distributed").setLevel(QUIET)
+    started = None
+    if cluster.kind in KINDS:
+        started = _started(cluster)
     try:
         try:
             if started is None:
-                resolve_address(
-                    cluster.kind
-                )  # before a client: one that fails here may hang a later start
-            client = Client(started or cluster.kind, timeout=min(cluster.patience, 20))
+                # Before a client: one that fails here may hang a later start.
+                resolve_address(cluster.kind)
+            timeout = min(cluster.patience, ANSWER_SECONDS)
+            client = Client(started or cluster.kind, timeout=timeout)
         except (OSError, ValueError) as error:
             raise ClusterError(
-                f"no Dask scheduler answers at '{cluster.kind}' ({type(error).__name__}): give the address that `dask "
-                f"scheduler` shows (tcp://HOST:8786), or one of {', '.join(KINDS)}."
+                f"no Dask scheduler answers at '{cluster.kind}' ({type(error).__name__}): give the "
+                "address that `dask scheduler` shows (tcp://HOST:8786), or one of "
+                f"{', '.join(KINDS)}."
             ) from None
         with client:
             client.register_plugin(_names_pinned())
@@ -113,7 +148,11 @@ def _names_pinned() -> Any:
 
 @contextmanager
 def loss_told() -> Iterator[None]:
-    """Turn what Dask raises when its scheduler, or all workers that a task tried, are gone into one line."""
+    """Turn what Dask raises when the workers are gone into a ClusterError.
+
+    The workers are gone with the scheduler, or when all that a task tried have died. Errors of a
+    disk or a bucket pass.
+    """
     from concurrent.futures import CancelledError
 
     from distributed import KilledWorker
@@ -121,13 +160,14 @@ def loss_told() -> Iterator[None]:
     try:
         yield
     except (CancelledError, KilledWorker, OSError) as error:
-        if isinstance(error, OSError) and (
-            error.errno is not None or isinstance(error, FolderError)
-        ):
-            raise  # of the disk or the bucket; those of a connection carry no number
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, FolderError):
+            raise
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk: errors of a connection carry no number
+        reason, *_ = [*str(error).splitlines(), type(error).__name__]
         raise ClusterError(
-            f"the cluster was lost ({reason}); what was finished is kept: run the same command to go on."
+            f"the cluster was lost ({reason}); what was finished is kept: run the same command to "
+            "go on."
         ) from None
 
 
@@ -138,24 +178,27 @@ def _started(cluster: Cluster) -> Any:
     starters = {"local": _local, "cuda": _cuda, "slurm": _slurm, "kubernetes": _kubernetes}
     try:
         with warnings.catch_warnings(), _deaf_children(), dask.config.set(WORKER_MEMORY):
-            warnings.filterwarnings(
-                "ignore", message="Port .* is already in use"
-            )  # then the dashboard takes another
+            # The dashboard takes another port then.
+            warnings.filterwarnings("ignore", message="Port .* is already in use")
             return starters[cluster.kind](cluster)
     except ModuleNotFoundError as error:
         raise _missing(cluster.kind, str(error.name).replace("_", "-"), cluster.kind) from None
     except ClusterError:
         raise
     except Exception as error:  # whatever a queue or a control plane finds wrong
+        reason = " ".join(str(error).split())
         raise ClusterError(
-            f"the {cluster.kind} cluster did not start ({type(error).__name__}: {' '.join(str(error).split())}): "
-            "correct its settings, in --cluster-options FILE or Dask's own configuration."
+            f"the {cluster.kind} cluster did not start ({type(error).__name__}: {reason}): correct "
+            "its settings, in --cluster-options FILE or Dask's own configuration."
         ) from error
 
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Processes started meanwhile do not hear Ctrl-C, which a terminal sends to all: the client stops them."""
+    """Processes started meanwhile do not hear Ctrl-C, which a terminal sends to all.
+
+    The client stops them.
+    """
     if threading.current_thread() is not threading.main_thread():  # where signals cannot be set
         yield
         return
@@ -168,20 +211,23 @@ def _deaf_children() -> Iterator[None]:
 
 def _missing(kind: str, package: str, extra: str) -> ClusterError:
     return ClusterError(
-        f"--cluster {kind} needs the package {package}, which is not installed: pip install 'ibstats[{extra}]'."
+        f"--cluster {kind} needs the package {package}, which is not installed: "
+        f"pip install 'ibstats[{extra}]'."
     )
 
 
 def _local(cluster: Cluster) -> Any:
-    """Worker processes on this machine, one thread each; with a GPU for each where GPUs are asked for."""
+    """Worker processes on this machine, one thread each, and one GPU each where GPUs are asked for."""
     from distributed import Nanny, Scheduler, SpecCluster
 
-    gpus = visible_gpus() if cluster.device == "cuda" else []
+    gpus = []
+    if cluster.device == "cuda":
+        gpus = visible_gpus()
     n_workers = cluster.workers or len(gpus) or os.cpu_count() or 1
     if gpus and n_workers > len(gpus):
         raise ClusterError(
-            f"{n_workers} workers were asked for, but this machine shows {len(gpus)} GPUs and each worker needs one of "
-            f"its own: give --workers {len(gpus)} or fewer."
+            f"{n_workers} workers were asked for, but this machine shows {len(gpus)} GPUs and each "
+            f"worker needs one of its own: give --workers {len(gpus)} or fewer."
         )
     here = {"host": "127.0.0.1", "protocol": "tcp://"}
     settings: dict[str, Any] = {
@@ -195,16 +241,20 @@ def _local(cluster: Cluster) -> Any:
     dashboard = settings.pop("dashboard_address", ":8787")
     workers = {}
     for number in range(n_workers):
-        own = (
-            {"env": {"CUDA_VISIBLE_DEVICES": gpus[number]}, "resources": {"GPU": 1}} if gpus else {}
-        )
-        workers[number] = {"cls": Nanny, "options": settings | own}
+        options = dict(settings)
+        if gpus:
+            options["env"] = {"CUDA_VISIBLE_DEVICES": gpus[number]}
+            options["resources"] = dict(ONE_GPU)
+        workers[number] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {**here, "port": 0, "dashboard_address": dashboard}}
     return SpecCluster(scheduler=scheduler, workers=workers, name="ibstats")
 
 
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES spells them."""
+    """Give the names of the GPUs that this process may use, as CUDA_VISIBLE_DEVICES spells them.
+
+    Loads torch. The list is empty on a machine without GPUs.
+    """
     import torch
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -216,7 +266,7 @@ def visible_gpus() -> list[str]:
 def _cuda(cluster: Cluster) -> Any:
     from dask_cuda import LocalCUDACluster
 
-    defaults = {"n_workers": cluster.workers, "threads_per_worker": 1, "resources": {"GPU": 1}}
+    defaults = {"n_workers": cluster.workers, "threads_per_worker": 1, "resources": dict(ONE_GPU)}
     return LocalCUDACluster(**defaults | dict(cluster.options))
 
 
@@ -227,8 +277,8 @@ def _slurm(cluster: Cluster) -> Any:
 
     if "memory" not in cluster.options and dask.config.get("jobqueue.slurm.memory", None) is None:
         raise ClusterError(
-            "a slurm job needs its memory stated: write `memory: 16GB` (and queue, walltime, account ...) into the "
-            "file of --cluster-options, or into Dask's jobqueue.yaml."
+            "a slurm job needs its memory stated: write `memory: 16GB` (and queue, walltime, "
+            "account ...) into the file of --cluster-options, or into Dask's jobqueue.yaml."
         )
     defaults: dict[str, Any] = {"n_workers": cluster.workers or 1, "cores": 1, "processes": 1}
     if cluster.resources:
@@ -251,14 +301,15 @@ def _kubernetes(cluster: Cluster) -> Any:
 
 
 def able_workers(client: Client, cluster: Cluster) -> dict[str, dict[str, Any]]:
-    """Workers by address; on cuda only those that offer a GPU."""
+    """Give what the scheduler knows of its workers, by address; on cuda of those that offer a GPU."""
     workers: dict[str, dict[str, Any]] = client.scheduler_info(n_workers=-1).get("workers", {})
-    wanted = cluster.resources or {}
-    return {
-        address: worker
-        for address, worker in workers.items()
-        if all(worker.get("resources", {}).get(name, 0) >= n for name, n in wanted.items())
-    }
+    if cluster.resources is None:
+        return workers
+    able = {}
+    for address, worker in workers.items():
+        if worker.get("resources", {}).get("GPU", 0) >= ONE_GPU["GPU"]:
+            able[address] = worker
+    return able
 
 
 class Workforce:
@@ -269,14 +320,18 @@ class Workforce:
         self._last_seen = time.monotonic()
 
     def able(self) -> dict[str, dict[str, Any]]:
-        """Those there are now; ClusterError when there has been none for too long."""
+        """Give those that there are now, as `able_workers` does.
+
+        Raises ClusterError when there has been none for longer than the cluster's patience.
+        """
         workers = able_workers(self.client, self.cluster)
         if workers:
             self._last_seen = time.monotonic()
         elif time.monotonic() - self._last_seen > self.cluster.patience:
             raise ClusterError(
-                f"all workers are gone, and none has come back for {self.cluster.patience:g} s; what was finished is "
-                "kept: start workers, and run the same command to go on."
+                "all workers are gone, and none has come back for "
+                f"{self.cluster.patience:g} s; what was finished is kept: start workers, and run "
+                "the same command to go on."
             )
         return workers
 
@@ -288,12 +343,13 @@ def _wait_for_workers(client: Client, cluster: Cluster) -> None:
         others = client.scheduler_info(n_workers=-1).get("workers", {})
         if others and cluster.kind not in KINDS:
             raise ClusterError(
-                f"none of the {len(others)} workers at '{cluster.kind}' offers a GPU: start one for each GPU with "
-                "`dask worker ADDRESS --nthreads 1 --resources GPU=1`, or give --device cpu."
+                f"none of the {len(others)} workers at '{cluster.kind}' offers a GPU: start one for "
+                "each GPU with `dask worker ADDRESS --nthreads 1 --resources GPU=1`, or give "
+                "--device cpu."
             )
         if time.monotonic() - start > cluster.patience:
             raise ClusterError(
-                f"the cluster '{cluster.kind}' has had no worker for {cluster.patience:g} s: start some (`dask worker "
-                "ADDRESS --nthreads 1`), or wait longer with --wait SECONDS."
+                f"the cluster '{cluster.kind}' has had no worker for {cluster.patience:g} s: start "
+                "some (`dask worker ADDRESS --nthreads 1`), or wait longer with --wait SECONDS."
             )
         time.sleep(0.1)

@@ -10,17 +10,24 @@ import errno
 import os
 import shutil
 import time
-import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from schemas.io.files import sync, temporary_name
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
 
 RETRIES = 8
-"""Times that a request is sent again, ever later, before a service counts as unreachable: half a minute in all."""
+"""Times that a request is sent again, ever later, before a service counts as unreachable.
+
+It takes half a minute in all.
+"""
 CONNECTIONS = 32
 """Objects of a URL that are fetched at once."""
 
@@ -44,7 +51,13 @@ REFUSED = {
 
 
 def refusal(error: OSError) -> str | None:
-    """What the system refused, and the repair, in one line; None for what no user can mend."""
+    """Say what the system refused, and the repair, in one line; None for what no user can mend.
+
+    >>> refusal(FileNotFoundError(errno.ENOENT, "No such file", "a.txt")) is None
+    True
+    >>> refusal(PermissionError(errno.EACCES, "Permission denied", "/a"))
+    "'/a': permission denied; choose a folder that you may write to."
+    """
     if isinstance(error, FolderError):
         return str(error)
     repair = REFUSED.get(error.errno or 0)
@@ -54,7 +67,11 @@ def refusal(error: OSError) -> str | None:
 
 
 class Folder(abc.ABC):
-    """Objects by key."""
+    """Objects by key: a key holds a whole object or nothing.
+
+    Every method raises FolderError where a URL cannot be used or reached, and OSError where the
+    system refuses.
+    """
 
     root: Path | str
     """The folder, or the URL."""
@@ -62,36 +79,46 @@ class Folder(abc.ABC):
     def __str__(self) -> str:
         return str(self.root)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}>"
+
     @abc.abstractmethod
     def read(self, key: str) -> bytes:
-        """The object; FileNotFoundError if there is none."""
+        """Give the object; FileNotFoundError if there is none."""
 
     @abc.abstractmethod
     def size(self, key: str) -> int | None:
-        """Bytes of the object, None if there is none."""
+        """Give the bytes of the object, None if there is none."""
 
     @abc.abstractmethod
     def sizes(self, under: str) -> dict[str, int]:
-        """Bytes of every object whose key begins with `under/`, by key; hidden names are left out."""
+        """Give the bytes of every object whose key begins with `under/`, by key.
+
+        Hidden names, which are those of files being written, are left out.
+        """
 
     @abc.abstractmethod
     def age(self, key: str) -> float:
-        """Seconds since the object was last written; FileNotFoundError if there is none."""
+        """Give the seconds since the object was last written; FileNotFoundError if there is none."""
 
     @abc.abstractmethod
     def create(self, key: str, content: bytes) -> None:
-        """Make an object, durably, so that it appears whole or not at all; FileExistsError if the key is taken.
+        """Make an object, durably, so that it appears whole or not at all.
 
-        Of several processes that create one key at once, exactly one succeeds.
+        Raises FileExistsError if the key is taken: of several processes that create one key at
+        once, exactly one succeeds.
         """
 
     @abc.abstractmethod
     def replace(self, key: str, content: bytes) -> None:
-        """Write an object, whether or not there is one."""
+        """Write an object, durably, whether or not there is one.
+
+        A reader sees the old object or the new one, whole.
+        """
 
     @abc.abstractmethod
     def remove(self, key: str) -> None:
-        """Remove an object, if there is one."""
+        """Remove an object, if there is one, and what a killed write of it left."""
 
     @abc.abstractmethod
     def sync(self, key: str) -> None:
@@ -99,16 +126,20 @@ class Folder(abc.ABC):
 
     @abc.abstractmethod
     def free(self) -> int | None:
-        """Bytes that can still be written, None where nothing sets a bound."""
+        """Give the bytes that can still be written, None where nothing sets a bound."""
 
     @abc.abstractmethod
     def zarr(self, under: str, *, read_only: bool) -> ZarrStore:
-        """The Zarr store at a key."""
+        """Give the Zarr store at a key."""
 
     def found(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The objects of those keys that there are, in their order."""
-        pairs = ((key, self._read_or_none(key)) for key in keys)
-        return {key: content for key, content in pairs if content is not None}
+        """Give the objects of those keys that there are, in their order."""
+        contents = {}
+        for key in keys:
+            content = self._read_or_none(key)
+            if content is not None:
+                contents[key] = content
+        return contents
 
     def _read_or_none(self, key: str) -> bytes | None:
         try:
@@ -117,7 +148,7 @@ class Folder(abc.ABC):
             return None
 
     def exists(self, key: str) -> bool:
-        """Whether there is an object of that key."""
+        """Say whether there is an object of that key."""
         return self.size(key) is not None
 
 
@@ -130,64 +161,67 @@ class LocalFolder(Folder):
         self.root = root
 
     def path(self, key: str) -> Path:
-        """The file of a key; a key that leads out of the folder names no object."""
+        """Give the file of a key; FileNotFoundError for a key that leads out of the folder."""
         parts = PurePosixPath(key)
         if parts.is_absolute() or ".." in parts.parts:
             raise FileNotFoundError(f"'{key}' leads out of {self.root}")
         return self.root / parts
 
+    @override
     def read(self, key: str) -> bytes:
-        """The object."""
         return self.path(key).read_bytes()
 
+    @override
     def size(self, key: str) -> int | None:
-        """Bytes of the object."""
         try:
             path = self.path(key)
-            return path.stat().st_size if path.is_file() else None
+            if path.is_file():
+                return path.stat().st_size
         except FileNotFoundError:
-            return None
+            pass
+        return None
 
+    @override
     def sizes(self, under: str) -> dict[str, int]:
-        """Bytes of the objects under a key."""
         found = {}
         for folder, _, names in os.walk(self.root / under):
             prefix = os.path.relpath(folder, self.root).replace(os.sep, "/")
             for name in names:
-                if not name.startswith("."):
-                    try:
-                        found[f"{prefix}/{name}"] = os.stat(os.path.join(folder, name)).st_size
-                    except FileNotFoundError:  # gone since it was listed
-                        continue
+                if name.startswith("."):
+                    continue
+                try:
+                    found[f"{prefix}/{name}"] = os.stat(os.path.join(folder, name)).st_size
+                except FileNotFoundError:  # gone since it was listed
+                    continue
         return found
 
+    @override
     def age(self, key: str) -> float:
-        """Seconds since the object was last written."""
         return time.time() - self.path(key).stat().st_mtime
 
+    @override
     def create(self, key: str, content: bytes) -> None:
-        """Make an object: a synced temporary file, linked to its name."""
         path = self.path(key)
         with self._written(path, content) as temporary:
             os.link(temporary, path)
             try:
-                _sync_directory(path.parent)
+                sync(path.parent)
             except OSError:  # not durable, so not made
                 path.unlink(missing_ok=True)
                 raise
 
+    @override
     def replace(self, key: str, content: bytes) -> None:
-        """Write an object: a synced temporary file, renamed."""
         path = self.path(key)
         with self._written(path, content) as temporary:
             temporary.rename(path)
-            _sync_directory(path.parent)
+            sync(path.parent)
 
     @contextmanager
     def _written(self, path: Path, content: bytes) -> Iterator[Path]:
         """A synced temporary file beside `path`, which it is about to become."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+        temporary = temporary_name(path)
         try:
             with temporary.open("xb") as file:
                 file.write(content)
@@ -197,45 +231,34 @@ class LocalFolder(Folder):
         finally:
             temporary.unlink(missing_ok=True)
 
+    @override
     def remove(self, key: str) -> None:
-        """Remove an object, and what a killed write of it left (zarr puts a name of its own for the last suffix)."""
         path = self.path(key)
         path.unlink(missing_ok=True)
+        # Zarr puts a name of its own in the place of the last suffix.
         for left in path.parent.glob(f"{path.stem}.*.partial"):
             left.unlink(missing_ok=True)
 
+    @override
     def sync(self, key: str) -> None:
-        """Make an object survive a power loss."""
-        with self.path(key).open("rb") as file:
-            os.fsync(file.fileno())
-        _sync_directory(self.path(key).parent)
+        sync(self.path(key))
+        sync(self.path(key).parent)
 
+    @override
     def free(self) -> int | None:
-        """Bytes free on the disk."""
-        return shutil.disk_usage(
-            next(p for p in (self.root, *self.root.parents) if p.exists())
-        ).free
+        there = next(path for path in (self.root, *self.root.parents) if path.exists())
+        return shutil.disk_usage(there).free
 
+    @override
     def zarr(self, under: str, *, read_only: bool) -> ZarrStore:
-        """The Zarr store at a key."""
         from zarr.storage import LocalStore
 
-        return LocalStore(
-            (self.root / under).absolute(), read_only=read_only
-        )  # workers may stand elsewhere
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the names in a directory survive a power loss."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        where = (self.root / under).absolute()  # workers may stand elsewhere
+        return LocalStore(where, read_only=read_only)
 
 
 class RemoteFolder(Folder):
-    """Objects of a service that can create one conditionally (S3's `If-None-Match`), through obstore."""
+    """Objects of a service that can create one conditionally (S3's `If-None-Match`), by obstore."""
 
     root: str
 
@@ -249,26 +272,30 @@ class RemoteFolder(Folder):
             from obstore.store import from_url
         except ModuleNotFoundError:
             raise FolderError(
-                f"'{self.root}' needs the package obstore, which is not installed: pip install 'ibstats[remote]'."
+                f"'{self.root}' needs the package obstore, which is not installed: "
+                "pip install 'ibstats[remote]'."
             ) from None
-        # a service on this machine or in the house may speak plain HTTP: whoever names such an address means it
-        plain = any(
-            os.environ.get(name, "").startswith("http://")
-            for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-        )
+        options = {}
+        # A service on this machine or in the house may speak plain HTTP: whoever names such an
+        # address means it.
+        for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
+            if os.environ.get(name, "").startswith("http://"):
+                options = {"allow_http": True}
         try:
             return from_url(
-                f"{self.root}/{under}".rstrip("/"), client_options={"allow_http": True} if plain else {},
+                f"{self.root}/{under}".rstrip("/"),
+                client_options=options,
                 retry_config={"max_retries": RETRIES},
-            )  # fmt: skip
+            )
         except (BaseError, ValueError, OSError) as error:
             raise self._unusable(error) from None
 
     def _unusable(self, error: BaseException) -> FolderError:
         reason = str(error).split("\n\nDebug source")[0]
         return FolderError(
-            f"'{self.root}' cannot be used ({' '.join(reason.split())}): check the URL, the region and the credentials "
-            "(AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL)."
+            f"'{self.root}' cannot be used ({' '.join(reason.split())}): check the URL, the region "
+            "and the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, "
+            "AWS_ENDPOINT_URL)."
         )
 
     @contextmanager
@@ -287,82 +314,93 @@ class RemoteFolder(Folder):
         except BaseError as error:
             raise self._unusable(error) from None
 
+    @override
     def read(self, key: str) -> bytes:
-        """The object."""
         with self._said():
             return bytes(self._store.get(key).bytes())
 
+    @override
     def found(self, keys: Iterable[str]) -> dict[str, bytes]:
-        """The objects that there are, fetched many at a time."""
-        from concurrent.futures import ThreadPoolExecutor
-
         keys = list(keys)
+        found = {}
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            contents = zip(keys, pool.map(self._read_or_none, keys), strict=True)
-            return {key: content for key, content in contents if content is not None}
+            for key, content in zip(keys, pool.map(self._read_or_none, keys), strict=True):
+                if content is not None:
+                    found[key] = content
+        return found
 
+    @override
     def size(self, key: str) -> int | None:
-        """Bytes of the object."""
         try:
             with self._said():
                 return int(self._store.head(key)["size"])
         except FileNotFoundError:
             return None
 
+    @override
     def sizes(self, under: str) -> dict[str, int]:
-        """Bytes of the objects under a key."""
+        found = {}
         with self._said():
-            return {
-                found["path"]: found["size"]
-                for batch in self._store.list(f"{under}/")
-                for found in batch
-            }
+            for batch in self._store.list(f"{under}/"):
+                for listed in batch:
+                    found[listed["path"]] = listed["size"]
+        return found
 
+    @override
     def age(self, key: str) -> float:
-        """Seconds since the object was last written."""
         with self._said():
             return time.time() - float(self._store.head(key)["last_modified"].timestamp())
 
+    @override
     def create(self, key: str, content: bytes) -> None:
-        """Make an object by a conditional put."""
         try:
             with self._said():
                 self._store.put(key, content, mode="create")
         except FileExistsError:
-            # ours if the answer to the first attempt was lost, and it was sent again; another's may be gone by now
+            # Ours, if the answer to the first attempt was lost and it was sent again; another's
+            # may be gone by now.
             if self._read_or_none(key) != content:
                 raise
 
+    @override
     def replace(self, key: str, content: bytes) -> None:
-        """Write an object."""
         with self._said():
             self._store.put(key, content)
 
+    @override
     def remove(self, key: str) -> None:
-        """Remove an object."""
         with self._said():
             try:
                 self._store.delete(key)
             except FileNotFoundError:
                 return
 
+    @override
     def sync(self, key: str) -> None:
-        """Nothing to do: what the service has acknowledged is durable."""
+        return  # what the service has acknowledged is durable
 
+    @override
     def free(self) -> int | None:
-        """No bound."""
         return None
 
+    @override
     def zarr(self, under: str, *, read_only: bool) -> ZarrStore:
-        """The Zarr store at a key."""
         from zarr.storage import ObjectStore
 
         return ObjectStore(self._opened(under), read_only=read_only)
 
 
 def folder(location: Path | str | Folder) -> Folder:
-    """The folder at a path or URL."""
+    """Give the folder at a path or URL.
+
+    >>> folder("runs/a")
+    <LocalFolder runs/a>
+    >>> folder(folder("runs/a")).exists("run.json")
+    False
+    """
     if isinstance(location, Folder):
         return location
     text = str(location)
-    return RemoteFolder(text) if "://" in text else LocalFolder(Path(location))
+    if "://" in text:
+        return RemoteFolder(text)
+    return LocalFolder(Path(location))
