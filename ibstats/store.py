@@ -1,4 +1,7 @@
-"""Open and read a run, in a folder or under a URL. The ledger is the authority, xarray reads `data.zarr`."""
+"""Open and read a run, in a folder or under a URL.
+
+The ledger is the authority; xarray reads `data.zarr`.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,9 @@ class Store:
     """
 
     path: Path
-    """Folder of this machine in which `results` are kept: that of the run, or one that stands for a URL."""
+    """Folder of this machine in which `results` are kept: that of the run, or one that stands for a
+    URL.
+    """
     run: RunRecord
     """What the run is; each experiment with its factors, levels and baseline."""
     records: dict[tuple[str, str], tuple[BlockRecord, ...]]
@@ -68,11 +73,17 @@ class Store:
         return list(self.run.experiments)
 
     def kind(self, experiment: str) -> str:
-        """Give the kind of an experiment, for instance `factorial`; `imported` for samples made elsewhere."""
+        """Give the kind of an experiment, for instance `factorial`.
+
+        It is `imported` for samples made elsewhere.
+        """
         return self.run.experiments[experiment].kind
 
     def identity(self, model: str) -> ModelIdentity:
-        """Give what fixes the law of a model's samples; IbstatsError for a name that is none of the models."""
+        """Give what fixes the law of a model's samples.
+
+        Raises IbstatsError for a name that is none of the models, with those that are.
+        """
         if model not in self.run.models:
             raise unknown("model", model, self.run.models)
         return self.run.models[model]
@@ -80,8 +91,9 @@ class Store:
     def holds(self, model: str, experiment: str = "factorial") -> frozenset[str]:
         """Give the names of the variables and coordinates that a model and experiment hold.
 
-        Images, tokens, surprisals, noise keys, texts and calibration may each lack; `image` does also where a run was
-        copied without images. Raises IbstatsError for a name that the run does not have.
+        Images, tokens, surprisals, noise keys, texts and calibration may each lack; `image` does
+        also where a run was copied without images. Raises IbstatsError for a name that the run does
+        not have.
         """
         self._plan(model, experiment)
         names = self.variables[model, experiment]
@@ -90,14 +102,18 @@ class Store:
         return names
 
     def complete(self, model: str, experiment: str = "factorial") -> NDArray[np.bool_]:
-        """Give which (condition, prompt) the ledger holds, in the order of the plan."""
+        """Give which (condition, prompt) the ledger holds, in the order of the plan.
+
+        Raises IbstatsError for a name that the run does not have.
+        """
         plan = self._plan(model, experiment)
         return reader.complete(plan, self.records.get((model, experiment), ()))
 
     def snapshot(self, model: str | None = None, experiment: str | None = None) -> str:
-        """Give the digest of the committed blocks, of the whole run or a part: the version pin of a result.
+        """Give the digest of the committed blocks: the version pin of a result.
 
-        It follows from the content of the samples alone, whatever made them and in which blocks.
+        It is of the whole run, or of one model or experiment. It follows from the content of the
+        samples alone, whatever made them and in which blocks.
         """
         chosen: list[BlockRecord] = []
         for (its_model, its_experiment), records in self.records.items():
@@ -108,11 +124,13 @@ class Store:
     def dataset(
         self, model: str, experiment: str = "factorial", *, allow_partial: bool = False
     ) -> xr.Dataset:
-        """Give one experiment of one model, lazily loaded, with the prompts complete in every condition.
+        """Give one experiment of one model, lazily loaded.
 
-        It has the variables that the run holds (see `holds`) and no others. Where prompts have unequal numbers of
-        samples, it has as many samples as every prompt has in every condition, and warns of it. Raises IncompleteStore
-        when some prompts are not complete, unless `allow_partial`, and CorruptBlock or CorruptStore for damage.
+        It has the prompts that are complete in every condition, and the variables that the run
+        holds (see `holds`), no others. Where prompts have unequal numbers of samples, it has as
+        many samples as every prompt has in every condition, and warns of it. Raises IncompleteStore
+        when some prompts are not complete, unless `allow_partial`, and CorruptBlock or CorruptStore
+        for damage.
         """
         done = self.complete(model, experiment)
         whole = done.all(axis=0)
@@ -162,20 +180,24 @@ class Store:
     def images(
         self, model: str, experiment: str = "factorial", *, allow_partial: bool = False
     ) -> xr.DataArray:
-        """Give the images `(condition, prompt, sample, y, x, channel)` of `dataset`, lazily loaded, 8-bit RGB.
+        """Give the images of `dataset`, lazily loaded, 8-bit RGB.
 
-        Raises MissingImages where there are none, and all that `dataset` raises.
+        Dims are `(condition, prompt, sample, y, x, channel)`. Raises MissingImages where there are
+        none, and all that `dataset` raises.
         """
         dataset = self.dataset(model, experiment, allow_partial=allow_partial)
         if "image" not in dataset:
             raise MissingImages(
-                f"'{model}/{experiment}' holds no images (`images: false` in its study, or copied without them); "
-                "measure where they are, and copy RUN/results along"
+                f"'{model}/{experiment}' holds no images (`images: false` in its study, or copied "
+                "without them); measure where they are, and copy RUN/results along"
             )
         return dataset["image"]
 
     def verify(self) -> Iterator[tuple[str, str | None]]:
-        """Check every stored object against what was recorded of it: (object, problem or None) one by one."""
+        """Check every stored object against what was recorded of it.
+
+        Gives (object, problem or None) one by one; every object is read.
+        """
         for stored in self._recorded():
             yield stored.key, reader.problem(self.folder, stored)
 
@@ -208,7 +230,8 @@ class Store:
     def _check_objects(self, model: str, experiment: str) -> bool:
         """Whether there are images; CorruptBlock if some of them lack, or any other object.
 
-        A missing or empty object would read as fill values without an error, so look before reading.
+        A missing or empty object would read as fill values without an error, so look before
+        reading.
         """
         sizes = self.folder.sizes(layout.data_key(layout.group_name(model, experiment)))
         images = self._image_keys(model, experiment)
@@ -219,14 +242,17 @@ class Store:
                 if size != stored.bytes and (has_images or stored.key not in images):
                     seen = "missing" if size is None else f"{size} bytes long"
                     raise CorruptBlock(
-                        f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} bytes; "
-                        "run `ibgenerate verify --repair` and resume"
+                        f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} "
+                        "bytes; run `ibgenerate verify --repair` and resume"
                     )
         return has_images
 
 
 def _with_equal_samples(dataset: xr.Dataset, name: str) -> xr.Dataset:
-    """Restrict to the samples that every prompt has in every condition; warns if that leaves some out."""
+    """Restrict to the samples that every prompt has in every condition.
+
+    Warns if that leaves some out.
+    """
     if "sample_count" not in dataset:
         return dataset
     counts = dataset["sample_count"].values
@@ -243,9 +269,10 @@ def _with_equal_samples(dataset: xr.Dataset, name: str) -> xr.Dataset:
 def open_store(path: str | Path, results: Path | None = None) -> Store:
     """Open a run by its folder or URL; checks identity, versions, metadata and ledger.
 
-    `results` are kept in the folder, or, for a URL, in the folder given, by default `ibstats-results/BUCKET/NAME` here.
-    Raises an IbstatsError of its own kind for each thing that can be wrong: StoreNotFound, NotAStore, ForeignStore,
-    UnsupportedVersion, CorruptStore, StoreContractError.
+    `results` are kept in the folder, or, for a URL, in the folder given, by default
+    `ibstats-results/BUCKET/NAME` here. Raises an IbstatsError of its own kind for each thing that
+    can be wrong: StoreNotFound, NotAStore, ForeignStore, UnsupportedVersion, CorruptStore,
+    StoreContractError.
     """
     where = folder(path)
     if isinstance(where, LocalFolder) and not where.root.exists():
@@ -266,7 +293,10 @@ def open_store(path: str | Path, results: Path | None = None) -> Store:
 
 
 def write_tree(tree: xr.DataTree, path: Path) -> None:
-    """Write the tree of an analysis as Zarr, replacing what stands there; strings of variable length only."""
+    """Write the tree of an analysis as Zarr, replacing what stands there.
+
+    Texts are stored as strings of variable length, the only kind Zarr v3 specifies.
+    """
     with whole_folder(path) as temporary:
         portable = tree.map_over_datasets(_with_object_strings)
         portable.to_zarr(temporary, consolidated=False, zarr_format=3)
@@ -284,7 +314,10 @@ def _with_object_strings(dataset: xr.Dataset) -> xr.Dataset:
 
 
 def read_tree(path: Path) -> xr.DataTree:
-    """The tree of an analysis, loaded."""
+    """Give the tree of an analysis, loaded.
+
+    It is as `write_tree` left it, texts as objects.
+    """
     tree: xr.DataTree = xr.open_datatree(
         path, engine="zarr", consolidated=False, chunks=None
     ).load()
@@ -292,7 +325,10 @@ def read_tree(path: Path) -> xr.DataTree:
 
 
 def check_sample_count(n_samples: int, minimum: int = 2) -> None:
-    """Pairs need at least two images."""
+    """Raise IbstatsError for fewer images than a pair needs.
+
+    `minimum` is 2 for pairs; some estimates need more.
+    """
     if n_samples < minimum:
         raise IbstatsError(
             f"{n_samples} sample(s) per prompt and condition, but a pair needs at least {minimum}"

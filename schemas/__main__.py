@@ -1,4 +1,7 @@
-"""Write every model of the contract as JSON Schema beside this file, and the reference pages of the documentation."""
+"""Write every model of the contract as JSON Schema beside this file.
+
+The reference pages of the documentation are written too.
+"""
 
 from __future__ import annotations
 

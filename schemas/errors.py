@@ -1,18 +1,25 @@
 """What a user can mend: one base for both programs, and the errors of reading and writing a run.
 
-A message is one line that names the thing, the value seen, what is allowed and the likely repair. The command lines
-print it as it is and end with a non-zero status; any other exception keeps its traceback.
+A message is one line that names the thing, the value seen, what is allowed and the likely repair.
+The command lines print it as it is and end with a non-zero status; any other exception keeps its
+traceback.
 """
 
 from __future__ import annotations
 
 
 class UserError(ValueError):
-    """Anything a user can mend."""
+    """Anything a user can mend.
+
+    `ibstats.IbstatsError` and `generate.errors.GenerateError` are this class.
+    """
 
 
 class StoreError(UserError):
-    """A run is not what the command needs."""
+    """A run is not what the command needs.
+
+    Those below say in which way, so that a caller can tell them apart.
+    """
 
 
 class StoreNotFound(StoreError):
@@ -20,7 +27,10 @@ class StoreNotFound(StoreError):
 
 
 class NotAStore(StoreError):
-    """The path exists but holds no finished run."""
+    """The path exists but holds no finished run.
+
+    It is another folder, or a run whose creation was interrupted before `run.json`, its last step.
+    """
 
 
 class ForeignStore(StoreError):
@@ -28,20 +38,35 @@ class ForeignStore(StoreError):
 
 
 class UnsupportedVersion(StoreError):
-    """The store was written under a major version this program does not read."""
+    """The store was written under a major version this program does not read.
+
+    A minor version that is newer is read with a warning.
+    """
 
 
 class CorruptStore(StoreError):
-    """A metadata file of the store cannot be parsed, or is not the one that was written."""
+    """A file of metadata, or a record, is not the one that was written.
+
+    It cannot be parsed, does not follow its schema, or has another checksum than its own.
+    """
 
 
 class CorruptBlock(StoreError):
-    """A stored object does not agree with its ledger record."""
+    """A stored object does not agree with its ledger record.
+
+    `ibgenerate verify --repair` drops such blocks, and the next run makes them again.
+    """
 
 
 class StoreContractError(StoreError):
-    """A variable is missing or has the wrong dims, dtype or values."""
+    """A variable is missing or has the wrong dims, dtype or values.
+
+    Raised where a run is read, and before anything wrong would be written.
+    """
 
 
 class IncompleteStore(StoreError):
-    """The ledger lacks blocks that the question needs."""
+    """The ledger lacks blocks that the question needs.
+
+    Finish the run, or allow a part of it (`allow_partial`).
+    """

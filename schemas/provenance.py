@@ -18,7 +18,10 @@ def now() -> str:
 
 
 class Software(Strict):
-    """Code and libraries that wrote something."""
+    """Code and libraries that wrote something.
+
+    It says what to install to make it again.
+    """
 
     python: str
     code_revision: str | None
@@ -37,7 +40,10 @@ class Hardware(Strict):
 
 
 class WeightFile(Strict):
-    """One file a model was loaded from."""
+    """One file a model was loaded from.
+
+    Two models of equal digests have equal weights, wherever their files lie.
+    """
 
     name: str
     bytes: int
@@ -47,8 +53,8 @@ class WeightFile(Strict):
 class ModelIdentity(Strict):
     """Everything that fixes the law of a model's samples, besides noise and prompts.
 
-    Of samples made elsewhere little of it is known: then `revision` and `weights` are empty, and a number is 0 where
-    there is nothing that it counts (no tokens, no images, unknown steps).
+    Of samples made elsewhere little of it is known: then `revision` and `weights` are empty, and a
+    number is 0 where there is nothing that it counts (no tokens, no images, unknown steps).
     """
 
     model: str
@@ -69,19 +75,27 @@ class ModelIdentity(Strict):
         default={}, description="Sampling settings."
     )
     quantizer: str = ""
-    """How a code stands for a latent: vq (a learned vector), vq-l2 (a learned direction), lfq (the bits of the id are
-    the signs of the channels, most significant bit first); empty if the adapter does not say."""
+    """How a code stands for a latent: vq (a learned vector), vq-l2 (a learned direction), lfq (the
+    bits of the id are the signs of the channels, most significant bit first); empty if the adapter
+    does not say.
+    """
     licence: str = ""
     """Licence of the weights, as far as it is known."""
 
     @property
     def capacity(self) -> float:
-        """Structural capacity of a position, log2 of the codebook size, in bits; NaN without a codebook."""
+        """Structural capacity of a position, log2 of the codebook size, in bits.
+
+        NaN where there is no codebook.
+        """
         return math.log2(self.codebook_size) if self.codebook_size else math.nan
 
 
 class CalibrationRecord(Strict):
-    """Code usage of one model on the calibration prompts: `RUN/calibration/<model>.json`."""
+    """Code usage of one model on the calibration prompts: `RUN/calibration/<model>.json`.
+
+    It decides which codes a subset of the codebook keeps. Written once, before the run is laid out.
+    """
 
     schema_version: str = VERSION
     model: ModelIdentity

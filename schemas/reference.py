@@ -4,44 +4,43 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from pydantic import BaseModel
 
+from schemas.io import layout
 from schemas.results import ResultRow
 from schemas.store import BlockRecord, RunRecord
 from schemas.variables import COORDINATES, VARIABLES, Variable
 
 STORE = """# Store format
 
-This page is written from `schemas/store.py` and `schemas/variables.py` by `make schemas`; the JSON Schemas of all
-records lie in `schemas/`.
+This page is written from `schemas/store.py` and `schemas/variables.py` by `make schemas`; the JSON
+Schemas of all records lie in `schemas/`.
 
-    RUN/run.json                                           what the run is; written last by `create`, never changed
-    RUN/data.zarr/<model>/<experiment>/                    one labelled Dataset each, Zarr v3
-    RUN/ledger/<model>/<experiment>/c<cond>-b<block>.json  one record per finished block: the authority
-    RUN/claims/..., RUN/failed/...                         blocks in progress, blocks that failed
-    RUN/calibration/<model>.json                           code counts behind the codebook subsets
-    RUN/rescored/<model>/<experiment>/...                  weights of further paths, by `ibgenerate rescore`
-    RUN/results/                                           written by `ibstats`, never by `ibgenerate`
+{layout}
 
-`data.zarr` opens with xarray alone. A block is one condition x some prompts x all samples; its arrays are written
-first, its ledger record last, so a reader that believes the ledger never sees half a block.
+`data.zarr` opens with xarray alone. A block is one condition x some prompts x all samples; its
+arrays are written first, its ledger record last, so a reader that believes the ledger never sees
+half a block.
 
 ## Variables
 
 {variables}
 
-Optional ones are absent where the family or the study has none, or where samples made elsewhere come without them; what
-is absent is never filled in. `tokens` is uint32, filled with 4294967295, where the codebook has more than 65535 codes.
-Where prompts have unequal numbers of samples, `sample_count` says how many there are; the rest of a prompt holds the
-fill of each variable and means nothing.
+Optional ones are absent where the family or the study has none, or where samples made elsewhere
+come without them; what is absent is never filled in. `tokens` is uint32, filled with 4294967295,
+where the codebook has more than 65535 codes. Where prompts have unequal numbers of samples,
+`sample_count` says how many there are; the rest of a prompt holds the fill of each variable and
+means nothing.
 
 ## Coordinates
 
 {coordinates}
 
-Each factor of an experiment has a coordinate of its name along `condition`: the level of the condition, empty where it
-has none. Factors, levels and the baseline stand in `run.json`; names of conditions are free and never parsed.
+Each factor of an experiment has a coordinate of its name along `condition`: the level of the
+condition, empty where it has none. Factors, levels and the baseline stand in `run.json`; names of
+conditions are free and never parsed.
 
 ## `run.json`
 
@@ -54,8 +53,8 @@ has none. Factors, levels and the baseline stand in `run.json`; names of conditi
 
 RESULTS = """# Results format
 
-This page is written from `schemas/results.py` by `make schemas`. Every exported number, in CSV and JSON alike, is a row
-of these columns; empty means undefined or not applicable, never zero.
+This page is written from `schemas/results.py` by `make schemas`. Every exported number, in CSV and
+JSON alike, is a row of these columns; empty means undefined or not applicable, never zero.
 
 {rows}
 """
@@ -65,6 +64,7 @@ def pages() -> dict[str, str]:
     """Markdown by file name."""
     return {
         "store-format.md": STORE.format(
+            layout=_layout(),
             variables=_variables(VARIABLES),
             coordinates=_variables(COORDINATES),
             run=_fields(RunRecord),
@@ -74,14 +74,20 @@ def pages() -> dict[str, str]:
     }
 
 
+def _layout() -> str:
+    """What lies where in a run, as `schemas.io.layout` says at its head."""
+    lines = (layout.__doc__ or "").splitlines()
+    return "\n".join(f"    {line}" for line in lines if line.startswith("RUN/"))
+
+
 def _variables(variables: Mapping[str, Variable]) -> str:
     lines = ["| name | dims | dtype | unit | meaning |", "|---|---|---|---|---|"]
     for name, variable in variables.items():
-        optional = " (optional)" if variable.optional else ""
-        dims = " ".join(variable.dims)
-        lines.append(
-            f"| `{name}`{optional} | {dims} | {variable.dtype} | {variable.units} | {_cell(variable.long_name)} |"
-        )
+        shown = f"`{name}`"
+        if variable.optional:
+            shown += " (optional)"
+        dims, meaning = " ".join(variable.dims), _cell(variable.long_name)
+        lines.append(f"| {shown} | {dims} | {variable.dtype} | {variable.units} | {meaning} |")
     return "\n".join(lines)
 
 
@@ -106,11 +112,14 @@ def _type(field: Mapping[str, object]) -> str:
     if "$ref" in field:
         return str(field["$ref"]).rsplit("/", 1)[-1]
     if "anyOf" in field:
-        return " or ".join(_type(option) for option in field["anyOf"])  # type: ignore[attr-defined]
+        options: Any = field["anyOf"]
+        return " or ".join(_type(option) for option in options)
     if "const" in field:
         return f"`{field['const']}`"
     if "enum" in field:
-        return " or ".join(f"`{value}`" for value in field["enum"])  # type: ignore[attr-defined]
+        values: Any = field["enum"]
+        return " or ".join(f"`{value}`" for value in values)
     if field.get("type") == "array":
-        return f"list of {_type(field['items'])}" if "items" in field else "list"  # type: ignore[arg-type]
+        items: Any = field.get("items")
+        return "list" if items is None else f"list of {_type(items)}"
     return str(field.get("type", "any")).replace("null", "none")

@@ -1,7 +1,8 @@
 """A reference set: what a Frechet or kernel distance compares images with, one .npz file.
 
-Arrays: `mean (d,)`, `covariance (d, d)` in double precision and, for kernel distances, `features (m, d)` of some of the
-images; `record` is a `ReferenceSet` as JSON. Written by `ibstats reference`, and by the trio for its own network.
+Arrays: `mean (d,)`, `covariance (d, d)` in double precision and, for kernel distances, `features
+(m, d)` of some of the images; `record` is a `ReferenceSet` as JSON. Written by `ibstats reference`,
+and by the trio for its own network.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ SCENE_FEATURES = "last layer, mean over places"
 
 
 class ReferenceSet(Strict):
-    """Where the statistics come from, and how its images were prepared; images compared must be prepared alike."""
+    """Where the statistics come from, and how its images were prepared; images compared must be
+    prepared alike.
+    """
 
     schema_name: Literal["ibstats-reference-set"] = SCHEMA
     schema_version: str = VERSION

@@ -1,7 +1,7 @@
-"""Importance weights of paths given the stored tokens: what `ibgenerate rescore` adds beside a store.
+"""Importance weights of paths given the stored tokens: what `ibgenerate rescore` adds.
 
-RUN/rescored/<model>/<experiment>/paths<K>-seed<seed>/rescored.json   what was scored, by which model; written first
-RUN/rescored/<model>/<experiment>/paths<K>-seed<seed>/data.zarr/      one Dataset, Zarr v3
+RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/rescored.json   what was scored; written first
+RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/data.zarr/      one Dataset, Zarr v3
 
 The store itself is never changed: this belongs to it by `snapshot`.
 """
@@ -26,7 +26,8 @@ VARIABLES: dict[str, Variable] = {
         (*_IMAGE, "path"),
         "float64",
         "bit",
-        "log2 of q(P, Z | X) / r(P | Z, X); path 0 made the tokens, the others are drawn from the proposal r",
+        "log2 of q(P, Z | X) / r(P | Z, X); path 0 made the tokens, "
+        "the others are drawn from the proposal r",
         float("nan"),
         per_block=True,
     ),
@@ -57,11 +58,16 @@ VARIABLES: dict[str, Variable] = {
     "condition": Variable(("condition",), "string", "1", "name of the condition", ""),
     "prompt": Variable(("prompt",), "string", "1", "prompt id", ""),
 }
-"""Variables by name. An impossible path has log_weight -inf; NaN is an image whose own path is not known."""
+"""Variables by name. An impossible path has log_weight -inf; NaN is an image whose own path is not
+known.
+"""
 
 
 class RescoreRecord(Strict):
-    """`rescored.json`: what was scored. Never changes."""
+    """`rescored.json`: what was scored, by which model. Never changes.
+
+    A rescoring whose `snapshot` is not that of the store belongs to another one.
+    """
 
     schema_name: Literal["ibstats-rescored"] = SCHEMA
     schema_version: str = VERSION

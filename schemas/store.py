@@ -1,8 +1,9 @@
 """The records of a run: `run.json`, the ledger record of a block, and the note of one that failed.
 
-What its Datasets hold is in `schemas/variables.py`, where everything lies in `schemas/io/layout.py`. Version 1.1: a run
-need not come from `ibgenerate`, so a study, weights and steps may lack, and it names its factors, levels and baseline
-itself. Every run of version 1.0 is one of 1.1.
+What its Datasets hold is in `schemas/variables.py`, where everything lies in
+`schemas/io/layout.py`. Version 1.1: a run need not come from `ibgenerate`, so a study, weights and
+steps may lack, and it names its factors, levels and baseline itself. Every run of version 1.0 is
+one of 1.1.
 """
 
 from __future__ import annotations
@@ -31,7 +32,11 @@ VERSION = "1.1"
 
 @dataclass(frozen=True)
 class Block:
-    """One condition x prompts `[start, stop)` x all samples: unit of work, of storage and of commit."""
+    """One condition x prompts `[start, stop)` x all samples: unit of work, storage and commit.
+
+    `condition` is the position in the experiment, `index` the number of the block among those of
+    its condition.
+    """
 
     model: str
     experiment: str
@@ -63,7 +68,10 @@ Key = Annotated[str, AfterValidator(_inside)]
 
 
 class StoredObject(Strict):
-    """One stored file of a block; `key` is relative to `data.zarr`."""
+    """One stored file of a block or of the template; `key` is relative to `data.zarr`.
+
+    Length and sha256 are those of the bytes on disk, so any change of them is found.
+    """
 
     key: Key
     bytes: int
@@ -71,7 +79,11 @@ class StoredObject(Strict):
 
 
 class BlockRecord(Strict):
-    """The commit of one block: one condition x prompts `[prompt_start, prompt_stop)` x all samples."""
+    """The commit of one block: a condition x prompts `[prompt_start, prompt_stop)` x all samples.
+
+    It is written after the objects it names, whole or not at all. A reader believes it and nothing
+    else.
+    """
 
     schema_version: str = VERSION
     run_id: str
@@ -85,7 +97,9 @@ class BlockRecord(Strict):
     objects: list[StoredObject]
     """Every file of the block, with its length and sha256."""
     content_sha256: list[str]
-    """Digest of the decoded arrays of each prompt: equal for equal samples, whoever made them and in which blocks."""
+    """Digest of the decoded arrays of each prompt: equal for equal samples, whoever made them and
+    in which blocks.
+    """
     attempt: str
     """Random name of the attempt that made the block."""
     started: str
@@ -98,7 +112,10 @@ class BlockRecord(Strict):
 
 
 class FailureRecord(Strict):
-    """A block that could not be made."""
+    """A block that could not be made, for whoever looks for the reason.
+
+    The next run tries the block again; its commit removes the note.
+    """
 
     schema_version: str = VERSION
     model: str
@@ -113,13 +130,32 @@ class FailureRecord(Strict):
 
 
 class ExperimentPlan(Strict):
-    """Shape of one Dataset and of its blocks, and how its conditions hang together."""
+    """Shape of one Dataset and of its blocks, and how its conditions hang together.
+
+    Validation refuses levels of what is no condition or factor, a third level of a factor, a factor
+    that would take the name of another variable, names that stand twice, and a baseline that is no
+    condition.
+
+    >>> plan = ExperimentPlan(
+    ...     conditions=["cold", "warm"],
+    ...     n_prompts=10,
+    ...     n_samples=4,
+    ...     block_prompts=5,
+    ...     factors=[Factor(name="temperature", low="0.5", high="1")],
+    ...     levels={"cold": {"temperature": "0.5"}, "warm": {"temperature": "1"}},
+    ...     baseline="warm",
+    ... )
+    >>> plan.design.factors[0].high
+    '1'
+    """
 
     conditions: list[str] = Field(min_length=1)
     """Names of the conditions; free text, never parsed."""
     n_prompts: int = Field(ge=1)
     n_samples: int = Field(ge=1)
-    """Samples of a prompt in a condition; where prompts have unequal numbers, the most (see `sample_count`)."""
+    """Samples of a prompt in a condition; where prompts have unequal numbers, the most (see
+    `sample_count`).
+    """
     block_prompts: int = Field(ge=1)
     kind: str = ""
     """Kind of the experiment in the study file; `imported` for samples made elsewhere."""
@@ -128,7 +164,9 @@ class ExperimentPlan(Strict):
         default={}, description="Level of each factor by condition; absent for one that has none."
     )
     baseline: str | None = None
-    """The condition without intervention, with which the others are compared; None if there is none."""
+    """The condition without intervention, with which the others are compared; None if there is
+    none.
+    """
 
     @model_validator(mode="after")
     def _names_agree(self) -> ExperimentPlan:
@@ -151,7 +189,10 @@ class ExperimentPlan(Strict):
 
     @property
     def design(self) -> DesignRecord:
-        """Conditions, factors and baseline."""
+        """Conditions, factors and baseline, as one record.
+
+        Labels of the conditions are left to who shows them.
+        """
         conditions = [
             ConditionRecord(name=name, levels=self.levels.get(name, {})) for name in self.conditions
         ]
@@ -162,8 +203,9 @@ class ExperimentPlan(Strict):
     def paper_design(self, kind: str, levels: Mapping[str, Mapping[str, str]]) -> ExperimentPlan:
         """Give the same plan with the paper's three factors.
 
-        `levels` are those of each condition, by the names of `schemas.design.FACTORS`. The baseline is the one
-        condition with the levels of `schemas.design.BASELINE`; without one, or with several, there is none.
+        `levels` are those of each condition, by the names of `schemas.design.FACTORS`. The baseline
+        is the one condition with the levels of `schemas.design.BASELINE`; without one, or with
+        several, there is none.
         """
         baseline = None
         without_intervention = [name for name, found in levels.items() if found == BASELINE]
@@ -189,7 +231,7 @@ def _refuse_taken(name: str) -> None:
 def _refuse_third_level(
     condition: str, name: str, level: str, factors: Mapping[str, Factor]
 ) -> None:
-    """Refuse a level of a factor that is not declared, or that is neither its low nor its high one."""
+    """Refuse a level of what is no factor, and one that is neither low nor high."""
     if name not in factors:
         raise ValueError(f"condition {condition!r} has a level of {name!r}, which is no factor")
     allowed = (factors[name].low, factors[name].high)
@@ -201,7 +243,10 @@ def _refuse_third_level(
 
 
 class ImportRecord(Strict):
-    """Where the samples of a run come from that no study of ours made."""
+    """Where the samples of a run come from that no study of ours made.
+
+    It holds no path of a machine: a run that is copied says the same.
+    """
 
     name: Name
     """Name of the run."""
@@ -212,7 +257,10 @@ class ImportRecord(Strict):
 
 
 class RunRecord(Strict):
-    """`run.json`: what the run is. Never changes after `create`."""
+    """`run.json`: what the run is. Written last when the run is made, and never changed.
+
+    A run has a study, or says what it was imported from, but not both.
+    """
 
     schema_name: Literal["ibstats-samples"] = "ibstats-samples"
     schema_version: str = VERSION
@@ -223,20 +271,26 @@ class RunRecord(Strict):
     imported: ImportRecord | None = None
     """Where imported samples come from; none for a study."""
     prompts: list[Prompt]
-    """Every prompt with its paraphrases, so that the run does not depend on the file they came from. Where an imported
-    run does not know the texts, ids stand for them here, and its Datasets have no `text`."""
+    """Every prompt with its paraphrases, so that the run does not depend on the file they came
+    from. Where an imported run does not know the texts, ids stand for them here, and its Datasets
+    have no `text`.
+    """
     prompts_sha256: str
     prompt_files: dict[str, str] = Field(
         default={}, description="sha256 of the files prompts were read from."
     )
     models: dict[Name, ModelIdentity]
-    """What fixes the law of each model's samples: weight digests, codebook, grid, sampling settings."""
+    """What fixes the law of each model's samples: weight digests, codebook, grid, sampling
+    settings.
+    """
     experiments: dict[Name, ExperimentPlan]
     calibration_sha256: dict[str, str] = Field(
         default={}, description="Digest of the code counts per model; absent for a model without."
     )
     config_sha256: str
-    """Digest of study, prompts, models and calibration: two runs with the same one hold the same samples."""
+    """Digest of study, prompts, models and calibration: two runs with the same one hold the same
+    samples.
+    """
     batch_sizes: dict[str, int] = Field(
         default={}, description="Samples per forward of each model."
     )
@@ -269,11 +323,17 @@ class RunRecord(Strict):
         return None if self.study is None else self.study.seed
 
     def asked(self, experiment: str) -> Experiment | None:
-        """Give what the study asks of an experiment; None for imported samples."""
+        """Give what the study asks of an experiment, by its name.
+
+        None for imported samples, and for an experiment that the study does not have.
+        """
         return None if self.study is None else self.study.experiments.get(experiment)
 
     def crossed_noise(self) -> dict[str, CrossedNoise]:
-        """Give the experiments in which every path draw meets every execution draw, by name."""
+        """Give the experiments in which every path draw meets every execution draw, by name.
+
+        There are none in imported samples.
+        """
         found = {}
         for name in self.experiments:
             asked = self.asked(name)
@@ -282,14 +342,22 @@ class RunRecord(Strict):
         return found
 
     def blocks(self) -> Iterator[Block]:
-        """Give all blocks: models in turn, and in one the conditions of the same prompts side by side."""
+        """Give all blocks, in the order of work.
+
+        Models follow each other; in one, the conditions of the same prompts lie side by side.
+        """
         for model in self.models:
             for experiment, plan in self.experiments.items():
                 yield from blocks_of(model, experiment, plan)
 
 
 def blocks_of(model: str, experiment: str, plan: ExperimentPlan) -> Iterator[Block]:
-    """Give the blocks of one Dataset: the conditions of the same prompts side by side."""
+    """Give the blocks of one Dataset: the conditions of the same prompts side by side.
+
+    >>> plan = ExperimentPlan(conditions=["a", "b"], n_prompts=3, n_samples=2, block_prompts=2)
+    >>> [(block.condition, block.start, block.stop) for block in blocks_of("model", "e", plan)]
+    [(0, 0, 2), (1, 0, 2), (0, 2, 3), (1, 2, 3)]
+    """
     for index, start in enumerate(range(0, plan.n_prompts, plan.block_prompts)):
         stop = min(start + plan.block_prompts, plan.n_prompts)
         for condition in range(len(plan.conditions)):
@@ -297,24 +365,40 @@ def blocks_of(model: str, experiment: str, plan: ExperimentPlan) -> Iterator[Blo
 
 
 def seal(document: Mapping[str, Any]) -> str:
-    """sha256 of a record as JSON gives it, but for its own `sha256`; independent of the order of its keys."""
+    """Give the sha256 of a record as JSON gives it, but for its own `sha256`, as 64 hex digits.
+
+    The order of the keys does not matter.
+
+    >>> seal({"a": 1, "b": 2}) == seal({"b": 2, "a": 1, "sha256": "whatever"})
+    True
+    """
     rest = {name: value for name, value in document.items() if name != "sha256"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def sealed(record: BlockRecord | RunRecord) -> bytes:
-    """A record as JSON, with its digest."""
+    """Give a record as JSON, with its digest.
+
+    `is_whole` is its counterpart.
+    """
     document = record.model_dump(mode="json")
     return json.dumps(document | {"sha256": seal(document)}, indent=1).encode()
 
 
 def is_whole(document: Mapping[str, Any]) -> bool:
-    """Whether a record that was read is the one that was written; True where it carries no digest."""
+    """Say whether a record that was read is the one that was written.
+
+    True where it carries no digest. `document` is the record as parsed from JSON, unknown keys
+    included.
+    """
     return document.get("sha256", "") in ("", seal(document))
 
 
 def snapshot_digest(records: Iterable[BlockRecord]) -> str:
-    """sha256 over the content of the given blocks, whatever their size and order: the version pin of an analysis."""
+    """Give the sha256 over the content of blocks: the version pin of an analysis.
+
+    Neither the size of the blocks nor their order matters, so equal samples have equal digests.
+    """
     lines = sorted(
         f"{r.model}/{r.experiment}/{r.condition}/{r.prompt_start + number} {digest}\n"
         for r in records

@@ -27,7 +27,9 @@ LENGTH_WORDS: dict[LengthClass, tuple[int, int]] = {
     "medium": (13, 22),
     "long": (23, 50),
 }
-"""Fewest and most words of a paraphrase in each length class; 50 English words stay within CLIP's 77 tokens."""
+"""Fewest and most words of a paraphrase in each length class; 50 English words stay within CLIP's
+77 tokens.
+"""
 ParaphraseLength = Literal["short", "medium", "long", "mixed"]
 
 
@@ -49,7 +51,10 @@ class Strict(BaseModel):
 
 
 class Paraphrases(Strict):
-    """Texts of one meaning, by length class: every fact the base prompt asserts, none that it does not."""
+    """Texts of one meaning, by length class.
+
+    Each asserts every fact that the base prompt does, and none that it does not.
+    """
 
     short: list[Text] = Field(default=[], description="The facts in the fewest words: at most 12.")
     medium: list[Text] = Field(default=[], description="A plain sentence or two: 13 to 22 words.")
@@ -59,7 +64,10 @@ class Paraphrases(Strict):
 
 
 class Prompt(Strict):
-    """One base prompt, one line of a prompt file."""
+    """One base prompt, one line of a prompt file.
+
+    Its id names it in the store, so ids are unique within a study.
+    """
 
     id: Name
     text: Text
@@ -84,7 +92,10 @@ class ModelChoice(Strict):
 
 
 class PromptSource(Strict):
-    """Where prompts come from: the trio's grammar, the shipped general set, or a file of prompt records."""
+    """Where prompts come from.
+
+    The trio's grammar, the shipped general set, or a file of prompt records.
+    """
 
     source: str = Field(
         default="trio", description="'trio', 'general', or the path of a .jsonl or .csv file."
@@ -95,7 +106,10 @@ class PromptSource(Strict):
 
 
 class Calibration(PromptSource):
-    """Prompts on which code usage is counted; disjoint from the study's."""
+    """Prompts on which code usage is counted; disjoint from the study's.
+
+    Counting on the prompts that are tested would bias the subset probe.
+    """
 
     n: int | None = Field(default=48, ge=1)
     samples: int = Field(default=4, ge=1)
@@ -116,9 +130,10 @@ class Factorial(Strict):
 
 
 class CrossedNoise(Strict):
-    """Every path draw meets every execution draw, original wording and full codebook: whose randomness is diversity?
+    """Every path draw meets every execution draw: whose randomness is diversity?
 
-    Sample s of a prompt has the path noise of sample s // executions and the execution noise of sample s % executions.
+    Original wording and full codebook. Sample s of a prompt has the path noise of sample
+    s // executions and the execution noise of sample s % executions.
     """
 
     kind: Literal["crossed_noise"] = "crossed_noise"
@@ -148,7 +163,10 @@ BelowOne = Annotated[float, Field(gt=0, lt=1)]
 
 
 class SubsetRatio(Strict):
-    """Ever less of the codebook, original wording (paper section 4.4.1, Fig. 4); the full codebook is always there."""
+    """Ever less of the codebook, original wording (paper section 4.4.1, Fig. 4).
+
+    The full codebook is always there, to compare with.
+    """
 
     kind: Literal["subset_ratio"] = "subset_ratio"
     ratios: list[Ratio] = Field(
@@ -162,20 +180,27 @@ class SubsetRatio(Strict):
 
 
 class ArgmaxWindow(Strict):
-    """Argmax in a part of the steps, all else untouched (section 4.4.2, Fig. 5a); no argmax is always there."""
+    """Argmax in a part of the steps, all else untouched (section 4.4.2, Fig. 5a).
+
+    No argmax is always there, to compare with.
+    """
 
     kind: Literal["argmax_window"] = "argmax_window"
     windows: list[Text] = Field(
         default=["early", "middle", "late", "all"],
         min_length=1,
-        description="early, middle or late (thirds of the steps), all, or two shares of the steps such as '1/4:1/2'.",
+        description="early, middle or late (thirds of the steps), all, or two shares of the steps "
+        "such as '1/4:1/2'.",
     )
 
     _distinct = field_validator("windows")(_refuse_repeats)
 
 
 class ParaphraseLengths(Strict):
-    """Paraphrases of one length class (section 4.4.3, Fig. 5b); the original wording is always there."""
+    """Paraphrases of one length class (section 4.4.3, Fig. 5b).
+
+    The original wording is always there, to compare with.
+    """
 
     kind: Literal["paraphrase_length"] = "paraphrase_length"
     lengths: list[Literal["original"] | ParaphraseLength] = Field(
@@ -189,7 +214,10 @@ class ParaphraseLengths(Strict):
 
 
 class SubsetMethods(Strict):
-    """Which codes go, at one size of the subset (section 4.4.4, Fig. 5c); the full codebook is always there."""
+    """Which codes go, at one size of the subset (section 4.4.4, Fig. 5c).
+
+    The full codebook is always there, to compare with.
+    """
 
     kind: Literal["subset_method"] = "subset_method"
     keep_ratio: BelowOne = Field(
@@ -206,9 +234,10 @@ class SubsetMethods(Strict):
 
 
 class Enhancement(Strict):
-    """The proposed way to more diversity (section 4.5, Fig. 6-7) beside its two halves and the baseline.
+    """The proposed way to more diversity beside its two halves and the baseline.
 
-    Proposed: mixed-length paraphrases while the most frequent codes are disabled; and each half alone.
+    Mixed-length paraphrases while the most frequent codes are disabled, and each half alone
+    (section 4.5, Fig. 6-7).
     """
 
     kind: Literal["enhancement"] = "enhancement"
@@ -227,7 +256,9 @@ class Enhancement(Strict):
 
 
 Ablation = SubsetRatio | ArgmaxWindow | ParaphraseLengths | SubsetMethods | Enhancement
-"""Experiments that vary one probe, or the two of the enhancement, against the cell without intervention."""
+"""Experiments that vary one probe, or the two of the enhancement, against the cell without
+intervention.
+"""
 
 
 def _kind(experiment: Any) -> str:
@@ -253,7 +284,10 @@ Experiment = Annotated[
 
 
 class Study(Strict):
-    """A whole study, one YAML file."""
+    """A whole study, one YAML file.
+
+    What is not said keeps its default, which the run records.
+    """
 
     schema_version: Version = "1.0"
     name: Name
@@ -268,7 +302,8 @@ class Study(Strict):
     images: bool = Field(default=True, description="Store images; tokens are always stored.")
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
         default=64,
-        description="Samples per forward, fixed for the whole run; 'auto' is as many as fit the GPU.",
+        description="Samples per forward, fixed for the whole run; "
+        "'auto' is as many as fit the GPU.",
     )
     block_prompts: int | None = Field(
         default=None, ge=1, description="Prompts per block; default near 256 images."
@@ -285,7 +320,10 @@ class Study(Strict):
     @model_validator(mode="before")
     @classmethod
     def _calibrate_in_the_kind_of_the_prompts(cls, data: Any) -> Any:
-        """Code usage on the trio's captions says nothing of the general set: it has calibration prompts of its own."""
+        """The general set has calibration prompts of its own.
+
+        Code usage on the trio's captions says nothing of it.
+        """
         if isinstance(data, dict) and isinstance(prompts := data.get("prompts"), dict):
             calibration = data.get("calibration", {})
             if (

@@ -1,7 +1,8 @@
 """The variables of a Dataset of the store: dims, dtype, unit and meaning of each.
 
-Of a Dataset only `condition`, `prompt` and `complete` must be there. Images, tokens, surprisals, noise keys, texts and
-calibration may each lack; a variable that lacks is not stored at all, and none is ever made up.
+Of a Dataset only `condition`, `prompt` and `complete` must be there. Images, tokens, surprisals,
+noise keys, texts and calibration may each lack; a variable that lacks is not stored at all, and
+none is ever made up.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Variable:
-    """One array of an experiment's Dataset."""
+    """One array of an experiment's Dataset: what it means and how it is stored.
+
+    `dims` are in order; `fill` is what stands where nothing was written.
+    """
 
     dims: tuple[str, ...]
     dtype: str
@@ -153,7 +157,9 @@ VARIABLES: dict[str, Variable] = {
         fill=0,
     ),
 }
-"""Data variables by name. A prompt with fewer samples than the plan's `n_samples` is filled up with `fill`."""
+"""Data variables by name. A prompt with fewer samples than the plan's `n_samples` is filled up with
+`fill`.
+"""
 
 
 def _label(dtype: str, long_name: str, fill: int | float | str = "") -> Variable:
@@ -185,9 +191,11 @@ COORDINATES: dict[str, Variable] = {
     "text_prompt": Variable(("text",), "int32", "1", "index of the prompt the text belongs to", -1),
     "text_kind": Variable(("text",), "string", "1", "original, short, medium or long", ""),
 }
-"""Coordinates by name. Dims without one here (`sample row col step code y x channel`) are positions from 0.
+"""Coordinates by name. Dims without one here (`sample row col step code y x channel`) are positions
+from 0.
 
-Each factor of an experiment has a coordinate of its name along `condition` too, its level, "" where it has none.
+Each factor of an experiment has a coordinate of its name along `condition` too, its level, "" where
+it has none.
 """
 
 OPTIONAL_BEFORE = frozenset(
@@ -202,11 +210,17 @@ OPTIONAL_BEFORE = frozenset(
         "sample_count",
     }
 )
-"""What a run made from a study may lack; it has all else. (A store of 1.0 need not say what it was made with.)"""
+"""What a run made from a study may lack; it has all else. (A store of 1.0 need not say what it was
+made with.)
+"""
 
 
 def factor_coordinate(name: str) -> Variable:
-    """The coordinate that holds the level of a factor for each condition."""
+    """Give the coordinate that holds the level of a factor for each condition.
+
+    >>> factor_coordinate("temperature").dims
+    ('condition',)
+    """
     return COORDINATES.get(name) or _label("string", f"level of the factor {name}")
 
 

@@ -1,4 +1,4 @@
-"""Where it is kept: the template of a run, its blocks, who works on them, whether bytes are whole."""
+"""Where it is kept: the template of a run, its blocks, who works on them, and its bytes."""
 
 from schemas.moved import attributes
 

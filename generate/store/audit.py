@@ -12,7 +12,10 @@ from schemas.store import snapshot_digest
 
 @dataclass(frozen=True)
 class Summary:
-    """What a call of `run` did, and where the store stands."""
+    """What a call of `run` did, and where the store stands.
+
+    Blocks that are neither done, failed nor made elsewhere are still to be made.
+    """
 
     made: int
     """Blocks that the call made."""
@@ -48,7 +51,8 @@ def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
 def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]:
     """Compare every committed block with what is stored, and give one line a problem.
 
-    With `repair`, blocks with a problem are dropped from the ledger, so that the next run makes them again.
+    With `repair`, blocks with a problem are dropped from the ledger, so that the next run makes
+    them again.
     """
     found = []
     for block in plan.blocks():

@@ -1,7 +1,8 @@
 """Who works on which block, and which blocks failed: one small object each, beside the data.
 
-A claim names the process that works on a block, and is kept fresh while it lives; it saves work that would be done
-twice. What is committed does not rest on it: claims may be lost or taken over wrongly, and records stay right.
+A claim names the process that works on a block, and is kept fresh while it lives; it saves work
+that would be done twice. What is committed does not rest on it: claims may be lost or taken over
+wrongly, and records stay right.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ LEFT_SECONDS = 60.0
 
 
 def key(part: Part, what: Block | str) -> str:
-    """Give the key of the record, claim or failure of a block, or of the claim of something else."""
+    """Give the key of the record, claim or failure of a block, or of the claim of another thing.
+
+    >>> key("claims", "create")
+    'claims/create.json'
+    """
     if isinstance(what, str):
         return claim_key(what)
     return block_key(part, what.model, what.experiment, what.condition, what.index)
@@ -43,16 +48,26 @@ def key(part: Part, what: Block | str) -> str:
 
 @dataclass(frozen=True)
 class Claims:
-    """Claims and failures of a run."""
+    """Claims and failures of a run.
+
+    Processes on one machine see each other die; those elsewhere are believed while their claim is
+    younger than `LEASE_SECONDS`.
+    """
 
     folder: Folder
 
     def claimed_among(self, blocks: Iterable[Block]) -> set[Block]:
-        """Give those of the blocks that somebody works on, by one listing."""
+        """Give those of the blocks that somebody works on, by one listing.
+
+        The claim of a dead process counts until `sweep`.
+        """
         return self._among("claims", blocks)
 
     def failed_among(self, blocks: Iterable[Block]) -> set[Block]:
-        """Give those of the blocks that could not be made, by one listing."""
+        """Give those of the blocks that could not be made, by one listing.
+
+        Blocks that were made since are not among them.
+        """
         return self._among("failed", blocks)
 
     def _among(self, part: Part, blocks: Iterable[Block]) -> set[Block]:
@@ -63,8 +78,8 @@ class Claims:
     def claimed(self, block: Block | str, session: str = "") -> Iterator[str | None]:
         """Hold a block, or the making of the run, while it is made.
 
-        Gives the id of this attempt, or None while another live process holds it. Whoever says the same `session`
-        vouches that a former attempt of it is over (a scheduler that lost a worker).
+        Gives the id of this attempt, or None while another live process holds it. Whoever says the
+        same `session` vouches that a former attempt of it is over (a scheduler that lost a worker).
         """
         attempt = uuid.uuid4().hex
         if not self.claim(block, attempt, session):
@@ -81,7 +96,10 @@ class Claims:
             self.release(block)
 
     def claim(self, block: Block | str, attempt: str, session: str = "") -> bool:
-        """Take a block for this process; False while another live process holds it."""
+        """Take a block for this process; False while another live process holds it.
+
+        A claim of a dead process, or of a former attempt of the same `session`, is taken over.
+        """
         for _ in range(2):
             try:
                 self.folder.create(key("claims", block), _owner(attempt, session))
@@ -103,7 +121,10 @@ class Claims:
         self.folder.remove(key("claims", block))
 
     def fail(self, block: Block, error: BaseException, traceback: str) -> None:
-        """Note why a block could not be made; the run goes on without it."""
+        """Note why a block could not be made; the run goes on without it.
+
+        Attempts are counted over all runs.
+        """
         attempts = 1
         with contextlib.suppress(FileNotFoundError, ValidationError):
             attempts += FailureRecord.model_validate_json(
@@ -123,7 +144,10 @@ class Claims:
         self.folder.replace(key("failed", block), record.model_dump_json(indent=1).encode())
 
     def sweep(self) -> int:
-        """Remove what killed processes left, dead claims and temporary files, and give how many there were."""
+        """Remove what killed processes left, and give how many files there were.
+
+        These are claims of dead processes and temporary files.
+        """
         removed = 0
         if isinstance(self.folder.root, Path):
             removed += sum(_sweep_files(self.folder.root / part) for part in PARTS)
@@ -134,7 +158,10 @@ class Claims:
         return removed
 
     def owner(self, block: Block | str) -> dict[str, str]:
-        """Who makes a block: attempt, host, pid, time and more; empty if nobody does."""
+        """Give who makes a block: attempt, host, pid, time and more.
+
+        Empty if nobody does, or if the claim cannot be read.
+        """
         try:
             found: dict[str, str] = json.loads(self.folder.read(key("claims", block)))
             return found

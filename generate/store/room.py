@@ -23,14 +23,20 @@ STEP_BYTES = 8
 
 
 def bytes_needed(run: RunRecord) -> int:
-    """Upper estimate of the bytes of a whole run."""
+    """Give an upper estimate of the bytes of a whole run.
+
+    Compression is left out, and a file takes at least a block of the disk.
+    """
     images = run.study is not None and run.study.images
     plans = list(run.experiments.values())
     return sum(bytes_of(model, plans, images=images) for model in run.models.values())
 
 
 def bytes_of(model: ModelIdentity, experiments: Iterable[ExperimentPlan], *, images: bool) -> int:
-    """Upper estimate of the bytes of a model's blocks, before compression, with or without images."""
+    """Give an upper estimate of the bytes of a model's blocks, before compression.
+
+    `images` says whether they are stored. A file takes at least a block of the disk.
+    """
     rows, cols = model.grid
     each = rows * cols * TOKEN_BYTES + model.steps * STEP_BYTES
     if images:
@@ -45,25 +51,33 @@ def bytes_of(model: ModelIdentity, experiments: Iterable[ExperimentPlan], *, ima
 
 
 def refuse_too_small(where: Folder, needed: int) -> None:
-    """Raise DiskFullError if a disk has no room for `needed` bytes."""
+    """Raise DiskFullError if a disk has no room for `needed` bytes.
+
+    A place without a bound, such as a bucket, has room.
+    """
     free = where.free()
     if free is not None and needed > free:
         raise DiskFullError(
-            f"{where} has {free / 1e6:.0f} MB free, but this study can need {needed / 1e6:.0f} MB: free some, choose "
-            "another directory, or set `images: false` (images can be decoded from the tokens later)."
+            f"{where} has {free / 1e6:.0f} MB free, but this study can need {needed / 1e6:.0f} MB: "
+            "free some, choose another directory, or set `images: false` (images can be decoded "
+            "from the tokens later)."
         )
 
 
 @contextmanager
 def room_in(where: Folder, needed: int) -> Iterator[None]:
-    """Turn the system's refusal of a write for want of room into DiskFullError; `needed` are the run's bytes in all."""
+    """Turn the system's refusal of a write for want of room into DiskFullError.
+
+    `needed` are the bytes of the whole run, which the message names. Other errors pass.
+    """
     try:
         yield
     except OSError as error:
         if error.errno not in FULL:
             raise
         free = (where.free() or 0) / 1e6
+        reason = os.strerror(error.errno or 0).lower()
         raise DiskFullError(
-            f"no room in {where} ({os.strerror(error.errno or 0).lower()}; {free:.0f} MB free, the run needs "
+            f"no room in {where} ({reason}; {free:.0f} MB free, the run needs "
             f"{needed / 1e6:.0f} MB in all): free some, then run the same command again; committed blocks are kept."
         ) from None

@@ -25,16 +25,22 @@ from schemas.study import Study
 
 @dataclass(frozen=True)
 class SampleStore(writer.RunWriter):
-    """A run of a study: its record, its blocks (see `RunWriter`), and the claims on them."""
+    """A run of a study: its record, its blocks and the claims on them.
+
+    What it does with blocks is in `schemas.io.writer.RunWriter`.
+    """
 
     @classmethod
     def open(cls, root: Path | str | Folder) -> SampleStore:
-        """Open the store that `create` made in a folder or under a URL; StoreError where there is none of a study."""
+        """Open the store that `create` made in a folder or under a URL.
+
+        Raises StoreError where there is none, where it is damaged, and for imported samples.
+        """
         where = folder(root)
         run = reader.read_run(where)
         if run.study is None:
             raise StoreError(
-                f"'{where}' holds imported samples, which no study made: `ibgenerate` has nothing to do with them"
+                f"'{where}' holds imported samples, which no study made: only `ibstats` reads them."
             )
         return cls(where, run)
 
@@ -45,9 +51,12 @@ class SampleStore(writer.RunWriter):
 
     @property
     def study(self) -> Study:
-        """The study the samples are of."""
+        """The study the samples are of.
+
+        A store that was opened or created here always has one.
+        """
         if self.run.study is None:
-            raise StoreError(f"'{self.folder}' holds imported samples, which no study made")
+            raise StoreError(f"'{self.folder}' holds imported samples, which no study made.")
         return self.run.study
 
     @property
@@ -70,8 +79,8 @@ def create(
 ) -> SampleStore:
     """Lay out the run of a plan.
 
-    `calibration` are code counts by model, `read` what each model sees of the texts. Raises StoreError where a run is,
-    and DiskFullError where a disk has no room for this one.
+    `calibration` are code counts by model, `read` what each model sees of the texts. Raises
+    StoreError where a run is, and DiskFullError where a disk has no room for this one.
     """
     where = folder(root)
     needed = bytes_needed(run)

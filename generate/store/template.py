@@ -1,4 +1,4 @@
-"""What a plan fixes before any block is made: conditions, texts, noise keys and codebook subsets."""
+"""What a plan fixes before any block: conditions, texts, noise keys and codebook subsets."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def template(
 ) -> Template:
     """Give the template of one Dataset.
 
-    `calibration` are the model's code counts, None where no condition needs them; `read` is what the model sees of
-    every text of the plan, in their order, None where it cannot tell.
+    `calibration` are the model's code counts, None where no condition needs them; `read` is what
+    the model sees of every text of the plan, in their order, None where it cannot tell.
     """
     identity = run.models[model]
     cells, prompts = plan.experiments[experiment], plan.prompts_of(experiment)
@@ -64,7 +64,10 @@ def template(
 
 
 def per_block(identity: ModelIdentity, *, images: bool) -> tuple[str, ...]:
-    """Give the variables that blocks bring: those of the family's traces, and images if they are stored."""
+    """Give the variables that blocks bring, in the order of the contract.
+
+    They are those of the family's traces, and images if they are stored.
+    """
     given = path_given(identity)
     present = {
         "image": images,
@@ -77,7 +80,10 @@ def per_block(identity: ModelIdentity, *, images: bool) -> tuple[str, ...]:
 
 
 def path_given(identity: ModelIdentity) -> str:
-    """Give what the stored `path_surprisal` of a model is conditioned on: state, candidates, or '' for none."""
+    """Give what the stored `path_surprisal` of a model is conditioned on.
+
+    `state`, `candidates`, or '' where there is none.
+    """
     if identity.family == "diffusion":
         return "state"
     if identity.family != "masked":
@@ -111,7 +117,10 @@ def condition_labels(cells: Sequence[Condition], counts_sha256: str) -> dict[str
 
 
 def prompt_labels(prompts: Sequence[Prompt]) -> dict[str, NDArray[Any]]:
-    """Give ids and attributes of the prompts, (prompt,) each."""
+    """Give ids and attributes of the prompts, (prompt,) each.
+
+    Attributes are JSON, '{}' where none are known.
+    """
     return {
         "prompt": strings(prompt.id for prompt in prompts),
         "prompt_attributes": strings(json.dumps(prompt.attributes) for prompt in prompts),
@@ -141,7 +150,10 @@ def text_values(
 def text_index(
     cells: Sequence[Condition], prompts: Sequence[Prompt], n_samples: int
 ) -> NDArray[np.int32]:
-    """Give the row of the text each sample is made from, (condition, prompt, sample)."""
+    """Give the row of the text each sample is made from, (condition, prompt, sample).
+
+    Rows are those of `text_values`. Raises StudyError for a prompt with too few paraphrases.
+    """
     rows: dict[tuple[int, str], int] = {}
     for row, (text, index, _) in enumerate(all_texts(prompts)):
         rows.setdefault((index, text), row)  # two texts may be equal: the first stands for both
@@ -154,7 +166,10 @@ def text_index(
 
 
 def noise_keys(plan: Plan, experiment: str) -> dict[str, NDArray[np.uint64]]:
-    """Give the keys of both noise streams of every sample, (condition, prompt, sample): equal in all conditions."""
+    """Give the keys of both noise streams of every sample, (condition, prompt, sample).
+
+    They are equal in all conditions, so that the conditions of a prompt are paired.
+    """
     ids = [prompt.id for prompt in plan.prompts_of(experiment)]
     shape = (len(plan.experiments[experiment]), len(ids), plan.n_samples(experiment))
     keys = {}
@@ -171,7 +186,11 @@ def code_values(
     calibration: CalibrationRecord | None,
     seed: int,
 ) -> dict[str, NDArray[Any]]:
-    """Give the codes that each condition may use, (condition, code), and the counts behind them, (code,)."""
+    """Give the codes that each condition may use, and the counts behind them.
+
+    `codebook_keep` is (condition, code), `calibration_count` (code,); counts are 0 without a
+    `calibration`.
+    """
     counts = np.zeros(codebook_size, dtype=np.int64)
     if calibration is not None:
         counts = np.array(calibration.counts, dtype=np.int64)

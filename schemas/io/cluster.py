@@ -30,7 +30,10 @@ QUEUES = ("slurm", "kubernetes")
 
 
 class ClusterError(RuntimeError):
-    """A Dask cluster cannot be started, reached or used; the message is one line."""
+    """A Dask cluster cannot be started, reached or used; the message is one line.
+
+    What was finished until then is kept.
+    """
 
 
 WORKER_MEMORY = {"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None}
@@ -48,7 +51,11 @@ ANSWER_SECONDS = 20
 
 @dataclass(frozen=True)
 class Cluster:
-    """The cluster that was asked for."""
+    """The cluster that was asked for: what to start or reach, and how long to wait.
+
+    >>> Cluster("local", workers=2).resources is None
+    True
+    """
 
     kind: str
     """One of `KINDS`, or the address of a running scheduler."""
@@ -217,7 +224,7 @@ def _missing(kind: str, package: str, extra: str) -> ClusterError:
 
 
 def _local(cluster: Cluster) -> Any:
-    """Worker processes on this machine, one thread each, and one GPU each where GPUs are asked for."""
+    """Worker processes on this machine, one thread each, each with a GPU if GPUs are asked for."""
     from distributed import Nanny, Scheduler, SpecCluster
 
     gpus = []
@@ -271,7 +278,10 @@ def _cuda(cluster: Cluster) -> Any:
 
 
 def _slurm(cluster: Cluster) -> Any:
-    """One job a worker; queue, memory and walltime stand in the options or in Dask's `jobqueue.yaml`."""
+    """One job a worker.
+
+    Queue, memory and walltime stand in the options or in Dask's `jobqueue.yaml`.
+    """
     import dask
     from dask_jobqueue import SLURMCluster
 
@@ -290,7 +300,10 @@ def _slurm(cluster: Cluster) -> Any:
 
 
 def _kubernetes(cluster: Cluster) -> Any:
-    """One pod a worker, through the Dask operator of the Kubernetes cluster that kubectl points at."""
+    """One pod a worker, through the Dask operator.
+
+    The Kubernetes cluster is the one that kubectl points at.
+    """
     from dask_kubernetes.operator import KubeCluster
 
     defaults: dict[str, Any] = {"name": "ibstats", "n_workers": cluster.workers or 1}
@@ -301,19 +314,26 @@ def _kubernetes(cluster: Cluster) -> Any:
 
 
 def able_workers(client: Client, cluster: Cluster) -> dict[str, dict[str, Any]]:
-    """Give what the scheduler knows of its workers, by address; on cuda of those that offer a GPU."""
+    """Give what the scheduler knows of its workers, by address.
+
+    On cuda only of those that offer a GPU.
+    """
     workers: dict[str, dict[str, Any]] = client.scheduler_info(n_workers=-1).get("workers", {})
     if cluster.resources is None:
         return workers
-    able = {}
-    for address, worker in workers.items():
-        if worker.get("resources", {}).get("GPU", 0) >= ONE_GPU["GPU"]:
-            able[address] = worker
-    return able
+    return {address: worker for address, worker in workers.items() if _has_gpu(worker)}
+
+
+def _has_gpu(worker: Mapping[str, Any]) -> bool:
+    """Whether a worker offers a GPU."""
+    return bool(worker.get("resources", {}).get("GPU", 0) >= ONE_GPU["GPU"])
 
 
 class Workforce:
-    """The workers of a cluster that are able to do the work, from now on."""
+    """The workers of a cluster that are able to do the work, from now on.
+
+    Ask it regularly: it notices when there has been no worker for too long.
+    """
 
     def __init__(self, client: Client, cluster: Cluster) -> None:
         self.client, self.cluster = client, cluster
@@ -343,8 +363,8 @@ def _wait_for_workers(client: Client, cluster: Cluster) -> None:
         others = client.scheduler_info(n_workers=-1).get("workers", {})
         if others and cluster.kind not in KINDS:
             raise ClusterError(
-                f"none of the {len(others)} workers at '{cluster.kind}' offers a GPU: start one for "
-                "each GPU with `dask worker ADDRESS --nthreads 1 --resources GPU=1`, or give "
+                f"none of the {len(others)} workers at '{cluster.kind}' offers a GPU: start one "
+                "for each GPU with `dask worker ADDRESS --nthreads 1 --resources GPU=1`, or give "
                 "--device cpu."
             )
         if time.monotonic() - start > cluster.patience:

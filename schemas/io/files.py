@@ -12,7 +12,10 @@ from pathlib import Path
 
 
 def file_sha256(path: Path) -> str:
-    """Give the sha256 of a file as 64 hex digits, read in pieces, so that its size does not matter."""
+    """Give the sha256 of a file as 64 hex digits.
+
+    It is read in pieces, so that its size does not matter. Raises what opening a file raises.
+    """
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -21,10 +24,11 @@ def file_sha256(path: Path) -> str:
 def whole_file(path: Path) -> Iterator[Path]:
     """Lend the name of a temporary file, which becomes `path` when the block ends well.
 
-    Write under the lent name. When the block raises, the temporary file is removed and `path` stays as it was; when
-    the process is killed, `path` stays as it was too. The lent name lies in the same folder, which is made if it
-    lacks, begins with a dot and ends like `path`, because some writers (`numpy.savez`) put an ending on a name
-    without one. Two processes that write the same file do not disturb each other: the last one wins.
+    Write under the lent name. When the block raises, the temporary file is removed and `path` stays
+    as it was; when the process is killed, `path` stays as it was too. The lent name lies in the
+    same folder, which is made if it lacks, begins with a dot and ends like `path`, because some
+    writers (`numpy.savez`) put an ending on a name without one. Two processes that write the same
+    file do not disturb each other: the last one wins.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -44,10 +48,11 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Lend the name of a folder, not made yet, which takes the place of `path` when the block ends well.
+    """Lend the name of a folder, not made yet, which becomes `path` when the block ends well.
 
-    What stood at `path` is removed at the very end. A folder cannot be exchanged in one step: a process killed
-    between the removal and the renaming leaves nothing at `path`, never a part of it.
+    What stood at `path` is removed at the very end. A folder cannot be exchanged in one step: a
+    process killed between the removal and the renaming leaves nothing at `path`, never a part of
+    it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_name(path)
@@ -60,19 +65,29 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
-    """Write a file, whole or not at all; text is written as UTF-8. See `whole_file`."""
+    """Write a file, whole or not at all; text is written as UTF-8.
+
+    Makes the folder if it lacks. See `whole_file` for what happens meanwhile.
+    """
     data = content.encode() if isinstance(content, str) else content
     with whole_file(path) as temporary:
         temporary.write_bytes(data)
 
 
 def temporary_name(path: Path) -> Path:
-    """Give a hidden name beside `path` that nobody else uses, with its ending."""
+    """Give a hidden name beside `path` that nobody else uses, with its ending.
+
+    >>> temporary_name(Path("a/b.npz")) == temporary_name(Path("a/b.npz"))
+    False
+    """
     return path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
 
 
 def sync(path: Path) -> None:
-    """Make the content of a file, or the names in a folder, survive a power loss."""
+    """Make the content of a file, or the names in a folder, survive a power loss.
+
+    Raises OSError where the disk refuses, which is where some file systems report that it is full.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,7 @@
 """Where a store lies: a folder of this machine, or the objects under a URL (`s3://bucket/run`).
 
-Keys are relative paths with `/`. A key holds a whole object or nothing, whatever is killed meanwhile.
+Keys are relative paths with `/`. A key holds a whole object or nothing, whatever is killed
+meanwhile.
 """
 
 from __future__ import annotations
@@ -33,7 +34,10 @@ CONNECTIONS = 32
 
 
 class FolderError(OSError):
-    """A URL cannot be used or reached; the message is one line."""
+    """A URL cannot be used or reached; the message is one line.
+
+    It is an OSError, as what a disk refuses is.
+    """
 
 
 REFUSED = {
@@ -84,7 +88,10 @@ class Folder(abc.ABC):
 
     @abc.abstractmethod
     def read(self, key: str) -> bytes:
-        """Give the object; FileNotFoundError if there is none."""
+        """Give the object.
+
+        Raises FileNotFoundError if there is none.
+        """
 
     @abc.abstractmethod
     def size(self, key: str) -> int | None:
@@ -99,7 +106,10 @@ class Folder(abc.ABC):
 
     @abc.abstractmethod
     def age(self, key: str) -> float:
-        """Give the seconds since the object was last written; FileNotFoundError if there is none."""
+        """Give the seconds since the object was last written.
+
+        Raises FileNotFoundError if there is none.
+        """
 
     @abc.abstractmethod
     def create(self, key: str, content: bytes) -> None:
@@ -153,7 +163,10 @@ class Folder(abc.ABC):
 
 
 class LocalFolder(Folder):
-    """A folder on a file system that has hard links."""
+    """A folder on a file system that has hard links.
+
+    An object is written as a synced temporary file beside its place, and linked or renamed there.
+    """
 
     root: Path
 
@@ -161,7 +174,10 @@ class LocalFolder(Folder):
         self.root = root
 
     def path(self, key: str) -> Path:
-        """Give the file of a key; FileNotFoundError for a key that leads out of the folder."""
+        """Give the file of a key.
+
+        Raises FileNotFoundError for a key that leads out of the folder, as it names no object.
+        """
         parts = PurePosixPath(key)
         if parts.is_absolute() or ".." in parts.parts:
             raise FileNotFoundError(f"'{key}' leads out of {self.root}")
@@ -258,7 +274,10 @@ class LocalFolder(Folder):
 
 
 class RemoteFolder(Folder):
-    """Objects of a service that can create one conditionally (S3's `If-None-Match`), by obstore."""
+    """Objects of a service that can create one conditionally, by obstore.
+
+    With S3 that is a put with `If-None-Match`. What the service refuses is raised as FolderError.
+    """
 
     root: str
 
@@ -322,12 +341,9 @@ class RemoteFolder(Folder):
     @override
     def found(self, keys: Iterable[str]) -> dict[str, bytes]:
         keys = list(keys)
-        found = {}
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            for key, content in zip(keys, pool.map(self._read_or_none, keys), strict=True):
-                if content is not None:
-                    found[key] = content
-        return found
+            contents = zip(keys, pool.map(self._read_or_none, keys), strict=True)
+            return {key: content for key, content in contents if content is not None}
 
     @override
     def size(self, key: str) -> int | None:

@@ -5,16 +5,15 @@ RUN/data.zarr/<model>/<experiment>/                    one labelled Dataset each
 RUN/ledger/<model>/<experiment>/c<cond>-b<block>.json  one record per finished block; the authority
 RUN/claims/..., RUN/failed/...                         blocks in progress, blocks that failed
 RUN/calibration/<model>.json                           code usage behind the codebook subsets
-RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/    weights of further paths: rescored.json, data.zarr
+RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/    weights of further paths
 RUN/results/                                           written by `ibstats` alone
 
-Keys are relative to the run, with `/`, for a folder and for a URL alike. What lies under `results/` is always in a
-folder of this machine, so it has paths: `ResultsFolder`.
+Keys are relative to the run, with `/`, for a folder and for a URL alike. What lies under `results/`
+is always in a folder of this machine, so it has paths: `ResultsFolder`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -31,22 +30,34 @@ CREATION = "create"
 
 
 def data_key(name: str) -> str:
-    """Key in the run of an object of the Zarr hierarchy, such as a stored object's `key`."""
+    """Give the key in the run of an object of the Zarr hierarchy.
+
+    >>> data_key("trio-mim/factorial/tokens/c.0.0.0.0.0")
+    'data.zarr/trio-mim/factorial/tokens/c.0.0.0.0.0'
+    """
     return f"{DATA}/{name}"
 
 
 def group_name(model: str, experiment: str) -> str:
-    """Name of the group of one Dataset inside the Zarr hierarchy."""
+    """Give the name of the group of one Dataset inside the Zarr hierarchy.
+
+    >>> group_name("trio-mim", "factorial")
+    'trio-mim/factorial'
+    """
     return f"{model}/{experiment}"
 
 
 def metadata_key(model: str, experiment: str, variable: str) -> str:
-    """Key of the Zarr metadata of one variable of a Dataset."""
+    """Give the key of the Zarr metadata of one variable of a Dataset.
+
+    >>> metadata_key("trio-mim", "factorial", "tokens")
+    'data.zarr/trio-mim/factorial/tokens/zarr.json'
+    """
     return data_key(f"{group_name(model, experiment)}/{variable}/zarr.json")
 
 
 def block_name(condition: int, block: int) -> str:
-    """Name of a block in ledger, claims and failures.
+    """Give the name of a block in ledger, claims and failures, by two positions.
 
     >>> block_name(3, 12)
     'c0003-b000012'
@@ -64,17 +75,29 @@ def block_key(part: Part, model: str, experiment: str, condition: int, block: in
 
 
 def claim_key(what: str) -> str:
-    """Key of the claim of something that is not a block, such as `CREATION`."""
+    """Give the key of the claim of something that is not a block.
+
+    >>> claim_key(CREATION)
+    'claims/create.json'
+    """
     return f"claims/{what}.json"
 
 
 def calibration_key(model: str) -> str:
-    """Key of the code usage of a model."""
+    """Give the key of the code usage of a model.
+
+    >>> calibration_key("trio-mim")
+    'calibration/trio-mim.json'
+    """
     return f"calibration/{model}.json"
 
 
 def rescored_under(model: str, experiment: str) -> str:
-    """Key under which the rescored paths of a Dataset lie."""
+    """Give the key under which all rescored paths of a Dataset lie.
+
+    >>> rescored_under("trio-mim", "factorial")
+    'rescored/trio-mim/factorial'
+    """
     return f"rescored/{group_name(model, experiment)}"
 
 
@@ -87,70 +110,53 @@ def rescored_key(model: str, experiment: str, n_paths: int, seed: int) -> str:
     return f"{rescored_under(model, experiment)}/paths{n_paths}-seed{seed}"
 
 
-@dataclass(frozen=True)
 class ResultsFolder:
     """The paths of all that `ibstats` writes beside a run.
 
-    `run` is a folder of this machine: that of the run, or the one that stands for a URL.
-
-    >>> ResultsFolder(Path("runs/a")).distances("trio-mim", "factorial").as_posix()
+    >>> results = ResultsFolder(Path("runs/a"))
+    >>> results.distances("trio-mim", "factorial").as_posix()
     'runs/a/results/distances/trio-mim/factorial'
     """
 
-    run: Path
-
-    @property
-    def root(self) -> Path:
+    def __init__(self, run: Path) -> None:
+        """`run` is a folder of this machine: that of the run, or one that stands for a URL."""
+        self.root = run / "results"
         """`results/` itself."""
-        return self.run / "results"
-
-    @property
-    def document(self) -> Path:
-        """The rows of the last report, `results.json`."""
-        return self.root / "results.json"
-
-    @property
-    def analyses(self) -> Path:
-        """Trees and rows of analyses, named by the digest of what they follow from."""
-        return self.root / "analyses"
+        self.document = self.root / "results.json"
+        """The rows of the last report."""
+        self.analyses = self.root / "analyses"
+        """Trees and rows of analyses, see `analysis`."""
+        self.shared_features = self.root / "features"
+        """Features that belong to no single Dataset, such as those of the prompts' texts."""
+        self.figures = self.root / "figures"
+        self.tables = self.root / "tables"
+        """Tables of a report."""
+        self.export = self.root / "export"
+        """What `ibstats export` writes, unless told otherwise."""
+        self.ablations = self.root / "ablations"
+        """Tables, rows and figures of the ablations."""
 
     def analysis(self, digest: str) -> Path:
-        """Name of one analysis, without an ending: `.json` are its rows, `.zarr` is its tree."""
+        """Give the name of one analysis, by the digest of what it follows from.
+
+        With `.json` it is the file of its rows, with `.zarr` the folder of its tree.
+        """
         return self.analyses / digest[:16]
 
     def distances(self, model: str, experiment: str) -> Path:
-        """Folder of the distance tables of a Dataset."""
+        """Give the folder of the distance tables of a Dataset.
+
+        Each is named by what it was measured with and on.
+        """
         return self.root / "distances" / model / experiment
 
-    @property
-    def shared_features(self) -> Path:
-        """Folder of features that belong to no single Dataset, such as those of the prompts' texts."""
-        return self.root / "features"
-
     def features(self, model: str, experiment: str) -> Path:
-        """Folder of the features of a Dataset's images."""
+        """Give the folder of the features and scores of a Dataset's images.
+
+        Each is named by what it was measured with and on.
+        """
         return self.shared_features / model / experiment
 
-    @property
-    def figures(self) -> Path:
-        """Folder of the figures."""
-        return self.root / "figures"
-
-    @property
-    def tables(self) -> Path:
-        """Folder of the tables of a report."""
-        return self.root / "tables"
-
-    @property
-    def export(self) -> Path:
-        """Folder of `ibstats export`."""
-        return self.root / "export"
-
-    @property
-    def ablations(self) -> Path:
-        """Folder of tables, rows and figures of the ablations."""
-        return self.root / "ablations"
-
     def path_and_execution(self, model: str, experiment: str) -> Path:
-        """Table of the path and execution parts of one Dataset."""
+        """Give the file of the path and execution parts of one Dataset, CSV."""
         return self.root / f"ledger-{model}-{experiment}.csv"

@@ -1,6 +1,7 @@
-"""A run that is there: its record, its ledger and what its Datasets hold, each checked once and in one wording.
+"""A run that is there: its record, its ledger and what its Datasets hold.
 
-Both programs read a run by this. The arrays themselves are read with xarray or Zarr, from the folder's Zarr store.
+Each is checked once and in one wording. Both programs read a run by this. The arrays themselves are
+read with xarray or Zarr, from the folder's Zarr store.
 """
 
 from __future__ import annotations
@@ -53,9 +54,9 @@ Dataset = tuple[str, str]
 def read_run(where: Folder) -> RunRecord:
     """Read `run.json`.
 
-    Raises NotAStore where there is none, ForeignStore for another kind of data, UnsupportedVersion for another major
-    version, and CorruptStore for what is no JSON, does not follow its schema, or is not what was written. Warns of a
-    newer minor version, whose unknown keys are ignored.
+    Raises NotAStore where there is none, ForeignStore for another kind of data, UnsupportedVersion
+    for another major version, and CorruptStore for what is no JSON, does not follow its schema, or
+    is not what was written. Warns of a newer minor version, whose unknown keys are ignored.
     """
     file = f"'{where}/{layout.RUN}'"
     try:
@@ -118,8 +119,8 @@ def _version(text: object, file: str) -> tuple[int, int]:
 def with_designs(where: Folder, run: RunRecord) -> RunRecord:
     """Give the run with the design of each experiment; one of version 1.0 does not record it.
 
-    Its conditions carry levels of the paper's three factors as coordinates, which are read here. Raises CorruptStore
-    if they cannot be.
+    Its conditions carry levels of the paper's three factors as coordinates, which are read here.
+    Raises CorruptStore if they cannot be.
     """
     found = {}
     for name, plan in run.experiments.items():
@@ -154,22 +155,35 @@ def _recorded_levels(
 
 @dataclass(frozen=True)
 class Ledger:
-    """The committed blocks of a run: what a reader believes, and nothing else."""
+    """The committed blocks of a run: what a reader believes, and nothing else.
+
+    Blocks are those of `RunRecord.blocks`.
+    """
 
     folder: Folder
     run: RunRecord
 
     def is_done(self, block: Block) -> bool:
-        """Whether the block is committed."""
+        """Say whether the block is committed.
+
+        Its record is not read, so it may be damaged.
+        """
         return self.folder.exists(record_key(block))
 
     def done(self, blocks: Iterable[Block]) -> set[Block]:
-        """Give those of the blocks that are committed, by one listing."""
+        """Give those of the blocks that are committed, by one listing.
+
+        Their records are not read, so one may be damaged.
+        """
         there = self.folder.sizes("ledger")
         return {block for block in blocks if record_key(block) in there}
 
     def read(self, block: Block) -> BlockRecord | None:
-        """Give the record of a block, None if it is not committed; raises as `read_all` does."""
+        """Give the record of a block, None if it is not committed.
+
+        Raises CorruptStore for a record that is damaged or of another block, and
+        StoreContractError for one that another configuration made.
+        """
         try:
             content = self.folder.read(record_key(block))
         except FileNotFoundError:
@@ -179,8 +193,8 @@ class Ledger:
     def read_all(self, blocks: Iterable[Block]) -> dict[Block, BlockRecord]:
         """Give the records of those of the blocks that are committed.
 
-        Raises CorruptStore for a record that is damaged or of another block, and StoreContractError for one that
-        another configuration made.
+        Raises CorruptStore for a record that is damaged or of another block, and StoreContractError
+        for one that another configuration made.
         """
         blocks = list(blocks)
         done = self.done(blocks)
@@ -191,7 +205,11 @@ class Ledger:
         return records
 
     def by_dataset(self) -> dict[Dataset, tuple[BlockRecord, ...]]:
-        """Give every record there is, by model and experiment; raises as `read_all` does."""
+        """Give every record there is, by model and experiment, in the order of their names.
+
+        Raises CorruptStore for a record that is damaged or of another block, and
+        StoreContractError for one that another configuration made.
+        """
         found = {}
         for model in self.run.models:
             for experiment in self.run.experiments:
@@ -230,19 +248,30 @@ class Ledger:
 
 
 def record_key(block: Block | BlockRecord) -> str:
-    """Give the key of the ledger record of a block."""
+    """Give the key of the ledger record of a block.
+
+    >>> record_key(Block("trio-mim", "factorial", condition=3, index=12, start=0, stop=1))
+    'ledger/trio-mim/factorial/c0003-b000012.json'
+    """
     index = block.index if isinstance(block, Block) else block.block
     return layout.block_key("ledger", block.model, block.experiment, block.condition, index)
 
 
 def _broken(file: str, problem: str) -> CorruptStore:
     return CorruptStore(
-        f"{file} is broken ({problem}); `ibgenerate verify --repair` drops it, and the next run makes its block again"
+        f"{file} is broken ({problem}); `ibgenerate verify --repair` drops it, and the next run "
+        "makes its block again"
     )
 
 
 def complete(plan: ExperimentPlan, records: Iterable[BlockRecord]) -> NDArray[np.bool_]:
-    """Give which (condition, prompt) the records of a Dataset hold, in the order of the plan."""
+    """Give which (condition, prompt) the records of a Dataset hold, in the order of the plan.
+
+    >>> plan = ExperimentPlan(conditions=["a", "b"], n_prompts=2, n_samples=2, block_prompts=1)
+    >>> complete(plan, [])
+    array([[False, False],
+           [False, False]])
+    """
     done = np.zeros((len(plan.conditions), plan.n_prompts), dtype=bool)
     for record in records:
         done[record.condition, record.prompt_start : record.prompt_stop] = True
@@ -250,7 +279,10 @@ def complete(plan: ExperimentPlan, records: Iterable[BlockRecord]) -> NDArray[np
 
 
 def problem(where: Folder, stored: StoredObject) -> str | None:
-    """Give what is wrong with a stored object, None if it is as its record says."""
+    """Give what is wrong with a stored object, None if it is as its record says.
+
+    It may be missing, cut short, or altered; the whole object is read.
+    """
     key = layout.data_key(stored.key)
     size = where.size(key)
     if size is None:
@@ -265,9 +297,9 @@ def problem(where: Folder, stored: StoredObject) -> str | None:
 def read_variables(where: Folder, run: RunRecord) -> dict[Dataset, frozenset[str]]:
     """Give the names of the variables and coordinates of each Dataset, from their metadata alone.
 
-    Raises StoreContractError for a variable that must be there and is not, or whose dims or dtype are not those of the
-    contract: xarray would drop it, or take it, in silence. What must be there are the variables the run was made with,
-    but for `image`, without which a run may be copied.
+    Raises StoreContractError for a variable that must be there and is not, or whose dims or dtype
+    are not those of the contract: xarray would drop it, or take it, in silence. What must be there
+    are the variables the run was made with, but for `image`, without which a run may be copied.
     """
     _check_format(where)
     found = {}
@@ -322,7 +354,10 @@ def _variables_of(where: Folder, run: RunRecord, model: str, experiment: str) ->
 
 
 def contract(run: RunRecord, experiment: str) -> dict[str, Variable]:
-    """Give every variable and coordinate that a Dataset of an experiment can have."""
+    """Give every variable and coordinate that a Dataset of an experiment can have, by name.
+
+    They are those of the contract, and one coordinate for each factor.
+    """
     known = VARIABLES | COORDINATES
     for factor in run.experiments[experiment].factors:
         known[factor.name] = factor_coordinate(factor.name)
@@ -330,7 +365,7 @@ def contract(run: RunRecord, experiment: str) -> dict[str, Variable]:
 
 
 def _required(run: RunRecord, model: str, experiment: str) -> set[str]:
-    """Give the variables that a Dataset must have: those it was made with, as far as the run records them."""
+    """Give the variables that a Dataset must have: those it was made with, as far as recorded."""
     required = {name for name, known in contract(run, experiment).items() if not known.optional}
     made = {stored.key for stored in run.template}
     group = layout.group_name(model, experiment)
@@ -347,7 +382,8 @@ def _metadata(where: Folder, key: str, content: bytes) -> dict[str, Any]:
     data = _parsed(where, key, content)
     if not isinstance(data, dict):
         raise CorruptStore(
-            f"'{where}/{key}' holds a {type(data).__name__}, but Zarr metadata are a JSON object; restore it"
+            f"'{where}/{key}' holds a {type(data).__name__}, but Zarr metadata are a JSON object; "
+            "restore it"
         )
     return data
 

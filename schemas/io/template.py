@@ -1,4 +1,7 @@
-"""What the Datasets of a run are before the first block: their arrays, and the values that wait for none."""
+"""What the Datasets of a run are before the first block.
+
+Their arrays are made, and the values written that do not wait for a block.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,15 @@ CODEC = ZstdCodec(level=3, checksum=True)
 
 @dataclass(frozen=True)
 class Template:
-    """What a Dataset is before its first block."""
+    """What a Dataset is before its first block: its values, and the names of what blocks bring.
+
+    See `schemas.io.writer.create`.
+    """
 
     fixed: Arrays
-    """Values that do not wait for a block: coordinates, texts, noise keys, codebook subsets, by name."""
+    """Values that do not wait for a block: coordinates, texts, noise keys, codebook subsets, by
+    name.
+    """
     per_block: tuple[str, ...]
     """Names of the variables that the blocks bring, without `complete`, which is always there."""
     attributes: Mapping[str, Any] = field(default_factory=dict)
@@ -41,14 +49,22 @@ class Template:
 
 
 def strings(values: Iterable[str]) -> NDArray[Any]:
-    """Give texts as the store has them: of variable length, the only kind that Zarr v3 specifies."""
+    """Give texts as the store has them: of variable length, the only kind Zarr v3 specifies.
+
+    >>> strings(["a", "bc"]).dtype
+    StringDType()
+    """
     return np.array(list(values), dtype=np.dtypes.StringDType())
 
 
 def write_templates(
     store: ZarrStore, run: RunRecord, template_of: Callable[[str, str], Template]
 ) -> None:
-    """Write the template of every Dataset of a run into an empty Zarr store; see `schemas.io.writer.create`."""
+    """Write the template of every Dataset of a run into an empty Zarr store.
+
+    `template_of` gives the one of a model and experiment. Raises StoreContractError for one that
+    does not follow the contract or the run.
+    """
     root = zarr.open_group(store, mode="w-", zarr_format=3)
     attributes: dict[str, Any] = {
         "schema_name": SCHEMA,
@@ -111,7 +127,7 @@ def _check_template(
     identity: ModelIdentity,
     plan: ExperimentPlan,
 ) -> None:
-    """Refuse what is not of the contract, lacks what must be there, or has sizes that the plan does not say."""
+    """Refuse what is not of the contract, lacks what must be there, or has another size."""
     for name in (*template.fixed, *template.per_block):
         if name not in known or (name in PER_BLOCK) != (name in template.per_block):
             raise StoreContractError(f"'{group}' cannot hold a variable '{name}' of this kind")
@@ -173,7 +189,10 @@ def _create_array(
     shape: tuple[int, ...],
     chunks: tuple[int, ...],
 ) -> zarr.Array[Any]:
-    """Make an array of the contract, one stored object per chunk; of an image, one per shard of a block."""
+    """Make an array of the contract: one stored object per chunk.
+
+    Of an image, it is one per block: a shard.
+    """
     shards = None
     if name == "image":  # a prompt's images are read alone, a block's lie in one object
         shards, chunks = chunks, (1, 1, *chunks[2:])

@@ -1,8 +1,9 @@
 """Make a run, and write, commit and withdraw its blocks.
 
-A run, in a folder or under a URL, holds plain Zarr v3 (`data.zarr`, readable by xarray alone) and beside it the ledger
-of finished blocks. Every stored object belongs to one block and is written once. A block is committed by its ledger
-record, written last and created exclusively: it appears whole or not at all, and once.
+A run, in a folder or under a URL, holds plain Zarr v3 (`data.zarr`, readable by xarray alone) and
+beside it the ledger of finished blocks. Every stored object belongs to one block and is written
+once. A block is committed by its ledger record, written last and created exclusively: it appears
+whole or not at all, and once.
 
     run = writer.create(where, record, template_of)         # once
     writer = RunWriter(where, run)
@@ -43,7 +44,10 @@ Outcome = Literal["made", "done"]
 
 @dataclass(frozen=True)
 class Maker:
-    """Who makes a block: what its record says of the attempt."""
+    """Who makes a block: what its record says of the attempt.
+
+    Make one just before the work begins: `started` is the time of its making.
+    """
 
     software: Software
     hardware: Hardware
@@ -52,11 +56,12 @@ class Maker:
 
 
 def create(where: Folder, run: RunRecord, template_of: Callable[[str, str], Template]) -> RunRecord:
-    """Lay out a run: the template of every Dataset, then `run.json`, which says that the run is there.
+    """Lay out a run: the template of every Dataset, then `run.json`.
 
-    `template_of` gives the template of a model and experiment, by their names. In a folder the template is made under a
-    temporary name and renamed into place. Returns the run as recorded, with what was written. Raises StoreError where a
-    run is, and StoreContractError for a template that does not follow the contract.
+    That file says that the run is there. `template_of` gives the template of a model and
+    experiment, by their names. In a folder the template is made under a temporary name and renamed
+    into place. Returns the run as recorded, with what was written. Raises StoreError where a run
+    is, and StoreContractError for a template that does not follow the contract.
     """
     if where.exists(layout.RUN):
         raise StoreError(
@@ -84,7 +89,10 @@ def create(where: Folder, run: RunRecord, template_of: Callable[[str, str], Temp
 
 @dataclass(frozen=True)
 class RunWriter:
-    """The blocks of a run that exists: write, commit, withdraw, check."""
+    """The blocks of a run that exists: write, commit, withdraw, check.
+
+    `run` is as `create` gave it, or `schemas.io.reader.read_run`.
+    """
 
     folder: Folder
     run: RunRecord
@@ -97,9 +105,10 @@ class RunWriter:
     def add(self, block: Block, arrays: Arrays, maker: Maker) -> Outcome:
         """Write a block, publish its record, and look once more at what is stored.
 
-        `arrays` are (prompt, sample, ...) each. Gives `done` where another attempt was faster: its record stands, if
-        what is stored is still as it says. Raises StoreContractError for arrays that are not what the run says, and
-        CorruptBlock, with the commit undone, where stored objects changed meanwhile.
+        `arrays` are (prompt, sample, ...) each. Gives `done` where another attempt was faster: its
+        record stands, if what is stored is still as it says. Raises StoreContractError for arrays
+        that are not what the run says, and CorruptBlock, with the commit undone, where stored
+        objects changed meanwhile.
         """
         objects = self.write(block, arrays)
         record = BlockRecord(
@@ -132,7 +141,11 @@ class RunWriter:
         return outcome
 
     def write(self, block: Block, arrays: Arrays) -> list[StoredObject]:
-        """Write the arrays of a block, (prompt, sample, ...) each, and give what is stored, read back."""
+        """Write the arrays of a block, (prompt, sample, ...) each, and give what is stored.
+
+        The objects are synced and read back. Raises StoreContractError for arrays that are not what
+        the run says.
+        """
         stored = self.arrays(block)
         self._check(block, arrays, stored)
         objects = []
@@ -147,7 +160,10 @@ class RunWriter:
         return objects
 
     def commit(self, block: Block, record: BlockRecord) -> None:
-        """Publish the record of a block; FileExistsError if it has one."""
+        """Publish the record of a block, and remove the note of its failure if there is one.
+
+        Raises FileExistsError if the block is committed already.
+        """
         self.folder.create(reader.record_key(block), sealed(record))
         failure = layout.block_key(
             "failed", block.model, block.experiment, block.condition, block.index
@@ -155,17 +171,26 @@ class RunWriter:
         self.folder.remove(failure)
 
     def withdraw(self, block: Block) -> None:
-        """Undo the commit of a block, so that it is made again."""
+        """Undo the commit of a block, so that it is made again.
+
+        Its objects stay, and mean nothing until the next commit.
+        """
         self.folder.remove(reader.record_key(block))
         for key in self.object_keys(block, "complete"):
             self.folder.remove(layout.data_key(key))
 
     def mark_complete(self, block: Block) -> None:
-        """Copy the commit of a block into the variable that readers without our code look at."""
+        """Copy the commit of a block into `complete`.
+
+        Readers without our code look at that variable; it is never the authority.
+        """
         self.arrays(block)["complete"][_region(block)] = True
 
     def marked(self, blocks: Iterable[Block]) -> set[Block]:
-        """Give those of the blocks for which `mark_complete` was done."""
+        """Give those of the blocks for which `mark_complete` was done, by one listing a Dataset.
+
+        A kill between commit and mark leaves a block that is committed and not marked.
+        """
         blocks = list(blocks)
         there: set[str] = set()
         for model, experiment in {(block.model, block.experiment) for block in blocks}:
@@ -179,7 +204,10 @@ class RunWriter:
         return found
 
     def object_keys(self, block: Block, name: str) -> list[str]:
-        """Give the objects of one array of a block, relative to the Zarr hierarchy."""
+        """Give the objects of one array of a block, relative to the Zarr hierarchy.
+
+        They are there once the block is written.
+        """
         array = self.arrays(block)[name]
         stored = array.shards or array.chunks
         grid = []
@@ -193,11 +221,18 @@ class RunWriter:
         return keys
 
     def problems(self, record: BlockRecord) -> list[str]:
-        """Give what is wrong with a committed block: objects that are gone, cut short or altered."""
+        """Give what is wrong with a committed block, one line an object.
+
+        Objects may be gone, cut short or altered.
+        """
         return self._damaged(record.objects)
 
     def template_problems(self) -> list[str]:
-        """Give what is wrong with what `create` wrote: metadata, coordinates, texts, noise keys and subsets."""
+        """Give what is wrong with what `create` wrote, one line an object.
+
+        No block holds it, so no repair makes it again: metadata, coordinates, texts, noise keys,
+        subsets.
+        """
         return self._damaged(self.run.template)
 
     def _damaged(self, objects: Iterable[StoredObject]) -> list[str]:
@@ -209,7 +244,10 @@ class RunWriter:
         return found
 
     def arrays(self, block: Block) -> dict[str, zarr.Array[Any]]:
-        """Give the per-block arrays of a block's Dataset."""
+        """Give the per-block arrays of a block's Dataset, by name.
+
+        They are opened once, to be written.
+        """
         return self._groups[block.model, block.experiment]
 
     @cached_property
@@ -228,7 +266,10 @@ class RunWriter:
         return groups
 
     def fixed(self, model: str, experiment: str) -> dict[str, NDArray[Any]]:
-        """Give what `create` wrote once into a Dataset: coordinates, texts, noise keys and codebook subsets."""
+        """Give what `create` wrote once into a Dataset, by name.
+
+        Coordinates, texts, noise keys and codebook subsets; they are read once.
+        """
         key = (model, experiment)
         if key not in self._fixed:
             data = self.folder.zarr(layout.DATA, read_only=True)
@@ -246,7 +287,10 @@ class RunWriter:
         return {}
 
     def sample_counts(self, block: Block) -> NDArray[np.integer[Any]]:
-        """Give the number of samples of each prompt of a block, (prompt,)."""
+        """Give the number of samples of each prompt of a block, (prompt,).
+
+        All that the plan says, where the run has no `sample_count`.
+        """
         counts = self.fixed(block.model, block.experiment).get("sample_count")
         if counts is None:
             n_samples = self.run.experiments[block.experiment].n_samples
@@ -258,7 +302,8 @@ class RunWriter:
         expected = set(stored) - {"complete"}
         if set(arrays) != expected:
             raise StoreContractError(
-                f"block {block.name} brings {sorted(arrays)}, but its Dataset holds {sorted(expected)}"
+                f"block {block.name} brings {sorted(arrays)}, "
+                f"but its Dataset holds {sorted(expected)}"
             )
         counts = self.sample_counts(block)
         n_samples = self.run.experiments[block.experiment].n_samples
@@ -294,7 +339,8 @@ def _check_tokens(block: Block, tokens: NDArray[Any], identity: ModelIdentity) -
     highest, size = int(tokens.max()), identity.codebook_size
     if highest >= size:
         raise StoreContractError(
-            f"`tokens` of block {block.name} holds code {highest}, but codes of {block.model} run 0..{size - 1}; "
+            f"`tokens` of block {block.name} holds code {highest}, "
+            f"but codes of {block.model} run 0..{size - 1}; "
             "were the special-token offsets removed before writing?"
         )
 
@@ -302,8 +348,9 @@ def _check_tokens(block: Block, tokens: NDArray[Any], identity: ModelIdentity) -
 def content_digests(arrays: Arrays, counts: NDArray[Any] | None = None) -> list[str]:
     """Give the sha256 of the decoded arrays of each prompt of a block, in order of their names.
 
-    `arrays` are (prompt, sample, ...); `counts` (prompt,) are the samples that there are, by default all. Samples that
-    are not there do not count, so equal samples have equal digests whatever the most of another prompt.
+    `arrays` are (prompt, sample, ...); `counts` (prompt,) are the samples that there are, by
+    default all. Samples that are not there do not count, so equal samples have equal digests
+    whatever the most of another prompt.
     """
     n_prompts = len(next(iter(arrays.values())))
     digests = []
