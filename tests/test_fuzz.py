@@ -205,7 +205,10 @@ def test_names_and_keys_of_a_store_cannot_lead_out_of_it(small: Path, tmp_path: 
     run.write_text(text)
     document = json.loads(record.read_text())
     record.write_text(json.dumps(document | {"condition": 8}))
-    with pytest.raises(IbstatsError, match="a condition that the run has not"):
+    with pytest.raises(IbstatsError, match="it is of another block"):
+        open_store(root)
+    record.write_text(json.dumps(document | {"prompt_stop": 99}))
+    with pytest.raises(IbstatsError, match="prompts or a condition that the run has not"):
         open_store(root)
     document["objects"][0]["key"] = "../../../etc/passwd"
     record.write_text(json.dumps(document))

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from ibstats.errors import IbstatsError
 from ibstats.kernels import sandwich
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 from ibstats.store import Store
-
-if TYPE_CHECKING:
-    from schemas.rescored import RescoreRecord
-
+from schemas.io.layout import DATA, RESCORED_RECORD, rescored_under
+from schemas.rescored import RescoreRecord
 
 Array = NDArray[np.float64]
-
-RECORD = "rescored.json"
 
 
 @dataclass(frozen=True)
@@ -47,9 +43,9 @@ def find(store: Store, model: str, experiment: str) -> Rescored | None:
     numbers would not belong to it.
     """
     best, most = None, (0, 0)
-    for name in sorted(store.folder.sizes(f"rescored/{model}/{experiment}")):
+    for name in sorted(store.folder.sizes(rescored_under(model, experiment))):
         key, _, file = name.rpartition("/")
-        if file != RECORD:
+        if file != RESCORED_RECORD:
             continue
         found = read(store, key)
         size = (found.record.n_paths, found.data.sizes["prompt"])
@@ -62,14 +58,11 @@ def read(store: Store, key: str) -> Rescored:
     """The rescoring at `rescored/<model>/<experiment>/<name>`.
 
     Only prompts whose images are scored in every condition. Raises IbstatsError if it does not
-    follow its schema, or does not belong to what the store holds."""
-    from pydantic import ValidationError
-
-    from schemas.rescored import RescoreRecord
-
+    follow its schema, or does not belong to what the store holds.
+    """
     where, (model, experiment) = f"'{store.folder}/{key}'", key.split("/")[1:3]
     try:
-        record = RescoreRecord.model_validate_json(store.folder.read(f"{key}/{RECORD}"))
+        record = RescoreRecord.model_validate_json(store.folder.read(f"{key}/{RESCORED_RECORD}"))
     except ValidationError as error:
         raise IbstatsError(
             f"{where} does not follow its schema ({error.errors()[0]['msg']}); delete it"
@@ -87,7 +80,7 @@ def read(store: Store, key: str) -> Rescored:
                 f"{where} was scored from another {name} than the store's; "
                 "delete it, then `ibgenerate rescore`"
             )
-    stored = store.folder.zarr(f"{key}/data.zarr", read_only=True)
+    stored = store.folder.zarr(f"{key}/{DATA}", read_only=True)
     data: xr.Dataset = xr.open_zarr(stored, consolidated=False, chunks=None).load()
     data = data.set_coords(["condition", "prompt"])
     whole = data["complete"].all("condition").values

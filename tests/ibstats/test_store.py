@@ -12,6 +12,7 @@ import pytest
 
 import ibstats
 from ibstats import errors
+from ibstats.selection import select
 
 from .conftest import CELLS, write_run
 
@@ -26,8 +27,8 @@ def test_factorial_view_equals_manual_selection(run: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         store = ibstats.open_store(run)
-        tokens = store.factorial("toy-mim", "tokens")
         dataset = store.dataset("toy-mim")
+        tokens = select(store, "toy-mim", "factorial").design.by_factor(dataset["tokens"])
     assert store.models() == ["toy-ar", "toy-mim", "toy-diffusion"]
     assert store.experiments() == ["factorial"]
     assert tokens.dims == ("prompt", "sampling", "prompt_type", "codebook", "sample", "row", "col")
@@ -167,8 +168,8 @@ def test_missing_blocks_are_refused_unless_partial_is_allowed(tmp_path: Path) ->
         errors.IncompleteStore,
         match=r"4 of 6 prompts complete.*argmax-paraphrase-subset.*--allow-partial",
     ):
-        store.factorial("toy", "tokens")
-    assert store.factorial("toy", "tokens", allow_partial=True).sizes["prompt"] == 4
+        store.dataset("toy")
+    assert store.dataset("toy", allow_partial=True).sizes["prompt"] == 4
     config = ibstats.Config(parts=("information",), allow_partial=True, n_shuffles=10)
     assert (
         "toy: 4 of 6 prompts are complete; only these are used"
@@ -179,13 +180,11 @@ def test_missing_blocks_are_refused_unless_partial_is_allowed(tmp_path: Path) ->
 def test_unknown_names_list_the_known(run: Path) -> None:
     store = ibstats.open_store(run)
     with pytest.raises(errors.IbstatsError, match="unknown model 'gpt'; known: toy-ar, toy-mim"):
-        store.factorial("gpt", "tokens")
+        store.dataset("gpt")
     with pytest.raises(
         errors.IbstatsError, match="unknown experiment 'ablation'; known: factorial"
     ):
-        store.factorial("toy-ar", "tokens", "ablation")
-    with pytest.raises(errors.IbstatsError, match="unknown variable 'token'; known: "):
-        store.factorial("toy-ar", "token")
+        store.dataset("toy-ar", "ablation")
 
 
 def test_one_prompt_or_one_sample_is_too_little(tmp_path: Path) -> None:
@@ -205,7 +204,7 @@ def test_one_prompt_or_one_sample_is_too_little(tmp_path: Path) -> None:
 
 def test_a_run_without_images_says_so_and_still_has_its_entropies(tmp_path: Path) -> None:
     store = ibstats.open_store(write_run(tmp_path / "a", families={"toy": "masked"}, images=False))
-    with pytest.raises(errors.IbstatsError, match="holds no images"):
+    with pytest.raises(errors.IbstatsError, match="holds no `image`"):
         ibstats.analyse(store, ibstats.Config(metrics=("pixel_cosine",)))
     assert (
         "information"
