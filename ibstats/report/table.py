@@ -31,7 +31,10 @@ class Count:
 
 @dataclass(frozen=True)
 class Number:
-    """A number without an interval; None where it is undefined."""
+    """A number without an interval; None where it is undefined.
+
+    `digits` are the decimals shown; CSV has all of them.
+    """
 
     value: float | None
     digits: int = 4
@@ -46,7 +49,11 @@ class P:
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its interval, and what must be seen beside it."""
+    """An estimate with its interval, and what must be seen beside it.
+
+    `digits` are the decimals shown, of the bounds too. A bound that is None is a dash in the
+    brackets; without both there are no brackets.
+    """
 
     estimate: float | None
     low: float | None = None
@@ -76,7 +83,11 @@ Cell = Text | Count | Number | P | Interval | Missing
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its head and what its cells are."""
+    """One column: its head and what its cells are.
+
+    The kind says how a renderer aligns it, and that an interval takes several columns of a CSV; a
+    cell of another kind, such as a dash, may stand in it.
+    """
 
     head: str
     kind: type[Cell] = Text
@@ -84,7 +95,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A titled grid of cells; `name` is that of its file."""
+    """A titled grid of cells; `name` is that of its file.
+
+    Raises ValueError if a row has another number of cells than there are columns.
+    """
 
     name: str
     title: str

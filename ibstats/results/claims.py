@@ -66,7 +66,11 @@ SAID: dict[Outcome, str] = {
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim of the paper, and the rows that it is about."""
+    """One claim of the paper, and the rows that it is about.
+
+    `expect` is drop, rise, equivalent, zero, number (`value`) or words; see `claims.yaml` for what
+    each needs. `which`: all rows that match, or the first.
+    """
 
     where: str
     model: str
@@ -84,7 +88,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Finding:
-    """A claim with our result."""
+    """A claim with our result.
+
+    A stand-in never reproduces a claim: its outcome stands in the reason.
+    """
 
     where: str
     model: str
@@ -121,7 +128,10 @@ def claims() -> list[Claim]:
 
 
 def evidence(stores: Iterable[Store], settings: Config, machine: Machine) -> list[Evidence]:
-    """All numbers of the factorials and ablations of some runs, measured where they were not."""
+    """All numbers of the factorials and ablations of some runs, measured where they were not.
+
+    `settings` are those of each analysis but for the experiment; what was measured before is read.
+    """
     found = []
     for store in stores:
         models = {label: store.identity(label).model for label in store.models()}

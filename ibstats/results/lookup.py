@@ -124,14 +124,20 @@ class Numbers:
 
 
 def distinct(rows: Iterable[ResultRow], field: str) -> list[Any]:
-    """The different values of a field in some rows, in order; absent ones (None) are left out."""
+    """The different values of a field in some rows, in order; absent ones (None) are left out.
+
+    `field` is any field of a row, `n_prompts` for instance.
+    """
     found = dict.fromkeys(getattr(row, field) for row in rows)
     found.pop(None, None)
     return list(found)
 
 
 def keyed(rows: Iterable[ResultRow], *fields: str) -> dict[tuple[Any, ...], ResultRow]:
-    """Rows by the values of some fields, the first of equal ones."""
+    """Rows by the values of some fields, the first of equal ones.
+
+    Keys are tuples, also of a single field.
+    """
     found: dict[tuple[Any, ...], ResultRow] = {}
     for row in rows:
         key = tuple(getattr(row, field) for field in fields)

@@ -158,7 +158,11 @@ def offers(numbers: Numbers, experiment: str) -> dict[str, Offer]:
 
 
 def offered(found: Mapping[str, Offer]) -> Iterator[str]:
-    """A sentence for each model, one for the study, which has one ratio for all, and the rule."""
+    """A sentence for each model, one for the study, which has one ratio for all, and the rule.
+
+    Nothing if no model offers anything. The study takes the median inflection point, or the ratio
+    from which on no model loses quality, whichever is larger.
+    """
     if not found:
         return
     for model, one in found.items():

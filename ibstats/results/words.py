@@ -51,7 +51,10 @@ def bracket(low: float | None, high: float | None, digits: int = 4) -> str:
 
 
 def interval(row: ResultRow, digits: int = 4) -> str:
-    """The estimate of a row with its interval, or `degenerate` where nothing varied over prompts."""
+    """The estimate of a row with its interval, or `degenerate` where nothing varied over prompts.
+
+    `digits` are the decimals of the estimate and of both bounds.
+    """
     estimate = number(row.estimate, digits)
     if row.degenerate:
         return f"{estimate} degenerate"
@@ -59,7 +62,10 @@ def interval(row: ResultRow, digits: int = 4) -> str:
 
 
 def percent(row: ResultRow) -> str:
-    """A share with its interval, in percent."""
+    """A share with its interval, in percent.
+
+    Without brackets where there is no interval, or one of width 0; a dash where it is undefined.
+    """
     if row.estimate is None:
         return DASH
     if row.degenerate or row.low is None or row.high is None:
@@ -117,13 +123,19 @@ def made(rows: Sequence[ResultRow]) -> str:
 
 
 def is_open(row: ResultRow) -> bool:
-    """Whether a studentized interval lacks a bound."""
+    """Whether a studentized interval lacks a bound.
+
+    Such a bound would rest on resamples of one repeated prompt; other methods always give both.
+    """
     bounded = row.low is not None and row.high is not None
     return row.estimate is not None and row.interval_method == "studentized" and not bounded
 
 
 def with_reason(row: ResultRow) -> ResultRow:
-    """The row, with a note where its studentized interval is open on one side or both."""
+    """The row, with a note where its studentized interval is open on one side or both.
+
+    Rows of exported results carry it, so that a CSV explains itself.
+    """
     if not is_open(row):
         return row
     note = f"{row.note}; {REASON}" if row.note else REASON
@@ -131,7 +143,10 @@ def with_reason(row: ResultRow) -> ResultRow:
 
 
 def remark(row: ResultRow) -> str:
-    """The note of a row without the reason of an open interval; empty if it has no other."""
+    """The note of a row without the reason of an open interval; empty if it has no other.
+
+    Tables give the reason once, below, and the rest of the note where it belongs.
+    """
     note = row.note or ""
     if not is_open(row):
         return note
@@ -146,7 +161,10 @@ def remarks(rows: Iterable[ResultRow]) -> list[str]:
 
 
 def open_intervals(rows: Iterable[ResultRow]) -> str:
-    """What a dash in an interval of these rows means; empty if no interval is open."""
+    """What a dash in an interval of these rows means; empty if no interval is open.
+
+    One sentence for a whole table.
+    """
     if any(map(is_open, rows)):
         return f"{DASH} in an interval: {REASON}"
     return ""

@@ -173,7 +173,10 @@ def _least(text: Styled, fold: int) -> int:
 
 
 def styled(cell: Cell, *, folded: bool = False) -> Styled:
-    """A cell as text with its style; `folded` puts an interval below its estimate."""
+    """A cell as text with its style; `folded` puts an interval below its estimate.
+
+    Names keep their brackets: they are text, never markup.
+    """
     match cell:
         case Text(said, strong):
             return Styled(said, "bold" if strong else "")

@@ -60,7 +60,11 @@ def factorial_parts(numbers: Numbers, sections: Sequence[str] = SECTIONS) -> lis
 
 
 def ablation_parts(numbers: Numbers) -> list[Part]:
-    """Tables and sentences of every ablation: arms, changes and codebook of each model, offers."""
+    """Tables and sentences of every ablation: arms, changes and codebook of each model, offers.
+
+    Models of one experiment stand together; the inflection points and, in sentences, the subset
+    ratio offered follow with all its models. Experiments of other kinds are left out.
+    """
     parts: list[Part] = []
     for experiment in _experiments(numbers):
         if not _is_ablation(numbers, experiment):

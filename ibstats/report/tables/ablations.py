@@ -61,7 +61,11 @@ CHANGES = {
 
 
 def arms(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """Diversity and quality of each arm."""
+    """Diversity and quality of each arm.
+
+    One table for distances and one for scores, both with intervals, in the order of the design.
+    Notes of scores stand below.
+    """
     distances = grid.measured(numbers, "diversity", experiment, models, "distance")
     of = grid.Grid("diversity", experiment, head="arm", digits=3)
     title = "Diversity: mean distance over pairs of images of one prompt"
@@ -72,7 +76,11 @@ def arms(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table
 
 
 def changes(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """Changes of each arm from the baseline and planned comparisons, a column a quantity."""
+    """Changes of each arm from the baseline and planned comparisons, a column a quantity.
+
+    A table for each section of `CHANGES` that has rows. Marks are of p values that are Holm-
+    adjusted within the section; parts of a score are left out.
+    """
     tables = []
     for section, title in CHANGES.items():
         measured = grid.measured(numbers, section, experiment, models, "distance", "score")
@@ -90,7 +98,11 @@ def changes(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Ta
 
 
 def codebook(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """Entropies of the codes of each arm, and how much of the codebook it uses."""
+    """Entropies of the codes of each arm, and how much of the codebook it uses.
+
+    Only the quantities of `CODEBOOK` that some model has: entropies in bits per token, shares
+    between 0 and 1, tokens an image.
+    """
     measured = grid.measured(numbers, "information", experiment, models, "entropy", "usage")
     shown = information.chosen(measured, CODEBOOK)
     of = grid.Grid("information", experiment, head="arm", digits=2)
@@ -105,7 +117,11 @@ def codebook(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[T
 def arm_changes(
     numbers: Numbers, experiment: str, models: Sequence[str], measured: Quantity
 ) -> list[Table]:
-    """Every arm by one distance or score, and beside it its change from the baseline."""
+    """Every arm by one distance or score, and beside it its change from the baseline.
+
+    `measured` is a distance (its changes are of section `contrast`) or a score (`quality_effect`).
+    The baseline has no change, so a dash; no table where no model has the quantity.
+    """
     value, change = "quality", "quality_effect"
     if measured.family == "distance":
         value, change = "diversity", "contrast"
@@ -139,7 +155,11 @@ def arm_changes(
 def comparisons(
     numbers: Numbers, experiment: str, models: Sequence[str], measured: Quantity
 ) -> list[Table]:
-    """Planned comparisons of arms by one distance or score, with their tests."""
+    """Planned comparisons of arms by one distance or score, with their tests.
+
+    No table where nothing was compared. Estimates are differences of means over prompts, paired
+    within prompts.
+    """
     blocks, used = [], []
     for model in models:
         here = {"model": model, "experiment": experiment, "quantity": measured.name}
@@ -172,7 +192,11 @@ def _title(measured: Quantity, *, first: bool = True) -> str:
 
 
 def inflection(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """Where diversity over the share of codes kept bends, with the slopes on both sides."""
+    """Where diversity over the share of codes kept bends, with the slopes on both sides.
+
+    Ratio and slopes with intervals, and the p value that the slope changes at all. A ratio that is
+    not significant reads `not found`, one at the end of the sweep carries `edge`.
+    """
     blocks, points = [], []
     for model in models:
         here = {"model": model, "experiment": experiment}
@@ -214,7 +238,11 @@ def _knee(row: ResultRow) -> Cell:
 
 
 def offer(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """The subset ratio offered for the main study, a line a model, with what decides it."""
+    """The subset ratio offered for the main study, a line a model, with what decides it.
+
+    By the preferred distance among those that bend, and the preferred score; see
+    `ibstats.results.sentences.offers`. No table for other kinds of experiment.
+    """
     found = sentences.offers(numbers, experiment)
     lines = []
     for model, one in found.items():
@@ -254,6 +282,9 @@ def _offer(one: sentences.Offer) -> tuple[Cell, ...]:
 
 
 def offer_sentences(numbers: Numbers, experiment: str) -> list[Paragraph]:
-    """What each model offers, what the study is offered, and the rule."""
+    """What each model offers, what the study is offered, and the rule.
+
+    Empty for experiments without an offer.
+    """
     found = sentences.offers(numbers, experiment)
     return list(map(Paragraph, sentences.offered(found)))

@@ -23,7 +23,10 @@ NOTE = (
 
 
 def claims(findings: Sequence[Finding]) -> Table:
-    """Each claim with what the paper says, our result, the verdict and its reason."""
+    """Each claim with what the paper says, our result, the verdict and its reason.
+
+    The title counts the verdicts; what makes a claim comparable stands in the note.
+    """
     counts = Counter(finding.verdict for finding in findings)
     said = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS)
     rows = []

@@ -13,7 +13,10 @@ UNEXPLAINED = "no cause is recorded: same data, settings and version; was a file
 
 
 def comparison(found: Comparison, limit: int) -> list[Part]:
-    """Causes, then the largest `limit` changes; a sentence where no number differs."""
+    """Causes, then the largest `limit` changes; a sentence where no number differs.
+
+    `limit` may be 0: then the title alone says how many rows differ.
+    """
     parts: list[Part] = [Paragraph(f"cause: {cause}") for cause in found.causes]
     if not found.changes:
         return [*parts, Paragraph(f"{found.n_rows} rows, no number differs")]

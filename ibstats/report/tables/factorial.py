@@ -54,7 +54,10 @@ BY_DEFINITION = "0 by definition"
 
 
 def diversity(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """Mean distance over pairs of images of a prompt, a line a condition, a column a distance."""
+    """Mean distance over pairs of images of a prompt, a line a condition, a column a distance.
+
+    Estimates are means over prompts with their intervals. Empty where no distance was measured.
+    """
     measured = grid.measured(numbers, "diversity", experiment, models, "distance")
     title = "Diversity: mean distance over pairs of images of one prompt"
     of = grid.Grid("diversity", experiment)
@@ -62,7 +65,10 @@ def diversity(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[
 
 
 def effective_numbers(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """Effective numbers of distinct images of a prompt, a line a condition, a column each."""
+    """Effective numbers of distinct images of a prompt, a line a condition, a column each.
+
+    Between 1 (all alike) and the number of images. Empty where none was computed.
+    """
     measured = grid.measured(numbers, "effective_number", experiment, models, "effective")
     title = "Effective number of distinct images of one prompt"
     of = grid.Grid("effective_number", experiment, digits=2)
@@ -102,7 +108,10 @@ def effects(
 
 
 def effect_label(row: ResultRow) -> str:
-    """An effect with its factors, and the levels held fixed where it is of a part of the design."""
+    """An effect with its factors, and the levels held fixed where it is of a part of the design.
+
+    Made of the fields `effect` and `at` of a row, never of its `term`.
+    """
     said = words.times(row.effect or "")
     return f"{said} ({_held(row)})" if row.at else said
 
@@ -140,7 +149,10 @@ def all_effects(
     *,
     paper: bool = False,
 ) -> list[Table]:
-    """A table of effects for each quantity of a section; parts of a score are left out."""
+    """A table of effects for each quantity of a section; parts of a score are left out.
+
+    See `effects` for the parameters. Quantities come in the order of the registry.
+    """
     tables = []
     for quantity in grid.measured(numbers, section, experiment, models, *FAMILIES):
         if not quantity.part_of:

@@ -66,7 +66,10 @@ def make(
 def intervals(
     rows: Mapping[Any, ResultRow], keys: Iterable[Any], digits: int = 4, *, marks: bool = False
 ) -> list[Cell]:
-    """The rows with these keys as cells, a dash for what is missing."""
+    """The rows with these keys as cells, a dash for what is missing.
+
+    `digits` are decimals; `marks` shows the significance of Holm-adjusted p values.
+    """
     return [interval(rows.get(key), digits, marks=marks) for key in keys]
 
 
@@ -78,7 +81,10 @@ def columns(names: Iterable[str], kind: type[Cell] = Interval) -> list[Column]:
 def of_quantities(
     numbers: Numbers, of: Grid, model: str, quantities: Sequence[Quantity]
 ) -> list[ResultRow]:
-    """The rows of a grid that are of these quantities of one model; bounds by paths are not."""
+    """The rows of a grid that are of these quantities of one model; bounds by paths are not.
+
+    Rows without the field that names their line are left out, as are those of other experiments.
+    """
     rows: list[ResultRow] = []
     here = {"model": model, "experiment": of.experiment, "paths": None}
     for quantity in quantities:
@@ -104,7 +110,10 @@ def _lines(numbers: Numbers, of: Grid, rows: Sequence[ResultRow]) -> list[str]:
 
 
 def in_order(numbers: Numbers, experiment: str, conditions: Sequence[str]) -> list[str]:
-    """Conditions in the order of their design; those it does not know come last."""
+    """Conditions in the order of their design; those it does not know come last.
+
+    Without a known design they stay as they came.
+    """
     design = numbers.designs.get(experiment)
     if design is None:
         return list(conditions)
@@ -120,7 +129,10 @@ def named(models: Sequence[str], model: str) -> tuple[Cell, ...]:
 
 
 def heads(models: Sequence[str], *more: str) -> list[str]:
-    """Heads of the columns that name a line: of its model, where there are several, and `more`."""
+    """Heads of the columns that name a line: of its model, where there are several, and `more`.
+
+    As many as `named` and the label of a line give cells.
+    """
     return ["model", *more] if len(models) > 1 else list(more)
 
 
@@ -154,7 +166,10 @@ def measured(
 
 
 def notes(rows: Sequence[ResultRow]) -> tuple[str, ...]:
-    """What must be known to read some rows: their notes, and what an open interval means."""
+    """What must be known to read some rows: their notes, and what an open interval means.
+
+    Each note once; the order is that of the rows, the reason of open intervals comes last.
+    """
     found = words.remarks(rows)
     return tuple(filter(None, (*found, words.open_intervals(rows))))
 

@@ -19,7 +19,11 @@ USE = ("utilisation", "perplexity", "coverage", "coverage_per_prompt")
 
 
 def entropies(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """H(Z), H(Z|X) and I(X;Z) per token in bits, a line a condition."""
+    """H(Z), H(Z|X) and I(X;Z) per token in bits, a line a condition.
+
+    The title names the estimator. The note says what pooled estimates are of; H(Z) is of all
+    prompts together, H(Z|X) the mean over prompts.
+    """
     made = _of(numbers, experiment, models, "entropy", "Codebook entropy per token", ENTROPIES)
     rows = numbers.all("information", experiment=experiment, quantity=ENTROPIES[0])
     estimators = ", ".join(distinct(rows, "estimator"))
@@ -32,12 +36,18 @@ def entropies(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[
 
 
 def use(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """Share of the codebook seen, perplexity and coverage, a line a condition."""
+    """Share of the codebook seen, perplexity and coverage, a line a condition.
+
+    Shares lie between 0 and 1; the perplexity is 2^H(Z). Coverage has no interval.
+    """
     return _of(numbers, experiment, models, "codebook-use", "Codebook use", USE)
 
 
 def chosen(measured: Sequence[Quantity], names: Sequence[str]) -> list[Quantity]:
-    """Those of the quantities measured that have one of these names, in the order of the names."""
+    """Those of the quantities measured that have one of these names, in the order of the names.
+
+    Names that were not measured are left out.
+    """
     found = [one for one in measured if one.name in names]
     return sorted(found, key=lambda one: names.index(one.name))
 

@@ -153,7 +153,11 @@ def _levels(numbers: Numbers, experiment: str) -> dict[str, Mapping[str, str]]:
 
 
 def bits_of(numbers: Numbers, experiment: str, model: str, condition: str) -> dict[str, ResultRow]:
-    """Bits and their shares of one condition by quantity, the tightest where there are several."""
+    """Bits and their shares of one condition by quantity, the tightest where there are several.
+
+    Bounds by rescored paths replace those by the schedule where they are tighter; a row with an
+    estimate replaces one without.
+    """
     found: dict[str, ResultRow] = {}
     for row in numbers.all("ledger", experiment=experiment, model=model, condition=condition):
         there = found.get(row.quantity)
@@ -176,7 +180,11 @@ def _is_tighter(row: ResultRow, there: ResultRow) -> bool:
 def shares_of(
     numbers: Numbers, experiment: str, model: str, condition: str, distance: str | None
 ) -> dict[str, ResultRow]:
-    """Shares of the diversity by part, of the crossed noise of the condition with these levels."""
+    """Shares of the diversity by part, of the crossed noise of the condition with these levels.
+
+    The crossed-noise experiment is another one than `experiment`; its condition is the one with
+    equal levels, or, where levels are not known, with the same name. Empty if `distance` is None.
+    """
     if distance is None:
         return {}
     levels = _levels(numbers, experiment).get(condition)
@@ -247,7 +255,11 @@ def bits(numbers: Numbers, experiment: str, model: str, n_tokens: int | None = N
 
 
 def brackets(numbers: Numbers, experiment: str, model: str) -> list[Table]:
-    """Bounds on H(Z|X) and on the residual by the number of rescored paths of an image."""
+    """Bounds on H(Z|X) and on the residual by the number of rescored paths of an image.
+
+    Bits per image; lower bounds grow and upper bounds shrink with more paths. Empty where nothing
+    was rescored.
+    """
     rows = []
     for row in numbers.all("ledger", experiment=experiment, model=model):
         if row.paths is not None:
@@ -303,7 +315,11 @@ def _shares(numbers: Numbers, experiment: str, rows: Sequence[ResultRow]) -> Tab
 
 
 def all_bits(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """Bits of every condition, a column a quantity; what the columns are stands in the notes."""
+    """Bits of every condition, a column a quantity; what the columns are stands in the notes.
+
+    Bits per image, the tables of a paper. Quantities that no model has are left out, so are bounds
+    by rescored paths.
+    """
     of = grid.Grid("ledger", experiment, digits=2)
     known = []
     for record in grid.measured(numbers, "ledger", experiment, models, "bits"):

@@ -35,7 +35,10 @@ DOMINATED = (
 def scores(
     numbers: Numbers, experiment: str, models: Sequence[str], section: str = "quality"
 ) -> list[Quantity]:
-    """Scores that some model has in a section, without those that are a part of another one."""
+    """Scores that some model has in a section, without those that are a part of another one.
+
+    In the order of the registry; `section` is one whose rows are of scores.
+    """
     measured = grid.measured(numbers, section, experiment, models, "score")
     return [score for score in measured if not score.part_of]
 
@@ -48,7 +51,11 @@ def values(
     name: str = "quality",
     title: str = "Quality",
 ) -> list[Table]:
-    """Scores, a line a condition, with what must be known to read each."""
+    """Scores, a line a condition, with what must be known to read each.
+
+    `of` says which section and lines, `shown` which scores are columns. Notes are by score, and by
+    model where models differ.
+    """
     made = []
     for table in grid.make(numbers, of, name, title, models, shown):
         made.append(replace(table, notes=_notes(numbers, of, models, shown)))
@@ -76,7 +83,11 @@ def _notes(
 
 
 def parts(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """The parts of each score, such as the attributes of an accuracy, without intervals."""
+    """The parts of each score, such as the attributes of an accuracy, without intervals.
+
+    Heads count the prompts that name the attribute: fewer prompts, wider intervals, which stand in
+    the CSV alone. A table for each score that has parts.
+    """
     by_whole: dict[str, list[Quantity]] = {}
     for score in grid.measured(numbers, "quality", experiment, models, "score"):
         if score.part_of:
@@ -116,7 +127,11 @@ def _without_interval(cell: Cell) -> Cell:
 
 
 def probes(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """What each probe changes of each score, marked where it is significant."""
+    """What each probe changes of each score, marked where it is significant.
+
+    Changes from the baseline, paired within prompts; p values are Holm-adjusted over the probes.
+    Empty where no score was tested.
+    """
     shown = scores(numbers, experiment, models, "quality_probe")
     of = grid.Grid("quality_probe", experiment, line="effect", head="probe", marks=True)
     rows = []
@@ -129,7 +144,10 @@ def probes(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Tab
 
 
 def frontier(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    """Verdict of each condition by each score, against the preferred distance that was measured."""
+    """Verdict of each condition by each score, against the preferred distance that was measured.
+
+    A condition without a verdict by some score has a dash there. Empty where no verdict was made.
+    """
     rows = []
     for model in models:
         rows += numbers.all("frontier", experiment=experiment, model=model)

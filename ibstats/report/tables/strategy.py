@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 
 def strategies(numbers: Numbers, experiment: str) -> list[Table]:
-    """A table for each distance that a margin was declared for, a line a model."""
+    """A table for each distance that a margin was declared for, a line a model.
+
+    A cell is the change of diversity by a probe and what it was judged to be by equivalence within
+    the margin; the columns after them say whether the path varies and which strategy follows.
+    """
     models = numbers.models("strategy", experiment=experiment)
     tables = []
     for distance in grid.measured(numbers, "strategy", experiment, models, "distance"):
