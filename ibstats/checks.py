@@ -6,12 +6,10 @@ from collections.abc import Iterable
 
 from ibstats.design import ABLATIONS
 from ibstats.errors import IbstatsError, unknown
+from ibstats.measure import metric
 from ibstats.quantities import by_user, of_family
 from ibstats.store import Store
 from schemas.analysis import Config
-
-OWN = ":"
-"""What the name of a user's own class holds, and none of ours."""
 
 
 def check(settings: Config, store: Store) -> None:
@@ -21,8 +19,8 @@ def check(settings: Config, store: Store) -> None:
     """
     _check_experiment(store, settings.experiment)
     _check_names("model", settings.models, store.models())
-    metrics = [name for name in settings.metrics if OWN not in name]
-    _check_names("metric", metrics, by_user("distance"))
+    for name in settings.metrics:
+        metric(name)  # a user's own is loaded, which registers its quantity
     _check_names("score", settings.scores, by_user("score"))
     names = [record.name for record in of_family("distance")]
     _check_names("distance in margins", settings.margins, [*names, *by_user("distance")])

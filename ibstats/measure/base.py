@@ -113,7 +113,10 @@ class Measurement(Portable, abc.ABC):
 
 
 class Pairs(NamedTuple):
-    """Distances of all pairs in each cell, and squared norms of the embedding."""
+    """Distances of all pairs of images in each cell, and squared norms of their embedding.
+
+    A cell is a condition: images of one prompt in different cells are not compared.
+    """
 
     distance: Array
     """(cell, n, n), symmetric, zero diagonal; larger is more different."""
@@ -123,7 +126,11 @@ class Pairs(NamedTuple):
 
     @classmethod
     def plain(cls, distance: Array) -> Self:
-        """Pairs of a distance `(cell, n, n)` that has no embedding."""
+        """Give pairs of a distance `(cell, n, n)` that has no embedding: its norms are NaN.
+
+        >>> Pairs.plain(np.zeros((1, 2, 2))).squared_norm.tolist()
+        [[nan, nan]]
+        """
         return cls(distance, np.full(distance.shape[:2], np.nan))
 
 
@@ -206,7 +213,11 @@ class EmbeddedDistance(Distance):
 
     @abc.abstractmethod
     def embed(self, images: Images) -> NDArray[Any]:
-        """Give features `(n, feature)` of images `(n, y, x, channel)`, 8-bit."""
+        """Give features `(n, feature)` of images `(n, y, x, channel)`, 8-bit.
+
+        `images` are those of all cells of one prompt; the features of an image must not depend on
+        the others. Any type of number; the distances are taken in double precision.
+        """
 
     def measure(self, images: Images) -> Pairs:
         """Measure all pairs inside each cell by one Gram product a cell; memory holds the features
@@ -225,7 +236,11 @@ class EmbeddedDistance(Distance):
 
 
 class Embedding(Measurement):
-    """Features of each image, from which scores of quality are made."""
+    """Features of each image, from which scores of quality are made.
+
+    A subclass sets `name`, and defines `settings` and `embed`; where `settings` holds digests of
+    weights that may lack, it sets `settings_need_weights` and defines `asked` too.
+    """
 
     kind = "network"
     n_logits: int = 0
@@ -238,10 +253,17 @@ class Embedding(Measurement):
 
     @abc.abstractmethod
     def embed(self, images: Images) -> Features:
-        """Give features `(n, feature)` of images `(n, y, x, channel)`, 8-bit."""
+        """Give features `(n, feature)` of images `(n, y, x, channel)`, 8-bit, single precision.
+
+        The features of an image must not depend on the others. Raises MissingWeights or
+        MissingPackages where what computes them lacks.
+        """
 
     def row(self, images: xr.DataArray, model: str) -> Features:
-        """Give features `(condition, sample, feature)`. Raises IbstatsError if one is not finite."""
+        """Give features `(condition, sample, feature)` of one prompt's images.
+
+        Raises IbstatsError, which names the prompt, if one is not finite.
+        """
         pixels = images.values
         features = self.embed(pixels.reshape(-1, *pixels.shape[2:]))
         if not np.isfinite(features).all():

@@ -18,13 +18,11 @@ from ibstats.errors import IbstatsError, MissingWeights, Unmeasurable
 from ibstats.extras import need
 from ibstats.measure.base import Embedding, Features, Images
 from ibstats.measure.kept import digest
+from schemas.analysis import DEFAULT_CLIP
 from schemas.io.files import file_sha256, whole_file
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-DEFAULT = "openai/clip-vit-large-patch14"
-"""torchmetrics' default of the CLIP score."""
 
 FILES = (
     ("config.json",),
@@ -41,7 +39,10 @@ PACKAGES = ("torch", "torchvision", "transformers")
 
 
 class Texts(NamedTuple):
-    """Embedded texts."""
+    """Embedded texts, and how long they were.
+
+    Where `n_tokens` is above `limit` the text was cut.
+    """
 
     features: Features
     """(text, feature), unit length."""
@@ -69,7 +70,7 @@ class Clip(Embedding):
         download: bool = True,
     ) -> None:
         super().__init__(weights, device, batch_size, download=download)
-        self.checkpoint = DEFAULT if weights is None else str(weights)
+        self.checkpoint = DEFAULT_CLIP if weights is None else str(weights)
 
     def asked(self) -> dict[str, Any]:
         """Give the checkpoint as the user named it."""
@@ -200,7 +201,10 @@ class Clip(Embedding):
         return np.concatenate(parts)
 
     def embed_texts(self, texts: Sequence[str]) -> Texts:
-        """Give unit-length embeddings of texts; `n_tokens` above `limit` says which were cut."""
+        """Give unit-length embeddings `(text, feature)` of texts, in order, and their lengths.
+
+        A text longer than the network reads is cut, its end mark kept. Raises as `embed` does.
+        """
         import torch
 
         network, processor = self._loaded

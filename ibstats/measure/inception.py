@@ -119,7 +119,11 @@ class Inception(Embedding):
         return network.to(self.device)
 
     def embed(self, images: Images) -> Features:
-        """Give features `(n, 2048)` of images `(n, y, x, channel)` of any size, single precision."""
+        """Give features `(n, 2048)` of images `(n, y, x, channel)` of any size, single precision.
+
+        Raises MissingWeights and MissingPackages as `find_weights` does, IbstatsError for a file
+        that does not hold these weights.
+        """
         return in_batches(images, self._forward, self.device, self.batch_size)
 
     def _forward(self, pixels: Tensor) -> Tensor:

@@ -44,7 +44,10 @@ number is not NaN.
 
 @dataclass(frozen=True)
 class Kept:
-    """Where a measurement is kept, whether it is there yet or not."""
+    """Where a measurement is kept, whether it is there yet or not.
+
+    The settings are those of the measurement, or those it was made with on another machine.
+    """
 
     file: Path
     """The table, `(prompt, condition, ...)`."""
@@ -94,7 +97,11 @@ def embeddings(selection: Selection, network: Embedding, *, each: Each = here) -
 
 
 def are_kept(selection: Selection, measurement: Measurement) -> bool:
-    """Tell whether these were measured before, so that neither images nor weights are needed."""
+    """Tell whether these were measured before, so that neither images nor weights are needed.
+
+    A measurement whose settings need weights counts as kept if exactly one table of these images
+    was made under what was asked for.
+    """
     content = _content(selection)
     folder = _folder(selection, measurement)
     if measurement.settings_need_weights:

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 class Backbone(NamedTuple):
-    """A network that LPIPS runs on, as published."""
+    """A network that LPIPS runs on, as published.
+
+    Names are those of torchvision, but for the digest of the heads.
+    """
 
     constructor: str
     """torchvision's function that makes it."""
@@ -92,7 +95,10 @@ class Lpips(Distance):
         self.given = network
 
     def settings(self) -> dict[str, Any]:
-        """Give LPIPS version, backbone and heads; of a network of your own its digest."""
+        """Give LPIPS version, backbone and heads, known without the files.
+
+        Of a network of your own it is the digest of all its tensors by name.
+        """
         if self.given is not None:
             return {"version": "0.1", "network_sha256": self._sha256}
         backbone = BACKBONES[self.net]
@@ -115,7 +121,10 @@ class Lpips(Distance):
 
     @cached_property
     def file(self) -> Path:
-        """The published weights of the backbone."""
+        """The published weights of the backbone.
+
+        Raises MissingWeights where they are not, or hold something else than was published.
+        """
         found = backbone_file(self.net, self.weights, download=self.download)
         return published(found, BACKBONES[self.net].file)
 
@@ -129,7 +138,10 @@ class Lpips(Distance):
 
     @cached_property
     def network(self) -> Any:
-        """The `lpips.LPIPS` on its device, frozen."""
+        """The `lpips.LPIPS` on its device, in evaluation mode and frozen; loaded at first use.
+
+        Raises as `find_weights` does, and IbstatsError for files of another form.
+        """
         network = self.given
         if network is None:
             network = self._pretrained()
@@ -186,7 +198,11 @@ class LpipsSqueeze(Lpips):
 
 
 def untrained(net: str) -> Any:
-    """Give an `lpips.LPIPS` with its trained heads on a random backbone."""
+    """Give an `lpips.LPIPS` with its trained heads on a random backbone, on the CPU.
+
+    `net` is a key of `BACKBONES`. torch's global generator draws the weights. Needs the packages
+    torch, torchvision and lpips, but no file of weights.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the package uses torchvision's old constructor arguments
         import lpips

@@ -4,18 +4,13 @@ had, not meaning.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-import xarray as xr
-
-from ibstats.errors import Unmeasurable
 from ibstats.measure import named
 from ibstats.measure.base import Distance, Embedding
 from ibstats.measure.each import Each, here
-from ibstats.measure.kept import distances
-from ibstats.selection import Selection
 
 
 @dataclass(frozen=True)
@@ -67,34 +62,10 @@ class Machine:
         )
 
     def metrics(self, asked: Sequence[str] = ()) -> list[Distance]:
-        """Make the distances asked for, else the default ones, for which nothing is fetched."""
+        """Make the distances asked for, else the default ones, for which nothing is fetched.
+
+        Raises as `metric` does, for the first that cannot be made.
+        """
         if asked:
             return [self.metric(name) for name in asked]
         return [self.offline().metric(name) for name in named.default_metrics()]
-
-    def distances(
-        self,
-        selection: Selection,
-        asked: Sequence[str],
-        notes: list[str],
-        *,
-        embedded: bool = False,
-    ) -> Iterator[tuple[str, xr.Dataset]]:
-        """Give distances by result name: of the metrics asked for, else of the default ones that
-        can be had.
-
-        `notes` gains a line on each of the default ones that is left out, with the reason; what was
-        asked for and cannot be had is raised as Unmeasurable. `embedded`: only those that are
-        distances of an embedding.
-        """
-        for chosen in self.metrics(asked):
-            if embedded and not chosen.embedded:
-                continue
-            try:
-                found = distances(selection, chosen, each=self.each)
-            except Unmeasurable as error:
-                if asked:
-                    raise
-                notes.append(f"{chosen.name} is left out: {error}")
-            else:
-                yield chosen.name, found

@@ -28,6 +28,7 @@ from ibstats.measure.base import (
 )
 from ibstats.measure.features import feature_pairs
 from schemas.io.files import file_sha256
+from schemas.reference_set import SCENE_FEATURES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,7 +56,10 @@ class SceneNetwork(Portable):
             )
 
     def find(self) -> Sequence[Path]:
-        """Give the weight file, which is shipped or was given; the packages that run it may lack."""
+        """Give the weight file, which is shipped or was given.
+
+        Raises MissingPackages without torch and safetensors, which run it.
+        """
         need("the scene network", "torch", "safetensors")
         return [self.file]
 
@@ -66,7 +70,10 @@ class SceneNetwork(Portable):
 
     @cached_property
     def attributes(self) -> dict[str, list[str]]:
-        """Values of each attribute, in the order of its logits; read without torch."""
+        """Values of each attribute, in the order of its logits.
+
+        They stand in the header of the file, which is read without torch.
+        """
         with self.file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
             header = json.loads(stream.read(length))
@@ -94,7 +101,11 @@ class SceneNetwork(Portable):
             raise IbstatsError(f"'{self.file}' is no scene network ({error})") from None
 
     def activations(self, images: Tensor) -> Sequence[Tensor]:
-        """Give activations `(n, channel, y, x)` of every layer for images `(n, 3, y, x)` in [0, 1]."""
+        """Give activations of every layer, `(n, channel, y, x)` each, first to last.
+
+        `images (n, 3, y, x)` are floats in [0, 1] on the device. The weights are loaded at the
+        first call; IbstatsError if the file is no scene network.
+        """
         import torch.nn.functional as F
 
         tensors, config = self.loaded
@@ -108,7 +119,10 @@ class SceneNetwork(Portable):
         return layers
 
     def logits(self, last: Tensor) -> list[Tensor]:
-        """Give logits `(n, value)` of each attribute, in order, from activations of the last layer."""
+        """Give logits `(n, value)` of each attribute, in the order of `attributes`.
+
+        `last` are the activations `(n, channel, y, x)` of the last layer.
+        """
         import torch.nn.functional as F
 
         tensors, _ = self.loaded
@@ -144,7 +158,10 @@ class SceneDistance(Distance):
         self.network = SceneNetwork(weights, device)
 
     def settings(self) -> dict[str, Any]:
-        """Give the digest of the weight file; all layers, equal weight."""
+        """Give the digest of the weight file, and the weights of the layers, which are equal.
+
+        Known wherever the file is; it is shipped, so everywhere.
+        """
         return {"weights_sha256": self.network.sha256, "layers": "all, mean"}
 
     def find_weights(self) -> Sequence[Path]:
@@ -200,14 +217,15 @@ class SceneFeatures(Embedding):
         """Values of each attribute, in the order of its logits.
 
         >>> SceneFeatures().attributes["shape"]
-        ['circle', 'square', 'triangle', 'diamond', 'cross', 'ring']
+        ['circle', 'square', 'triangle', 'cross', 'ring', 'diamond']
         """
         return self.network.attributes
 
     def settings(self) -> dict[str, Any]:
-        """Give the digest of the weight file, and where the features are taken."""
-        from schemas.reference_set import SCENE_FEATURES
+        """Give the digest of the weight file, and where the features are taken.
 
+        A reference set carries the same, so that unlike features are not compared.
+        """
         return {"weights_sha256": self.network.sha256, "features": SCENE_FEATURES}
 
     def find_weights(self) -> Sequence[Path]:

@@ -29,7 +29,10 @@ filter.
 
 
 class Ssim(Distance):
-    """1 - SSIM of images with values 0..data_range: 0 for equal images, at most 2."""
+    """1 - SSIM of images with values 0..data_range: 0 for equal images, at most 2.
+
+    It is no squared distance of an embedding, so diversity under it has no variance components.
+    """
 
     name = "ssim_dissimilarity"
 

@@ -11,16 +11,15 @@ import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from ibstats.errors import IbstatsError
 from ibstats.kernels.frechet import Target
 from schemas.io.files import file_sha256, whole_file
-
-if TYPE_CHECKING:
-    from schemas.reference_set import ReferenceSet
+from schemas.reference_set import SCHEMA, VERSION, ReferenceSet
 
 SHIPPED = Path(__file__).parent / "trio-scenes.npz"
 """Rendered scenes of the trio, features of the scene network; made by
@@ -30,7 +29,10 @@ SHIPPED = Path(__file__).parent / "trio-scenes.npz"
 
 @dataclass(frozen=True)
 class LoadedSet:
-    """A reference set that was read: what it is, and the target of a distance."""
+    """A reference set that was read.
+
+    `record` says of which images and how it was made, `target` is what distances are taken to.
+    """
 
     file: Path
     record: ReferenceSet
@@ -48,8 +50,6 @@ def declared(
     The user declares network, size (height, width) and number `n` of images; nothing can check it,
     and the record says `declared`. Raises IbstatsError for a file of another form.
     """
-    from schemas.reference_set import ReferenceSet
-
     try:
         with np.load(file) as arrays:
             mean = np.asarray(arrays["mu"], dtype=np.float64)
@@ -79,7 +79,10 @@ def declared(
 
 
 def write(record: ReferenceSet, target: Target, file: Path) -> None:
-    """Write the set; a reader sees the whole file or none."""
+    """Write the set as one compressed .npz, features in single precision.
+
+    A reader sees the whole file or none; the folder is made if it lacks.
+    """
     arrays: dict[str, Any] = {
         "mean": target.mean,
         "covariance": target.covariance,
@@ -100,10 +103,6 @@ def read(path: str | Path) -> LoadedSet:
     >>> read(SHIPPED).record.n_images
     20000
     """
-    from pydantic import ValidationError
-
-    from schemas.reference_set import SCHEMA, VERSION, ReferenceSet
-
     file = Path(path)
     if not file.is_file():
         raise IbstatsError(

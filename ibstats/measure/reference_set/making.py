@@ -25,11 +25,11 @@ from ibstats.measure.reference_set.sources import (
     parsed_size,
     prepare,
 )
+from ibstats.version import __version__
+from schemas.reference_set import ReferenceSet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from schemas.reference_set import ReferenceSet
 
 KEEP = 5000
 """Images whose features are kept for kernel distances; a random choice when there are more."""
@@ -127,9 +127,6 @@ def make(
     images. Raises IbstatsError for an unknown rule, an image that does not fit it, or fewer than
     two images.
     """
-    from ibstats import __version__
-    from schemas.reference_set import ReferenceSet
-
     if resize not in RESIZE:
         raise unknown("resize rule", resize, RESIZE)
     settings = network.settings()

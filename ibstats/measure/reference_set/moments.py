@@ -29,7 +29,11 @@ class Moments:
         self.sample: list[Array] = []
 
     def add(self, rows: NDArray[np.floating]) -> None:
-        """Add a batch of features `(n, feature)`, all of one width."""
+        """Add a batch of features `(n, feature)`, one or more rows, all batches of one width.
+
+        Sums are in double precision. Which rows the sample holds depends on their order and the
+        seed, not on how they are cut into batches.
+        """
         x = rows.astype(np.float64)
         if self.n == 0:
             width = x.shape[1]

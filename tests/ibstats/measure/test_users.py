@@ -7,15 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from typer.testing import CliRunner
 
 import ibstats
+from ibstats.analysis import provenance
+from ibstats.cli import app
 from ibstats.errors import IbstatsError
-from ibstats.measure import Machine, distances, metric, named, on_cluster
+from ibstats.measure import Machine, distances, metric, on_cluster
 from ibstats.measure.users import own_class
 from ibstats.quantities import quantity
 from ibstats.selection import select
 from schemas.io.cluster import Cluster, connected
 from tests.ibstats.measure.pixels import noise
+
+ROOT = Path(__file__).parents[3]
 
 FILE = """
 from __future__ import annotations
@@ -85,6 +90,24 @@ def test_a_metric_of_a_file_is_measured_on_workers_that_do_not_know_it(
     file.write_text(content)
 
 
+def test_the_metric_of_the_documentation_is_reported_like_ours(
+    run_copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (ROOT / "docs/bring-your-own-metric.md").read_text(encoding="utf-8")
+    code = page.split("```python\n")[1].split("```")[0]
+    (tmp_path / "my_metrics.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    name = "my_metrics.py:MeanColour"
+    arguments = ["diversity", str(run_copy), "--metric", name, "--model", "toy-mim"]
+    arguments += ["--margin", "mean_colour_distance=0.1", "--resamples", "200"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "mean colour" in done.stdout
+    store = ibstats.open_store(run_copy)
+    settings = ibstats.Config(metrics=(name,))
+    assert provenance(store, settings)["own_metrics"] == {name: {"version": 1}}
+
+
 def test_a_class_of_a_module_is_a_metric() -> None:
     own = own_class("ibstats.measure.pixel:PixelCosine", object)
     assert own.__name__ == "PixelCosine"
@@ -117,18 +140,3 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     file.write_text(FILE.replace("NAME", "ssim_dissimilarity"))
     with pytest.raises(IbstatsError, match="needs a name of its own: quantity 'ssim_dissim"):
         metric(f"{file}:MeanColour")
-
-
-def test_an_unknown_network_lists_the_known() -> None:
-    with pytest.raises(IbstatsError, match="unknown feature network 'vgg'; known: clip"):
-        named.network("vgg")
-
-
-def test_the_machine_passes_weights_and_fetches_nothing_offline(tmp_path: Path) -> None:
-    machine = Machine("meta", 3, {"lpips_alex": "here.pth"})
-    chosen = machine.offline().metric("lpips_alex")
-    assert (chosen.weights, chosen.device, chosen.batch_size) == ("here.pth", "meta", 3)
-    assert not chosen.download
-    assert machine.metric("lpips_alex").download
-    assert not any(one.download for one in machine.metrics())
-    assert machine.network("clip", "owner/name").asked() == {"checkpoint": "owner/name"}
