@@ -63,6 +63,14 @@ class Sharing:
     labels: Labels
     pairs: Pairs
 
+    def part(self, prompts: NDArray[np.int64], samples: NDArray[np.int64]) -> Sharing:
+        """What some prompts and some of each one's images share."""
+        some = self.labels[:, prompts][:, :, samples]
+        labels = np.empty_like(some)
+        for i, label in enumerate(some):
+            labels[i] = _separating(label)
+        return Sharing(labels, self.pairs)
+
     def total(self, of_groups: Callable[[Labels], Array]) -> Array:
         """Sum over the pairs taken, from sums over all pairs inside groups `(prompt, sample)`.
 
@@ -84,7 +92,7 @@ class Sharing:
 
 
 def _joined(labels: Labels) -> Labels:
-    """Groups that agree in every label, numbered from 0 in each prompt: `(label, prompt, sample)`."""
+    """Groups that agree in every one of `(label, prompt, sample)`, from 0 in each prompt."""
     joined: Labels = labels[0]
     for label in labels[1:]:
         joined = _numbered(joined * (label.max() + 1) + label)
@@ -99,10 +107,18 @@ def _numbered(values: NDArray[np.int64]) -> Labels:
     return numbered
 
 
+def _separating(values: NDArray[np.int64]) -> Labels:
+    """Labels `(prompt, sample)` from 0; one that all images of a prompt have tells none apart."""
+    numbered = _numbered(values)
+    same = (numbered == 0).all(axis=1)
+    numbered[same] = np.arange(values.shape[1])
+    return numbered
+
+
 def _of_images(counted: Counted) -> tuple[Callable[[Labels], Array], Array]:
     """Coinciding pairs of tokens inside groups of images, by prompt, and with other prompts."""
     n_prompts, n_samples = counted.n_prompts, counted.n_samples
-    of_prompt = np.repeat(np.arange(n_prompts), n_samples)
+    of_prompt = counted.prompt_of_image
 
     def inside(groups: Labels) -> Array:
         """Sum of squared counts of the groups of each prompt."""
@@ -113,7 +129,7 @@ def _of_images(counted: Counted) -> tuple[Callable[[Labels], Array], Array]:
         by_prompt = np.bincount(owner, weights=squares, minlength=n_prompts)
         return np.asarray(by_prompt / counted.n_positions**2)
 
-    sums = counted.by_group(of_prompt)
+    sums = counted.by_prompt
     own = np.asarray(sums.multiply(sums).sum(axis=1), dtype=np.float64)
     shared = sums @ counted.total.astype(np.float64)
     return inside, (shared - own) / counted.n_positions**2
@@ -190,16 +206,31 @@ def shared(
         found.append(whole.transpose("condition", "prompt", "sample").values)
 
     def of_condition(number: int) -> Sharing:
-        """Labels numbered from 0; a label that a prompt's images all have tells none of them apart."""
+        """Its labels, numbered from 0 in each prompt."""
         labels = np.empty((len(found), *shape[1:]), np.int64)
         for i, values in enumerate(found):
-            numbered = _numbered(values[number])
-            same = (numbered == 0).all(axis=1)
-            numbered[same] = np.arange(shape[2])
-            labels[i] = numbered
+            labels[i] = _separating(values[number])
         return Sharing(labels, pairs)
 
     return of_condition
+
+
+def values_of(
+    counted: Counted, sharing: Sharing, *, at_positions: bool = False
+) -> dict[str, Array]:
+    """Pseudo-values `(prompt,)` of one condition, by the names of quantities; see `per_prompt`."""
+    within, other = chances(counted, sharing, at_positions=at_positions)
+    if at_positions:
+        within, other = within.mean(axis=1), other.mean(axis=1)
+    values = kernel.pseudo_values(within, other)
+    return {name: getattr(values, part) for name, part in QUANTITIES.items()}
+
+
+def maps_of(counted: Counted, sharing: Sharing) -> dict[str, Array]:
+    """Estimates `(position,)` of one condition, by the names of quantities; see `by_position`."""
+    within, other = chances(counted, sharing, at_positions=True)
+    values = kernel.estimate(within, other)
+    return {name: getattr(values, part) for name, part in QUANTITIES.items()}
 
 
 def per_prompt(
@@ -235,11 +266,7 @@ def per_prompt(
     of_condition = shared(tokens, share, pairs)
     rows: list[Mapping[str, Array]] = []
     for number, counted in enumerate(counting.conditions(tokens, n_codes)):
-        within, other = chances(counted, of_condition(number), at_positions=at_positions)
-        if at_positions:
-            within, other = within.mean(axis=1), other.mean(axis=1)
-        values = kernel.pseudo_values(within, other)
-        rows.append({name: getattr(values, part) for name, part in QUANTITIES.items()})
+        rows.append(values_of(counted, of_condition(number), at_positions=at_positions))
     return labelled(tokens, rows, ("condition", "prompt"), {"pairs": pairs})
 
 
@@ -263,9 +290,7 @@ def by_position(
     of_condition = shared(tokens, share, pairs)
     rows: list[Mapping[str, Array]] = []
     for number, counted in enumerate(counting.conditions(tokens, n_codes)):
-        within, other = chances(counted, of_condition(number), at_positions=True)
-        values = kernel.estimate(within, other)
-        rows.append({name: getattr(values, part) for name, part in QUANTITIES.items()})
+        rows.append(maps_of(counted, of_condition(number)))
     return labelled(tokens, rows, ("condition", "row", "col"), {"pairs": pairs})
 
 

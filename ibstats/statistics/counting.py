@@ -22,6 +22,9 @@ from ibstats.quantities import quantity
 AT_ONCE = 1 << 22
 """Tokens or counts handled at a time."""
 
+IMAGES_ALONE = 50
+"""Up to so many images of a prompt each is left out in turn; above, one of so many blocks."""
+
 Tokens = NDArray[np.integer[Any]]
 Counts = NDArray[np.int64]
 
@@ -53,6 +56,13 @@ class Counted:
         summed = np.bincount(images.indices, weights=images.data, minlength=self.n_codes)
         return summed.astype(np.int64)
 
+    def part(self, prompts: NDArray[np.int64], samples: NDArray[np.int64]) -> Counted:
+        """Some prompts and some of each one's images, not counted again."""
+        some = Counted(self.tokens[np.ix_(prompts, samples)], self.n_codes)
+        rows = prompts[:, None] * self.n_samples + samples
+        some.images = self.images[rows.ravel()]
+        return some
+
     def dealt(self, images: NDArray[np.int64]) -> Any:
         """Counts of sets of images, a sparse `(set, code)`, from their numbers `(set, image)`."""
         ends = np.arange(0, images.size + 1, images.shape[1])
@@ -60,6 +70,16 @@ class Counted:
         shape = (len(images), self.images.shape[0])
         deal = scipy.sparse.csr_array((ones, images.ravel(), ends), shape=shape)
         return deal @ self.images
+
+    @cached_property
+    def prompt_of_image(self) -> NDArray[np.int64]:
+        """Number of the prompt of each image, `(image,)`."""
+        return np.repeat(np.arange(self.n_prompts), self.n_samples)
+
+    @cached_property
+    def by_prompt(self) -> Any:
+        """How often each code occurs in each prompt's images, a sparse `(prompt, code)`."""
+        return self.by_group(self.prompt_of_image)
 
     def by_group(self, group: NDArray[np.int64]) -> Any:
         """Counts of groups of images, a sparse `(group, code)`, by the group `(image,)` of each."""
@@ -75,6 +95,24 @@ class Counted:
         step = max(1, AT_ONCE // max(self.n_codes, self.n_samples * self.n_positions))
         for start in range(0, self.n_prompts, step):
             yield self.dealt(numbers[start : start + step]).toarray().astype(np.int64)
+
+    def blocks_of_images(self) -> Iterator[Counts]:
+        """By prompt, counts of its images `(image, code)`, of the codes that it shows.
+
+        Above `IMAGES_ALONE` images, of that many blocks of them.
+        """
+        n_blocks = min(self.n_samples, IMAGES_ALONE)
+        block = np.arange(self.n_samples) * n_blocks // self.n_samples
+        ends = self.images.indptr
+        for prompt in range(self.n_prompts):
+            first = prompt * self.n_samples
+            inside = slice(ends[first], ends[first + self.n_samples])
+            lengths = np.diff(ends[first : first + self.n_samples + 1])
+            codes, column = np.unique(self.images.indices[inside], return_inverse=True)
+            cell = np.repeat(block, lengths) * len(codes) + column
+            weights = self.images.data[inside]
+            counts = np.bincount(cell, weights=weights, minlength=n_blocks * len(codes))
+            yield counts.astype(np.int64).reshape(n_blocks, len(codes))
 
     def positions(self) -> Iterator[Counts]:
         """Counts by position over all images, `(some positions, code)`."""

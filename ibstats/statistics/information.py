@@ -1,10 +1,13 @@
 """What saved tokens say about the codebook: H(Z), H(Z|X), I(X;Z), with coverage (paper, eq. 2).
 
-All entropies are per token, in bits. The unit of resampling is the prompt, never the token. H(Z) is
-the entropy of a condition's pooled codes; as a statement about prompts in general it is biased low,
-by about (spread between prompts) / n, because a few prompts show fewer codes than all would.
-Jackknife values per prompt remove that bias and carry its standard error: intervals, contrasts and
-tests over prompts are made from them, the estimate shown is the pooled one.
+All entropies are per token, in bits. The unit of resampling is the prompt, never the token. Few
+prompts show fewer codes than all would, and few images of a prompt fewer than it would in many, so
+the entropy of the codes at hand is too low: H(Z) by about (spread between prompts) / n, H(Z|X) by
+(spread between a prompt's images) / m. Jackknife values remove the bias in 1/n and 1/m: estimates,
+intervals, contrasts and tests over prompts are all made from them. What is left of it depends on
+the mass of codes not seen (`ibstats.statistics.unseen`), so questions of the kind "does
+information change" go to the collision entropies, which have none
+(`ibstats.statistics.collision`).
 
 Each statistic is a function of the tokens; `measure` makes several from one counting of them.
 """
@@ -23,7 +26,7 @@ from numpy.typing import NDArray
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import entropy
 from ibstats.quantities import quantity
-from ibstats.statistics import counting
+from ibstats.statistics import collision, counting, unseen
 from ibstats.statistics.counting import Counted, labelled
 
 Array = NDArray[np.float64]
@@ -71,9 +74,22 @@ class _Estimated:
         """Share of the codebook seen."""
         return float((self.counted.total > 0).mean())
 
-    def each_prompt(self, *wanted: str) -> list[Array]:
-        """By prompt: `given` and `covered`, its entropy and coverage; `without`, `unused`: those of others.
+    @cached_property
+    def given(self) -> Array:
+        """H(Z|X) of each prompt: jackknife over its images, which are the unit there."""
+        found = np.empty(self.counted.n_prompts)
+        for prompt, images in enumerate(self.counted.blocks_of_images()):
+            total = images.sum(axis=0)
+            whole = float(self.entropy(total))
+            found[prompt] = whole
+            if len(images) > 1:
+                found[prompt] = _jackknife(whole, self.entropy(total - images)).mean()
+        return found
 
+    def each_prompt(self, *wanted: str) -> list[Array]:
+        """By prompt: `plain`, `covered`, entropy and coverage of its codes; `without`, `unused`.
+
+        The last two are the entropy of all other prompts, and the share of codes they do not use.
         What is made once is kept; what is new is made in one pass over the counts.
         """
         new = [name for name in wanted if name not in self.known]
@@ -88,7 +104,7 @@ class _Estimated:
 
     def _of_counts(self, name: str, counts: NDArray[Any]) -> Array:
         """One number a prompt, of the counts of some prompts."""
-        if name == "given":
+        if name == "plain":
             return self.entropy(counts)
         if name == "covered":
             return entropy.coverage(counts)
@@ -98,7 +114,7 @@ class _Estimated:
 
 
 def _jackknife(whole: float, without: Array) -> Array:
-    """Pseudo-values of a statistic of all prompts, from its values without each of them."""
+    """Pseudo-values of a statistic of all units, from its values without each of them."""
     n = len(without)
     return np.asarray(n * whole - (n - 1) * without)
 
@@ -107,19 +123,29 @@ def _per_prompt(one: _Estimated) -> dict[str, Array]:
     n = one.counted.n_prompts
     marginal, used = np.full(n, one.marginal), np.full(n, one.used)
     if n > 1:
-        given, without, unused = one.each_prompt("given", "without", "unused")
+        without, unused = one.each_prompt("without", "unused")
         marginal = _jackknife(one.marginal, without)
         used = _jackknife(one.used, 1 - unused)
         # codes seen are a fact of this sample: nothing to correct
         used += one.used - used.mean()
-    else:
-        (given,) = one.each_prompt("given")
-    values = (marginal, given, marginal - given, used)
+    values = (marginal, one.given, marginal - one.given, used)
     return dict(zip(QUANTITIES, values, strict=True))
 
 
+def values_of(counted: Counted, estimator: str, size: int) -> dict[str, Array]:
+    """Values `(prompt,)` of one condition that may use `size` codes; see `per_prompt`."""
+    return _per_prompt(_Estimated(counted, estimator, size))
+
+
+def _half(one: _Estimated) -> dict[str, Array]:
+    """As `_per_prompt`, of the first half of each prompt's images."""
+    counted = one.counted
+    samples = np.arange(max(1, counted.n_samples // 2))
+    return values_of(counted.part(np.arange(counted.n_prompts), samples), one.estimator, one.size)
+
+
 def _pooled(one: _Estimated) -> dict[str, float]:
-    given = float(one.each_prompt("given")[0].mean())
+    given = float(one.each_prompt("plain")[0].mean())
     values = (one.marginal, given, one.marginal - given, one.used)
     return dict(zip(QUANTITIES, values, strict=True))
 
@@ -142,7 +168,8 @@ def _by_position(one: _Estimated) -> dict[str, Array]:
     given /= one.counted.n_prompts
     total = np.concatenate(marginal)
     values = (total, given, total - given, np.concatenate(covered))
-    return dict(zip((*QUANTITIES[:3], "coverage"), values, strict=True))
+    found = dict(zip((*QUANTITIES[:3], "coverage"), values, strict=True))
+    return found | unseen.maps_of(one.counted)
 
 
 def _by_bit(one: _Estimated) -> dict[str, Array]:
@@ -198,14 +225,24 @@ def _mean_plugin_conditional(counted: Counted, order: NDArray[np.int64]) -> floa
     return float(np.log2(per_prompt) - total / (per_prompt * n_prompts))
 
 
+SHUFFLE = "shuffle_test"
+
 PARTS: dict[str, tuple[Callable[[_Estimated], Mapping[str, Any]], tuple[str, ...]]] = {
     "per_prompt": (_per_prompt, ("condition", "prompt")),
     "pooled": (_pooled, ("condition",)),
     "coverage": (_coverage, ("condition",)),
     "by_position": (_by_position, ("condition", "row", "col")),
     "by_bit": (_by_bit, ("condition", "prompt")),
+    "half": (_half, ("condition", "prompt")),
+    "unseen": (lambda one: unseen.values_of(one.counted), ("condition", "prompt")),
 }
-"""By name, what makes a statistic of one condition, and its dims; the shuffle test stands apart."""
+"""By name, what makes a statistic of one condition, and its dims."""
+
+COLLISION = {
+    "collision": (collision.values_of, ("condition", "prompt")),
+    "collision_by_position": (collision.maps_of, ("condition", "row", "col")),
+}
+"""The same for those that depend on what images share."""
 
 
 def measure(
@@ -215,33 +252,41 @@ def measure(
     *,
     estimator: str = entropy.DEFAULT,
     usable: Sequence[int] | None = None,
+    share: Sequence[xr.DataArray] = (),
     n_shuffles: int = 0,
     seed: int = 0,
 ) -> dict[str, xr.Dataset]:
     """Several statistics of the same tokens, by name, from one counting of them.
 
     `parts` are names of functions of this module (`per_prompt`, `pooled`, `coverage`,
-    `by_position`, `by_bit`, `shuffle_test`), whose parameters these are; each result equals that
-    of the function. `tokens (condition, prompt, sample, row, col)`; one condition is held at a
-    time."""
+    `by_position`, `by_bit`, `shuffle_test`), whose parameters these are; `half`, which is
+    `per_prompt` of the first half of each prompt's images; `unseen` (`unseen.per_prompt`);
+    `collision` and `collision_by_position`, which are those of `ibstats.statistics.collision` for
+    pairs of images that `share` nothing. Each result equals that of its function.
+    `tokens (condition, prompt, sample, row, col)`; one condition is held at a time.
+    """
     rng = np.random.default_rng(seed)
     if usable is None:
         usable = [n_codes] * tokens.sizes["condition"]
+    of_condition = collision.shared(tokens, share, "apart")
     rows: dict[str, list[Mapping[str, Any]]] = {part: [] for part in parts}
-    for counted, size in zip(counting.conditions(tokens, n_codes), usable, strict=True):
-        one = _Estimated(counted, estimator, size)
+    for number, counted in enumerate(counting.conditions(tokens, n_codes)):
+        one = _Estimated(counted, estimator, usable[number])
         for part, found in rows.items():
-            if part == "shuffle_test":
+            if part == SHUFFLE:
                 found.append(_shuffle_test(counted, n_shuffles, rng))
+            elif part in COLLISION:
+                found.append(COLLISION[part][0](counted, of_condition(number)))
             else:
                 found.append(PARTS[part][0](one))
     made = {}
     for part, found in rows.items():
-        if part == "shuffle_test":
-            attrs = {"n_shuffles": n_shuffles, "seed": seed}
-            made[part] = labelled(tokens, found, ("condition",), attrs)
-        else:
-            made[part] = labelled(tokens, found, PARTS[part][1], {"estimator": estimator})
+        dims, attrs = ("condition",), {"n_shuffles": n_shuffles, "seed": seed}
+        if part in COLLISION:
+            dims, attrs = COLLISION[part][1], {"pairs": "apart"}
+        elif part != SHUFFLE:
+            dims, attrs = PARTS[part][1], {"estimator": estimator}
+        made[part] = labelled(tokens, found, dims, attrs)
     return made
 
 
@@ -253,10 +298,11 @@ def per_prompt(
 ) -> xr.Dataset:
     """Per-prompt values of H(Z), H(Z|X), I(X;Z) and utilisation, each `(condition, prompt)`.
 
-    For intervals and tests over prompts, in bits (utilisation: a share). H(Z) and utilisation are
-    jackknife values `v_i = n s - (n - 1) s_without_i` of the pooled statistic s: their mean is s
-    less its bias from the finite number of prompts, their spread over root n its standard error.
-    Source: Efron & Tibshirani (1993), chapter 11.
+    For estimates, intervals and tests over prompts, in bits (utilisation: a share). H(Z) and
+    utilisation are jackknife values `v_i = n s - (n - 1) s_without_i` of the statistic s of all
+    prompts: their mean is s less its bias from the finite number of prompts, their spread over
+    root n its standard error. H(Z|X) of a prompt is the mean of such values over its images, if it
+    has two or more, I(X;Z) the difference. Source: Efron & Tibshirani (1993), chapter 11.
 
     `tokens (condition, prompt, sample, row, col)`, equally many in every condition by the design
     of the store; see `rarefy` for stores where they are not. `n_codes` is the size of the
