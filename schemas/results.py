@@ -125,6 +125,9 @@ class ResultRow(Strict):
         default=None, description="Predeclared equivalence margin, +- in units of the quantity."
     )
     verdict: str | None = None
+    weak: bool = Field(
+        default=False, description="Not to be relied on, and greyed out; the note says why."
+    )
     note: str | None = None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 
@@ -10,12 +12,33 @@ from ibstats.analysis.changes import Groups
 from ibstats.errors import Unmeasurable
 from ibstats.measure import Machine
 from ibstats.selection import Selection
-from ibstats.statistics import information
+from ibstats.statistics import collision, information, rarefaction, unseen
 from ibstats.statistics.stacking import limit, means, over_quantities
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 from schemas.analysis import Config
 
 UNRELATED_NOTE = "mean plug-in I over label shuffles, and the p value of I = 0; not a correction"
+
+PARTS = (
+    "per_prompt",
+    "half",
+    "unseen",
+    "coverage",
+    "collision",
+    "by_position",
+    "collision_by_position",
+    "shuffle_test",
+)
+"""What is made of one counting of the tokens."""
+
+CHANGING = ("collision_conditional", "collision_entropy", "collision_information")
+"""Collision quantities whose changes are tested."""
+
+SHARED = ("text_index", "path_key", "execution_key")
+"""Variables that images of one prompt may have in common."""
+
+FEW = 99
+"""Resamples where only estimates are read."""
 
 BIT_QUANTIZERS = ("lfq",)
 """Quantizers whose codes are bits of the channels."""
@@ -24,9 +47,11 @@ BIT_QUANTIZERS = ("lfq",)
 def information_groups(
     selection: Selection, settings: Config, machine: Machine
 ) -> tuple[Groups, list[str]]:
-    """Groups from tokens: information, codebook_use, unrelated, changes of them, positions, bits.
+    """Groups from tokens: information, collision, codebook_use, unrelated, positions, bits.
 
-    Returns no groups, and the reason, where the run has no tokens.
+    And the changes of the first two.
+    Changes of Shannon's entropies that move with the number of images have no p value
+    (`rarefaction`). Returns no groups, and the reason, where the run has no tokens.
     """
     try:
         dataset = selection.need("tokens")
@@ -35,10 +60,13 @@ def information_groups(
     how = settings.resampling
     tokens = dataset["tokens"]
     n_codes = selection.identity.codebook_size
+    share = shared_by_images(dataset)
     if settings.images_per_prompt is not None:
         tokens = information.rarefy(tokens, settings.images_per_prompt, how.seed)
+        for number, label in enumerate(share):
+            share[number] = information.rarefy(label, settings.images_per_prompt, how.seed)
     usable = usable_codes(selection)
-    parts = ["per_prompt", "pooled", "coverage", "by_position", "shuffle_test"]
+    parts = list(PARTS)
     if selection.identity.quantizer in BIT_QUANTIZERS:
         parts.append("by_bit")
     made = information.measure(
@@ -46,22 +74,23 @@ def information_groups(
         n_codes,
         parts,
         estimator=settings.estimator,
-        usable=[int(size) for size in usable.values],
+        usable=usable.values.tolist(),
+        share=share,
         n_shuffles=settings.n_shuffles,
         seed=how.seed,
     )
     where = f"{selection.model}, {selection.experiment}"
-    notes = information.coverage_warnings(made["coverage"], where)
+    notes = unseen.warnings(made["unseen"], where)
+    masses = made["unseen"].mean("prompt")
     groups: Groups = {
-        "information": _summary(made["per_prompt"], made["pooled"], usable, n_codes, how),
-        "codebook_use": _use(made["coverage"], usable, selection.n_prompts),
+        "information": _summary(made["per_prompt"], masses, usable, n_codes, how),
+        "collision": _collision(made["collision"], how),
+        "codebook_use": _use(made["coverage"], masses, usable, selection.n_prompts),
         "unrelated": _unrelated(made["shuffle_test"], selection.n_prompts),
-        "positions": _positions(made["by_position"]),
+        "positions": _positions(made["by_position"], made["collision_by_position"]),
     }
-    tested = made["per_prompt"].drop_vars("utilisation")
-    families, said = changes.changes(tested, selection.design, how, changes.INFORMATION)
-    for name, group in families.items():
-        groups[f"information_{name}"] = _noted(group, information.CHANGE_NOTE)
+    families, said = _changes(made, selection, tokens.sizes["sample"], how)
+    groups |= families
     if "by_bit" in made:
         groups["bits"] = means(made["by_bit"], how).assign_attrs(section="information")
     of = {
@@ -74,7 +103,7 @@ def information_groups(
 
 
 def usable_codes(selection: Selection) -> xr.DataArray:
-    """Number of codes that each condition may use, `(condition)`: the codebook where no subset is recorded."""
+    """Number of codes that each condition may use: the codebook where no subset is recorded."""
     if selection.has("codebook_keep"):
         return selection.dataset["codebook_keep"].sum("code")
     n_codes = selection.identity.codebook_size
@@ -82,13 +111,46 @@ def usable_codes(selection: Selection) -> xr.DataArray:
     return xr.DataArray(np.full(len(names), n_codes), dims="condition", coords={"condition": names})
 
 
+def shared_by_images(dataset: xr.Dataset) -> list[xr.DataArray]:
+    """What images of one prompt may share besides it: wording and noise, as recorded."""
+    return [dataset[name] for name in SHARED if name in dataset]
+
+
+def _changes(
+    made: Mapping[str, xr.Dataset], selection: Selection, n_images: int, how: Resampling
+) -> tuple[Groups, list[str]]:
+    """Tested changes of Shannon's and of the collision entropies."""
+    reason = rarefaction.NOT_SETTLED.format(half=max(1, n_images // 2), all=n_images)
+    shannon = made["per_prompt"].drop_vars("utilisation")
+    half = made["half"].drop_vars("utilisation")
+    families, said = changes.changes(shannon, selection.design, how, changes.INFORMATION)
+    few = how.model_copy(update={"n_resamples": FEW})  # of the halves only estimates are read
+    halves, _ = changes.changes(half, selection.design, few, changes.INFORMATION)
+    groups: Groups = {}
+    for name, group in families.items():
+        found = rarefaction.withhold(group, halves[name])
+        note = _said(~found["settled"], reason)
+        groups[f"information_{name}"] = found.drop_vars("settled").assign(note=note)
+    agreeing = made["collision"][list(CHANGING)]
+    families, _ = changes.changes(agreeing, selection.design, how, changes.INFORMATION)
+    for name, group in families.items():
+        groups[f"collision_{name}"] = group
+    return groups, said
+
+
+def _said(where: xr.DataArray, note: str) -> xr.DataArray:
+    """The note where it holds, nothing elsewhere."""
+    return where.copy(data=np.where(where.values, note, "").astype(object))
+
+
 def _summary(
-    values: xr.Dataset, pooled: xr.Dataset, usable: xr.DataArray, n_codes: int, how: Resampling
+    values: xr.Dataset, masses: xr.Dataset, usable: xr.DataArray, n_codes: int, how: Resampling
 ) -> xr.Dataset:
-    """Entropies and use of the codebook, each within what the condition's codes allow; perplexity from H(Z)."""
+    """Entropies and use of the codebook, each within what the condition's codes allow.
+
+    Perplexity is 2^H(Z). `weak` numbers rest on codes that were not seen.
+    """
     found = over_quantities(values, lambda y: mean_interval(y, how))
-    for name, value in pooled.data_vars.items():
-        found["estimate"].loc[{"quantity": name}] = value
     entropies = ("codebook_entropy", "conditional_entropy", "mutual_information")
     capacity = _capacity(usable)
     most: dict[str, xr.DataArray] = dict.fromkeys(entropies, capacity)
@@ -99,7 +161,27 @@ def _summary(
     perplexity = perplexity.assign_coords(quantity=["perplexity"])
     perplexity["units"] = ("quantity", np.array(["1"], dtype=object))
     whole: xr.Dataset = xr.concat([found, perplexity], "quantity", combine_attrs="override")
-    return _noted(whole, information.POOLED_NOTE).assign_attrs(section="information")
+    leaning = unseen.leaning(masses).reset_coords(drop=True)
+    leaning = leaning.assign_coords(condition=masses["condition"].values)
+    weak = leaning.reindex(quantity=whole["quantity"].values, fill_value=False)
+    return whole.assign(weak=weak, note=_said(weak, unseen.NOTE)).assign_attrs(
+        section="information"
+    )
+
+
+def _collision(values: xr.Dataset, how: Resampling) -> xr.Dataset:
+    """Collision entropies with intervals, and the p value of I = 0 beside the information."""
+    found = collision.summary(values, how)
+    names = found["quantity"].values
+    test = xr.DataArray(
+        names == "collision_information", dims="quantity", coords={"quantity": names}
+    )
+    p = found["p"].where(test)
+    note = found["reason"].broadcast_like(found["estimate"]).astype(object)
+    n_prompts = values.sizes["prompt"]
+    made = found.drop_vars("reason").assign(p=p, note=note).assign_attrs(n_prompts=n_prompts)
+    limit(made, {})
+    return made.assign_attrs(section="information", estimator=None)
 
 
 def _capacity(usable: xr.DataArray) -> xr.DataArray:
@@ -107,24 +189,15 @@ def _capacity(usable: xr.DataArray) -> xr.DataArray:
     return usable.copy(data=np.log2(usable.values))
 
 
-def _noted(group: xr.Dataset, note: str) -> xr.Dataset:
-    """What is to be known of the pooled quantities beside each of them."""
-    notes = [note if name in information.POOLED else "" for name in group["quantity"].values]
-    return group.assign(note=("quantity", np.array(notes, dtype=object)))
-
-
-def _use(covered: xr.Dataset, usable: xr.DataArray, n_prompts: int) -> xr.Dataset:
-    """Facts of the samples without an interval: capacity and coverage, `(quantity, condition)`."""
-    facts = {
-        "capacity": _capacity(usable),
-        "coverage": covered["coverage"],
-        "coverage_per_prompt": covered["coverage_per_prompt"],
-    }
-    units = np.array(["bit", "1", "1"], dtype=object)
-    stacked = xr.concat(
-        [fact.reset_coords(drop=True) for fact in facts.values()], "quantity", coords="minimal"
-    )
-    stacked = stacked.assign_coords(quantity=list(facts), condition=usable["condition"].values)
+def _use(
+    covered: xr.Dataset, masses: xr.Dataset, usable: xr.DataArray, n_prompts: int
+) -> xr.Dataset:
+    """Facts of the samples without an interval: capacity, coverage, mass of unseen codes."""
+    facts = {"capacity": _capacity(usable), **covered.data_vars, **masses.data_vars}
+    units = np.array(["bit"] + ["1"] * (len(facts) - 1), dtype=object)
+    values = np.stack([fact.values for fact in facts.values()])
+    coords = {"quantity": list(facts), "condition": usable["condition"].values}
+    stacked = xr.DataArray(values, coords, ("quantity", "condition"))
     group: xr.Dataset = stacked.to_dataset(name="estimate")
     group = group.assign(units=("quantity", units))
     return group.assign_attrs(section="information", n_prompts=n_prompts, estimator=None)
@@ -140,7 +213,8 @@ def _unrelated(null: xr.Dataset, n_prompts: int) -> xr.Dataset:
     return group.assign_attrs(attrs | {"estimator": "plugin"})
 
 
-def _positions(found: xr.Dataset) -> xr.Dataset:
-    """The map of each position, with the names of the conditions alone."""
-    others = [name for name in found.coords if name != "condition"]
-    return found.drop_vars(others)
+def _positions(found: xr.Dataset, agreeing: xr.Dataset) -> xr.Dataset:
+    """The maps of each position, with the names of the conditions alone."""
+    whole = found.assign(agreeing.data_vars)
+    others = [name for name in whole.coords if name != "condition"]
+    return whole.drop_vars(others)

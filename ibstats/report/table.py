@@ -154,7 +154,7 @@ def interval(row: ResultRow | None, digits: int = 4, *, marks: bool = False) -> 
     if row is None or row.estimate is None:
         return Missing(_reason(row))
     p = row.p_holm if marks else None
-    return Interval(row.estimate, row.low, row.high, digits, row.degenerate, p)
+    return Interval(row.estimate, row.low, row.high, digits, row.degenerate, p, weak=row.weak)
 
 
 def _reason(row: ResultRow | None) -> str:

@@ -206,11 +206,13 @@ def shared(
         found.append(whole.transpose("condition", "prompt", "sample").values)
 
     def of_condition(number: int) -> Sharing:
-        """Its labels, numbered from 0 in each prompt."""
-        labels = np.empty((len(found), *shape[1:]), np.int64)
-        for i, values in enumerate(found):
-            labels[i] = _separating(values[number])
-        return Sharing(labels, pairs)
+        """Its labels, numbered from 0 in each prompt, but for those that no two images share."""
+        labels = []
+        for values in found:
+            label = _separating(values[number])
+            if pairs == "together" or (label.max(axis=1) < shape[2] - 1).any():
+                labels.append(label)
+        return Sharing(np.array(labels, np.int64).reshape(-1, *shape[1:]), pairs)
 
     return of_condition
 

@@ -25,30 +25,12 @@ from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import entropy
-from ibstats.quantities import quantity
 from ibstats.statistics import collision, counting, unseen
 from ibstats.statistics.counting import Counted, labelled
 
 Array = NDArray[np.float64]
 
-LOW_COVERAGE = 0.8
-"""Good-Turing coverage below which an entropy leans on a guess about unseen codes."""
-
 QUANTITIES = ("codebook_entropy", "conditional_entropy", "mutual_information", "utilisation")
-
-POOLED_NOTE = (
-    "estimates of H(Z) are of the pooled codes of these prompts, intervals of prompts in general: "
-    "few prompts show fewer codes than all would, so an interval may lie above its estimate"
-)
-"""What is to be known of the pooled quantities, as every output states it."""
-
-CHANGE_NOTE = (
-    "a change of H(Z) in prompts in general, from jackknife values: not the difference of the "
-    "estimates shown, which are of the pooled codes of these prompts"
-)
-"""What is to be known of the effects on pooled quantities."""
-
-POOLED = ("codebook_entropy", "mutual_information", "perplexity")
 
 
 class _Estimated:
@@ -281,7 +263,8 @@ def measure(
                 found.append(PARTS[part][0](one))
     made = {}
     for part, found in rows.items():
-        dims, attrs = ("condition",), {"n_shuffles": n_shuffles, "seed": seed}
+        dims: tuple[str, ...] = ("condition",)
+        attrs: dict[str, Any] = {"n_shuffles": n_shuffles, "seed": seed}
         if part in COLLISION:
             dims, attrs = COLLISION[part][1], {"pairs": "apart"}
         elif part != SHUFFLE:
@@ -436,24 +419,3 @@ def rarefy(tokens: xr.DataArray, n_samples: int, seed: int) -> xr.DataArray:
         )
     chosen = np.sort(np.random.default_rng(seed).permutation(have)[:n_samples])
     return tokens.isel(sample=chosen)
-
-
-def coverage_warnings(coverages: xr.Dataset, where: str) -> list[str]:
-    """One line per condition whose coverage is too low to trust an entropy; `where` begins it.
-
-    >>> low = ("condition", [0.5])
-    >>> found = xr.Dataset({"coverage": low, "coverage_per_prompt": low}, {"condition": ["argmax"]})
-    >>> len(coverage_warnings(found, "trio-ar"))
-    2
-    """
-    conditions = coverages["condition"].values
-    lines = []
-    for name in ("coverage", "coverage_per_prompt"):
-        said = quantity(name).long
-        for condition, value in zip(conditions, coverages[name].values, strict=True):
-            if value < LOW_COVERAGE:
-                lines.append(
-                    f"{where}: {said} is {value:.2f} in '{condition}', below {LOW_COVERAGE}: "
-                    "its entropy leans on unseen codes; use more images or prompts"
-                )
-    return lines

@@ -26,6 +26,12 @@ Array = NDArray[np.float64]
 MOST_UNSEEN = 0.03
 """Mass of unseen codes above which an entropy is not to be relied on."""
 
+NOTE = (
+    f"rests on codes that were not seen (their mass is above {MOST_UNSEEN}): not to be relied on; "
+    "read the collision entropies"
+)
+"""Why such a number is greyed out."""
+
 LEANS_ON = {
     "codebook_entropy": ("unseen_by_prompt",),
     "perplexity": ("unseen_by_prompt",),
@@ -111,7 +117,9 @@ def leaning(unseen: xr.Dataset) -> xr.DataArray:
 
 
 def warnings(unseen: xr.Dataset, where: str) -> list[str]:
-    """One line per condition and mass that is too large to rely on an entropy; `where` begins it.
+    """A line for each mass that is too large to rely on an entropy somewhere; `where` begins it.
+
+    `unseen` as `per_prompt` has it, or of `(condition)`.
 
     >>> few, many = ("condition", [0.01]), ("condition", [0.1])
     >>> unseen = xr.Dataset({"unseen_by_prompt": few, "unseen_by_image": many})
@@ -123,13 +131,16 @@ def warnings(unseen: xr.Dataset, where: str) -> list[str]:
         masses = unseen.mean("prompt")
     lines = []
     for name, unit in (("unseen_by_prompt", "prompts"), ("unseen_by_image", "images")):
+        values = masses[name].values
+        large = np.flatnonzero(values > MOST_UNSEEN)
+        if not len(large):
+            continue
+        worst = large[np.argmax(values[large])]
         shorts = [quantity(of).short for of, leans_on in LEANS_ON.items() if name in leans_on]
-        resting = " and ".join(shorts)
-        for condition, value in zip(masses["condition"].values, masses[name].values, strict=True):
-            if value > MOST_UNSEEN:
-                lines.append(
-                    f"{where}: {quantity(name).long} is {value:.2f} in '{condition}', above "
-                    f"{MOST_UNSEEN}: do not rely on {resting}; use more {unit}, or read the "
-                    "collision entropies"
-                )
+        lines.append(
+            f"{where}: the {quantity(name).long} is above {MOST_UNSEEN} in {len(large)} of "
+            f"{len(values)} conditions (most in '{masses['condition'].values[worst]}', "
+            f"{values[worst]:.2f}): do not rely on {', '.join(shorts)} there; use more {unit}, or "
+            "read the collision entropies"
+        )
     return lines

@@ -135,13 +135,6 @@ def test_estimators_of_a_closed_codebook_know_that_a_subset_is_smaller(estimator
     assert float(information.pooled(drawn, K, estimator, [kept])["utilisation"][0]) < kept / K
 
 
-def test_low_coverage_is_called_out() -> None:
-    drawn = tokens(np.arange(2 * 3 * 4).reshape(1, 2, 3, 2, 2))
-    lines = information.coverage_warnings(information.coverage(drawn, 64), "toy")
-    assert len(lines) == 2
-    assert "below 0.8" in lines[0]
-
-
 def plain(codes: np.ndarray, n_codes: int = 16) -> float:
     return float(entropy.estimate(np.bincount(codes.ravel(), minlength=n_codes)))
 

@@ -130,6 +130,7 @@ def _of_factorial(numbers: Numbers, experiment: str, models: Sequence[str]) -> l
     tables = factorial.diversity(numbers, experiment, models)
     tables += factorial.all_effects(numbers, "effect", experiment, models, paper=True)
     tables += information.entropies(numbers, experiment, models)
+    tables += information.agreement(numbers, experiment, models)
     tables += path_and_execution.all_bits(numbers, experiment, models)
     for score in quality.scores(numbers, experiment, models):
         of = grid.Grid("quality", experiment)
@@ -195,7 +196,8 @@ def _effective(numbers: Numbers, experiment: str, model: str) -> list[Table]:
 
 
 def _entropy(numbers: Numbers, experiment: str, model: str) -> list[Table]:
-    made = information.entropies(numbers, experiment, [model])
+    made = information.agreement(numbers, experiment, [model])
+    made += information.entropies(numbers, experiment, [model])
     return made + information.use(numbers, experiment, [model])
 
 

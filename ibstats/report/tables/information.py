@@ -15,7 +15,20 @@ if TYPE_CHECKING:
     from ibstats.results.lookup import Numbers
 
 ENTROPIES = ("codebook_entropy", "conditional_entropy", "mutual_information")
-USE = ("utilisation", "perplexity", "coverage", "coverage_per_prompt")
+COLLISION = (
+    "collision_entropy",
+    "collision_conditional",
+    "collision_information",
+    "hill_2",
+)
+USE = (
+    "utilisation",
+    "perplexity",
+    "coverage",
+    "coverage_per_prompt",
+    "unseen_by_prompt",
+    "unseen_by_image",
+)
 
 
 def entropies(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
@@ -33,6 +46,15 @@ def entropies(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[
     for table in made:
         tables.append(replace(table, title=f"{table.title} ({estimators})"))
     return tables
+
+
+def agreement(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
+    """H2(Z), H2(Z|X), I2 and the Hill number of the tokens, a line a condition.
+
+    What an author should report: they do not move with the number of images.
+    """
+    title = "Collision entropy per token"
+    return _of(numbers, experiment, models, "collision", title, COLLISION)
 
 
 def use(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
