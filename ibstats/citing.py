@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ibstats import __version__
 from ibstats.errors import IbstatsError
 from ibstats.quantities import quantity
 from ibstats.store import Store, open_store
+from ibstats.version import __version__
 from schemas.citations import METHOD, MODELS, entries
 from schemas.io.layout import ResultsFolder
 

@@ -166,7 +166,7 @@ def test_hooks_run_what_make_check_runs() -> None:
         assert f"$(BIN)/{tool} {command}" in makefile
 
 
-@pytest.mark.parametrize("program", ["ibstats"])
+@pytest.mark.parametrize("program", ["ibstats", "ibgenerate"])
 def test_programs_say_their_version_and_how_to_use_them(program: str) -> None:
     module = {"ibstats": "ibstats", "ibgenerate": "generate"}[program]
     for option, expected in (("--version", f"{program} {ibstats.__version__}\n"), ("-h", "Usage")):
