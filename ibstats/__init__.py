@@ -13,8 +13,8 @@ from ibstats import own as own  # first: it keeps a user's schemas.py from the p
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ibstats.version import __version__
 from schemas.moved import attributes, redirect
+from schemas.version import __version__
 
 if TYPE_CHECKING:
     from ibstats import kernels, measure

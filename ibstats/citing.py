@@ -8,9 +8,9 @@ from pathlib import Path
 from ibstats.errors import IbstatsError
 from ibstats.quantities import quantity
 from ibstats.store import Store, open_store
-from ibstats.version import __version__
 from schemas.citations import METHOD, MODELS, entries
 from schemas.io.layout import ResultsFolder
+from schemas.version import __version__
 
 ESTIMATORS: dict[str, tuple[str, ...]] = {
     "plugin": (),

@@ -18,10 +18,10 @@ from ibstats.errors import IbstatsError
 from ibstats.extras import extras_named
 from ibstats.measure import Machine, here
 from ibstats.options import Options, analysing, log, with_progress
-from ibstats.version import __version__
 from schemas.analysis import Part, SettingsError
 from schemas.io.cluster import ClusterError
 from schemas.io.folder import refusal
+from schemas.version import __version__
 
 if TYPE_CHECKING:
     from ibstats.report.table import Part as Shown

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from typing import Annotated
 
@@ -14,6 +13,7 @@ from generate.cli.console import log
 from generate.errors import GenerateError
 from schemas.io.cluster import ClusterError
 from schemas.io.folder import refusal
+from schemas.version import __version__
 
 COMMANDS = (
     run.run,
@@ -41,7 +41,7 @@ for command in COMMANDS:
 
 def _version(asked: bool) -> None:
     if asked:
-        print(f"ibgenerate {importlib.metadata.version('ibstats')}")
+        print(f"ibgenerate {__version__}")
         raise typer.Exit
 
 

@@ -21,8 +21,8 @@ from ibstats.measure.users import is_own
 from ibstats.selection import Selection, crossed, select
 from ibstats.statistics import scores, subset_ratio
 from ibstats.store import Store
-from ibstats.version import __version__
 from schemas.analysis import Config, Part
+from schemas.version import __version__
 
 Made = tuple[Groups, list[str]]
 

@@ -25,8 +25,8 @@ from ibstats.measure.reference_set.sources import (
     parsed_size,
     prepare,
 )
-from ibstats.version import __version__
 from schemas.reference_set import ReferenceSet
+from schemas.version import __version__
 
 if TYPE_CHECKING:
     from PIL.Image import Image
