@@ -82,7 +82,7 @@ def replace(name: str, model: Any) -> Shape:
     if name == "vq-diffusion":
         model.transformer = network
         model.identity = model.identity.model_copy(update={"codebook_size": 4096})
-        model.schedule = type(model)._schedule(model.found["checkpoint"], 4096)
+        model.schedule = type(model).schedule_of(model.found["checkpoint"], 4096)
         return (32, 32), 100
     if name == "janus-pro":
         model.language_model, model.embed_prompt = network, network.embed_tokens

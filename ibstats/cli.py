@@ -16,7 +16,6 @@ from rich.markup import escape
 
 from ibstats.errors import IbstatsError
 from ibstats.extras import extras_named
-from ibstats.measure import Machine, here
 from ibstats.options import Options, analysing, log, with_progress
 from schemas.analysis import Part, SettingsError
 from schemas.io.cluster import ClusterError
@@ -176,6 +175,7 @@ def reference(
     weights: Annotated[str | None, typer.Option(help="Weight file of the network.")] = None,
 ) -> None:
     """Statistics of reference images for fid and kid: one file that says how its images were prepared."""
+    from ibstats.measure import Machine, here
     from ibstats.measure.reference_set import build
 
     found = build(

@@ -84,7 +84,7 @@ class VQDiffusion(PublicModel):
         self.text_encoder = self.component(CLIPTextModel, "text_encoder")
         self.transformer = self.compiled(self.component(Transformer2DModel, "transformer"))
         self.vqvae = self.component(VQModel, "vqvae", dtype=torch.float32)
-        self.schedule = self._schedule(checkpoint, identity.codebook_size)
+        self.schedule = self.schedule_of(checkpoint, identity.codebook_size)
         self.learned: Tensor | None = None
         if checkpoint.json(f"{LEARNED}/config.json")["learnable"]:
             (path,) = [path for path in checkpoint.weights if path.parent.name == LEARNED]
@@ -103,7 +103,7 @@ class VQDiffusion(PublicModel):
         return Geometry(transformer["num_vector_embeds"] - 1, (side, side), (pixels, pixels), steps)
 
     @classmethod
-    def _schedule(cls, checkpoint: Checkpoint, n_codes: int) -> Schedule:
+    def schedule_of(cls, checkpoint: Checkpoint, n_codes: int) -> Schedule:
         config = checkpoint.json("scheduler/scheduler_config.json")
         return mask_and_replace(
             config["num_train_timesteps"],
