@@ -104,6 +104,10 @@ class VQDiffusion(PublicModel):
 
     @classmethod
     def schedule_of(cls, checkpoint: Checkpoint, n_codes: int) -> Schedule:
+        """The forward process over `n_codes` codes, as the scheduler's configuration file has it.
+
+        Cumulative probabilities of staying and of being masked grow linearly over the steps.
+        """
         config = checkpoint.json("scheduler/scheduler_config.json")
         return mask_and_replace(
             config["num_train_timesteps"],
