@@ -19,7 +19,7 @@ from generate.errors import GenerateError
 from generate.study.planning import plan
 from generate.study.study_file import BUILT_IN, load_study
 from ibstats.errors import IbstatsError
-from ibstats.report.files import read_results
+from ibstats.results.kept import read_results
 from ibstats.store import Store, open_store
 from tests.ibstats.conftest import write_run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,24 @@ from generate.study.planning import Plan
 from generate.study.probes import keep_codes, texts_of_samples
 from generate.study.reading import Reading
 from generate.study.reading import texts as all_texts
-from schemas.io.template import PER_BLOCK, Template, strings
+from schemas.io.template import PER_BLOCK, Template, column
 from schemas.provenance import CalibrationRecord, ModelIdentity
 from schemas.store import RunRecord
 from schemas.study import Prompt
 from schemas.variables import VARIABLES
 
+SETTINGS = (
+    "sampling",
+    "prompt_type",
+    "codebook",
+    "keep_ratio",
+    "subset_method",
+    "argmax_window",
+    "paraphrase_length",
+    "n_paraphrases",
+    "subset_draw",
+)
+"""What a condition says of itself, by the names of the store's coordinates."""
 SHARED_NOISE = "all conditions and experiments of a prompt, by number of the draw"
 
 
@@ -97,23 +109,15 @@ def condition_labels(cells: Sequence[Condition], counts_sha256: str) -> dict[str
 
     `counts_sha256` is the digest of the calibration counts, recorded where they chose the codes.
     """
+    labels = {"condition": column("condition", [cell.name for cell in cells])}
+    for name in SETTINGS:
+        labels[name] = column(name, [getattr(cell, name) for cell in cells])
     subset_counts = []
     for cell in cells:
         by_counts = cell.subset_method not in ("", "drop_random")
         subset_counts.append(counts_sha256 if by_counts else "")
-    return {
-        "condition": strings(cell.name for cell in cells),
-        "sampling": strings(cell.sampling for cell in cells),
-        "prompt_type": strings(cell.prompt_type for cell in cells),
-        "codebook": strings(cell.codebook for cell in cells),
-        "keep_ratio": np.array([cell.keep_ratio for cell in cells]),
-        "subset_method": strings(cell.subset_method for cell in cells),
-        "argmax_window": strings(cell.argmax_window for cell in cells),
-        "paraphrase_length": strings(cell.paraphrase_length for cell in cells),
-        "n_paraphrases": _integers(cell.n_paraphrases for cell in cells),
-        "subset_draw": _integers(cell.subset_draw for cell in cells),
-        "subset_counts": strings(subset_counts),
-    }
+    labels["subset_counts"] = column("subset_counts", subset_counts)
+    return labels
 
 
 def prompt_labels(prompts: Sequence[Prompt]) -> dict[str, NDArray[Any]]:
@@ -121,9 +125,13 @@ def prompt_labels(prompts: Sequence[Prompt]) -> dict[str, NDArray[Any]]:
 
     Attributes are JSON, '{}' where none are known.
     """
+    ids, attributes = [], []
+    for prompt in prompts:
+        ids.append(prompt.id)
+        attributes.append(json.dumps(prompt.attributes))
     return {
-        "prompt": strings(prompt.id for prompt in prompts),
-        "prompt_attributes": strings(json.dumps(prompt.attributes) for prompt in prompts),
+        "prompt": column("prompt", ids),
+        "prompt_attributes": column("prompt_attributes", attributes),
     }
 
 
@@ -138,12 +146,13 @@ def text_values(
     n_tokens, cut = [-1] * len(texts), [False] * len(texts)
     for row, reading in enumerate((read or ())[: len(texts)]):
         n_tokens[row], cut[row] = len(reading.tokens), reading.cut
+    wordings, indices, kinds = zip(*texts, strict=True)
     return {
-        "text": strings(text for text, _, _ in texts),
-        "text_prompt": _integers(index for _, index, _ in texts),
-        "text_kind": strings(kind for _, _, kind in texts),
-        "text_tokens": _integers(n_tokens),
-        "text_cut": np.array(cut),
+        "text": column("text", wordings),
+        "text_prompt": column("text_prompt", indices),
+        "text_kind": column("text_kind", kinds),
+        "text_tokens": column("text_tokens", n_tokens),
+        "text_cut": column("text_cut", cut),
     }
 
 
@@ -200,7 +209,3 @@ def code_values(
             rng = np.random.default_rng([seed, cell.subset_draw])
             keep[condition] = keep_codes(counts, cell.keep_ratio, cell.subset_method, rng=rng)
     return {"codebook_keep": keep, "calibration_count": counts}
-
-
-def _integers(values: Iterable[int]) -> NDArray[np.int32]:
-    return np.array(list(values), dtype=np.int32)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from schemas.io.files import whole_file
+
 CHECKPOINT_SECONDS = 120.0
 REPORT_SECONDS = 20.0
 WARMUP_STEPS = 100
@@ -117,8 +119,6 @@ class Fit:
 
     def save(self) -> None:
         """Write the checkpoint; a killed run never leaves half a file."""
-        self.checkpoint.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.checkpoint.with_suffix(".partial")
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -127,8 +127,8 @@ class Fit:
             "seconds": self.seconds,
             "torch": torch.get_rng_state(),
         }
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        with whole_file(self.checkpoint) as temporary:
+            torch.save(state, temporary)
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True)

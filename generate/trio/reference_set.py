@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from generate.trio import scenes, weights
 from generate.trio.reference import load_reference
 from generate.trio.stage_tokenizer import render_batch
+from schemas.io.files import file_sha256, whole_file
 from schemas.reference_set import SCENE_FEATURES, ReferenceSet
 
 SCENES, KEPT, SEED, BATCH = 20_000, 1_500, 21, 500
@@ -57,7 +58,7 @@ def write_reference_set(
         name="trio-scenes",
         network="reference",
         settings={
-            "weights_sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "weights_sha256": file_sha256(file),
             "features": SCENE_FEATURES,
         },
         size=(scenes.IMAGE_SIZE, scenes.IMAGE_SIZE),
@@ -68,14 +69,14 @@ def write_reference_set(
         images_sha256=digest,
         made=f"python -m generate.trio.reference_set, seed {seed}",
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(
-        out,
-        mean=x.mean(axis=0),
-        covariance=np.cov(x, rowvar=False),
-        features=features[:kept],
-        record=np.array(record.model_dump_json()),
-    )
+    with whole_file(out) as temporary:
+        np.savez_compressed(
+            temporary,
+            mean=x.mean(axis=0),
+            covariance=np.cov(x, rowvar=False),
+            features=features[:kept],
+            record=np.array(record.model_dump_json()),
+        )
     return record
 
 

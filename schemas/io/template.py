@@ -57,6 +57,18 @@ def strings(values: Iterable[str]) -> NDArray[Any]:
     return np.array(list(values), dtype=np.dtypes.StringDType())
 
 
+def column(name: str, values: Iterable[Any]) -> NDArray[Any]:
+    """Give the values of a variable or coordinate of one dim, in the dtype of the contract.
+
+    >>> column("text_kind", ["original", "short"]).dtype, column("subset_draw", [0, 1]).dtype
+    (StringDType(), dtype('int32'))
+    """
+    dtype = (VARIABLES | COORDINATES)[name].dtype
+    if dtype == "string":
+        return strings(values)
+    return np.array(list(values), dtype=dtype)
+
+
 def write_templates(
     store: ZarrStore, run: RunRecord, template_of: Callable[[str, str], Template]
 ) -> None:
