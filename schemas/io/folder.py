@@ -11,6 +11,7 @@ import errno
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from schemas.io.files import sync, temporary_name
+from schemas.io.files import sync
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
@@ -237,7 +238,8 @@ class LocalFolder(Folder):
     def _written(self, path: Path, content: bytes) -> Iterator[Path]:
         """A synced temporary file beside `path`, which it is about to become."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_name(path)
+        # Its name ends unlike an object's, so that nobody who lists by ending takes it for one.
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
             with temporary.open("xb") as file:
                 file.write(content)

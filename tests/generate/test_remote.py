@@ -73,7 +73,7 @@ def test_the_store_in_a_bucket_is_that_in_a_folder(
     assert remote.snapshot() == local.snapshot()
     for name in ("tokens", "image", "token_surprisal"):
         np.testing.assert_array_equal(
-            remote.factorial("toy-masked", name), local.factorial("toy-masked", name)
+            remote.dataset("toy-masked")[name], local.dataset("toy-masked")[name]
         )
     travelled = pickle.dumps(remote.images("toy-masked"))  # to a worker
     np.testing.assert_array_equal(pickle.loads(travelled), local.images("toy-masked"))
