@@ -176,7 +176,7 @@ def reference(
 ) -> None:
     """Statistics of reference images for fid and kid: one file that says how its images were prepared."""
     from ibstats.measure import Machine, here
-    from ibstats.measure.reference_set import build
+    from ibstats.measure.reference_set.making import build
 
     found = build(
         source,

@@ -97,7 +97,8 @@ class Selection:
         if self.has(variable):
             return ""
         reason = WHO_RECORDS.get(variable, "this model or this run does not record it")
-        return f"'{self.model}/{self.experiment}' holds no `{variable}`: {reason}"
+        called = "images" if variable == "image" else f"`{variable}`"
+        return f"'{self.model}/{self.experiment}' holds no {called}: {reason}"
 
     def need(self, *variables: str) -> xr.Dataset:
         """The dataset, if it holds all of these variables.

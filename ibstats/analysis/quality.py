@@ -49,6 +49,9 @@ def quality_groups(
         distance = {}
         for name, table in found.items():
             distance[name] = diversity.mean_pairwise(table["distance"])
+        if "diversity" not in settings.parts:  # the other axis of the frontier
+            other = means(xr.Dataset(distance), how)
+            groups["frontier_diversity"] = other.assign_attrs(section="diversity")
         placed = frontier(xr.Dataset(distance), values, how)
         labels = {condition.name: condition.label for condition in selection.design.conditions}
         groups["frontier"] = _with_scores(placed, summary, labels)

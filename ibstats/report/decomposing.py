@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ibstats.analysis.measured import NO_COMPONENTS
 from ibstats.errors import IbstatsError
 from ibstats.measure import Machine
 from ibstats.report import figures, files
@@ -60,7 +61,7 @@ def decompose(
 
 def _why_no_wording(notes: list[str]) -> str:
     for note in notes:
-        if "wording" in note:
+        if "wording" in note or NO_COMPONENTS in note:
             return note
     return HOW_TO_SPREAD
 

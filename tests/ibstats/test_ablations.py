@@ -9,12 +9,19 @@ import pytest
 import xarray as xr
 from scipy import optimize, stats
 
-from ibstats.errors import IbstatsError, StoreContractError
+from ibstats.design import Condition, Contrast, Design
+from ibstats.errors import IbstatsError
 from ibstats.kernels import broken_line
-from ibstats.report import ablation_latex
-from ibstats.results import offer, rows
-from ibstats.statistics import ablations, quality, significance, subset_ratio
+from ibstats.planned import planned
+from ibstats.report.render import latex
+from ibstats.report.tables import ablations
+from ibstats.results import rows, sentences
+from ibstats.results.lookup import Numbers
+from ibstats.statistics import significance, subset_ratio
+from ibstats.statistics.effects import compare
+from ibstats.statistics.stacking import over_quantities
 from ibstats.statistics.uncertainty import Resampling
+from schemas.design import ConditionRecord, DesignRecord
 from schemas.results import ResultRow, Results
 
 RATIOS = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0])
@@ -45,6 +52,26 @@ def arms(values: np.ndarray, **coords: list[object]) -> xr.DataArray:
     )  # fmt: skip
 
 
+def design(y: xr.DataArray, kind: str = "subset_ratio") -> Design:
+    """The design of arms: the baseline is the one with the whole codebook and the original wording."""
+    conditions, baseline = [], None
+    for number, name in enumerate(y["condition"].values):
+        head, _, rest = str(name).partition("-")
+        settings = {
+            key: y[key].values[number] for key in ("keep_ratio", "subset_method") if key in y.coords
+        }
+        arm = rest if head.isdigit() else ""
+        conditions.append(Condition(str(name), {}, settings, arm))
+        if y["codebook"].values[number] == "full" and y["prompt_type"].values[number] == "original":
+            baseline = str(name)
+    return Design(kind, tuple(conditions), (), baseline)
+
+
+def values_of(contrasts: list[Contrast], y: xr.DataArray) -> dict[str, float]:
+    """Each contrast of the first prompt."""
+    return {one.name: float(one.weights @ y.values[:, 0]) for one in contrasts}
+
+
 def curves(
     rng: np.random.Generator, n_prompts: int, knot: float, below: float, above: float
 ) -> xr.DataArray:
@@ -63,7 +90,7 @@ def curves(
 def test_a_contrast_is_the_paired_t_test_of_its_arms() -> None:
     rng = np.random.default_rng(0)
     y = arms(rng.normal(size=(4, 12)) + np.arange(4)[:, None])
-    found = ablations.contrasts(y, ablations.against_reference(y), QUICK)
+    found = compare(y, design(y).against_baseline(), QUICK)
     assert list(found["effect"].values) == ["arm1 - arm4", "arm2 - arm4", "arm3 - arm4"]
     p = []
     for i, effect in enumerate(found["effect"].values):
@@ -85,20 +112,18 @@ def test_arms_that_are_alike_are_not_tested_on_the_rounding_of_their_weights() -
         condition=["1-most", "2-random-a", "3-random-b", "4-random-c", "5-full"],
         subset_method=["drop_most_frequent", *["drop_random"] * 3, ""],
     )
-    planned = ablations.planned(y, "subset_method")
-    weights = np.column_stack([one.weights for one in planned])
+    family = planned(design(y, "subset_method"))
+    weights = np.column_stack([one.weights for one in family])
     assert (y.values.T @ weights).any()  # thirds do not add up
-    found = ablations.contrasts(y, planned, QUICK)
+    found = compare(y, family, QUICK)
     assert bool(found["degenerate"].all())
     assert (found["estimate"] == 0).all()
     assert found.attrs["n_tests"] == 0
 
 
-def test_an_ablation_has_one_arm_without_intervention() -> None:
-    with pytest.raises(
-        StoreContractError, match="2 conditions are without intervention, but an ablation has one"
-    ):
-        ablations.reference_arm(arms(np.zeros((2, 3)), codebook=["full", "full"]))
+def test_without_a_baseline_there_are_no_changes_of_arms() -> None:
+    y = arms(np.zeros((2, 3)), codebook=["subset", "subset"])
+    assert design(y).against_baseline() == []
 
 
 def test_random_subsets_are_compared_by_the_mean_of_their_draws() -> None:
@@ -108,10 +133,7 @@ def test_random_subsets_are_compared_by_the_mean_of_their_draws() -> None:
         subset_method=methods,
         codebook=["full"] + ["subset"] * 4,
     )
-    values = {
-        c.name: float(c.weights @ y.values[:, 0]) for c in ablations.planned(y, "subset_method")
-    }
-    assert values == {
+    assert values_of(planned(design(y, "subset_method")), y) == {
         "drop-most-frequent - drop-least-frequent": 3.0,
         "drop-random - drop-least-frequent": 11.5,
         "drop-random - drop-most-frequent": 8.5,
@@ -132,10 +154,7 @@ def test_the_proposed_strategy_is_compared_with_its_halves_and_their_sum() -> No
     wording = ["original"] * 3 + ["paraphrase"] * 3
     y = arms(np.array([1.0, 2, 4, 8, 16, 32])[:, None] * np.ones(2),
              condition=names, codebook=codebook, prompt_type=wording)  # fmt: skip
-    values = {
-        c.name: float(c.weights @ y.values[:, 0]) for c in ablations.planned(y, "enhancement")
-    }
-    assert values == {
+    assert values_of(planned(design(y, "enhancement")), y) == {
         "proposed-0.60 - subset-0.60": 14,
         "proposed-0.60 - paraphrase": 8,
         "proposed-0.60: synergy": 16 - 2 - 8 + 1,
@@ -147,7 +166,7 @@ def test_the_proposed_strategy_is_compared_with_its_halves_and_their_sum() -> No
 
 def test_ratios_are_compared_with_the_next_smaller_one() -> None:
     y = curves(np.random.default_rng(0), 3, 0.3, 1, 0).isel(condition=[7, 0, 3])
-    weights = [c.weights.tolist() for c in ablations.planned(y, "subset_ratio")]
+    weights = [one.weights.tolist() for one in planned(design(y))]
     assert weights == [[0, -1, 1], [1, 0, -1]]
 
 
@@ -186,11 +205,16 @@ def test_the_inflection_point_recovers_a_known_knee_whatever_the_order_of_the_ar
     rng = np.random.default_rng(2)
     y = curves(rng, 30, 0.33, 1.0, 0.1)
     found = subset_ratio.inflection(y, QUICK)
-    assert bool(found["found"])
+    assert verdict(found) == "found"
     assert float(found["estimate"].sel(part="ratio")) == pytest.approx(0.33, abs=0.03)
     assert float(found["low"].sel(part="ratio")) <= 0.33 <= float(found["high"].sel(part="ratio"))
     shuffled = subset_ratio.inflection(y.isel(condition=rng.permutation(8)), QUICK)
     xr.testing.assert_allclose(found, shuffled)
+
+
+def verdict(found: xr.Dataset) -> str:
+    """Whether there is an inflection point."""
+    return str(found["verdict"].sel(part="ratio").values)
 
 
 def coverage(n_prompts: int, n_studies: int, knot: float = 0.27, below: float = 1.0) -> float:
@@ -232,14 +256,16 @@ def test_an_inflection_point_that_the_sweep_may_not_enclose_is_marked(
     knot: float, at_edge: bool
 ) -> None:
     found = subset_ratio.inflection(curves(np.random.default_rng(8), 20, knot, 3.0, 0.1), QUICK)
-    assert bool(found["found"])
-    assert bool(found["at_edge"]) == at_edge
+    assert verdict(found) == ("found at the edge" if at_edge else "found")
 
 
 def test_a_straight_line_has_an_inflection_point_no_more_often_than_the_level() -> None:
     rng = np.random.default_rng(4)
-    found = [bool(subset_ratio.inflection(curves(rng, 15, 0.3, 0.4, 0.4), Resampling(n_resamples=100, seed=i))["found"])
-             for i in range(80)]  # fmt: skip
+    found = []
+    for seed in range(80):
+        y = curves(rng, 15, 0.3, 0.4, 0.4)
+        point = subset_ratio.inflection(y, Resampling(n_resamples=100, seed=seed))
+        found.append(verdict(point) != "not found")
     assert np.mean(found) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 80)
 
 
@@ -249,16 +275,18 @@ def test_no_inflection_point_of_a_constant_curve_or_of_few_ratios(kept: slice) -
     if kept.start == 0:
         flat = xr.zeros_like(flat)
     found = subset_ratio.inflection(flat, QUICK)
-    assert not bool(found["found"])
+    assert verdict(found) == "not found"
     assert found["estimate"].isnull().all()
 
 
 SWEPT = np.array([0.1, 0.2, 0.4, 0.6, 0.8])
 
 
-def changes(
-    *means: float, larger_is_better: bool = True, score: str = "clip_iqa", spread: float = 0.02
-) -> xr.Dataset:
+LARGER, SMALLER = "clip_iqa", "kid"
+"""A score of which more is better, and one of which less is."""
+
+
+def changes(*means: float, score: str = LARGER, spread: float = 0.02) -> xr.Dataset:
     """Tested changes of one score at the swept ratios, as the analysis makes them, of 20 prompts."""
     noise = spread * np.linspace(-1, 1, 20)
     values = xr.DataArray(
@@ -273,28 +301,38 @@ def changes(
             "sampling": ("condition", ["stochastic"] * 6),
             "prompt_type": ("condition", ["original"] * 6),
         },
-        attrs={"units": "1", "note": "", "larger_is_better": int(larger_is_better)},
+        attrs={"units": "1", "note": "", "n_prompts": 20},
     )
-    scores = xr.Dataset({score: values}, attrs={"n_images": 5, "n_prompts": 20})
-    family = ablations.against_reference(scores)
-    tested = quality.over_scores(scores, lambda y: ablations.contrasts(y, family, QUICK))
-    return subset_ratio.losses(tested, ablations.ratios(scores, family))
+    family = design(values).against_baseline()
+    tested = over_quantities(
+        xr.Dataset({score: values}), lambda y: compare(y, family, QUICK)
+    ).assign_attrs(n_images=5)
+    return subset_ratio.losses(tested, xr.DataArray(SWEPT, dims="effect"))
 
 
-def knee(ratio: float | None) -> xr.Dataset:
+def knee(ratio: float | None, *, at_edge: bool = False) -> xr.Dataset:
     """An inflection point of LPIPS diversity, or none."""
     value = np.nan if ratio is None else ratio
+    said = "not found" if ratio is None else ("found at the edge" if at_edge else "found")
+    note = subset_ratio.EDGE_NOTE if at_edge else ""
+    numbers = np.array([[value, 1.0, 0.0]])
+    dims = ("quantity", "part")
     return xr.Dataset(
         {
-            "estimate": (("quantity", "part"), [[value, 1.0, 0.0]]),
-            "found": ("quantity", [ratio is not None]),
-            "at_edge": ("quantity", [False]),
+            "estimate": (dims, numbers),
+            "low": (dims, numbers - 0.05),
+            "high": (dims, numbers + 0.05),
+            "p_max_t": (dims, np.full((1, 3), 0.01)),
+            "verdict": (dims, np.array([[said, "", ""]], dtype=object)),
+            "note": (dims, np.array([[note, "", ""]], dtype=object)),
+            "units": (dims, np.array([["1", "1", "1"]], dtype=object)),
+            "n_prompts": ("quantity", [20]),
         },
         coords={
             "quantity": ["lpips_alex_distance"],
             "part": ["ratio", "slope_below", "slope_above"],
         },
-        attrs={"n_prompts": 20, "n_images": 5},
+        attrs={"n_images": 5, "section": "inflection", "level": 0.95, "method": "percentile"},
     )
 
 
@@ -319,14 +357,12 @@ def knee(ratio: float | None) -> xr.Dataset:
 def test_the_offer_is_the_inflection_point_unless_quality_falls_there(
     means: tuple[float, ...], at: float | None, ratio: float, verdict: str, evidence: str
 ) -> None:
-    for larger_is_better in (True, False):
-        signed = means if larger_is_better else [-mean for mean in means]
-        found = subset_ratio.offer(
-            knee(at), changes(*signed, larger_is_better=larger_is_better)
-        ).isel(quantity=0)
+    for score, sign in ((LARGER, 1), (SMALLER, -1)):
+        signed = [sign * mean for mean in means]
+        found = subset_ratio.offer(knee(at), changes(*signed, score=score)).isel(quantity=0)
         assert float(found["estimate"]) == pytest.approx(ratio, nan_ok=True)
         assert str(found["verdict"].values) == verdict
-        assert str(found["evidence"].values) == (f"{evidence} - keep-1.00" if evidence else "")
+        assert str(found["effect"].values) == (f"{evidence} - keep-1.00" if evidence else "")
 
 
 def test_a_loss_is_tested_as_the_printed_changes_are_and_a_constant_one_counts() -> None:
@@ -356,8 +392,8 @@ def lost_in_studies(
                 "estimate": (("quantity", "effect"), change.mean(axis=0)[None]),
                 "p_holm": (("quantity", "effect"), significance.adjust(test.p)[None]),
                 "degenerate": (("quantity", "effect"), np.zeros((1, len(drops)), dtype=bool)),
-                "larger_is_better": ("quantity", [1]),
-            }
+            },
+            coords={"quantity": [LARGER]},
         )
         found.append(
             subset_ratio.losses(contrasts, xr.DataArray(SWEPT, dims="effect"))["lost"].values[0]
@@ -392,29 +428,36 @@ def test_the_papers_score_decides_where_several_were_measured() -> None:
     assert (found.attrs["score"], float(found["estimate"][0])) == ("clip_iqa", 0.25)
 
 
-def found_rows(
-    at_edge: bool = False, **models: tuple[float | None, xr.Dataset | None]
-) -> list[ResultRow]:
+DESIGN = DesignRecord(
+    kind="subset_ratio",
+    conditions=[ConditionRecord(name=f"keep-{ratio:.2f}") for ratio in (*SWEPT, 1.0)],
+    baseline="keep-1.00",
+)
+
+
+def found_rows(at_edge: bool = False, **models: tuple[float | None, xr.Dataset | None]) -> Numbers:
     """Rows of the inflection point and the offer of some models."""
-    tree = {}
+    found: list[ResultRow] = []
     for model, (ratio, lost) in models.items():
-        point = knee(ratio).assign(at_edge=("quantity", [at_edge]))
-        point = point.assign(
-            low=point["estimate"] - 0.05, high=point["estimate"] + 0.05, p=("quantity", [0.01])
-        )
-        point = point.assign_coords(units=("quantity", ["1"])).assign_attrs(note="")
-        tree[f"{model}/inflection"] = point
-        tree[f"{model}/offer"] = subset_ratio.offer(point, lost)
-        if lost is not None:
-            tree[f"{model}/quality_losses"] = lost
-    made = xr.DataTree.from_dict(tree)
-    made.attrs |= {"models": list(models), "settings": {"experiment": "ratio"}}
-    return list(rows.rows(made))
+        point = knee(ratio, at_edge=at_edge)
+        groups = {"inflection": point, **subset_ratio.offer_groups(point, lost)}
+        for group in groups.values():
+            base = {"model": model, "experiment": "ratio", "n_images": 5}
+            found += rows.group_rows(group.assign_attrs(n_images=5), base, {})
+    known = {
+        "run_id": "r",
+        "snapshot": "abc",
+        "analysis_sha256": "d",
+        "ibstats_version": "0",
+        "settings": {},
+    }
+    return Numbers(Results(**known, designs={"ratio": DESIGN}, rows=found))
 
 
 def words(**models: tuple[float | None, xr.Dataset | None]) -> str:
     """The offer in words, through the rows of the results."""
-    return "\n".join(offer.sentences(found_rows(**models)))
+    numbers = found_rows(**models)
+    return "\n".join(sentences.offered(sentences.offers(numbers, "ratio"))) + "\n"
 
 
 STABLE, FALLS = changes(-0.2, 0.0, 0.0, 0.0, 0.0), changes(-0.3, -0.2, -0.1, 0.0, 0.0)
@@ -423,21 +466,21 @@ STABLE, FALLS = changes(-0.2, 0.0, 0.0, 0.0, 0.0), changes(-0.3, -0.2, -0.1, 0.0
 def test_the_offer_is_said_for_each_model_and_for_the_study() -> None:
     said = words(one=(0.3, STABLE), two=(0.25, FALLS), three=(None, STABLE))
     assert (
-        "one: inflection of lpips_alex at 0.30 [0.25, 0.35]; quality is stable there: clip_iqa changes by"
+        "one: inflection of LPIPS at 0.30 [0.25, 0.35]; quality is stable there: CLIP-IQA changes by"
         in said
     )
     assert "at keep-0.20, no significant loss.\n" in said
     assert (
-        "two: inflection of lpips_alex at 0.25 [0.20, 0.30], but quality falls: clip_iqa changes by -0.100 ["
+        "two: inflection of LPIPS at 0.25 [0.20, 0.30], but quality falls: CLIP-IQA changes by -0.100 ["
         in said
     )
     assert "at keep-0.40; no significant loss from 0.60 on.\n" in said
     assert (
-        "three: no inflection point of lpips_alex; clip_iqa does not fall significantly from 0.20 on.\n"
+        "three: no inflection point of LPIPS; CLIP-IQA does not fall significantly from 0.20 on.\n"
         in said
     )
     assert (
-        "keep_ratio 0.60, the smallest swept ratio from which on no model loses clip_iqa; the median"
+        "keep_ratio 0.60, the smallest swept ratio from which on no model loses CLIP-IQA; the median"
         in said
     )
     assert "no significant loss is not equivalence" in said
@@ -473,54 +516,28 @@ def test_the_study_is_offered_one_ratio_at_which_no_model_loses_quality(
 
 
 def test_latex_tables_of_the_offer_escape_names_and_hold_the_numbers() -> None:
-    known = {
-        "run_id": "r",
-        "snapshot": "abc",
-        "analysis_sha256": "d",
-        "ibstats_version": "0",
-        "settings": {},
-    }
     names = {"a_b & 50 %": (0.25, FALLS), "two": (None, None)}
-    made = ablation_latex.tables(Results(**known, rows=found_rows(**names)))
-    assert {name for name, text in made.items() if text} == {"inflection", "offer"}
-    assert (
-        r"a\_b \& 50 \% & LPIPS distance (AlexNet, v0.1) & 0.2500 & 0.2000 & 0.3000"
-        in made["inflection"]
-    )
-    first, second = (line for line in made["offer"].splitlines() if line.startswith(("a", "two")))
-    assert first.startswith(r"a\_b \& 50 \% & 0.25 & 0.20 & 0.30 & 0.60 & keep-0.40 & -0.1000 & ")
-    assert first.endswith(r"& 0.60 & quality falls \\")
-    assert (
-        second
-        == r"two & {--} & {--} & {--} & {--} &  & {--} & {--} & {--} & {--} & no inflection point \\"
-    )
-    assert r"LPIPS distance (AlexNet, v0.1); change of clip\_iqa." in made["offer"]
+    numbers = found_rows(**names)
+    shown = ablations.inflection(numbers, "ratio", list(names))
+    shown += ablations.offer(numbers, "ratio", list(names))
+    made = {one.name: latex.render(one) for one in shown}
+    assert set(made) == {"inflection", "offer"}
+    assert r"a\_b \& 50 \%" in made["inflection"]
+    assert "0.25" in made["inflection"]
+    assert "0.20" in made["inflection"]
+    assert "quality falls" in made["offer"]
+    assert "no inflection point" in made["offer"]
+    assert "keep-0.40" in made["offer"]
 
 
 def test_an_inflection_point_at_the_edge_of_the_sweep_is_told_of_everywhere() -> None:
     made = found_rows(at_edge=True, one=(0.25, STABLE))
-    (point,) = [row for row in made if (row.section, row.term) == ("inflection", "ratio")]
+    point = made.one("inflection", part="ratio")
+    assert point is not None
     assert point.verdict == "found at the edge"
     assert "may lie beyond; sweep further" in str(point.note)
-    assert (
-        "inflection of lpips_alex at 0.25 [0.20, 0.30] (it may lie beyond the sweep)"
-        in "\n".join(offer.sentences(made))
-    )
-    known = {
-        "run_id": "r",
-        "snapshot": "abc",
-        "analysis_sha256": "d",
-        "ibstats_version": "0",
-        "settings": {},
-    }
-    table = ablation_latex.tables(Results(**known, rows=made))["inflection"]
-    assert r"(AlexNet, v0.1) $^\dagger$ & 0.2500" in table
-    assert r"$^\dagger$ edge: the interval reaches" in table
-
-
-def test_an_arm_is_named_without_its_number() -> None:
-    assert [ablations.label(name) for name in ("2-early", "keep-0.50", "12-1/4:1/2")] == [
-        "early",
-        "keep-0.50",
-        "1/4:1/2",
-    ]
+    said = "\n".join(sentences.offered(sentences.offers(made, "ratio")))
+    assert "0.25 [0.20, 0.30] (it may lie beyond the sweep)" in said
+    (shown,) = ablations.inflection(made, "ratio", ["one"])
+    assert " edge " in latex.render(shown)
+    assert any("edge: the interval reaches" in note for note in shown.notes)

@@ -18,7 +18,7 @@ from ibstats.errors import (
 )
 from ibstats.measure import lpips, metric, named
 from ibstats.measure.weights import cached, published
-from ibstats.report import files
+from ibstats.results.kept import obtain, obtain_tree
 from ibstats.statistics.uncertainty import Resampling
 from schemas.io.files import file_sha256
 from tests.ibstats import conftest
@@ -81,7 +81,7 @@ def test_fetching_the_weights_brings_lpips_in_and_losing_them_does_not_take_it_o
     store = open_store(run_copy)
     config = Config(models=("toy-mim",), parts=("diversity",), resampling=QUICK)
 
-    without = files.obtain_tree(store, config)
+    without = obtain_tree(store, config)
     assert LPIPS not in without["toy-mim/diversity"]["quantity"]
     assert any(
         f"{LPIPS} is left out: LPIPS (squeeze) needs {backbone.name}" in note
@@ -89,14 +89,14 @@ def test_fetching_the_weights_brings_lpips_in_and_losing_them_does_not_take_it_o
     )
 
     shutil.copy(backbone, home)
-    measured = lpips_of(files.obtain_tree(store, config))
+    measured = lpips_of(obtain_tree(store, config))
     followed = provenance(store, config)
 
     home.unlink()
     assert provenance(store, config) == followed
-    assert lpips_of(files.obtain_tree(store, config)) == measured
+    assert lpips_of(obtain_tree(store, config)) == measured
     shutil.rmtree(run_copy / "results" / "analyses")
-    assert lpips_of(files.obtain_tree(store, config)) == measured
+    assert lpips_of(obtain_tree(store, config)) == measured
 
 
 def test_distances_are_read_without_weights_torch_or_images(
@@ -129,19 +129,19 @@ def test_a_run_copied_without_images_gives_the_same_analysis(
     run_copy: Path, home: Path, *, whole: bool
 ) -> None:
     config = Config(models=("toy-mim",), parts=("diversity", "quality"), resampling=QUICK)
-    first = files.obtain(open_store(run_copy), config)
+    first = obtain(open_store(run_copy), config)
     remove_images(run_copy, whole=whole)
     store = open_store(run_copy)
     assert "image" not in store.dataset("toy-mim")
-    assert files.obtain(store, config) == first
+    assert obtain(store, config) == first
     shutil.rmtree(run_copy / "results" / "analyses")
-    again = files.obtain(store, config)
+    again = obtain(store, config)
     assert [row.estimate for row in again.rows] == [row.estimate for row in first.rows]
     with pytest.raises(MissingImages, match="copied without them"):
         analyse(store, Config(metrics=("ssim",)))
     shutil.rmtree(run_copy / "results")
     with pytest.raises(
-        IbstatsError, match=r"pixel_cosine_distance is left out: .* holds no `image`"
+        IbstatsError, match=r"pixel_cosine_distance is left out: .* holds no images"
     ):
         analyse(store, config)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,10 +16,13 @@ from ibstats.errors import IbstatsError, MissingWeights
 from ibstats.kernels import frechet
 from ibstats.measure import Machine, reference_set
 from ibstats.measure.clip import Clip, texts
-from ibstats.statistics import quality, set_scores
+from ibstats.selection import select
+from ibstats.statistics import quality, scores, set_scores
 from ibstats.statistics.frontier import frontier
+from ibstats.statistics.stacking import means
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import open_store
+from schemas.analysis import Config, LongTexts
 from tests.ibstats.conftest import elsewhere
 
 HOW = Resampling(n_resamples=300)
@@ -129,7 +132,7 @@ def test_clip_iqa_is_that_of_torchmetrics(
     pixels = images(5, 4).repeat(size // 4, axis=1).repeat(size // 4, axis=2)
     network = Clip(str(tiny_clip))
     features = labelled(network.embed(pixels).reshape(1, 5, 1, -1))
-    ours = quality.clip_iqa(features, network.embed_texts(quality.IQA_PROMPTS).features)
+    ours = quality.clip_iqa(features, network.embed_texts(scores.IQA_PROMPTS).features)
     theirs = clip_image_quality_assessment(
         torch.from_numpy(pixels).permute(0, 3, 1, 2).float(), peer
     )
@@ -139,7 +142,7 @@ def test_clip_iqa_is_that_of_torchmetrics(
 def test_our_pair_of_texts_is_torchmetrics_quality() -> None:
     from torchmetrics.functional.multimodal.clip_iqa import _PROMPTS
 
-    assert _PROMPTS["quality"] == quality.IQA_PROMPTS
+    assert _PROMPTS["quality"] == scores.IQA_PROMPTS
 
 
 def test_long_texts_are_counted_and_cut_or_left_out_as_asked(tiny_clip: Path) -> None:
@@ -150,7 +153,7 @@ def test_long_texts_are_counted_and_cut_or_left_out_as_asked(tiny_clip: Path) ->
         known.features[1], known.features[2], atol=1e-5
     )  # cut, with its end mark kept
     features = labelled(network.embed(images(8, 16)).reshape(1, 4, 2, -1))
-    cut, left_out = (quality.clip_score(features, known, how) for how in quality.LONG_TEXTS)
+    cut, left_out = (quality.clip_score(features, known, how) for how in get_args(LongTexts))
     assert (
         "2 of 4 base prompts are longer than 77 CLIP tokens and scored on their beginning"
         in cut.attrs["note"]
@@ -169,26 +172,24 @@ def test_a_second_run_needs_neither_weights_nor_torch(
     shutil.copytree(tiny_clip, checkpoint)
     store = open_store(run_copy)
     wanted = ["clip_score", "clip_iqa"]
-    first = quality.quality(store, "toy-ar", scores=wanted, clip=str(checkpoint))
+    settings = Config(clip=str(checkpoint))
+    selection = select(store, "toy-ar", "factorial")
+    first = scores.scores(selection, wanted, settings, Machine())
     assert first["clip_score"].dims == ("condition", "prompt")
     shutil.rmtree(checkpoint)
     code = (
         "import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
-        "from ibstats import open_store; from ibstats.statistics.quality import quality\n"
-        "from ibstats.measure import Machine\n"
-        f"made = quality(open_store({str(run_copy)!r}), 'toy-ar', scores={wanted}, clip={str(checkpoint)!r}, "
-        "machine=Machine(download=False))\n"
+        "from ibstats import Config, Machine, open_store, select\n"
+        "from ibstats.statistics.scores import scores\n"
+        f"one = select(open_store({str(run_copy)!r}), 'toy-ar', 'factorial')\n"
+        f"settings = Config(clip={str(checkpoint)!r})\n"
+        f"made = scores(one, {wanted}, settings, Machine(download=False))\n"
         "print(repr(float(made['clip_score'].sum())), repr(float(made['clip_iqa'].sum())))"
     )
     assert elsewhere(code).split() == [repr(float(first[name].sum())) for name in wanted]
+    other = select(store, "toy-mim", "factorial")
     with pytest.raises(MissingWeights, match="is neither a folder here nor a hub name"):
-        quality.quality(
-            store,
-            "toy-mim",
-            scores=wanted,
-            clip=str(checkpoint),
-            machine=Machine(download=False),
-        )
+        scores.scores(other, wanted, settings, Machine(download=False))
 
 
 def test_each_text_is_embedded_once(
@@ -329,13 +330,8 @@ def test_extrapolated_frechet_distance_is_nearly_unbiased_and_its_interval_cover
     for _ in range(60):
         features = labelled(clustered(rng, prompts, samples, d, 1.3 * mix)[None])
         made = set_scores.frechet_distance(features, target, "fid")
-        found = quality.intervals(
-            xr.Dataset(
-                {k: v.assign_attrs(units="1", larger_is_better=0) for k, v in made.items()},
-                attrs={"n_images": samples, "n_prompts": prompts},
-            ),
-            HOW,
-        ).isel(condition=0)
+        values = xr.Dataset({k: v.assign_attrs(n_prompts=prompts) for k, v in made.items()})
+        found = means(values, HOW).isel(condition=0)
         infinity = found.sel(quantity="fid_infinity")
         plain.append(float(found["estimate"].sel(quantity="fid")))
         extrapolated.append(float(infinity["estimate"]))
@@ -469,4 +465,4 @@ def test_the_frontier_marks_what_loses_on_both_sides() -> None:
     made = frontier(xr.Dataset({"ssim_dissimilarity": diversity}), values, HOW)
     found = made["verdict"].sel(distance="ssim_dissimilarity", quantity="fid").values.tolist()
     assert found == ["frontier", "frontier", "clearly dominated", "dominated"]
-    assert made["by"].values[0, 0, 3] == "high quality"
+    assert made["against"].values[0, 0, 3] == "high quality"

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ibstats.config import Config
+import xarray as xr
 from PIL import Image
 
 from ibstats import cli
@@ -16,10 +16,13 @@ from ibstats.errors import IbstatsError
 from ibstats.kernels import frechet
 from ibstats.measure import Embedding, Machine, named, reference_set
 from ibstats.measure.reference_set import making
-from ibstats.report import figures, files
-from ibstats.statistics import quality
+from ibstats.report import files
+from ibstats.results.kept import obtain
+from ibstats.selection import select
+from ibstats.statistics import scores
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import open_store
+from schemas.analysis import Config
 from tests.ibstats.conftest import write_run
 from tests.ibstats.test_cli import call
 
@@ -192,7 +195,7 @@ def test_moments_of_another_program_are_taken_as_declared(ask, colours, tmp_path
         (("quality", "RUN", "--score", "reference_accuracy"), "images are 16x16"),
         (
             ("quality", "RUN", "--score", "clip_score", "--long-texts", "shrink"),
-            "known: cut, leave_out",
+            "must be one of 'cut', 'leave_out'",
         ),
     ],
 )
@@ -225,6 +228,12 @@ def made_set(tmp_path: Path, **changes: Any) -> Path:
     return tmp_path / "set.npz"
 
 
+def scored(run: Path, model: str, names: list[str], *files: Path) -> xr.Dataset:
+    """Scores of a model against reference sets."""
+    settings = Config(references=tuple(map(str, files)))
+    return scores.scores(select(open_store(run), model, "factorial"), names, settings, Machine())
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -248,14 +257,14 @@ def test_unlike_features_are_not_compared(
 ) -> None:
     file = made_set(tmp_path, **changes)
     with pytest.raises(IbstatsError, match=message):
-        quality.quality(open_store(run), "toy-ar", scores=["fid"], references=[str(file)])
+        scored(run, "toy-ar", ["fid"], file)
 
 
 def test_fid_of_a_run_is_that_of_its_features_and_kid_needs_the_features_of_the_set(
     colours, run_copy: Path, tmp_path: Path
 ) -> None:
     store, file = open_store(run_copy), made_set(tmp_path)
-    made = quality.quality(store, "toy-mim", scores=["fid", "kid"], references=[str(file)])
+    made = scored(run_copy, "toy-mim", ["fid", "kid"], file)
     images = store.dataset("toy-mim")["image"].values
     target = reference_set.read(file).target
     for condition in (0, 7):
@@ -268,7 +277,7 @@ def test_fid_of_a_run_is_that_of_its_features_and_kid_needs_the_features_of_the_
     with pytest.raises(
         IbstatsError, match=r"kid needs features, but reference set '.*bare.npz' holds moments only"
     ):
-        quality.quality(store, "toy-mim", scores=["kid"], references=[str(tmp_path / "bare.npz")])
+        scored(run_copy, "toy-mim", ["kid"], tmp_path / "bare.npz")
 
 
 def test_the_set_prepared_at_the_size_of_the_images_is_used(
@@ -276,8 +285,7 @@ def test_the_set_prepared_at_the_size_of_the_images_is_used(
 ) -> None:
     (tmp_path / "other").mkdir()
     other = made_set(tmp_path / "other", size=(32, 32))
-    found = quality._reference(Colours(), [str(other), str(made_set(tmp_path))], (16, 16))
-    assert found.record.size == (16, 16)
+    assert "fid" in scored(run, "toy-mim", ["fid"], other, made_set(tmp_path))
 
 
 def test_fid_of_two_prompts_is_undefined_and_says_so(colours, tmp_path: Path) -> None:
@@ -285,12 +293,11 @@ def test_fid_of_two_prompts_is_undefined_and_says_so(colours, tmp_path: Path) ->
         write_run(tmp_path / "small", n_prompts=2, block_prompts=2, families={"m": "masked"})
     )
     with pytest.raises(IbstatsError, match=r"fid is undefined for 2 prompt.*three or more"):
-        quality.quality(small, "m", scores=["fid"], references=[str(made_set(tmp_path))])
-    machine = Machine(download=False)
-    scores, notes = quality.available(
-        small, "m", "factorial", [str(made_set(tmp_path))], "no/clip", machine
-    )
-    assert scores == []
+        scored(tmp_path / "small", "m", ["fid"], made_set(tmp_path))
+    settings = Config(references=(str(made_set(tmp_path)),), clip="no/clip")
+    selection = select(small, "m", "factorial")
+    names, notes = scores.available(selection, settings, Machine(download=False))
+    assert names == []
     assert notes[0] == "fid, kid need 3 prompts or more"
     assert "'no/clip', which is not in" in notes[1]
 
@@ -307,11 +314,9 @@ def test_what_nobody_asked_for_is_left_out_when_it_cannot_be_had(
         ([file], ["fid", "kid"]),
         ([tmp_path / "bare.npz"], ["fid"]),
     ):
-        names = [str(name) for name in references]
-        assert (
-            quality.available(open_store(run), "toy-ar", "factorial", names, "no/clip", machine)[0]
-            == expected
-        )
+        settings = Config(references=tuple(map(str, references)), clip="no/clip")
+        selection = select(open_store(run), "toy-ar", "factorial")
+        assert scores.available(selection, settings, machine)[0] == expected
 
 
 def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
@@ -331,20 +336,24 @@ def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
     status, printed, error = ask("quality", run_copy, *asked)
     assert status == 0, error
     for part in (
-        "fid ↓",
-        "kid ↓",
+        "FID ↓",
+        "KID ↓",
         "What each probe does",
-        "Effects on fid",
+        "Effects on ",
         "frontier",
         "noise, 30 images",
     ):
         assert part in printed
     assert ask("quality", run_copy, *asked)[1] == printed
     config = Config(
-        ("pixel_cosine",), ("toy-mim",), ("quality",), "factorial", scores=("fid", "kid"), references=(asked[5],),
+        metrics=("pixel_cosine",),
+        models=("toy-mim",),
+        parts=("quality",),
+        scores=("fid", "kid"),
+        references=(asked[5],),
         resampling=Resampling(n_resamples=200),
-    )  # fmt: skip
-    document = files.obtain(open_store(run_copy), config)
+    )
+    document = obtain(open_store(run_copy), config)
     rows = [row for row in document.rows if row.section == "quality" and row.quantity == "fid"]
     assert len(rows) == 8
     for row in rows:
@@ -366,19 +375,14 @@ def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
             "n_prompts",
         ):
             assert getattr(row, made) == getattr(same, made)
-    latex = {
-        file.stem
-        for file in files.export(open_store(run_copy), config, tmp_path / "latex", "latex")
-    }
-    assert latex >= {
-        f"quality-{part}{score}" for part in ("", "effects-", "probes-") for score in ("fid", "kid")
-    } | {"frontier"}
+    made = files.export(open_store(run_copy), config, tmp_path / "latex", "latex")
+    names = {file.stem for file in made}
+    assert {"quality-fid", "quality-kid", "frontier"} <= names
     table = (tmp_path / "latex/quality-fid.tex").read_text()
     for row in rows:
-        assert f" & {row.estimate:.4f} & {row.low:.4f} & {row.high:.4f} " in table
-    drawn = figures.draw(
-        files.obtain_tree(open_store(run_copy), config), tmp_path / "figures", ("png",)
-    )
+        assert f"{row.estimate:.4f}" in table
+        assert f"{row.low:.4f}" in table
+    drawn = files.draw_all(open_store(run_copy), config, tmp_path / "figures", ["png"])
     assert {file.name for file in drawn} >= {
         "quality-probes.png",
         "frontier-fid.png",

@@ -204,7 +204,7 @@ def test_one_prompt_or_one_sample_is_too_little(tmp_path: Path) -> None:
 
 def test_a_run_without_images_says_so_and_still_has_its_entropies(tmp_path: Path) -> None:
     store = ibstats.open_store(write_run(tmp_path / "a", families={"toy": "masked"}, images=False))
-    with pytest.raises(errors.IbstatsError, match="holds no `image`"):
+    with pytest.raises(errors.IbstatsError, match="holds no images"):
         ibstats.analyse(store, ibstats.Config(metrics=("pixel_cosine",)))
     assert (
         "information"
