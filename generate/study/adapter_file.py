@@ -1,18 +1,12 @@
-"""A model adapter that a study names by its file: `my_models.py:MyModel`.
-
-The file is loaded from where it lies, so that its folder need not be on Python's path, where a
-`generate.py` or a `schemas.py` in it would stand in the way of this program.
-"""
+"""A model adapter that a study names by its file: `my_models.py:MyModel`."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 from generate.errors import ModelError
+from schemas.user_code import module_of_file
 
 
 def split_name(name: str) -> tuple[str, str]:
@@ -50,20 +44,4 @@ def load_file(where: str, base: Path) -> ModuleType:
             f"adapter file {path} does not exist; it is looked for in the folder of the study file, "
             "or in the current one where a command names no study."
         )
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]
-    name = f"adapter_{path.stem}_{digest}"
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
+    return module_of_file(path, f"adapter_{path.stem}_")

@@ -4,15 +4,14 @@ Python cannot find.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import importlib.util
 import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ibstats.errors import IbstatsError
+from schemas.user_code import module_of_file
 
 PREFIX = "ibstats_own_"
 """What names of modules begin with that were loaded from a file."""
@@ -79,25 +78,9 @@ def _module_of_file(file: Path) -> ModuleType:
     """The module of a file, loaded once a process under a name that nothing else has."""
     if not file.is_file():
         raise IbstatsError(f"no file '{file}' to take a class from")
-    path = file.resolve()
-    name = PREFIX + hashlib.sha256(str(path).encode()).hexdigest()[:16]
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    if str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))
-    sys.modules[name] = module  # dataclasses look their module up while they are made
     try:
-        spec.loader.exec_module(module)
+        return module_of_file(file, PREFIX)
     except ModuleNotFoundError as error:
-        del sys.modules[name]
         raise IbstatsError(
             f"'{file}' needs the module '{error.name}', which is not installed"
         ) from None
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
