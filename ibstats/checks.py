@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ibstats.design import ABLATIONS
 from ibstats.errors import IbstatsError, unknown
 from ibstats.measure import metric
 from ibstats.quantities import by_user, of_family
 from ibstats.store import Store
 from schemas.analysis import Config
+from schemas.study import ABLATIONS
 
 
 def check(settings: Config, store: Store) -> None:

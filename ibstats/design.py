@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ibstats.errors import StoreContractError
 from schemas.design import ConditionRecord, DesignRecord, Factor
+from schemas.study import ABLATIONS
 
 Levels = Mapping[str, str]
 
@@ -103,6 +104,11 @@ class Design:
             if all(condition.levels.get(factor) == level for factor, level in levels.items()):
                 found.append(condition.name)
         return found[0] if len(found) == 1 else None
+
+    @property
+    def is_ablation(self) -> bool:
+        """Whether its conditions are arms, each compared with the one without intervention."""
+        return self.kind in ABLATIONS
 
     @property
     def is_factorial(self) -> bool:
@@ -244,10 +250,6 @@ def design_of(dataset: xr.Dataset, record: DesignRecord) -> Design:
         arm = _without_number(one.name) if record.kind in ABLATIONS else ""
         conditions.append(Condition(one.name, one.levels, settings, arm))
     return Design(record.kind, tuple(conditions), tuple(record.factors), record.baseline)
-
-
-ABLATIONS = ("subset_ratio", "argmax_window", "paraphrase_length", "subset_method", "enhancement")
-"""Kinds of experiment that compare arms with the condition without intervention, in the order of the paper."""
 
 
 def _without_number(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -281,6 +281,20 @@ Experiment = Annotated[
     | Annotated[Enhancement, Tag("enhancement")],
     Discriminator(_kind),
 ]
+
+
+def _kinds() -> list[str]:
+    """Kinds of experiment, in the order of the paper."""
+    union, _ = get_args(Experiment)
+    found = []
+    for member in get_args(union):
+        _, tag = get_args(member)
+        found.append(tag.tag)
+    return found
+
+
+ABLATIONS = tuple(kind for kind in _kinds() if kind not in ("factorial", "crossed_noise"))
+"""Kinds of experiment that compare arms with the condition without intervention."""
 
 
 class Study(Strict):

@@ -8,7 +8,7 @@ from functools import partial
 
 import xarray as xr
 
-from ibstats.design import ABLATIONS, Design, Subfactorial
+from ibstats.design import Design, Subfactorial
 from ibstats.planned import planned
 from ibstats.statistics.effects import compare, effects, waterfall
 from ibstats.statistics.stacking import over_quantities
@@ -46,7 +46,7 @@ def changes(
     complete parts, with the levels held; an ablation, or conditions that are just named, `contrasts` with the baseline
     and the `comparisons` planned for its kind.
     """
-    parts = [] if design.kind in ABLATIONS else design.subfactorials()
+    parts = [] if design.is_ablation else design.subfactorials()
     found: Groups = {}
     for number, part in enumerate(parts):
         name = "effects" if number == 0 else f"effects_{number + 1}"
@@ -78,7 +78,7 @@ HELD = {"sampling": "stochastic"}
 
 def waterfalls(values: xr.Dataset, design: Design, how: Resampling) -> Groups:
     """Waterfalls of a complete factorial of two or more factors: all factors, and with sampling held stochastic."""
-    if design.kind in ABLATIONS or not design.is_factorial:
+    if design.is_ablation or not design.is_factorial:
         return {}
     levels = {"waterfall": {}, "waterfall_stochastic": HELD}
     names = [factor.name for factor in design.factors]

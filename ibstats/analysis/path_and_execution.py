@@ -9,7 +9,6 @@ import xarray as xr
 
 from ibstats.analysis.changes import Groups
 from ibstats.analysis.measured import measured
-from ibstats.design import ABLATIONS
 from ibstats.errors import IbstatsError, Unmeasurable
 from ibstats.measure import Machine
 from ibstats.quantities import quantity
@@ -64,7 +63,7 @@ def shares_groups(
     """
     groups: Groups = {}
     notes: list[str] = []
-    if selection.kind in ABLATIONS:
+    if selection.design.is_ablation:
         return groups, notes
     for noise in crossed(selection.store, selection.model, allow_partial=settings.allow_partial):
         made, said = _shares(noise, settings, machine)

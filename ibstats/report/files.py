@@ -13,7 +13,6 @@ from typing import Any
 import xarray as xr
 
 from ibstats.checks import ablations
-from ibstats.design import ABLATIONS
 from ibstats.errors import IbstatsError, MissingPackages, unknown
 from ibstats.extras import need
 from ibstats.measure import Machine
@@ -27,6 +26,7 @@ from schemas.analysis import Config
 from schemas.io.files import whole_file, write_whole
 from schemas.io.layout import ResultsFolder
 from schemas.results import Results
+from schemas.study import ABLATIONS
 
 KINDS = ("csv", "latex", "json", "netcdf")
 """Export formats."""

@@ -21,7 +21,6 @@ from typing import Any, Literal
 import scipy
 import yaml
 
-from ibstats.design import ABLATIONS
 from ibstats.measure import Machine
 from ibstats.quantities import Quantity, of_family, quantity
 from ibstats.results import words
@@ -31,6 +30,7 @@ from ibstats.store import Store
 from schemas.analysis import Config
 from schemas.io.files import write_whole
 from schemas.results import ResultRow
+from schemas.study import ABLATIONS
 
 ALPHA = 0.05
 MARGIN_SHARE = 0.05

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from ibstats.design import ABLATIONS
 from ibstats.report.figures import ablations, factorial, quality
 from ibstats.report.figures.canvas import FORMATS, check_formats, save, style
 from ibstats.report.figures.contact import contact_sheets, sheets, strategy_sheets
@@ -20,6 +19,7 @@ from ibstats.report.figures.factorial import draw_power
 from ibstats.report.figures.path_and_execution import draw_path_and_execution
 from ibstats.report.figures.source import Source, drawn_experiment
 from ibstats.results.lookup import Numbers
+from schemas.study import ABLATIONS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

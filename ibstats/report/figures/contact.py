@@ -11,12 +11,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ibstats.design import ABLATIONS
 from ibstats.report.figures.ablations import RATIO, strategy
 from ibstats.report.figures.canvas import WIDTH, canvas, check_formats, lines, save, style
 from ibstats.selection import Selection, select
 from ibstats.store import Store
 from schemas.analysis import Config
+from schemas.study import ABLATIONS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ibstats.design import ABLATIONS
 from ibstats.report.table import Heading, Paragraph, Part, Table
 from ibstats.report.tables import (
     ablations,
@@ -19,6 +18,7 @@ from ibstats.report.tables import (
 )
 from ibstats.results import words
 from ibstats.results.lookup import distinct
+from schemas.study import ABLATIONS
 
 if TYPE_CHECKING:
     from ibstats.results.lookup import Numbers
