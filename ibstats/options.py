@@ -106,7 +106,7 @@ class Options:
         store = open_store(run, self.own.results)
         if store.path != Path(run):
             log.print(
-                f"results of {escape(run)} are kept in {escape(str(store.path / 'results'))}",
+                f"results of {escape(run)} are kept in {escape(str(store.results.root))}",
                 soft_wrap=True,
             )
         return store

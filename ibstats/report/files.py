@@ -161,7 +161,7 @@ def export(
     if kind == "latex":
         return write_latex(document, folder)
     if kind == "json":
-        file = folder / "results.json"
+        file = folder / store.results.document.name
         write_json(document, file)
         return [file]
     tree = obtain_tree(store, settings, machine)

@@ -153,7 +153,9 @@ def interval(row: ResultRow | None, digits: int = 4, *, marks: bool = False) -> 
     """
     if row is None or row.estimate is None:
         return Missing(_reason(row))
-    p = row.p_holm if marks else None
+    p = None
+    if marks:
+        p = row.p_holm
     return Interval(row.estimate, row.low, row.high, digits, row.degenerate, p, weak=row.weak)
 
 
@@ -164,7 +166,7 @@ def _reason(row: ResultRow | None) -> str:
 
 
 def stars(p: float | None) -> str:
-    """Significance marks: *** below .001, ** below .01, * below .05, none where there is no p value.
+    """Significance marks: *** below .001, ** below .01, * below .05; none without a p value.
 
     >>> stars(0.004)
     '**'
@@ -199,16 +201,11 @@ def stacked(
     for block in blocks:
         starts.append(len(lines))
         lines.extend(block)
-    ruled = len(lines) > len(starts)
-    named = tuple(map(Column, heads))
-    return Table(
-        name,
-        title,
-        (*named, *columns),
-        tuple(lines),
-        groups=tuple(starts[1:]) if ruled else (),
-        labels=len(heads),
-    )
+    rules: tuple[int, ...] = ()
+    if len(lines) > len(starts):
+        rules = tuple(starts[1:])
+    every = (*map(Column, heads), *columns)
+    return Table(name, title, every, tuple(lines), groups=rules, labels=len(heads))
 
 
 def split(
@@ -246,11 +243,12 @@ def _columns(table: Table, n_parts: int) -> list[Table]:
     for number in range(n_parts):
         start = table.labels + n * number // n_parts
         stop = table.labels + n * (number + 1) // n_parts
-        kept = [*range(table.labels), *range(start, stop)]
+        named = slice(table.labels)
+        shown = slice(start, stop)
         rows = []
         for row in table.rows:
-            rows.append(tuple(row[column] for column in kept))
-        columns = tuple(table.columns[column] for column in kept)
+            rows.append(row[named] + row[shown])
+        columns = table.columns[named] + table.columns[shown]
         parts.append(replace(table, columns=columns, rows=tuple(rows)))
     return parts
 

@@ -134,7 +134,9 @@ def evidence(stores: Iterable[Store], settings: Config, machine: Machine) -> lis
     """
     found = []
     for store in stores:
-        models = {label: store.identity(label).model for label in store.models()}
+        models = {}
+        for label in store.models():
+            models[label] = store.identity(label).model
         for name in store.experiments():
             if store.kind(name) in ("factorial", *ABLATIONS):
                 document = obtain(store, settings.but(experiment=name), machine)
@@ -253,7 +255,10 @@ def _whole(outcomes: set[Outcome]) -> Outcome:
 
 
 def _matching(claim: Claim, pool: Sequence[Evidence]) -> list[Evidence]:
-    """The rows a claim is about: of its model, else of another of its family; the nearest measure."""
+    """The rows a claim is about: of its model, else of another of its family.
+
+    Those of one measure, the nearest to the paper's, in one experiment.
+    """
     wanted, alike = [], []
     for one in _fitting(claim, pool):
         if one.model == claim.model:

@@ -36,7 +36,9 @@ def number(value: float | None, digits: int = 4) -> str:
     >>> number(0.25, 2), number(None)
     ('0.25', '–')
     """
-    return DASH if value is None else f"{value:.{digits}f}"
+    if value is None:
+        return DASH
+    return f"{value:.{digits}f}"
 
 
 def bracket(low: float | None, high: float | None, digits: int = 4) -> str:
@@ -93,13 +95,21 @@ def extent(rows: Iterable[ResultRow], field: str) -> str:
     if not counts:
         return ""
     least, most = min(counts), max(counts)
-    return str(least) if least == most else f"{least} to {most}"
+    if least == most:
+        return str(least)
+    return f"{least} to {most}"
 
 
 def better(name: str) -> str:
-    """Which end of a score is good, in words; empty where neither is."""
+    """Which end of a quantity is good, in words; empty where neither is.
+
+    >>> better("fid")
+    'smaller is better'
+    """
     end = quantity(name).better
-    return f"{end} is better" if end else ""
+    if not end:
+        return ""
+    return f"{end} is better"
 
 
 def made(rows: Sequence[ResultRow]) -> str:
@@ -112,13 +122,16 @@ def made(rows: Sequence[ResultRow]) -> str:
     if not found:
         return ""
     one = found[0]
-    level = f"{one.level:.0%} " if one.level else ""
+    level = how = ""
+    if one.level:
+        level = f"{one.level:.0%} "
+    if one.n_resamples:
+        how = f", {one.n_resamples} resamples, seed {one.seed}"
     methods = " or ".join(distinct(found, "interval_method"))
     units = f"{extent(found, 'n_prompts')} prompts"
     if one.n_units:
         units = f"{extent(found, 'n_units')} blocks of {units}"
     said = f"{level}intervals: {methods} bootstrap over {units}"
-    how = f", {one.n_resamples} resamples, seed {one.seed}" if one.n_resamples else ""
     return f"{said} with {extent(found, 'n_images')} images each{how}."
 
 
@@ -138,7 +151,9 @@ def with_reason(row: ResultRow) -> ResultRow:
     """
     if not is_open(row):
         return row
-    note = f"{row.note}; {REASON}" if row.note else REASON
+    note = REASON
+    if row.note:
+        note = f"{row.note}; {REASON}"
     return row.model_copy(update={"note": note})
 
 
@@ -154,7 +169,10 @@ def remark(row: ResultRow) -> str:
 
 
 def remarks(rows: Iterable[ResultRow]) -> list[str]:
-    """The different notes of some rows, without the reason of an open interval."""
+    """The different notes of some rows, in order, each as `remark` says it.
+
+    Rows without a note of their own add nothing.
+    """
     found = dict.fromkeys(map(remark, rows))
     found.pop("", None)
     return list(found)

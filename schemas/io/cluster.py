@@ -14,6 +14,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -111,7 +112,7 @@ def connected(cluster: Cluster) -> Iterator[Client]:
     logging.getLogger("distributed").setLevel(QUIET)
     started = None
     if cluster.kind in KINDS:
-        started = _started(cluster)
+        started = start(cluster)
     try:
         try:
             if started is None:
@@ -160,8 +161,6 @@ def loss_told() -> Iterator[None]:
     The workers are gone with the scheduler, or when all that a task tried have died. Errors of a
     disk or a bucket pass.
     """
-    from concurrent.futures import CancelledError
-
     from distributed import KilledWorker
 
     try:
@@ -178,8 +177,12 @@ def loss_told() -> Iterator[None]:
         ) from None
 
 
-def _started(cluster: Cluster) -> Any:
-    """A new cluster of a kind."""
+def start(cluster: Cluster) -> Any:
+    """Start a cluster of one of `KINDS`, and give it as its Dask class makes it.
+
+    Whoever starts it closes it; `connected` does both. Raises ClusterError where its package is not
+    installed, its settings lack something, or it does not start.
+    """
     import dask
 
     starters = {"local": _local, "cuda": _cuda, "slurm": _slurm, "kubernetes": _kubernetes}

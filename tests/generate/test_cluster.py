@@ -161,7 +161,7 @@ def test_each_local_worker_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5a")
     given: dict[str, Any] = {}
     monkeypatch.setattr("distributed.SpecCluster", lambda **options: given.update(options))
-    clusters._local(Cluster("local", device="cuda"))
+    clusters.start(Cluster("local", device="cuda"))
     seen = [worker["options"] for worker in given["workers"].values()]
     assert [(w["env"], w["resources"], w["nthreads"]) for w in seen] == [
         ({"CUDA_VISIBLE_DEVICES": name}, {"GPU": 1}, 1) for name in ("3", "GPU-5a")
@@ -169,7 +169,7 @@ def test_each_local_worker_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(
         ClusterError, match="3 workers were asked for, but this machine shows 2 GPUs"
     ):
-        clusters._local(Cluster("local", 3, "cuda"))
+        clusters.start(Cluster("local", 3, "cuda"))
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_what_clusters_that_are_not_here_would_be_asked_for(
     )
     monkeypatch.setitem(sys.modules, module, fake)
     options = {"image": "x"} if kind == "kubernetes" else {}
-    assert clusters._started(Cluster(kind, 2, "cuda", options)) == expected
+    assert clusters.start(Cluster(kind, 2, "cuda", options)) == expected
 
 
 SBATCH = """#!/bin/sh
@@ -240,7 +240,7 @@ def test_a_gpu_job_asks_slurm_and_dask_for_it() -> None:
         "n_workers": 0,
         "scheduler_options": {"dashboard_address": ":0"},
     }
-    with clusters._slurm(Cluster("slurm", 1, "cuda", options)) as cluster:
+    with clusters.start(Cluster("slurm", 1, "cuda", options)) as cluster:
         script = cluster.job_script()
     assert "#SBATCH --gres=gpu:1" in script
     assert "--resources GPU=1" in script
