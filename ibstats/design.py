@@ -24,7 +24,10 @@ Levels = Mapping[str, str]
 
 @dataclass(frozen=True)
 class Condition:
-    """One named condition."""
+    """One named condition.
+
+    Its name is free text, unique in the experiment; what it does is in `levels` and `settings`.
+    """
 
     name: str
     levels: Levels = field(default_factory=dict)
@@ -36,7 +39,13 @@ class Condition:
 
     @property
     def label(self) -> str:
-        """How results name it: a cell by its levels, any other condition by its own name."""
+        """How results name it: a cell by its levels, any other condition by its own name.
+
+        A cell is a condition whose name is its levels, joined by dashes.
+
+        >>> Condition("few-subset", {"steps": "few", "codebook": "subset"}).label
+        'few/subset'
+        """
         if self.levels and self.name == "-".join(self.levels.values()):
             return "/".join(self.levels.values())
         return self.name
@@ -49,7 +58,10 @@ class Condition:
 
 @dataclass(frozen=True)
 class Contrast:
-    """A weighted sum of conditions, by name; of two conditions it is their difference."""
+    """A weighted sum of conditions, by name; of two conditions it is their difference.
+
+    In the unit of the quantity that it is taken of, if its weights add up to 0.
+    """
 
     name: str
     weights: NDArray[np.float64]
@@ -61,7 +73,10 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Subfactorial:
-    """All combinations of some factors, the others held at one level."""
+    """All combinations of some factors, the others held at one level.
+
+    There are `2 ** len(factors)` cells, each a condition of the design.
+    """
 
     factors: tuple[Factor, ...]
     at: Levels
@@ -72,7 +87,18 @@ class Subfactorial:
 
 @dataclass(frozen=True)
 class Design:
-    """Named conditions, the two-level factors that describe them (any number), and the baseline (or none)."""
+    """Named conditions, the two-level factors that describe them (any number), and the baseline.
+
+    Both factors and baseline may lack: then there are no effects, or no comparisons.
+
+    >>> factors = (Factor(name="steps", low="few", high="many"),)
+    >>> few, many = Condition("a", {"steps": "few"}), Condition("b", {"steps": "many"})
+    >>> design = Design("factorial", (few, many), factors, baseline="b")
+    >>> design.is_factorial, design.cell({"steps": "few"})
+    (True, 'a')
+    >>> [contrast.name for contrast in design.against_baseline()]
+    ['a - b']
+    """
 
     kind: str
     conditions: tuple[Condition, ...]
@@ -85,11 +111,17 @@ class Design:
         return [condition.name for condition in self.conditions]
 
     def condition(self, name: str) -> Condition:
-        """The condition of that name; StoreContractError if there is none."""
+        """The condition of that name.
+
+        Raises StoreContractError, with the names there are, if there is none.
+        """
         return self.conditions[self.position(name)]
 
     def position(self, name: str) -> int:
-        """Where a condition stands in the order of the data."""
+        """Where a condition stands in the order of the data, from 0.
+
+        Raises StoreContractError, with the names there are, if there is none of that name.
+        """
         if name not in self.names:
             known = ", ".join(self.names)
             raise StoreContractError(
@@ -98,7 +130,10 @@ class Design:
         return self.names.index(name)
 
     def cell(self, levels: Levels) -> str | None:
-        """Name of the one condition with these levels; None if there is none or several."""
+        """Name of the one condition with these levels; None if there is none or several.
+
+        `levels` may name some of the factors only.
+        """
         found = []
         for condition in self.conditions:
             if all(condition.levels.get(factor) == level for factor, level in levels.items()):
@@ -112,7 +147,10 @@ class Design:
 
     @property
     def is_factorial(self) -> bool:
-        """Whether each combination of the factors is a condition, once, and nothing else is."""
+        """Whether each combination of the factors is a condition, once, and nothing else is.
+
+        False without factors.
+        """
         return (
             bool(self.factors)
             and len(self.conditions) == 2 ** len(self.factors)
@@ -120,7 +158,11 @@ class Design:
         )
 
     def subfactorials(self) -> list[Subfactorial]:
-        """The largest complete factorials among the conditions: the whole design, or its parts with levels held."""
+        """The largest complete factorials among the conditions, as few factors held as possible.
+
+        That is the whole design where it is complete; else its parts with one factor held at a
+        level, else with two, and so on. Empty if no factor has both of its levels anywhere.
+        """
         for n_held in range(len(self.factors)):
             found = []
             for held in combinations(self.factors, n_held):
@@ -147,9 +189,16 @@ class Design:
         return tuple(names)
 
     def by_factor(self, values: xr.DataArray, part: Subfactorial | None = None) -> xr.DataArray:
-        """`(condition, prompt, ...)` as `(prompt, factor, ..., rest)`, each factor's levels low then high.
+        """`(condition, prompt, ...)` as `(prompt, factor, ..., rest)`, levels low then high.
 
-        `part` is one of `subfactorials`; by default the whole design, which must be complete.
+        `part` is one of `subfactorials`; by default the whole design. Raises StoreContractError if
+        that is not a complete factorial.
+
+        >>> factors = (Factor(name="steps", low="few", high="many"),)
+        >>> many, few = Condition("m", {"steps": "many"}), Condition("f", {"steps": "few"})
+        >>> y = xr.DataArray([[3.0], [1.0]], dims=("condition", "prompt"))
+        >>> Design("factorial", (many, few), factors).by_factor(y).values
+        array([[1., 3.]])
         """
         part = part or self._whole()
         positions = [self.position(name) for name in part.names]
@@ -174,9 +223,10 @@ class Design:
         return self.subfactorials()[0]
 
     def probes(self) -> list[Contrast]:
-        """Each factor alone moved away from the baseline (paper, Fig. 2), named by the level it is moved to.
+        """Each factor alone moved away from the baseline (paper, Fig. 2), named by its new level.
 
-        Probes that leave a high level (less is allowed) come first, those that leave a low one (more is) after them.
+        Probes that leave a high level (less is allowed) come first, those that leave a low one
+        (more is) after them. None where there is no baseline, or no complete factorial.
         """
         if self.baseline is None or not self.is_factorial:
             return []
@@ -191,14 +241,20 @@ class Design:
         return found
 
     def against_baseline(self) -> list[Contrast]:
-        """Each other condition minus the baseline; none where there is no baseline."""
+        """Each other condition minus the baseline, in the order of the data.
+
+        None where there is no baseline.
+        """
         if self.baseline is None:
             return []
         others = [name for name in self.names if name != self.baseline]
         return [self.difference(name, self.baseline) for name in others]
 
     def difference(self, plus: str, minus: str, name: str = "") -> Contrast:
-        """One condition minus another one; `name` by default says so."""
+        """One condition minus another one; `name` by default says so, with their short names.
+
+        Raises StoreContractError for a name that is none of the conditions.
+        """
         weights = np.zeros(len(self.conditions))
         weights[self.position(plus)] += 1
         weights[self.position(minus)] -= 1
@@ -206,11 +262,17 @@ class Design:
         return Contrast(said, weights, plus, minus)
 
     def values(self, setting: str) -> list[Any]:
-        """A setting of every condition, in the order of the data; None where a condition has none."""
+        """A setting of every condition, in the order of the data; None where a condition has none.
+
+        `setting` is a coordinate of the store, one of `SETTINGS`.
+        """
         return [condition.settings.get(setting) for condition in self.conditions]
 
     def record(self) -> DesignRecord:
-        """The design as results state it."""
+        """The design as results state it.
+
+        Settings are left out: they stand in the store.
+        """
         conditions = []
         for condition in self.conditions:
             shown = ConditionRecord(
@@ -240,7 +302,11 @@ SETTINGS = (
 
 
 def design_of(dataset: xr.Dataset, record: DesignRecord) -> Design:
-    """The design of an experiment: what the run records of it, with the settings that its Dataset holds."""
+    """The design of an experiment: what the run records of it, with the settings in its Dataset.
+
+    Parameters: `dataset`, of that experiment, with the coordinates of `SETTINGS` that it has over
+    `condition`; `record`, from the run. Arms of an ablation lose the number that orders them.
+    """
     conditions = []
     for number, one in enumerate(record.conditions):
         settings = {}

@@ -25,7 +25,12 @@ EXTRAS = {
 
 
 def need(what: str, *packages: str) -> None:
-    """MissingPackages if one of them is not installed."""
+    """Make sure that packages are installed, without importing them.
+
+    Raises MissingPackages, with `what` needs them and the extras that bring them, if one is not.
+
+    >>> need("arrays", "numpy")
+    """
     lacking = [package for package in packages if find_spec(package) is None]
     if lacking:
         extras = sorted({EXTRAS[package] for package in lacking})
@@ -36,7 +41,10 @@ def need(what: str, *packages: str) -> None:
 
 @contextmanager
 def extras_named() -> Iterator[None]:
-    """An import that fails for want of an extra ends in MissingPackages."""
+    """Lend a block in which a failed import of an extra's package raises MissingPackages.
+
+    Other imports that fail raise ModuleNotFoundError as ever.
+    """
     try:
         yield
     except ModuleNotFoundError as error:

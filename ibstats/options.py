@@ -38,7 +38,10 @@ of_workers = partial(typer.Option, rich_help_panel="Workers of the image pass")
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """Options that change speed and places, not numbers."""
+    """Options that change speed and places, not numbers.
+
+    Each field is an option of every analysing command, by its own name.
+    """
 
     config: Annotated[
         Path | None, typer.Option(help="Settings in YAML; options given here win over it.")
@@ -75,7 +78,10 @@ class MachineOptions:
 
 @dataclass(frozen=True)
 class Options:
-    """What a command was given: settings by name, and the machine."""
+    """What a command was given: settings by name, and the machine.
+
+    Made by `analysing`, of what the command line holds.
+    """
 
     given: Mapping[str, Any]
     """Settings named on the command line, by field."""
@@ -84,7 +90,11 @@ class Options:
     """What a command opened, closed when it ends."""
 
     def settings(self, parts: tuple[str, ...] | None = None) -> Config:
-        """The configuration file, overruled by the options that were given, and by what the command is about."""
+        """The settings of the analysis: the configuration file, overruled by the options given.
+
+        `parts` are what the command is about; None leaves them as they are. Raises IbstatsError for
+        a file that is no mapping, and for unknown keys or values that do not fit.
+        """
         base = from_plain(read_yaml(self.own.config) if self.own.config else {})
         changes: dict[str, Any] = {}
         how: dict[str, Any] = {}
@@ -100,7 +110,10 @@ class Options:
         return base.but(resampling=base.resampling.but(**how), **changes)
 
     def open(self, run: str) -> Store:
-        """The run, and a line about where its results are kept if that is not the run itself."""
+        """The run of that folder or URL, see `ibstats.store.open_store`.
+
+        Says on stderr where its results are kept, if that is not the run itself.
+        """
         from ibstats.store import open_store
 
         store = open_store(run, self.own.results)
@@ -112,7 +125,10 @@ class Options:
         return store
 
     def machine(self) -> Machine:
-        """How distances and features are computed."""
+        """How distances and features are computed: device, batches, weights, and where.
+
+        A cluster starts when the first image pass needs it, and ends with the command.
+        """
         from ibstats.measure import Machine, here, on_cluster
 
         device, each = self.own.device, with_progress(here)
@@ -142,7 +158,10 @@ KNOWN = {"metrics": "distance", "scores": "score"}
 
 
 def analysing(function: Callable[..., None]) -> Callable[..., None]:
-    """A command whose last parameter is `Options`: every setting and machine option becomes one of its own."""
+    """A command whose last parameter is `Options`: each setting and machine option becomes its own.
+
+    Ctrl-C ends it with status 130; what was measured by then is kept.
+    """
     hints = get_type_hints(function, include_extras=True)
     own = []
     for parameter in list(inspect.signature(function).parameters.values())[:-1]:
@@ -248,7 +267,10 @@ def _machine_parameters() -> dict[str, inspect.Parameter]:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; IbstatsError if there is none."""
+    """The mapping that a YAML file holds; an empty file is an empty mapping.
+
+    Raises IbstatsError if there is no such file, it is no YAML, or it holds no mapping.
+    """
     if not file.is_file():
         raise IbstatsError(f"no settings file '{file}'")
     try:
@@ -283,7 +305,10 @@ def _margins(values: list[str]) -> dict[str, float]:
 
 
 def with_progress(each: Each) -> Each:
-    """A way to go over prompts that shows a bar on stderr while it does."""
+    """A way to go over prompts that shows a bar on stderr while it does.
+
+    `each` is the way it goes; results are the same and come in the same order.
+    """
 
     def shown(
         function: Callable[[int], Any], numbers: Sequence[int], label: str

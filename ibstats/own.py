@@ -54,7 +54,10 @@ def _load(name: str, place: Path) -> None:
 
 
 def ibgenerate() -> None:
-    """The script `ibgenerate`, as installed."""
+    """The script `ibgenerate`, as installed: the command line of `generate`.
+
+    Raises ImportError if another `generate` or `schemas` has been imported before.
+    """
     pin("schemas", "generate")
     importlib.import_module("generate.cli").main()
 

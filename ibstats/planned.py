@@ -14,7 +14,10 @@ from ibstats.design import Contrast, Design
 
 
 def planned(design: Design) -> list[Contrast]:
-    """The planned comparisons of a design, in the order of the paper; none if its kind has none."""
+    """The planned comparisons of a design, in the order of the paper (section 4.4, 4.5).
+
+    None for kinds of experiment that the paper plans none for. They are one family of tests.
+    """
     if design.kind not in PLANNED:
         return []
     return list(PLANNED[design.kind](design))

@@ -22,7 +22,13 @@ Better = Literal["larger", "smaller", ""]
 
 @dataclass(frozen=True)
 class Quantity:
-    """One computed number. More diverse is always larger."""
+    """One computed number: how it is called, its unit, what it can be, which end is good.
+
+    More diverse is always larger.
+
+    >>> quantity("fid").better, quantity("codebook_entropy").unit
+    ('smaller', 'bit')
+    """
 
     name: str
     """Name in results."""
@@ -106,7 +112,11 @@ def quantity(name: str) -> Quantity:
 
 
 def of_family(*families: Family) -> list[Quantity]:
-    """The records of some families, in the order in which tables show them."""
+    """The records of some families, in the order in which tables show them.
+
+    >>> [record.name for record in of_family("distance")][:2]
+    ['pixel_cosine_distance', 'ssim_dissimilarity']
+    """
     return [record for record in _records().values() if record.family in families]
 
 

@@ -31,7 +31,15 @@ WHO_RECORDS = {
 
 @dataclass(frozen=True)
 class Selection:
-    """One model and experiment of a run, restricted to the prompts that are complete. Made by `select`."""
+    """One model and experiment of a run, restricted to the prompts that are complete.
+
+    Made by `select`. Nothing is read before it is asked for; what lacks is told by `why_not`.
+
+    >>> from ibstats.store import open_store
+    >>> selection = select(open_store("runs/demo"), "trio-mim", "factorial")  # doctest: +SKIP
+    >>> selection.n_prompts, selection.has("token_surprisal")  # doctest: +SKIP
+    (6, True)
+    """
 
     store: Store
     model: str
@@ -40,7 +48,10 @@ class Selection:
 
     @cached_property
     def dataset(self) -> xr.Dataset:
-        """Everything it holds, lazily loaded; IncompleteStore if blocks are missing, unless `allow_partial`."""
+        """Everything it holds, lazily loaded: see `Store.dataset`.
+
+        Raises IncompleteStore if blocks are missing, unless `allow_partial`.
+        """
         return self.store.dataset(self.model, self.experiment, allow_partial=self.allow_partial)
 
     @property
@@ -75,13 +86,19 @@ class Selection:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it can be analysed: all prompts are complete, or, where part will do, more than one is."""
+        """Whether it can be analysed.
+
+        All prompts are complete, or, where part will do (`allow_partial`), more than one is.
+        """
         done = self.store.complete(self.model, self.experiment).all(axis=0)
         return bool(done.all() or (self.allow_partial and done.sum() > 1))
 
     @property
     def crossing(self) -> tuple[int, int]:
-        """Numbers of path and of execution noises that a crossed-noise experiment crosses."""
+        """Numbers of path and of execution noises that a crossed-noise experiment crosses.
+
+        Raises Unmeasurable for an experiment of another kind, or without a study.
+        """
         study = self.store.run.study
         experiment = None if study is None else study.experiments.get(self.experiment)
         if not isinstance(experiment, CrossedNoise):
@@ -89,11 +106,17 @@ class Selection:
         return experiment.paths, experiment.executions
 
     def has(self, variable: str) -> bool:
-        """Whether a variable of the store is there."""
+        """Whether a variable or coordinate of the store is there, for instance `token_surprisal`.
+
+        An image is there only where its objects are, see `Store.holds`.
+        """
         return variable in self.dataset
 
     def why_not(self, variable: str) -> str:
-        """Why a variable is not there, in words that follow 'no `variable`'; empty if it is there."""
+        """Why a variable is not there, and who could have recorded it; empty if it is there.
+
+        One line that begins with the model and the experiment.
+        """
         if self.has(variable):
             return ""
         reason = WHO_RECORDS.get(variable, "this model or this run does not record it")
@@ -103,7 +126,8 @@ class Selection:
     def need(self, *variables: str) -> xr.Dataset:
         """The dataset, if it holds all of these variables.
 
-        Raises Unmeasurable with the variable that lacks and who could have recorded it (MissingImages for images).
+        Raises Unmeasurable with the variable that lacks and who could have recorded it; for images
+        it is MissingImages.
         """
         for variable in variables:
             reason = self.why_not(variable)
@@ -122,7 +146,10 @@ def select(store: Store, model: str, experiment: str, *, allow_partial: bool = F
 
 
 def crossed(store: Store, model: str, *, allow_partial: bool = False) -> Iterator[Selection]:
-    """The crossed-noise experiments of a model, in the order of the study."""
+    """The crossed-noise experiments of a model, in the order of the study.
+
+    None where the run has no such experiment. Raises IbstatsError for an unknown model.
+    """
     for name in store.experiments():
         if store.kind(name) == "crossed_noise":
             yield select(store, model, name, allow_partial=allow_partial)

@@ -61,7 +61,10 @@ class Store:
 
     @property
     def results(self) -> layout.ResultsFolder:
-        """Where results of this run lie."""
+        """Where results of this run lie, whether they are there or not.
+
+        Beside the run, or, for a URL, in the folder that stands for it.
+        """
         return layout.ResultsFolder(self.path)
 
     def models(self) -> list[str]:

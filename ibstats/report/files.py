@@ -37,14 +37,17 @@ HEAD = 1000
 
 @dataclass(frozen=True)
 class Reported:
-    """A report: its numbers, and where its files lie, or why some do not."""
+    """A report: its numbers, and where its files lie, or why some do not.
+
+    `places` are by what lies there: results, tables, figures.
+    """
 
     numbers: Numbers
     places: dict[str, str]
 
 
 def report(store: Store, settings: Config, machine: Machine | None = None) -> Reported:
-    """The results of a run, with JSON, CSV and figures under RUN/results, made unless they are there already.
+    """The results of a run, with JSON, CSV and figures under RUN/results, unless they are there.
 
     `results.json` is written first: whatever fails after it, the numbers are there.
     """
@@ -80,9 +83,9 @@ def report_ablations(
     machine: Machine | None = None,
     formats: Sequence[str] | None = None,
 ) -> list[Reported]:
-    """Every ablation of a run, or the one that the settings name: rows, tables, LaTeX and figures under RUN/results.
+    """Every ablation of a run, or the one that the settings name, with its files under RUN/results.
 
-    Raises IbstatsError if the run holds no ablation.
+    Rows, tables, LaTeX and figures. Raises IbstatsError if the run holds no ablation.
     """
     formats = formats or drawing.FORMATS
     drawing.check_formats(formats)
@@ -102,7 +105,10 @@ def report_ablations(
 
 
 def chosen_ablations(store: Store, settings: Config) -> list[str]:
-    """The ablations asked for: the one that the settings name, all of them if they name the default."""
+    """The ablations asked for: the one that the settings name, all if they name the default.
+
+    Raises IbstatsError if the run holds no ablation, or none of that name.
+    """
     known = ablations(store)
     if not known:
         raise IbstatsError(
@@ -124,7 +130,11 @@ def draw_all(
     formats: Sequence[str] | None = None,
     machine: Machine | None = None,
 ) -> list[Path]:
-    """Draw everything that the analysis of these settings has data for; the files."""
+    """Draw everything that the analysis of these settings has data for; gives the files.
+
+    Parameters: `folder` to draw into; `formats`, some of `ibstats.report.figures.FORMATS`, by
+    default all. Raises IbstatsError for another format.
+    """
     formats = formats or drawing.FORMATS
     drawing.check_formats(formats)
     document = obtain(store, settings, machine)
@@ -142,7 +152,10 @@ def draw(
     *,
     interactions: bool = True,
 ) -> list[Path]:
-    """Draw everything that an analysis has data for, with contact sheets; the files."""
+    """Draw everything that an analysis has data for, with contact sheets; gives the files.
+
+    `document` and `tree` are of one analysis; `interactions` adds the figures of interactions.
+    """
     numbers = Numbers(document)
     made = drawing.draw(numbers, tree, folder, formats, interactions=interactions)
     return made + drawing.sheets(store, settings, folder, formats)
@@ -151,7 +164,10 @@ def draw(
 def export(
     store: Store, settings: Config, folder: Path, kind: str, machine: Machine | None = None
 ) -> list[Path]:
-    """Write the analysis as `csv`, `latex`, `json` or `netcdf`; the files written."""
+    """Write an analysis as `csv`, `latex`, `json` or `netcdf` into a folder; gives the files.
+
+    Raises IbstatsError for another `kind`, and for NetCDF without a package that writes it.
+    """
     if kind not in KINDS:
         raise unknown("export format", kind, KINDS)
     document = obtain(store, settings, machine)
@@ -169,7 +185,10 @@ def export(
 
 
 def write_csv(document: Results, folder: Path) -> list[Path]:
-    """One tidy CSV per section, every row with its units, estimator, n, interval kind, seed and snapshot."""
+    """Write one tidy CSV per section; gives the files.
+
+    Every row has its units, estimator, n, interval kind, seed and snapshot.
+    """
     sections: dict[str, list[dict[str, Any]]] = {}
     for row in document.rows:
         columns = row.model_dump() | {"snapshot": document.snapshot}
@@ -188,7 +207,10 @@ def write_csv(document: Results, folder: Path) -> list[Path]:
 
 
 def write_latex(document: Results, folder: Path) -> list[Path]:
-    """LaTeX tables of an analysis, one file each, to be used with `\\input`."""
+    """Write the LaTeX tables of an analysis, one file each, to be used with `\\input`.
+
+    Gives the files; numbers need the package siunitx.
+    """
     files = []
     for table in tables.latex_tables(Numbers(document)):
         file = folder / f"{table.name}.tex"
@@ -198,7 +220,11 @@ def write_latex(document: Results, folder: Path) -> list[Path]:
 
 
 def write_netcdf(tree: xr.DataTree, file: Path) -> Path:
-    """The labelled tree as NetCDF; what is no text among its attributes travels as JSON."""
+    """Write the labelled tree as NetCDF; gives the file.
+
+    What is no text among its attributes travels as JSON. Raises IbstatsError without a package
+    that writes groups.
+    """
     plain = tree.copy()
     plain.attrs = {}
     for name, value in tree.attrs.items():

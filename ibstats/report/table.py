@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Text:
-    """Words, taken literally by every renderer."""
+    """Words, taken literally by every renderer.
+
+    `strong` ones are set apart, for instance in bold.
+    """
 
     words: str
     strong: bool = False
@@ -73,7 +76,10 @@ class Interval:
 
 @dataclass(frozen=True)
 class Missing:
-    """Nothing to show, as a dash; the reason stands in a note, once."""
+    """Nothing to show, as a dash.
+
+    The reason is for a renderer with room for it; tables state it in a note, once.
+    """
 
     reason: str = ""
 

@@ -104,7 +104,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """A row, and what must be known of it to hold a claim against it."""
+    """A row, and what must be known of it to hold a claim against it.
+
+    `of_document` makes one of each row that has an estimate.
+    """
 
     row: ResultRow
     model: str
@@ -119,7 +122,10 @@ class Evidence:
 
 
 def claims() -> list[Claim]:
-    """The claims of the paper, in its order, as `claims.yaml` states them."""
+    """The claims of the paper, in its order, as `claims.yaml` states them.
+
+    Each says where it stands in the paper, and which rows of results decide it.
+    """
     text = resources.files("ibstats.results").joinpath("claims.yaml").read_text(encoding="utf-8")
     found = []
     for claim in yaml.safe_load(text)["claims"]:
@@ -380,7 +386,10 @@ def _equivalent(row: ResultRow, margin: float) -> bool:
 
 
 def write_csv(findings: Sequence[Finding], file: Path) -> Path:
-    """The claims table for other programs."""
+    """Write the claims with our results as CSV, a line a claim; gives the file.
+
+    Columns are the fields of `Finding`; there must be one at least.
+    """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, fieldnames=list(asdict(findings[0])))
     writer.writeheader()

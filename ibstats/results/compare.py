@@ -13,7 +13,10 @@ Key = tuple[str, str, str, str, str, str | None]
 
 @dataclass(frozen=True)
 class Change:
-    """One number that differs, or exists on one side only."""
+    """One number that differs, or exists on one side only.
+
+    `before` and `after` are its estimates, None where it is undefined or not there.
+    """
 
     key: Key
     """section, model, experiment, quantity, term, attribution."""
@@ -30,7 +33,10 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All changes, largest first, and their possible causes."""
+    """All changes, largest first, and their possible causes.
+
+    `n_rows` is the number of different numbers that were compared.
+    """
 
     causes: list[str]
     changes: list[Change]
@@ -38,7 +44,11 @@ class Comparison:
 
 
 def compare(before: Results, after: Results, tolerance: float = 0.0) -> Comparison:
-    """Match rows by what they measure; numbers within the tolerance count as equal."""
+    """What moved between two analyses: rows are matched by what they measure.
+
+    Numbers within `tolerance` of each other, in their own unit, count as equal; a row whose
+    estimate stayed but whose bounds or p values moved is a change of kind `interval`.
+    """
     old, new = ({_key(row): row for row in document.rows} for document in (before, after))
     changes = []
     for key in list(dict.fromkeys([*old, *new])):
@@ -63,7 +73,10 @@ def compare(before: Results, after: Results, tolerance: float = 0.0) -> Comparis
 
 
 def causes(before: Results, after: Results) -> list[str]:
-    """What differs in what the numbers follow from: data, settings, version."""
+    """What differs in what the numbers follow from: run, data, version and settings, a line each.
+
+    Empty where nothing does: then equal rows are expected.
+    """
     found = []
     if before.run_id != after.run_id:
         found.append(f"another run: {before.run_id} -> {after.run_id}")

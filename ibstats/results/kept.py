@@ -35,7 +35,11 @@ def obtain(store: Store, settings: Config, machine: Machine | None = None) -> Re
 
 
 def obtain_tree(store: Store, settings: Config, machine: Machine | None = None) -> xr.DataTree:
-    """The labelled tree behind `obtain`."""
+    """The labelled tree of an analysis, loaded: read if it was made before, else made and kept.
+
+    It holds arrays that are no rows, such as values by prompt. See `ibstats.analysis.analyse` for
+    the parameters and what is raised.
+    """
     path = _kept(store, settings, machine).with_suffix(".zarr")
     if not path.is_dir():
         obtain(store, settings, machine)
@@ -48,7 +52,10 @@ def _kept(store: Store, settings: Config, machine: Machine | None) -> Path:
 
 
 def write_json(document: Results, file: Path) -> None:
-    """Write the document as JSON, whole or not at all; it follows `schemas/results.schema.json`."""
+    """Write the document as JSON, whole or not at all.
+
+    The file follows `schemas/results.schema.json`.
+    """
     write_whole(file, document.model_dump_json(indent=1))
 
 

@@ -30,11 +30,13 @@ FIELDS = (
 
 
 class Numbers:
-    """Rows of one results document, or of several, by section and by the fields that say what a number is of.
+    """Rows of one results document, or of several, by section and by what their numbers are of.
+
+    What was not measured is not there: `one` gives None, the others give nothing.
 
     >>> from schemas.results import ResultRow, Results
-    >>> row = dict(section="diversity", model="m", experiment="e", quantity="ssim_dissimilarity", units="1",
-    ...            term="a", condition="a", estimate=0.5, n_prompts=6, n_images=4)
+    >>> row = dict(section="diversity", model="m", experiment="e", condition="a", term="a")
+    >>> row |= dict(quantity="ssim_dissimilarity", units="1", estimate=0.5, n_prompts=6, n_images=4)
     >>> made = dict(run_id="r", snapshot="s", analysis_sha256="d", ibstats_version="0", settings={})
     >>> numbers = Numbers(Results(**made, rows=[ResultRow(**row)]))
     >>> numbers.one("diversity", model="m", condition="a").estimate
@@ -63,6 +65,7 @@ class Numbers:
         """Rows of these sections with these values of fields, in the order of the document.
 
         A field given as None must be absent; `at={}` asks for rows at which nothing is held fixed.
+        Raises TypeError for a field that is not one of `FIELDS`.
         """
         _check(fields)
         found = []
@@ -73,39 +76,60 @@ class Numbers:
         return found
 
     def one(self, section: str, **fields: object) -> ResultRow | None:
-        """The first row with these values of fields; None if there is none."""
+        """The first row of a section with these values of fields; None if there is none.
+
+        Raises TypeError for a field that is not one of `FIELDS`.
+        """
         found = self.all(section, **fields)
         return found[0] if found else None
 
     def models(self, *sections: str, **fields: object) -> list[str]:
-        """Models that have rows in these sections, in order; of all sections if none is named."""
+        """Models that have rows in these sections, in the order of the document.
+
+        Of all sections if none is named; `fields` narrow the rows, as in `all`.
+        """
         rows = self.all(*(sections or self._sections), **fields)
         return list(dict.fromkeys(row.model for row in rows))
 
     def experiments(self, *sections: str, **fields: object) -> list[str]:
-        """Experiments that have rows in these sections, in order; of all sections if none is named."""
+        """Experiments that have rows in these sections, in the order of the document.
+
+        Of all sections if none is named; `fields` narrow the rows, as in `all`.
+        """
         rows = self.all(*(sections or self._sections), **fields)
         return list(dict.fromkeys(row.experiment for row in rows))
 
     def quantities(self, *sections: str, **fields: object) -> list[Quantity]:
-        """Quantities that have rows in these sections, in the order of the document."""
+        """Records of the quantities that have rows in these sections, in the order of the document.
+
+        `fields` narrow the rows, as in `all`; without a section there are none.
+        """
         names = dict.fromkeys(row.quantity for row in self.all(*sections, **fields))
         return [quantity(name) for name in names]
 
     def terms(self, *sections: str, **fields: object) -> dict[str, ResultRow]:
-        """The first row of each term, in order: the lines of a table whose lines are terms."""
+        """The first row of each term, in order: the lines of a table whose lines are terms.
+
+        `fields` narrow the rows, as in `all`.
+        """
         found: dict[str, ResultRow] = {}
         for row in self.all(*sections, **fields):
             found.setdefault(row.term, row)
         return found
 
     def label(self, experiment: str, condition: str) -> str:
-        """How results call a condition; its own name where the design does not know it."""
+        """How results call a condition, in their `term`.
+
+        Its own name where the design does not know it, or no design is known.
+        """
         one = self._condition(experiment, condition)
         return condition if one is None else one.label or one.name
 
     def short(self, experiment: str, condition: str) -> str:
-        """How a table names a condition; by its own name where the design does not know it."""
+        """How a table or a sentence names a condition.
+
+        By its label where it has no short name; by its own name where the design does not know it.
+        """
         one = self._condition(experiment, condition)
         return condition if one is None else one.short or one.label or one.name
 
@@ -118,7 +142,10 @@ class Numbers:
         return None
 
     def baseline(self, experiment: str) -> str | None:
-        """The condition without intervention; None if there is none."""
+        """Name of the condition without intervention.
+
+        None if the experiment has none, or its design is not known.
+        """
         design = self.designs.get(experiment)
         return None if design is None else design.baseline
 

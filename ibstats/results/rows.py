@@ -47,7 +47,10 @@ def analysis_digest(provenance: Mapping[str, Any]) -> str:
 
 
 def results(tree: xr.DataTree) -> Results:
-    """The exported document of an analysis."""
+    """The exported document of an analysis: its rows, designs, notes and what they follow from.
+
+    `tree` is what `ibstats.analysis.analyse` gives. Open intervals get a note with the reason.
+    """
     followed = json.loads(tree.attrs["provenance"])
     designs = json.loads(tree.attrs["designs"])
     return Results(
@@ -64,7 +67,10 @@ def results(tree: xr.DataTree) -> Results:
 
 
 def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
-    """All rows, model by model, in the order in which the groups were made."""
+    """All rows, model by model, in the order in which the groups were made.
+
+    Groups without the attribute `section` hold arrays that are no rows and are passed over.
+    """
     experiment = json.loads(tree.attrs["provenance"])["settings"]["experiment"]
     designs = json.loads(tree.attrs["designs"])
     for model in tree.attrs["models"]:

@@ -113,7 +113,10 @@ def _is_zero(row: ResultRow) -> bool:
 
 @dataclass(frozen=True)
 class Offer:
-    """The subset ratio that one model offers the main study, with the rows it rests on."""
+    """The subset ratio that one model offers the main study, with the rows it rests on.
+
+    What was not found or not measured is None.
+    """
 
     row: ResultRow
     """The ratio offered, with its verdict; of the preferred distance."""
