@@ -25,7 +25,10 @@ MIN_POINTS = 5
 
 
 class BrokenLine(NamedTuple):
-    """Best two-segment line of each curve: its knot on x, and its slopes in units of y over x."""
+    """Best two-segment line of each curve: its knot on x, and its slopes in units of y over x.
+
+    Each has the shape of the curves without their points.
+    """
 
     knot: Array
     slope_below: Array

@@ -19,7 +19,10 @@ ROUNDING = 1e-10
 
 
 class Crossed(NamedTuple):
-    """Unbiased variance components of path, execution and both; an estimate can be negative."""
+    """Variance components of path, execution and both; half a mean distance is a variance.
+
+    They are unbiased, so an estimate can be negative.
+    """
 
     path: Array
     execution: Array
@@ -27,7 +30,10 @@ class Crossed(NamedTuple):
 
 
 class Grouped(NamedTuple):
-    """Mean distances inside a group and between two, and the group's variance component."""
+    """Mean distances inside a group and between two, and the group's variance component.
+
+    All in the unit of the distance; the component is unbiased, so it can be negative.
+    """
 
     within: Array
     between: Array

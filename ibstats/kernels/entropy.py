@@ -28,7 +28,11 @@ COUNTED = 8
 
 
 class Multiplicities(NamedTuple):
-    """`number[j]` codes were seen `value[j]` times each; zero counts are left out."""
+    """How many codes were seen how often: `number[j]` codes were seen `value[j]` times each.
+
+    Zero counts are left out; `total` is the number of tokens, `n_codes` the size of the codebook
+    where it is known.
+    """
 
     value: Array
     number: Array

@@ -30,7 +30,10 @@ ROUNDING = 32 * np.finfo(np.float64).eps
 
 
 class Anova(NamedTuple):
-    """One row of a repeated-measures ANOVA."""
+    """One row of a repeated-measures ANOVA: an effect's F test and its size.
+
+    `partial_eta_squared` is F / (F + df2) for one degree of freedom, from 0 to 1.
+    """
 
     F: float
     df1: int

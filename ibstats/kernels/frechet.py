@@ -33,7 +33,10 @@ CHUNK = 1 << 24
 
 @dataclass(frozen=True)
 class Target:
-    """The distribution compared with: moments, and a sample of its features where there is one."""
+    """The distribution compared with: moments, and a sample of its features where there is one.
+
+    `moments` makes one of a sample. The kernel distance needs the sample, the Frechet one does not.
+    """
 
     mean: Array
     """(d,)"""
@@ -44,7 +47,10 @@ class Target:
 
     @cached_property
     def root(self) -> Array:
-        """A factor with `root @ root.T` the covariance, (d, rank)."""
+        """A factor with `root @ root.T` the covariance, (d, rank).
+
+        Cholesky's, or, where the covariance is singular, of its positive eigenvalues.
+        """
         with suppress(np.linalg.LinAlgError):  # singular: fewer images than features
             return np.asarray(np.linalg.cholesky(self.covariance))
         value, vector = np.linalg.eigh(self.covariance)
@@ -53,7 +59,10 @@ class Target:
 
     @cached_property
     def self_kernel(self) -> float:
-        """Mean kernel of two different members of the sample."""
+        """Mean kernel `(x.y / d + 1)^3` of two different members of the sample.
+
+        Defined only where there is a sample of two or more.
+        """
         assert self.features is not None
         n = len(self.features)
         total = _kernel_sums(self.features, self.features, np.arange(n)).sum()
@@ -76,7 +85,10 @@ def moments(features: ArrayLike) -> Target:
 
 
 class LeftOut(NamedTuple):
-    """A statistic of all groups, and without each of them in turn."""
+    """A statistic of all groups, and without each of them in turn.
+
+    `pseudo_values` makes of it one number a group, less the bias in 1 / n.
+    """
 
     whole: float
     without: Array

@@ -20,7 +20,10 @@ FEWEST = 4
 
 
 class PairVariance(NamedTuple):
-    """Hoeffding's components of one mean over pairs; unbiased, so an estimate can be negative."""
+    """Hoeffding's components of one mean over pairs, in squares of the kernel's unit.
+
+    They are unbiased, so an estimate can be negative.
+    """
 
     zeta1: Array
     zeta2: Array

@@ -30,7 +30,15 @@ Counts = NDArray[np.int64]
 
 
 class Counted:
-    """The tokens of one condition, `(prompt, sample, position)`, and how often each code occurs."""
+    """The tokens of one condition, `(prompt, sample, position)`, and how often each code occurs.
+
+    Codes run from 0 to `n_codes - 1`. Each table of counts is made once, when it is asked for.
+
+    >>> counted = Counted(np.array([[[0, 1], [0, 0]]]), 3)
+    >>> counted.images.toarray(), counted.total
+    (array([[1, 1, 0],
+           [2, 0, 0]], dtype=int32), array([3, 1, 0]))
+    """
 
     def __init__(self, tokens: Tokens, n_codes: int) -> None:
         self.tokens = tokens
@@ -57,7 +65,10 @@ class Counted:
         return summed.astype(np.int64)
 
     def part(self, prompts: NDArray[np.int64], samples: NDArray[np.int64]) -> Counted:
-        """Some prompts and some of each one's images, not counted again."""
+        """Some prompts and some of each one's images, not counted again.
+
+        `prompts` and `samples` are their numbers here; each prompt gives the same samples.
+        """
         some = Counted(self.tokens[np.ix_(prompts, samples)], self.n_codes)
         rows = prompts[:, None] * self.n_samples + samples
         some.images = self.images[rows.ravel()]
@@ -90,7 +101,10 @@ class Counted:
         return deal @ self.images
 
     def prompts(self) -> Iterator[Counts]:
-        """Counts by prompt, `(some prompts, code)`, as many prompts at a time as memory allows."""
+        """Counts by prompt, `(some prompts, code)`, as many prompts at a time as memory allows.
+
+        Prompts come in order, each once.
+        """
         numbers = np.arange(self.n_prompts * self.n_samples).reshape(self.n_prompts, -1)
         step = max(1, AT_ONCE // max(self.n_codes, self.n_samples * self.n_positions))
         for start in range(0, self.n_prompts, step):
@@ -115,7 +129,10 @@ class Counted:
             yield counts.astype(np.int64).reshape(n_blocks, len(codes))
 
     def positions(self) -> Iterator[Counts]:
-        """Counts by position over all images, `(some positions, code)`."""
+        """Counts by position over all images, `(some positions, code)`.
+
+        Positions come in order, each once, as many at a time as memory allows.
+        """
         rows = np.moveaxis(self.tokens, 2, 0).reshape(self.n_positions, -1)
         step = max(1, AT_ONCE // max(self.n_codes, rows.shape[1]))
         for start in range(0, len(rows), step):

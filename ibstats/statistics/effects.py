@@ -30,7 +30,10 @@ ATTRIBUTIONS = ("marginal", "simple", "shapley")
 
 
 def factors_of(y: xr.DataArray) -> tuple[str, ...]:
-    """The factors of a design: every dim but `prompt`, in order."""
+    """The factors of a design: every dim but `prompt`, in order.
+
+    Of `(prompt, factor, ...)`, as `Design.by_factor` gives it.
+    """
     return tuple(str(dim) for dim in y.dims if dim != "prompt")
 
 
@@ -38,8 +41,16 @@ def effects(y: xr.DataArray, how: Resampling) -> xr.Dataset:
     """All 2^k - 1 contrasts of a factorial with interval, tests and effect sizes.
 
     Parameters: `y (prompt, factor, ...)`; `how`, the resampling behind intervals and permutations.
-    Returns the columns of `tested` over `effect`, in the unit of `y`. A main effect is the mean at the high level less
-    that at the low one, an interaction the product of the +-1 codes over 2^(k-1) (paper, section 4.3).
+    Returns the columns of `tested` over `effect`, in the unit of `y`. A main effect is the mean at
+    the high level less that at the low one, an interaction the product of the +-1 codes over
+    2^(k-1) (paper, section 4.3).
+
+    >>> from ibstats.statistics.uncertainty import Resampling
+    >>> rng = np.random.default_rng(0)
+    >>> cells = xr.DataArray(rng.random((9, 2, 2)), dims=("prompt", "sampling", "codebook"))
+    >>> found = effects(cells, Resampling(n_resamples=100))
+    >>> found["effect"].values.tolist(), found.attrs["n_tests"]
+    (['sampling', 'codebook', 'sampling:codebook'], 3)
     """
     factors = factors_of(y)
     values = factorial.contrasts(y.transpose("prompt", *factors).values)
@@ -53,9 +64,10 @@ def effects(y: xr.DataArray, how: Resampling) -> xr.Dataset:
 def compare(y: xr.DataArray, contrasts: Sequence[Contrast], how: Resampling) -> xr.Dataset:
     """Mean of each comparison of conditions over prompts, as one family of tests.
 
-    Parameters: `y (condition, prompt)`; `contrasts`, weights over the conditions in that order; `how`.
-    Returns the columns of `tested` over `effect`, with `condition` and `against (effect)`, the two conditions compared
-    (empty where the comparison is of a mixture).
+    Parameters: `y (condition, prompt)`; `contrasts`, weights over the conditions in that order;
+    `how`, the resampling.
+    Returns the columns of `tested` over `effect`, with `condition` and `against (effect)`, the two
+    conditions compared (empty where the comparison is of a mixture).
     """
     weights = np.column_stack([contrast.weights for contrast in contrasts])
     names = [contrast.name for contrast in contrasts]
@@ -76,8 +88,9 @@ def compare(y: xr.DataArray, contrasts: Sequence[Contrast], how: Resampling) -> 
 def tested(values: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Interval, tests, adjusted p values, effect sizes and Bayes factor of `(prompt, effect)`.
 
-    The family of the adjustments is the set of effects; degenerate ones, which do not vary over prompts, are outside it
-    (their p values are NaN). The attributes say how many count (`n_tests`) and the degrees of freedom (`df`).
+    The family of the adjustments is the set of effects; degenerate ones, which do not vary over
+    prompts, are outside it (their p values are NaN). The attributes say how many count (`n_tests`)
+    and the degrees of freedom (`df`).
     """
     x = values.transpose("prompt", "effect").values
     n = len(x)
@@ -110,14 +123,14 @@ def tested(values: xr.DataArray, how: Resampling) -> xr.Dataset:
 
 
 def waterfall(y: xr.DataArray, how: Resampling, at: dict[str, str] | None = None) -> xr.Dataset:
-    """Steps from the all-low to the all-high cell, and the synergy gap, under each attribution (paper, A.1).
+    """Steps from the all-low to the all-high cell, and the synergy gap (paper, A.1).
 
-    Parameters: `y (prompt, factor, ...)` of two or more factors; `how`; `at`, factors to hold at one level, for
-    instance `{"sampling": "stochastic"}` for the paper's Fig. 10 and 13.
+    Parameters: `y (prompt, factor, ...)` of two or more factors; `how`; `at`, factors to hold at
+    one level, for instance `{"sampling": "stochastic"}` for the paper's Fig. 10 and 13.
     Returns `(attribution, step)` with the steps baseline, one per factor, predicted, gap, actual.
     The gap carries a test, `t`, `df` and `p (attribution, step)`, NaN elsewhere; the Shapley gap is
     zero by definition. With two factors a `note` says that the gap of marginal effects is zero by
-    algebra.
+    algebra. Raises IbstatsError for fewer than two factors.
     """
     cells = y.sel(at or {}, drop=True)
     factors = factors_of(cells)

@@ -16,14 +16,15 @@ ON_FRONTIER, DOMINATED, CLEARLY = "frontier", "dominated", "clearly dominated"
 
 
 def frontier(diversity: xr.Dataset, scores: xr.Dataset, how: Resampling) -> xr.Dataset:
-    """Which conditions are worse than another one in diversity and quality at once, `(distance, quantity, condition)`.
+    """Which conditions are worse than another one in diversity and quality at once.
 
-    Parameters: `diversity`, distances `(condition, prompt)` by name; `scores`, `(condition, prompt)` or
-    `(condition, block)` by name; `how`.
-    Returns `verdict`: `frontier`, `dominated` (some condition is at least as good in both and better in one, by the
-    estimates), or `clearly dominated` (of some condition the paired intervals exclude zero in both, at a level for all
-    its rivals, Bonferroni: one that looks better by chance is easily found among many); `against` names one that does
-    it, empty on the frontier.
+    Parameters: `diversity`, distances `(condition, prompt)` by name; `scores`, `(condition,
+    prompt)` or `(condition, block)` by name; `how`, the resampling.
+    Returns `verdict (distance, quantity, condition)`: `frontier`, `dominated` (some condition is at
+    least as good in both and better in one, by the estimates), or `clearly dominated` (of some
+    condition the paired intervals exclude zero in both, at a level for all its rivals, Bonferroni:
+    one that looks better by chance is easily found among many); `against` names one that does it,
+    empty on the frontier.
     """
     conditions = [str(name) for name in scores["condition"].values]
     x = {str(name): _differences(value, how) for name, value in diversity.data_vars.items()}

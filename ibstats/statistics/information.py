@@ -115,7 +115,10 @@ def _per_prompt(one: _Estimated) -> dict[str, Array]:
 
 
 def values_of(counted: Counted, estimator: str, size: int) -> dict[str, Array]:
-    """Values `(prompt,)` of one condition that may use `size` codes; see `per_prompt`."""
+    """Values `(prompt,)` of one condition, by the names of `QUANTITIES`; bits, and a share.
+
+    `size` is the number of codes that the condition may use; see `per_prompt`.
+    """
     return _per_prompt(_Estimated(counted, estimator, size))
 
 

@@ -21,7 +21,10 @@ from ibstats.measure.clip import Texts
 
 
 def base_texts(dataset: xr.Dataset) -> list[str]:
-    """The base prompt of each prompt, in order: what images are scored against, whatever wording made them."""
+    """The base prompt of each prompt, in order: what images are scored against.
+
+    Whatever wording made an image, it is scored against the original one.
+    """
     kind, owner = dataset["text_kind"].values, dataset["text_prompt"].values
     names = dataset["text"].values
     original = {int(p): str(names[i]) for i, p in enumerate(owner) if kind[i] == "original"}
@@ -35,7 +38,10 @@ def _prompt_numbers(dataset: xr.Dataset) -> np.ndarray:
 
 
 def prompt_attributes(dataset: xr.Dataset, model: str, experiment: str) -> list[dict[str, str]]:
-    """What each prompt asserts, where it is known exactly."""
+    """What each prompt asserts, where it is known exactly: values by the name of the attribute.
+
+    Raises IbstatsError where no prompt asserts anything; `model` and `experiment` are for it.
+    """
     named = [json.loads(str(text)) for text in dataset["prompt_attributes"].values]
     if not any(named):
         raise IbstatsError(
@@ -46,10 +52,11 @@ def prompt_attributes(dataset: xr.Dataset, model: str, experiment: str) -> list[
 
 
 def clip_score(features: xr.DataArray, known: Texts, long_texts: str = "cut") -> xr.DataArray:
-    """`100 cos(image, base prompt)`, mean over a prompt's images, `(condition, prompt)`; unit-length features.
+    """`100 cos(image, base prompt)`, mean over a prompt's images, `(condition, prompt)`.
 
-    Negative values stay negative (torchmetrics sets a negative mean to 0). Texts longer than the network reads are cut
-    there with their end mark kept, or left out (NaN); the note counts them.
+    `features (condition, prompt, sample, feature)` and those of the texts have unit length.
+    Negative values stay negative (torchmetrics sets a negative mean to 0). Texts longer than the
+    network reads are cut there with their end mark kept, or left out (NaN); the note counts them.
     Source: Hessel et al. (2021), arXiv:2104.08718, with torchmetrics' factor 100.
     """
     n = features.sizes["prompt"]
@@ -66,17 +73,24 @@ def clip_score(features: xr.DataArray, known: Texts, long_texts: str = "cut") ->
 
 
 def clip_iqa(features: xr.DataArray, anchors: np.ndarray) -> xr.DataArray:
-    """Probability of the first of two opposite texts, mean over a prompt's images, `(condition, prompt)`.
+    """Probability of the first of two opposite texts, mean over a prompt's images.
 
-    Source: Wang, Chan & Loy (2023), arXiv:2207.12396, as in torchmetrics with a CLIP of transformers; the paper's own
-    network is a ResNet-50 without position embeddings, whose values differ.
+    `features (condition, prompt, sample, feature)` and `anchors (2, feature)`, the texts, have unit
+    length; gives `(condition, prompt)`.
+    Source: Wang, Chan & Loy (2023), arXiv:2207.12396, as in torchmetrics with a CLIP of
+    transformers; the paper's own network is a ResNet-50 without position embeddings, whose values
+    differ.
     """
     pair = 100 * anchors.astype(np.float64)
     return per_prompt(features, lambda x: (1 / (1 + np.exp(x @ (pair[1] - pair[0])))).mean(axis=1))
 
 
 def per_prompt(features: xr.DataArray, score: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
-    """A score of `(prompt, sample, feature)` for each condition, `(condition, prompt)`; one condition in memory."""
+    """A score of each prompt in each condition, `(condition, prompt)`.
+
+    `features (condition, prompt, sample, feature)`, of which one condition is in memory at a time;
+    `score` takes the `(prompt, sample, feature)` of a condition and gives `(prompt,)`.
+    """
     table = features.transpose("condition", "prompt", "sample", "feature")
     values = [
         score(np.asarray(table[condition].values, dtype=np.float64))
@@ -93,9 +107,11 @@ def reference_accuracy(
     attributes: Mapping[str, Sequence[str]],
     named: Sequence[Mapping[str, str]],
 ) -> dict[str, xr.DataArray]:
-    """Share of the attributes a prompt names that its images show, together and each; NaN where it names none.
+    """Share of the attributes a prompt names that its images show, together and each.
 
-    `attributes` are the values behind the last columns of the features, the logits.
+    `features (condition, prompt, sample, feature)` end with the logits of the network, one for each
+    value of `attributes`; `named` is what each prompt asserts. Gives `(condition, prompt)` by name,
+    NaN where a prompt names none. Raises IbstatsError for a value that the network does not know.
     """
     start = features.sizes["feature"] - sum(map(len, attributes.values()))
     right: dict[str, xr.DataArray] = {}

@@ -22,7 +22,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rescored:
-    """One rescoring, and its images that are scored in every condition."""
+    """One rescoring, and its images that are scored in every condition.
+
+    `data` has `log_weight` by condition, prompt and path; see `read`.
+    """
 
     key: str
     """Where it lies in the run."""
@@ -30,7 +33,10 @@ class Rescored:
     data: xr.Dataset
 
     def digest(self) -> str:
-        """sha256 of the record and the weights: the version pin of what is computed from them."""
+        """sha256 of the record and the weights: the version pin of what is computed from them.
+
+        It is part of what an analysis follows from.
+        """
         content = hashlib.sha256(self.record.model_dump_json().encode())
         content.update(np.ascontiguousarray(self.data["log_weight"].values).tobytes())
         return content.hexdigest()

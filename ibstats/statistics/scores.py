@@ -34,7 +34,10 @@ IQA_PROMPTS = ("Good photo.", "Bad photo.")
 
 @dataclass(frozen=True)
 class Embedded:
-    """Features of a selection's images under one network, and what scores compare them with."""
+    """Features of a selection's images under one network, and what scores compare them with.
+
+    What a score does not ask for is neither read nor computed.
+    """
 
     selection: Selection
     settings: Config
@@ -44,7 +47,10 @@ class Embedded:
 
     @cached_property
     def texts(self) -> Texts:
-        """Embedded base prompts, in order, then the two texts of CLIP-IQA."""
+        """Embedded base prompts, in order, then the two texts of CLIP-IQA.
+
+        Raises Unmeasurable where the run does not record the wording of its samples.
+        """
         prompts = quality.base_texts(self.selection.need("text_index"))
         kept = ResultsFolder(self.selection.store.path).shared_features
         return texts(_as(Clip, self.network), [*prompts, *IQA_PROMPTS], kept)
@@ -56,7 +62,11 @@ class Embedded:
 
     @cached_property
     def reference(self) -> reference_set.LoadedSet:
-        """The reference set to compare with: the trio's own, or the given one prepared at the images' size."""
+        """The reference set to compare with.
+
+        The trio's own for the scene network; else the one given whose images have this size. Raises
+        IbstatsError if there is none, or its features are not comparable.
+        """
         return _reference(
             self.network, self.settings.references, self.selection.identity.image_size
         )
@@ -67,19 +77,28 @@ Score = Callable[[Embedded, str], Mapping[str, xr.DataArray]]
 
 
 def clip_score(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
-    """Cosine of each image with its base prompt; see `quality.clip_score`."""
+    """100 times the cosine of each image with its base prompt, by prompt, `(condition, prompt)`.
+
+    See `quality.clip_score`; the note names the network.
+    """
     value = quality.clip_score(of.features, of.texts, of.settings.long_texts)
     return {name: _with_network(value, of.settings.clip)}
 
 
 def clip_iqa(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
-    """Probability of the first of two opposite texts; see `quality.clip_iqa`."""
+    """Probability of the first of two opposite texts, by prompt, `(condition, prompt)`.
+
+    See `quality.clip_iqa`; the note names the network.
+    """
     value = quality.clip_iqa(of.features, of.texts.features[-len(IQA_PROMPTS) :])
     return {name: _with_network(value, of.settings.clip)}
 
 
 def accuracy(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
-    """Attributes right, together and each; see `quality.reference_accuracy`."""
+    """Share of attributes that are right, together and each, by prompt, `(condition, prompt)`.
+
+    See `quality.reference_accuracy`. Raises IbstatsError where prompts have no known attributes.
+    """
     named = quality.prompt_attributes(
         of.selection.need("tokens"), of.selection.model, of.selection.experiment
     )
@@ -88,25 +107,31 @@ def accuracy(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
 
 
 def frechet(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
-    """Frechet distance to the reference set, plain and without its bias; see `set_scores.frechet_distance`."""
+    """Frechet distance to the reference set, plain and without its bias, by block of prompts.
+
+    In squared units of the features; see `set_scores.frechet_distance`.
+    """
     return set_scores.frechet_distance(of.coordinates, of.reference, name)
 
 
 def kernel(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
-    """Unbiased kernel distance to the reference set; see `set_scores.kernel_distance`."""
+    """Unbiased kernel distance to the reference set, by block of prompts; it can be negative.
+
+    See `set_scores.kernel_distance`.
+    """
     return set_scores.kernel_distance(of.coordinates, of.reference, name)
 
 
 def scores(
     selection: Selection, asked: Sequence[str], settings: Config, machine: Machine
 ) -> xr.Dataset:
-    """Scores of every condition: `(condition, prompt)`, and `(condition, block)` of whole sets of images.
+    """Scores of every condition: `(condition, prompt)`, and `(condition, block)` of sets of images.
 
-    Parameters: the selection; `asked`, scores by the name a user gives them; settings (reference sets, CLIP, long
-    texts); the machine that runs networks.
-    NaN marks prompts for which a score is undefined. Attributes of a variable: units, network, settings, note,
-    n_prompts. Raises IbstatsError for an unknown score, Unmeasurable when features can neither be computed nor be found
-    beside the run.
+    Parameters: the selection; `asked`, scores by the name a user gives them; settings (reference
+    sets, CLIP, long texts); the machine that runs networks.
+    NaN marks prompts for which a score is undefined. Attributes of a variable: units, network,
+    settings, note, n_prompts. Raises IbstatsError for an unknown score, Unmeasurable when features
+    can neither be computed nor be found beside the run.
     """
     found: dict[str, xr.DataArray] = {}
     for network, records in _by_network(asked).items():
@@ -125,7 +150,11 @@ def scores(
 def available(
     selection: Selection, settings: Config, machine: Machine
 ) -> tuple[list[str], list[str]]:
-    """Scores that can be had without a download, and a line on each kind that cannot."""
+    """Scores that can be had without a download, and a line on each kind that cannot.
+
+    Those that make sense for the run (its prompts, image size, reference sets), whose features were
+    kept before or whose network and images are here.
+    """
     wanted, notes = _fitting(selection, settings)
     found: list[str] = []
     offline = machine.offline()

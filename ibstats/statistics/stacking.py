@@ -18,7 +18,10 @@ BOUNDED = ("estimate", "low", "high")
 
 
 def units(value: xr.DataArray) -> xr.DataArray:
-    """One quantity over its units, named `prompt` whatever they are; units for which it is undefined are left out."""
+    """One quantity over its units, named `prompt` whatever they are.
+
+    Units for which it is undefined in some condition are left out.
+    """
     named = value.rename(block="prompt") if "block" in value.dims else value
     kept: xr.DataArray = named.dropna("prompt", how="any")
     return kept
@@ -27,11 +30,12 @@ def units(value: xr.DataArray) -> xr.DataArray:
 def over_quantities(
     values: xr.Dataset, statistic: Callable[[xr.DataArray], xr.Dataset]
 ) -> xr.Dataset:
-    """A statistic of each quantity that has two or more units, stacked over `quantity`; empty if none has.
+    """A statistic of each quantity that has two or more units, stacked over `quantity`.
 
-    `values` hold `(condition, prompt)`, or `(condition, block)` of scores of whole sets of images. Numbers that differ
-    between quantities are variables over `quantity`: `n_prompts`, `n_units` (0 where the units are prompts), `df`,
-    `n_tests`, `units` and, where a quantity has one, `note`.
+    `values` hold `(condition, prompt)`, or `(condition, block)` of scores of whole sets of images.
+    Numbers that differ between quantities are variables over `quantity`: `n_prompts`, `n_units` (0
+    where the units are prompts), `df`, `n_tests`, `units` and, where a quantity has one, `note`.
+    Empty if no quantity has two units.
     """
     made = []
     for name, value in values.data_vars.items():
@@ -66,16 +70,20 @@ def _kind(item: Any) -> Any:
 
 
 def means(values: xr.Dataset, how: Resampling) -> xr.Dataset:
-    """Mean of each quantity over its units with interval, within what the quantity can be."""
+    """Mean of each quantity over its units with interval, over `(quantity, condition)`.
+
+    Within what the quantity can be, see `limit`; empty if no quantity has two units.
+    """
     found = over_quantities(values, lambda y: mean_interval(y, how))
     limit(found, {})
     return found
 
 
 def limit(summary: xr.Dataset, most: Mapping[str, xr.DataArray]) -> None:
-    """Keep estimates and bounds within what a quantity can be, which an estimator may step over; in place.
+    """Keep estimates and bounds within what a quantity can be, which an estimator may step over.
 
-    `most (condition)` of a quantity is its largest value in each condition, where that is less than in general.
+    Changes `summary` in place. `most (condition)` of a quantity is its largest value in each
+    condition, where that is less than in general.
     """
     if "quantity" not in summary:
         return

@@ -21,7 +21,10 @@ ALPHA = 0.05
 
 
 class Rule(NamedTuple):
-    """Answers to the probes that make a strategy."""
+    """Answers to the probes that make a strategy.
+
+    Those to `argmax`, `subset` and `paraphrase` are words that `outcome` gives.
+    """
 
     argmax: str
     subset: str
@@ -41,7 +44,10 @@ PROBES = ("argmax", "subset", "paraphrase")
 
 
 def has_rules(design: Design) -> bool:
-    """Whether the design holds the three probes that strategies are defined by."""
+    """Whether the design holds the three probes that strategies are defined by.
+
+    Those are argmax, subset and paraphrase (paper, section 4.2).
+    """
     there = {contrast.name for contrast in design.probes()}
     return there >= set(PROBES)
 
@@ -110,7 +116,11 @@ def _left_and_change(y: xr.DataArray, probe: Contrast) -> tuple[np.ndarray, np.n
 
 
 def path_varies(dataset: xr.Dataset, baseline: str) -> bool:
-    """Whether the order in which positions change differs between samples of a prompt; a fixed order has H_path = 0."""
+    """Whether the order in which positions change differs between samples of a prompt.
+
+    A fixed order has H_path = 0, also where the run records no steps (autoregressive models).
+    `baseline` is the condition that is looked at.
+    """
     if "token_step" not in dataset:
         return False
     steps = dataset["token_step"].sel(condition=baseline)

@@ -45,15 +45,16 @@ NOT_MEASURED, NO_POINT = "quality not measured", "no inflection point"
 
 
 def inflection(y: xr.DataArray, how: Resampling) -> xr.Dataset:
-    """Where diversity over the share of codes kept changes its slope, over `part`: ratio, slope_below, slope_above.
+    """Where diversity over the share of codes kept changes its slope.
 
     Parameters: `y (condition, prompt)` with the coordinate `keep_ratio (condition)`; `how`.
-    Returns `estimate` with `low` and `high`, in shares of the codebook for the ratio and in the unit of `y` per share
-    for the slopes; `p_max_t` that there is a change at all; `verdict (part)`, of the ratio alone: found (p below 0.05),
-    found at the edge (the interval reaches the outermost ratios that a knot may have, beyond which it cannot cover) or
-    not found. Undefined (NaN, not found) for fewer than five ratios and for a curve without variation. See `KNEE_NOTE`
-    for the estimator; the percentiles are expanded for few prompts as in Hesterberg (2015),
-    doi:10.1080/00031305.2015.1089789.
+    Returns over `part` (ratio, slope_below, slope_above) `estimate` with `low` and `high`, in
+    shares of the codebook for the ratio and in the unit of `y` per share for the slopes; `p_max_t`
+    that there is a change at all; `verdict`, of the ratio alone: found (p below 0.05), found at the
+    edge (the interval reaches the outermost ratios that a knot may have, beyond which it cannot
+    cover) or not found. Undefined (NaN, not found) for fewer than five ratios and for a curve
+    without variation. See `KNEE_NOTE` for the estimator; the percentiles are expanded for few
+    prompts as in Hesterberg (2015), doi:10.1080/00031305.2015.1089789.
     """
     order = np.argsort(y["keep_ratio"].values)
     ratios = y["keep_ratio"].values[order]
@@ -115,11 +116,12 @@ def _p_of_a_change(ratios: np.ndarray, curves: np.ndarray, how: Resampling) -> f
 def losses(contrasts: xr.Dataset, keep_ratio: xr.DataArray) -> xr.Dataset:
     """Which ratios lose quality against the full codebook, over `(quantity, effect)`.
 
-    Parameters: `contrasts`, the tested changes of every score at every ratio; `keep_ratio (effect)`, the share each
-    kept. Added to them: `lost`, a change for the worse with an adjusted p below 0.05; `keep_ratio`; and
-    `stable_from (quantity)`, the smallest ratio from which on none lost, NaN where the largest one did: a ratio below
-    one that lost is not taken for stable, whatever its own p. A change without variation over prompts has no test: it
-    is a loss if it is for the worse. A ratio that did not lose is not shown to be equivalent.
+    Parameters: `contrasts`, the tested changes of every score at every ratio; `keep_ratio
+    (effect)`, the share each kept. Added to them: `lost`, a change for the worse with an adjusted p
+    below 0.05; `keep_ratio`; and `stable_from (quantity)`, the smallest ratio from which on none
+    lost, NaN where the largest one did: a ratio below one that lost is not taken for stable,
+    whatever its own p. A change without variation over prompts has no test: it is a loss if it is
+    for the worse. A ratio that did not lose is not shown to be equivalent.
     """
     found = contrasts.transpose("quantity", "effect", ...)
     signs = []
@@ -140,14 +142,15 @@ def losses(contrasts: xr.Dataset, keep_ratio: xr.DataArray) -> xr.Dataset:
 
 
 def offer(points: xr.Dataset, lost: xr.Dataset | None) -> xr.Dataset:
-    """The ratio offered for the main study, over `quantity` (the distances), with the quality that it rests on.
+    """The ratio offered for the main study, over `quantity` (the distances), and what it rests on.
 
-    The paper takes the main study's ratio "where diversity is most sensitive but quality remains stable": `estimate` is
-    the larger of the inflection point in `points` and `stable_from` of the preferred score of `losses`. `verdict` is
-    `quality stable` (the inflection point), `quality falls` (so the offer is above it), `quality falls at the largest
-    ratio` or `no inflection point` (NaN), or `quality not measured`. `effect (quantity)` names the change that decides,
-    an effect of `losses`: at the largest swept ratio up to the inflection point, or, where quality falls, at the
-    largest one that lost; empty where there is none. The attribute `score` names the score.
+    The paper takes the main study's ratio "where diversity is most sensitive but quality remains
+    stable": `estimate` is the larger of the inflection point in `points` and `stable_from` of the
+    preferred score of `losses`. `verdict` is `quality stable` (the inflection point), `quality
+    falls` (so the offer is above it), `quality falls at the largest ratio` or `no inflection point`
+    (NaN), or `quality not measured`. `effect (quantity)` names the change that decides, an effect
+    of `losses`: at the largest swept ratio up to the inflection point, or, where quality falls, at
+    the largest one that lost; empty where there is none. The attribute `score` names the score.
     """
     measured = () if lost is None else lost["quantity"].values
     score = preferred("score", measured) or ""
@@ -174,10 +177,11 @@ def offer(points: xr.Dataset, lost: xr.Dataset | None) -> xr.Dataset:
 
 
 def offer_groups(points: xr.Dataset, lost: xr.Dataset | None) -> dict[str, xr.Dataset]:
-    """The offer as groups of results: the ratio of each distance, from where on each score is stable, and the evidence.
+    """The offer as groups of results: each distance's ratio, where scores are stable, the evidence.
 
-    Parameters: `points` of `inflection` over `quantity`, with `n_prompts (quantity)`; `lost` of `losses`, None where no
-    quality was measured. Returns `offer`, and where quality was measured `stable_from` and `offer_evidence`.
+    Parameters: `points` of `inflection` over `quantity`, with `n_prompts (quantity)`; `lost` of
+    `losses`, None where no quality was measured. Returns `offer`, and where quality was measured
+    `stable_from` and `offer_evidence`.
     """
     found = offer(points, lost)
     n_prompts = int(points["n_prompts"].values.max())

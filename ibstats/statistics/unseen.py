@@ -42,7 +42,10 @@ LEANS_ON = {
 
 
 def values_of(counted: Counted) -> dict[str, Array]:
-    """Unseen masses `(prompt,)` of one condition; see `per_prompt`."""
+    """`unseen_by_prompt` and `unseen_by_image` of one condition, `(prompt,)`: shares of its tokens.
+
+    See `per_prompt` for what they are.
+    """
     prompts = counted.by_prompt.sorted_indices()
     n_tokens = counted.n_samples * counted.n_positions
     owner = np.repeat(np.arange(counted.n_prompts), np.diff(prompts.indptr))
@@ -61,7 +64,10 @@ def values_of(counted: Counted) -> dict[str, Array]:
 
 
 def maps_of(counted: Counted) -> dict[str, Array]:
-    """Unseen masses `(position,)` of one condition, of tokens at one position."""
+    """`unseen_by_prompt` and `unseen_by_image` of one condition, `(position,)`: shares of tokens.
+
+    At each position alone: codes that no other prompt, or no other image of the prompt, shows.
+    """
     n_prompts, n_samples, n_positions = counted.tokens.shape
     by_image, by_prompt = np.empty(n_positions), np.empty(n_positions)
     prompt = np.arange(n_prompts)[:, None]

@@ -13,7 +13,11 @@ if TYPE_CHECKING:
 
 
 def under_argmax(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
-    """Whether a token is a mode, `(condition, prompt, sample, row, col)`, or `(condition, row, col)` in fixed order."""
+    """Whether a token is a mode: its last change falls into the argmax window of its condition.
+
+    `(condition, prompt, sample, row, col)`, or `(condition, row, col)` where the order is fixed and
+    the run records no steps. Windows are shares of the steps, from the start, end excluded.
+    """
     step = dataset.get("token_step")
     if step is None:
         rows, cols = identity.grid
