@@ -15,6 +15,10 @@ with the thing, in lower case, and ends with a full stop.
 """
 StoreError = errors.StoreError
 """A run directory is not what the command needs."""
+DiskError = errors.DiskError
+"""A disk or a share failed; everything committed is kept."""
+DiskFullError = errors.DiskFullError
+"""The disk or a quota is full; everything committed is kept."""
 
 
 class StudyError(GenerateError):
@@ -23,10 +27,6 @@ class StudyError(GenerateError):
 
 class ModelError(GenerateError):
     """A model is unknown, or cannot be loaded as asked."""
-
-
-class DiskFullError(StoreError):
-    """The disk or a quota is full; everything committed is kept."""
 
 
 NAMES = (

@@ -23,6 +23,8 @@ from ibstats.errors import IbstatsError
 from ibstats.quantities import by_user
 from schemas.analysis import IMAGES, Config, Resampling, from_plain
 from schemas.io.cluster import Cluster, connected
+from schemas.io.disk import disk_told
+from schemas.io.layout import ResultsFolder
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -117,6 +119,7 @@ class Options:
         from ibstats.store import open_store
 
         store = open_store(run, self.own.results)
+        self.resources.enter_context(disk_told(ResultsFolder(store.path).root))
         if store.path != Path(run):
             log.print(
                 f"results of {escape(run)} are kept in {escape(str(store.results.root))}",

@@ -65,6 +65,14 @@ class StoreContractError(StoreError):
     """
 
 
+class DiskError(StoreError):
+    """A disk or a share failed, or became read-only; everything committed is kept."""
+
+
+class DiskFullError(DiskError):
+    """The disk or a quota is full; everything committed is kept."""
+
+
 class IncompleteStore(StoreError):
     """The ledger lacks blocks that the question needs.
 

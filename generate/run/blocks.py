@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from generate.errors import DiskFullError, StoreError
+from generate.errors import DiskError, StoreError
 from generate.models.base import Model
 from generate.provenance import hardware, software
 from generate.run.loading import load_recorded
@@ -83,7 +83,7 @@ def make_block(
     """Sample one block and commit it; what goes wrong with it is recorded and returned as 'failed'.
 
     `session` names the cluster run it is made in; a former attempt of the same one is known to be
-    over. Raises `DiskFullError` and `FolderError`, which no later block could escape.
+    over. Raises `DiskError` and `FolderError`, which no later block could escape.
     """
     needed = bytes_needed(store.run)
     with room_in(store.folder, needed), store.claims.claimed(block, session) as attempt:
@@ -94,7 +94,7 @@ def make_block(
         try:
             with room_in(store.folder, needed):
                 return commit_block(plan, store, model, block, attempt, device)
-        except (DiskFullError, FolderError):
+        except (DiskError, FolderError):
             raise
         except Exception as error:
             store.claims.fail(block, error, traceback.format_exc())

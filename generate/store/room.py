@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import errno
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from generate.errors import DiskFullError
+from schemas.io.disk import disk_told
 from schemas.io.folder import Folder
 from schemas.io.template import PER_BLOCK
 from schemas.provenance import ModelIdentity
 from schemas.store import ExperimentPlan, RunRecord
 
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 DISK_BLOCK = 4096
 """Bytes that a file takes at least."""
 TOKEN_BYTES = 12
@@ -66,18 +64,9 @@ def refuse_too_small(where: Folder, needed: int) -> None:
 
 @contextmanager
 def room_in(where: Folder, needed: int) -> Iterator[None]:
-    """Turn the system's refusal of a write for want of room into DiskFullError.
+    """Turn what a disk refuses into DiskFullError, for want of room, or DiskError.
 
     `needed` are the bytes of the whole run, which the message names. Other errors pass.
     """
-    try:
+    with disk_told(where, needed or None, "run the same command again; committed blocks are kept."):
         yield
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        free = (where.free() or 0) / 1e6
-        reason = os.strerror(error.errno or 0).lower()
-        raise DiskFullError(
-            f"no room in {where} ({reason}; {free:.0f} MB free, the run needs "
-            f"{needed / 1e6:.0f} MB in all): free some, then run the same command again; committed blocks are kept."
-        ) from None

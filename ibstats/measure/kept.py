@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -33,6 +34,7 @@ from ibstats.measure.each import Each, here
 from ibstats.quantities import quantity
 from ibstats.selection import Selection
 from ibstats.store import check_sample_count
+from schemas.io.disk import disk_told
 from schemas.io.files import write_whole
 from schemas.io.layout import ResultsFolder
 
@@ -235,8 +237,24 @@ def _row(measure: Measure, images: xr.DataArray, prompt: int) -> NDArray[Any]:
 
 
 def _empty(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """A table of NaN; its name appears only once it is all NaN."""
+    """A table of NaN; its name appears only once it is all NaN.
+
+    It is written, not mapped: a full disk refuses a write in one line, and kills the process that
+    fills a hole of a map.
+    """
     fresh = file.with_suffix(".new.npy")
-    open_memmap(fresh, mode="w+", dtype=dtype, shape=shape)[:] = np.nan
+    row = np.full(shape[1:], np.nan, dtype=dtype).tobytes()
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    with disk_told(file.parent, len(row) * shape[0]):
+        try:
+            with fresh.open("wb") as stream:
+                np.lib.format.write_array_header_2_0(stream, header)
+                for _ in range(shape[0]):
+                    stream.write(row)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
     fresh.replace(file)
     return open_memmap(file, mode="r+")

@@ -51,6 +51,15 @@ REFUSED = {
     errno.ENAMETOOLONG: "give a shorter name",
     errno.ENOSPC: "free some room, then run the same command again",
     errno.EDQUOT: "free some room, then run the same command again",
+    errno.EFBIG: "raise the size that a file may have, then run the same command again",
+    errno.EIO: "the disk or share failed; check it, then run the same command again",
+    errno.ESTALE: "the share was lost; mount it, then run the same command again",
+    errno.ENOTCONN: "the share was lost; mount it, then run the same command again",
+    errno.ENODEV: "the disk or share is gone; mount it, then run the same command again",
+    errno.ELOOP: "symbolic links lead in a circle; remove one",
+    errno.EMFILE: "close other programs, or raise the number of open files (`ulimit -n`)",
+    errno.ENFILE: "close other programs, or raise the number of open files (`ulimit -n`)",
+    errno.ENOMEM: "free some memory, then run the same command again",
 }
 """What to do where the system refuses to read or write a file."""
 
@@ -62,13 +71,18 @@ def refusal(error: OSError) -> str | None:
     True
     >>> refusal(PermissionError(errno.EACCES, "Permission denied", "/a"))
     "'/a': permission denied; choose a folder that you may write to."
+    >>> refusal(OSError(errno.ENOSPC, "No space left on device"))
+    'no space left on device; free some room, then run the same command again.'
     """
     if isinstance(error, FolderError):
         return str(error)
     repair = REFUSED.get(error.errno or 0)
-    if repair is None or error.filename is None:
+    if repair is None:
         return None
-    return f"'{error.filename}': {(error.strerror or '').lower()}; {repair}."
+    said = f"{os.strerror(error.errno or 0).lower()}; {repair}."
+    if error.filename is None:  # the system names the file of an opening, not of a write
+        return said
+    return f"'{error.filename}': {said}"
 
 
 class Folder(abc.ABC):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ibstats.measure.each import here
 from ibstats.measure.pixel import PixelCosine
 from ibstats.quantities import by_user
 from ibstats.selection import select
+from schemas.errors import DiskFullError
 from tests.ibstats import conftest
 
 ORIGIN = {"snapshot": "s", "prompts": ["a", "b"]}
@@ -188,3 +190,21 @@ def test_an_unfinished_table_is_gone_on_with(tmp_path: Path) -> None:
         table, images.sum(["sample", "y", "x", "channel"]).transpose("condition", "prompt")
     )
     assert set(coords) == {"prompt", "condition"}
+
+
+def test_a_table_that_has_no_room_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
+    """A map over a full disk kills the process; a write is refused, and leaves nothing behind."""
+    images = xr.DataArray(
+        np.zeros((40, 1, 2, 4, 4, 3), np.uint8),
+        dims=("prompt", "condition", "sample", "y", "x", "channel"),
+    )
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(DiskFullError, match="no room in"):
+            kept.fill(tmp_path / "table.npy", images, lambda _: np.zeros(50), "toy", here)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(tmp_path.iterdir())
+    kept.fill(tmp_path / "table.npy", images, lambda _: np.zeros(50), "toy", here)
+    assert not np.load(tmp_path / "table.npy").any()
