@@ -149,20 +149,28 @@ def parse(text: str) -> dict[str, str]:
     >>> parse("a big red disc at the top left")
     {'shape': 'circle', 'colour': 'red', 'size': 'large', 'position': 'top left'}
     """
-    words = _words(text)
-    named = dict(_VALUE_OF[word] for word in words if word in _VALUE_OF)
-    place = [word for word in words if word in _PLACE_WORDS]
+    named: dict[str, str] = {}
+    place: list[str] = []
+    for word in _words(text):
+        if word in _VALUE_OF:
+            attribute, value = _VALUE_OF[word]
+            named[attribute] = value
+        elif word in _PLACE_WORDS:
+            place.append(word)
     if place:
         named["position"] = " ".join(place)
     return {attribute: named[attribute] for attribute in ATTRIBUTES if attribute in named}
 
 
 def _all_words() -> set[str]:
-    plain: set[str] = set()
+    """Every word that a caption may have."""
+    found = {*_VALUE_OF, *_PLACE_WORDS, *_OPEN_SHAPE, "an"}
     for kinds in _CHOICES.values():
         for phrase in itertools.chain.from_iterable(kinds):
-            plain.update(word for word in phrase.split() if "{" not in word)
-    return plain | set(_VALUE_OF) | _PLACE_WORDS | set(_OPEN_SHAPE) | {"an"}
+            for word in phrase.split():
+                if "{" not in word:
+                    found.add(word)
+    return found
 
 
 PAD, START = 0, 1
@@ -184,7 +192,9 @@ def tokenise(texts: Iterable[str]) -> NDArray[np.int64]:
             raise ValueError(
                 f"Caption {text!r} has {len(words)} words; shorten it to {CAPTION_LENGTH - 1}."
             )
-        row[: len(words) + 1] = [START, *(_token(word, text) for word in words)]
+        row[0] = START
+        for place, word in enumerate(words, start=1):
+            row[place] = _token(word, text)
     return tokens
 
 

@@ -58,8 +58,11 @@ def _draw_meaning(rng: np.random.Generator) -> dict[str, str]:
     """A value for every attribute, some of them left open."""
     drawn = [values[rng.integers(len(values))] for values in ATTRIBUTES.values()]
     named = rng.random(len(ATTRIBUTES)) < NAMED_PROBABILITY
-    rows = zip(ATTRIBUTES, drawn, named, strict=True)
-    return {name: value for name, value, kept in rows if kept or name in ALWAYS_NAMED}
+    meaning = {}
+    for name, value, kept in zip(ATTRIBUTES, drawn, named, strict=True):
+        if kept or name in ALWAYS_NAMED:
+            meaning[name] = value
+    return meaning
 
 
 def _record(meaning: Mapping[str, str], split: str) -> PromptRecord:

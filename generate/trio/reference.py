@@ -40,8 +40,7 @@ class Reference(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """Logits (B, values) of each attribute."""
-        flat = self.features(images)[-1].flatten(1)
-        return {attribute: head(flat) for attribute, head in self.head.items()}
+        return _answers(self.head, self.features(images)[-1])
 
     @torch.no_grad()
     def attributes(self, images: Tensor, *, batch: int = 500) -> Tensor:
@@ -70,13 +69,14 @@ class TrainableReference(nn.Module):
         x = INPUT_SCALE * images + INPUT_SHIFT
         for conv, norm in zip(self.conv, self.norm, strict=True):
             x = F.relu(norm(conv(x)))
-        flat = x.flatten(1)
-        return {attribute: head(flat) for attribute, head in self.head.items()}
+        return _answers(self.head, x)
 
     @torch.no_grad()
     def folded(self) -> dict[str, Tensor]:
         """Weights of the equal `Reference`, batch norm folded in."""
-        tensors = {f"head.{name}": tensor for name, tensor in self.head.state_dict().items()}
+        tensors: dict[str, Tensor] = {}
+        for name, tensor in self.head.state_dict().items():
+            tensors[f"head.{name}"] = tensor
         convs = cast(Sequence[nn.Conv2d], self.conv)
         norms = cast(Sequence[nn.BatchNorm2d], self.norm)
         for index, (conv, norm) in enumerate(zip(convs, norms, strict=True)):
@@ -116,6 +116,12 @@ def _convolutions(*, bias: bool) -> nn.ModuleList:
         convolutions.append(nn.Conv2d(n_in, n_out, 3, stride=stride, padding=1, bias=bias))
         n_in = n_out
     return convolutions
+
+
+def _answers(heads: nn.ModuleDict, features: Tensor) -> dict[str, Tensor]:
+    """Logits (B, values) of each attribute, from the last layer (B, C, H, W)."""
+    flat = features.flatten(1)
+    return {attribute: head(flat) for attribute, head in heads.items()}
 
 
 def _heads() -> nn.ModuleDict:

@@ -43,6 +43,10 @@ class Block(nn.Module):
         return x + added
 
 
+def _blocks(width: int, count: int) -> list[Block]:
+    return [Block(width) for _ in range(count)]
+
+
 class Tokenizer(nn.Module):
     """`encode` images to codes, `decode` codes to images; `forward` is for training.
 
@@ -59,10 +63,10 @@ class Tokenizer(nn.Module):
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(2),
             nn.Conv2d(12, fine, 3, padding=1),
-            *(Block(fine) for _ in range(config.encoder_blocks[0])),
+            *_blocks(fine, config.encoder_blocks[0]),
             nn.PixelUnshuffle(2),
             nn.Conv2d(4 * fine, coarse, 1),
-            *(Block(coarse) for _ in range(config.encoder_blocks[1])),
+            *_blocks(coarse, config.encoder_blocks[1]),
             nn.GroupNorm(8, coarse),
             nn.ReLU(),
             nn.Conv2d(coarse, config.code_dim, 1),
@@ -70,10 +74,10 @@ class Tokenizer(nn.Module):
         fine, coarse = config.decoder_widths
         self.decoder = nn.Sequential(
             nn.Conv2d(config.code_dim, coarse, 3, padding=1),
-            *(Block(coarse) for _ in range(config.decoder_blocks[1])),
+            *_blocks(coarse, config.decoder_blocks[1]),
             nn.Conv2d(coarse, 4 * fine, 1),
             nn.PixelShuffle(2),
-            *(Block(fine) for _ in range(config.decoder_blocks[0])),
+            *_blocks(fine, config.decoder_blocks[0]),
             nn.GroupNorm(8, fine),
             nn.ReLU(),
             nn.Conv2d(fine, 12, 3, padding=1),
