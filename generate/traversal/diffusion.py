@@ -43,7 +43,8 @@ def traverse(
 ) -> Trace:
     """Denoise from an all-MASK grid (id `n_codes`) in `schedule.n_steps` steps.
 
-    `grid_logits` is asked once a step, and step k goes from t = T - k.
+    `grid_logits` is asked once a step for `n_samples` grids of `n_positions`, and step k goes from
+    t = T - k.
 
     Argmax takes the mode of x0 and leaves the transition random. A token that came by a uniform
     jump carries the surprisal of that jump. `path_surprisal` and `joint_surprisal` are exact: given
@@ -53,6 +54,24 @@ def traverse(
     x0) with x0 the given tokens. The trajectory that made them is, without revisions, known from
     its reveals. With revisions the steps of the last changes do not say it, so it is made again
     from its noise: where rounding lets it end in other tokens, those are the trace's.
+
+    >>> import numpy as np
+    >>> from generate.traversal.draw import PhiloxNoise
+    >>> from generate.traversal.transition import absorbing
+    >>> def grid_logits(tokens, t):
+    ...     return torch.zeros(len(tokens), 4, 3)  # three codes, equally likely
+    >>> trace = traverse(
+    ...     grid_logits,
+    ...     n_samples=2,
+    ...     n_positions=4,
+    ...     n_codes=3,
+    ...     schedule=absorbing(5),
+    ...     law=TokenLaw(),
+    ...     probe=Probe(),
+    ...     noise=PhiloxNoise(*np.arange(4, dtype=np.uint64).reshape(2, 2)),
+    ... )
+    >>> trace.token_surprisal[0]
+    tensor([1.5850, 1.5850, 1.5850, 1.5850])
     """
     replay = noise if isinstance(noise, Replay) else None
     x0_given, revealed_at = _forced(replay, schedule, device)

@@ -60,10 +60,17 @@ def _nucleus(probabilities: Tensor, mass: float) -> Tensor:
 
 
 class Noise(Protocol):
-    """Randomness of a batch of samples, in two independent roles."""
+    """Randomness of a batch of samples, in two independent roles.
+
+    A traversal takes all its randomness from here, and asks for each role at most once a step, so
+    that what one role draws never moves the draws of the other.
+    """
 
     def path(self, step: int, n: int) -> Tensor:
-        """Uniforms in [0, 1) of the path stream, (sample, n) float64."""
+        """Uniforms in [0, 1) of the path stream, (sample, n) float64.
+
+        They decide what is committed when. The same `step` and `n` give the same numbers again.
+        """
 
     def identities(self, step: int, probabilities: Tensor) -> Tensor:
         """Draws of the execution stream, (sample, position) int64.
@@ -74,13 +81,25 @@ class Noise(Protocol):
 
 @dataclass(frozen=True)
 class PhiloxNoise:
-    """The noise of a study: one pair of Philox keys per sample, (sample,) uint64 each."""
+    """The noise of a study: one pair of Philox keys per sample, (sample,) uint64 each.
+
+    Draws depend on the key, the step and the position alone, so a sample comes out the same in any
+    batch.
+
+    >>> keys = np.array([1, 2], dtype=np.uint64)
+    >>> noise = PhiloxNoise(path_keys=keys, execution_keys=keys + np.uint64(10))
+    >>> bool((noise.path(0, n=3) == noise.path(0, n=3)).all()), noise.path(0, n=3).shape
+    (True, torch.Size([2, 3]))
+    """
 
     path_keys: NDArray[np.uint64]
     execution_keys: NDArray[np.uint64]
 
     def path(self, step: int, n: int) -> Tensor:
-        """Uniforms in [0, 1) of the path stream, (sample, n) float64."""
+        """Uniforms in [0, 1) of the path stream, (sample, n) float64 on the CPU.
+
+        The first ones of a `step` do not depend on how many are asked for.
+        """
         return torch.from_numpy(uniforms(self.path_keys, step, n))
 
     def identities(self, step: int, probabilities: Tensor) -> Tensor:

@@ -56,7 +56,13 @@ def cosine_schedule(n_positions: int, n_steps: int) -> list[int]:
 
 
 def gumbel(uniform: Tensor) -> Tensor:
-    """Standard Gumbel noise of uniforms in [0, 1), of any shape, always finite."""
+    """Standard Gumbel noise -log(-log u) of uniforms in [0, 1), of any shape, always finite.
+
+    A uniform of 0 counts as the smallest normal number of its type.
+
+    >>> gumbel(torch.tensor([0.0, 0.5], dtype=torch.float64))
+    tensor([-6.5630,  0.3665], dtype=torch.float64)
+    """
     tiny = torch.finfo(uniform.dtype).tiny
     exponential = -torch.log(uniform.clamp(min=tiny))
     return -torch.log(exponential.clamp(min=tiny))
@@ -92,14 +98,36 @@ def traverse(
     path_surprisal: PathSurprisal = "none",
     device: torch.device | str = "cpu",
 ) -> Trace:
-    """Unmask grids in `len(masked_after)` steps, with `masked_after[k]` positions left after step k.
+    """Unmask grids in steps, so that `masked_after[k]` positions are left after step k.
 
     A candidate's confidence is its log-probability (natural) plus `path_temperature[k]` times
     Gumbel noise. Ties, which only a temperature of 0 can make, go to the earlier position. A
     `Replay` in place of noise scores its tokens instead of drawing, exactly, whatever
     `path_surprisal` says.
 
+    `grid_logits` is asked once a step, for `n_samples` grids of `n_positions`; `mask_id` is a token
+    that is no code. Every position is committed once, so `token_step` is the order of the reveals.
+
     Raises FloatingPointError where a confidence is NaN.
+
+    >>> import numpy as np
+    >>> from generate.traversal.draw import PhiloxNoise
+    >>> def grid_logits(tokens, step):  # code 1 is 1000 times as likely as code 0
+    ...     return torch.tensor([1.0, 1000.0]).log().expand(len(tokens), 4, 2)
+    >>> keys = np.arange(4, dtype=np.uint64).reshape(2, 2)  # path and execution keys of two samples
+    >>> trace = traverse(
+    ...     grid_logits,
+    ...     n_samples=2,
+    ...     n_positions=4,
+    ...     mask_id=2,
+    ...     masked_after=cosine_schedule(4, 2),
+    ...     path_temperature=[1.0, 0.0],
+    ...     law=TokenLaw(),
+    ...     probe=Probe(),
+    ...     noise=PhiloxNoise(*keys),
+    ... )
+    >>> trace.tokens.shape, sorted(trace.token_step[0].tolist())
+    (torch.Size([2, 4]), [0, 0, 1, 1])
     """
     steps = Steps(law, probe, noise, len(masked_after))
     grid = Grid.empty(n_samples, n_positions, mask_id, device)

@@ -30,7 +30,11 @@ class Replay:
     token_step: Tensor | None = None
 
     def path(self, step: int, n: int) -> Tensor:
-        """Uniforms in [0, 1) of the path stream, (sample, n) float64."""
+        """Uniforms in [0, 1) of the path stream, (sample, n) float64.
+
+        They propose a path of a masked traversal; where `token_step` gives the path, nothing asks
+        for them.
+        """
         return self.noise.path(step, n)
 
     def identities(self, step: int, probabilities: Tensor) -> Tensor:

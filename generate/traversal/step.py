@@ -25,30 +25,46 @@ class Step:
     noise: Noise
 
     def modes(self) -> Tensor:
-        """The most probable code of every position, the lowest id on ties, (sample, position)."""
+        """The most probable code of every position, (sample, position) int64.
+
+        Of codes that are equally probable the one of lowest id.
+        """
         return self.probabilities.argmax(dim=-1)
 
     def identities(self) -> Tensor:
-        """Codes (sample, position): draws of the execution stream, or under argmax the modes."""
+        """Codes (sample, position) int64: draws of the execution stream, or under argmax the modes.
+
+        Under argmax the execution stream is not asked, and the path stream goes on as it would
+        have.
+        """
         if self.argmax:
             return self.modes()
         return self.noise.identities(self.index, self.probabilities)
 
     def belief(self) -> Tensor:
-        """The law that `identities` come from: under argmax all mass on the mode."""
+        """The law that `identities` come from, (sample, position, code) float32.
+
+        Under argmax that is all mass on the mode; otherwise it is `probabilities`.
+        """
         if not self.argmax:
             return self.probabilities
         n_codes = self.probabilities.shape[-1]
         return torch.nn.functional.one_hot(self.modes(), n_codes).float()
 
     def uniforms(self) -> Tensor:
-        """Uniforms in [0, 1) of the path stream, one a position, (sample, position) float64."""
+        """Uniforms in [0, 1) of the path stream, (sample, position) float64.
+
+        There is one for every position, committed or not, on the device of the probabilities.
+        """
         n_positions = self.probabilities.shape[1]
         return self.noise.path(self.index, n_positions).to(self.probabilities.device)
 
 
 class Steps:
-    """The steps of one traversal, which share a law, a probe and noise."""
+    """The steps of one traversal, which share a law, a probe and noise.
+
+    `n_steps` is how many there will be; the probe's argmax window is a share of them.
+    """
 
     def __init__(self, law: TokenLaw, probe: Probe, noise: Noise, n_steps: int) -> None:
         self.law = law
@@ -58,7 +74,11 @@ class Steps:
         self.allowed = allowed_codes(probe)
 
     def at(self, index: int, logits: Tensor) -> Step:
-        """Step number `index`, with guided logits (sample, position, code) of the state before it."""
+        """Step number `index`, counted from 0, of the state that `logits` were computed from.
+
+        `logits` are guided, (sample, position, code), and not yet restricted to the allowed codes.
+        The step is on their device.
+        """
         if self.allowed is not None:
             self.allowed = self.allowed.to(logits.device)  # copies at the first step only
         probabilities = self.law.probabilities(logits, self.allowed)
@@ -66,7 +86,10 @@ class Steps:
         return Step(index, probabilities, argmax, self.noise)
 
     def codes(self, n_codes: int, device: torch.device | str) -> Tensor:
-        """Ids that may appear out of a codebook of `n_codes`, rising, (allowed code,)."""
+        """Ids that may appear out of a codebook of `n_codes`, rising, (allowed code,) int64.
+
+        All of them, unless the probe restricts the codebook.
+        """
         if self.allowed is None:
             return torch.arange(n_codes, device=device)
         return self.allowed.to(device).nonzero()[:, 0]

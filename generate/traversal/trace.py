@@ -59,7 +59,11 @@ class Grid:
     def empty(
         cls, n_samples: int, n_positions: int, mask_id: int, device: torch.device | str
     ) -> Self:
-        """Grids with every position open."""
+        """Grids (sample, position) with every position open, that is holding `mask_id`.
+
+        Steps, surprisals and entropies start at 0, which means nothing before a position is
+        changed.
+        """
         shape = (n_samples, n_positions)
         return cls(
             tokens=torch.full(shape, mask_id, dtype=torch.int64, device=device),
@@ -86,7 +90,10 @@ class Grid:
         joint: Tensor | None = None,
         proposal: Tensor | None = None,
     ) -> None:
-        """Note the bits of one step's path, (sample,) each; None is not asked for."""
+        """Note the bits of one step's path, (sample,) each; None is not asked for.
+
+        What is given must be given at every step, since `trace` takes the n-th entry for step n.
+        """
         if path is not None:
             self.path_bits.append(path)
         if joint is not None:
@@ -95,7 +102,10 @@ class Grid:
             self.proposal_bits.append(proposal)
 
     def trace(self, dtype: torch.dtype) -> Trace:
-        """The finished grids, with the bits of their paths in a floating-point type."""
+        """The finished grids, with the bits of their paths in a floating-point type `dtype`.
+
+        What no step noted is None. Nothing checks that no position is left open.
+        """
         return Trace(
             self.tokens,
             self.surprisal,

@@ -34,11 +34,21 @@ class Schedule:
 
     @property
     def revises(self) -> bool:
-        """Whether tokens are ever replaced, so that a revealed one may still change."""
+        """Whether tokens are ever replaced, so that a revealed one may still change.
+
+        Where not, a position changes once, and the step of that change tells the whole trajectory.
+        """
         return bool(self.beta.any())
 
     def one_step(self, t: int) -> tuple[float, float, float]:
-        """(alpha, beta, gamma) of the single step t-1 -> t, for t = 1..T."""
+        """(alpha, beta, gamma) of the single step t-1 -> t, for t = 1..T.
+
+        A token stays with alpha + beta, becomes each other code with beta, and is masked with
+        gamma. Zero stands where the cumulative process leaves nothing to divide by.
+
+        >>> [float(share) for share in absorbing(4).one_step(3)]
+        [0.5, 0.0, 0.5]
+        """
         alpha = 0.0
         if self.alpha[t - 1] > 0:
             alpha = self.alpha[t] / self.alpha[t - 1]
@@ -95,7 +105,11 @@ class Transition:
 
     @classmethod
     def at(cls, schedule: Schedule, t: int, n_codes: int) -> Transition:
-        """The transition from time t to t - 1, for t = T..1, over `n_codes` that may appear."""
+        """The transition from time t to t - 1, for t = T..1, over `n_codes` that may appear.
+
+        Bayes' rule on the forward process, renormalised where a probe allows fewer codes than the
+        schedule was made for. From a state that the forward process cannot reach, nothing moves.
+        """
         a, b, g = schedule.alpha[t - 1], schedule.beta[t - 1], schedule.gamma[t - 1]
         at, bt, ct = schedule.one_step(t)
         mask = _normalised(g, ct * (a + b), ct * b * (n_codes - 1))
