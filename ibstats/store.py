@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,9 @@ from ibstats.errors import (
     StoreNotFound,
     unknown,
 )
+from schemas.errors import StoreError
 from schemas.io import layout, reader
+from schemas.io.checked import CheckedStore, damaged_template, wrong_size
 from schemas.io.files import whole_folder
 from schemas.io.folder import Folder, FolderError, LocalFolder, folder
 from schemas.provenance import ModelIdentity
@@ -153,14 +156,23 @@ class Store:
     def _opened(self, model: str, experiment: str) -> xr.Dataset:
         group = layout.group_name(model, experiment)
         try:
-            data = self.folder.zarr(layout.DATA, read_only=True)
+            data = self._checked(model, experiment)
             dataset: xr.Dataset = xr.open_zarr(data, group=group, consolidated=False, chunks=None)
+        except StoreError:
+            raise
         except Exception as error:  # whatever a library makes of metadata damaged after the run
             reason = " ".join(str(error).split())
             raise CorruptStore(
                 f"'{group}' cannot be opened ({reason}); restore its zarr.json files"
             ) from None
         return dataset
+
+    def _checked(self, model: str, experiment: str) -> CheckedStore:
+        """The Zarr hierarchy: no object of template or blocks is given but as it was recorded."""
+        recorded = partial(reader.recorded, self.folder, model, experiment)
+        data = CheckedStore(self.folder, recorded)
+        data.know(reader.recorded_of(self.run, self.records[model, experiment]))
+        return data
 
     def _incomplete(self, model: str, experiment: str, done: NDArray[np.bool_]) -> IncompleteStore:
         """Give the error for prompts that are not complete, `done` being (condition, prompt)."""
@@ -231,14 +243,21 @@ class Store:
         return keys
 
     def _check_objects(self, model: str, experiment: str) -> bool:
-        """Whether there are images; CorruptBlock if some of them lack, or any other object.
+        """Whether there are images; CorruptBlock or CorruptStore if some lack, or any other object.
 
         A missing or empty object would read as fill values without an error, so look before
         reading.
         """
-        sizes = self.folder.sizes(layout.data_key(layout.group_name(model, experiment)))
+        group = layout.group_name(model, experiment)
+        sizes = self.folder.sizes(layout.data_key(group))
         images = self._image_keys(model, experiment)
         has_images = any(layout.data_key(key) in sizes for key in images)
+        for stored in self.run.template:
+            key, unused = layout.data_key(stored.key), stored.key == f"{group}/image/zarr.json"
+            if stored.key.startswith(f"{group}/") and (has_images or not unused):
+                problem = wrong_size(stored, sizes.get(key))
+                if problem is not None:
+                    raise damaged_template(f"{self.folder}/{key}", problem)
         for record in self.records[model, experiment]:
             for stored in record.objects:
                 size = sizes.get(layout.data_key(stored.key))

@@ -112,7 +112,7 @@ def verify(
     from generate.store import audit
     from generate.store.samples import SampleStore
 
-    store = SampleStore.open(run_dir)
+    store = SampleStore.open(run_dir, check=False)
     laid_out = recorded_plan(store.run)
     problems = audit.verify(laid_out, store, repair=repair)
     beyond = store.template_problems()

@@ -31,10 +31,12 @@ class SampleStore(writer.RunWriter):
     """
 
     @classmethod
-    def open(cls, root: Path | str | Folder) -> SampleStore:
+    def open(cls, root: Path | str | Folder, *, check: bool = True) -> SampleStore:
         """Open the store that `create` made in a folder or under a URL.
 
-        Raises StoreError where there is none, where it is damaged, and for imported samples.
+        Raises StoreError where there is none, where it is damaged, and for imported samples. Without
+        `check` what `create` wrote into `data.zarr` is not compared with its record, for who looks
+        for all that is damaged.
         """
         where = folder(root)
         run = reader.read_run(where)
@@ -42,6 +44,8 @@ class SampleStore(writer.RunWriter):
             raise StoreError(
                 f"'{where}' holds imported samples, which no study made: only `ibstats` reads them."
             )
+        if check:
+            reader.check_template(where, run)
         return cls(where, run)
 
     @property

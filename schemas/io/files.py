@@ -7,8 +7,11 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+ATTEMPTS = 10
+"""Times that a folder is put in its place while others put theirs there."""
 
 
 def file_sha256(path: Path) -> str:
@@ -50,16 +53,24 @@ def whole_file(path: Path) -> Iterator[Path]:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Lend the name of a folder, not made yet, which becomes `path` when the block ends well.
 
-    What stood at `path` is removed at the very end. A folder cannot be exchanged in one step: a
-    process killed between the removal and the renaming leaves nothing at `path`, never a part of
-    it.
+    What stood at `path` is moved aside at the very end, and removed. A folder cannot be exchanged in
+    one step: a process killed in between leaves nothing at `path`, never a part of it. Of two
+    processes that write the same folder the last one wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_name(path)
+    temporary, aside = temporary_name(path), temporary_name(path)
     try:
         yield temporary
-        shutil.rmtree(path, ignore_errors=True)
-        temporary.rename(path)
+        for attempt in range(ATTEMPTS):
+            with suppress(FileNotFoundError):
+                path.rename(aside)
+            shutil.rmtree(aside, ignore_errors=True)
+            try:
+                temporary.rename(path)
+                return
+            except OSError:  # another process has put its folder there meanwhile
+                if attempt == ATTEMPTS - 1:
+                    raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -93,3 +104,14 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """Make all files below a folder, and the names in it, survive a power loss.
+
+    Raises OSError where the disk refuses.
+    """
+    for folder, _, names in os.walk(path):
+        for name in names:
+            sync(Path(folder, name))
+        sync(Path(folder))

@@ -6,7 +6,6 @@ read with xarray or Zarr, from the folder's Zarr store.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Iterable
@@ -27,6 +26,7 @@ from schemas.errors import (
     UnsupportedVersion,
 )
 from schemas.io import layout
+from schemas.io.checked import Recorded, by_key, damaged_template, mismatch
 from schemas.io.folder import Folder
 from schemas.store import (
     SCHEMA,
@@ -283,15 +283,41 @@ def problem(where: Folder, stored: StoredObject) -> str | None:
 
     It may be missing, cut short, or altered; the whole object is read.
     """
-    key = layout.data_key(stored.key)
-    size = where.size(key)
-    if size is None:
-        return "missing"
-    if size != stored.bytes:
-        return f"{size} bytes instead of {stored.bytes}"
-    if hashlib.sha256(where.read(key)).hexdigest() != stored.sha256:
-        return "altered (checksum differs)"
-    return None
+    try:
+        content = where.read(layout.data_key(stored.key))
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return mismatch(stored, None)
+    return mismatch(stored, content)
+
+
+def check_template(where: Folder, run: RunRecord) -> None:
+    """Check all that `create` wrote into the Zarr hierarchy against its record.
+
+    Whoever writes blocks calls it first: metadata, texts, noise keys and subsets fix what a block
+    is. Raises CorruptStore, which names the file and the repair, for an object that is missing or
+    altered. A run without a record of its template passes.
+    """
+    expected = {layout.data_key(stored.key): stored for stored in run.template}
+    contents = where.found(expected)
+    for key, stored in expected.items():
+        problem = mismatch(stored, contents.get(key))
+        if problem is not None:
+            raise damaged_template(f"{where}/{key}", problem)
+
+
+def recorded(where: Folder, model: str, experiment: str) -> Recorded:
+    """Give what a run records of the objects of one Dataset; run and ledger are read anew."""
+    run = read_run(where)
+    records = Ledger(where, run).by_dataset()[model, experiment]
+    return recorded_of(run, records)
+
+
+def recorded_of(run: RunRecord, records: Iterable[BlockRecord] = ()) -> Recorded:
+    """Give what the template and these blocks record of their objects."""
+    objects = []
+    for record in records:
+        objects += record.objects
+    return Recorded(by_key(run.template), by_key(objects))
 
 
 def read_variables(where: Folder, run: RunRecord) -> dict[Dataset, frozenset[str]]:
@@ -329,6 +355,11 @@ def _variables_of(where: Folder, run: RunRecord, model: str, experiment: str) ->
     required = _required(run, model, experiment)
     keys = {layout.metadata_key(model, experiment, name): name for name in known}
     contents = where.found(keys)
+    made = {layout.data_key(stored.key): stored for stored in run.template}
+    for key in made.keys() & contents.keys():
+        problem = mismatch(made[key], contents[key])
+        if problem is not None:
+            raise damaged_template(f"{where}/{key}", problem)
     group = layout.group_name(model, experiment)
     token_type, _ = token_dtype(run.models[model].codebook_size)
     held = set()
@@ -336,7 +367,7 @@ def _variables_of(where: Folder, run: RunRecord, model: str, experiment: str) ->
         if key not in contents:
             if name in required:
                 raise StoreContractError(
-                    f"variable '{name}' of '{group}' is missing; run the study again"
+                    f"variable '{name}' of '{group}' is missing; restore {key}, or run the study again"
                 )
             continue
         metadata = _metadata(where, key, contents[key])

@@ -17,7 +17,7 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from schemas.errors import CorruptBlock, StoreContractError, StoreError
 from schemas.io import layout, reader
-from schemas.io.files import whole_folder
+from schemas.io.checked import CheckedStore
+from schemas.io.files import sync, sync_folder, whole_folder
 from schemas.io.folder import Folder, LocalFolder
 from schemas.io.template import PER_BLOCK, Arrays, Template, write_templates
 from schemas.provenance import Hardware, ModelIdentity, Software, now
@@ -60,8 +61,9 @@ def create(where: Folder, run: RunRecord, template_of: Callable[[str, str], Temp
 
     That file says that the run is there. `template_of` gives the template of a model and
     experiment, by their names. In a folder the template is made under a temporary name and renamed
-    into place. Returns the run as recorded, with what was written. Raises StoreError where a run
-    is, and StoreContractError for a template that does not follow the contract.
+    into place; all of it survives a power loss before `run.json` is written. Returns the run as
+    recorded, with what was written. Raises StoreError where a run is, and StoreContractError for a
+    template that does not follow the contract.
     """
     if where.exists(layout.RUN):
         raise StoreError(
@@ -70,6 +72,8 @@ def create(where: Folder, run: RunRecord, template_of: Callable[[str, str], Temp
     if isinstance(where, LocalFolder):
         with whole_folder(where.root / layout.DATA) as temporary:
             write_templates(where.zarr(temporary.name, read_only=False), run, template_of)
+            sync_folder(temporary)
+        sync(where.root)
     else:
         for key in where.sizes(layout.DATA):  # left by one that died before run.json
             where.remove(key)
@@ -250,9 +254,14 @@ class RunWriter:
         """
         return self._groups[block.model, block.experiment]
 
+    def _checked(self, *, read_only: bool) -> CheckedStore:
+        """The Zarr hierarchy, whose template is checked as it is read."""
+        recorded = partial(reader.recorded_of, self.run)
+        return CheckedStore(self.folder, recorded, read_only=read_only)
+
     @cached_property
     def _groups(self) -> dict[reader.Dataset, dict[str, zarr.Array[Any]]]:
-        data = self.folder.zarr(layout.DATA, read_only=False)
+        data = self._checked(read_only=False)
         root = zarr.open_group(data, mode="r+", use_consolidated=False)
         groups = {}
         for model in self.run.models:
@@ -272,7 +281,7 @@ class RunWriter:
         """
         key = (model, experiment)
         if key not in self._fixed:
-            data = self.folder.zarr(layout.DATA, read_only=True)
+            data = self._checked(read_only=True)
             name = layout.group_name(model, experiment)
             group = zarr.open_group(data, path=name, mode="r", use_consolidated=False)
             self._fixed[key] = {
