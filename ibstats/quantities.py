@@ -55,6 +55,8 @@ class Quantity:
     """Whether a score is of the whole set of images of a condition, not of each image."""
     part_of: str = ""
     """The quantity that this one is a part of, for instance one attribute of an accuracy."""
+    steps: bool = False
+    """Whether it is a share of so few answers that prompts agree by chance."""
     by_default: bool = False
     """Whether a distance is measured when nothing is asked for."""
     sources: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ Estimator = Literal[
     "james_stein",
     "nsb",
 ]
-Method = Literal["auto", "bca", "percentile", "studentized"]
+Method = Literal["auto", "bca", "percentile", "studentized", "symmetric"]
 LongTexts = Literal["cut", "leave_out"]
 
 DEFAULT_ESTIMATOR: Estimator = "chao_wang_jost"
@@ -83,7 +83,7 @@ class Resampling(Settings):
 
     method: Method = Field(
         default="auto",
-        description="Interval: auto is studentized below 50 prompts, else bca.",
+        description="Interval: auto is studentized up to 500 prompts (symmetric for differences), else bca.",
         json_schema_extra=option("interval", STATISTICS),
     )
     level: float = Field(

@@ -85,7 +85,9 @@ class ResultRow(Strict):
     high: Number = None
     level: Number = None
     interval_method: str | None = Field(
-        default=None, description="studentized, bca or percentile bootstrap over prompts."
+        default=None,
+        description="studentized, symmetric, bca or percentile bootstrap over prompts; t where ties leave it no bound; "
+        "agreement where few-valued prompts are all alike.",
     )
     n_resamples: int | None = None
     seed: int | None = None

@@ -5,7 +5,8 @@ The knot is where least squares of `y = level + below * min(x - knot, 0) + above
 where the lines of the points on either side meet, if they meet there, and else one of the two
 points, so the best of finitely many knots is exact. Source: Hudson (1966),
 doi:10.1080/01621459.1966.10482198; Hinkley (1971), doi:10.1093/biomet/58.3.525 (two-phase
-regression)."""
+regression).
+"""
 
 from __future__ import annotations
 

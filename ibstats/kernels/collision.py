@@ -8,7 +8,8 @@ With f the code frequencies of one image, of m images of each of n prompts,
 are unbiased for the chance that tokens of two different images of one prompt, and of two different
 prompts, coincide, for any number of images from two on: each product is of independent images, and
 codes that nobody saw add nothing. Their means over prompts are W and U; from these H2(Z|X) = -log2
-W, H2(Z) = -log2 U, the Hill number 1 / U, and the collision information I2 = log2 (W / U)."""
+W, H2(Z) = -log2 U, the Hill number 1 / U, and the collision information I2 = log2 (W / U).
+"""
 
 from __future__ import annotations
 

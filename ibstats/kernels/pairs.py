@@ -2,7 +2,8 @@
 
 A squared Euclidean distance of an embedding `phi` needs one Gram product for all pairs, and its
 mean over pairs is twice the total variance: `mean_{i<j} ||phi_i - phi_j||^2 = 2/(n-1) * sum_i
-||phi_i - mean||^2`."""
+||phi_i - mean||^2`.
+"""
 
 from __future__ import annotations
 

@@ -112,6 +112,17 @@ def better(name: str) -> str:
     return f"{end} is better"
 
 
+METHODS = {
+    "studentized": "studentized bootstrap",
+    "symmetric": "symmetric studentized bootstrap",
+    "bca": "bca bootstrap",
+    "percentile": "percentile bootstrap",
+    "t": "t (where ties leave the bootstrap no bound)",
+    "agreement": "what agreement by chance leaves (where all prompts are alike)",
+}
+"""How an interval was made, in a caption."""
+
+
 def made(rows: Sequence[ResultRow]) -> str:
     """How the intervals of some rows were made, for the caption of their table or figure.
 
@@ -127,11 +138,12 @@ def made(rows: Sequence[ResultRow]) -> str:
         level = f"{one.level:.0%} "
     if one.n_resamples:
         how = f", {one.n_resamples} resamples, seed {one.seed}"
-    methods = " or ".join(distinct(found, "interval_method"))
+    named = distinct(found, "interval_method")
+    methods = " or ".join(METHODS.get(name, name) for name in named)
     units = f"{extent(found, 'n_prompts')} prompts"
     if one.n_units:
         units = f"{extent(found, 'n_units')} blocks of {units}"
-    said = f"{level}intervals: {methods} bootstrap over {units}"
+    said = f"{level}intervals: {methods} over {units}"
     return f"{said} with {extent(found, 'n_images')} images each{how}."
 
 

@@ -196,7 +196,8 @@ def shared(
     """What the images of each condition share: a function of the condition's number.
 
     `share` are labels `(condition, prompt, sample)`, or of fewer dims. Raises IbstatsError for
-    other `pairs` than those of `PAIRS`."""
+    other `pairs` than those of `PAIRS`.
+    """
     if pairs not in PAIRS:
         raise unknown("kind of pairs", pairs, PAIRS)
     shape = tuple(tokens.sizes[dim] for dim in ("condition", "prompt", "sample"))

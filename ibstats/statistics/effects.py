@@ -1,8 +1,8 @@
 """Effects, comparisons of conditions, and waterfalls within prompts, each with interval and tests.
 
-Effects and waterfalls take the cells of a complete 2^k factorial, `(prompt, factor, ...)` with each factor's levels low
-then high, as `Design.by_factor` gives them. Comparisons take any conditions, `(condition, prompt)`.
-"""
+Effects and waterfalls take the cells of a complete 2^k factorial, `(prompt, factor, ...)` with
+each factor's levels low then high, as `Design.by_factor` gives them. Comparisons take any
+conditions, `(condition, prompt)`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ibstats.errors import IbstatsError
 from ibstats.kernels import factorial
 from ibstats.kernels.resampling import is_constant
 from ibstats.statistics import significance
-from ibstats.statistics.uncertainty import Resampling, mean_interval
+from ibstats.statistics.uncertainty import Resampling, mean_interval, mean_p
 
 TWO_FACTOR_NOTE = (
     "With two factors the gap of marginal effects is zero by algebra, whatever the data: it is no "
@@ -58,7 +58,11 @@ def effects(y: xr.DataArray, how: Resampling) -> xr.Dataset:
     contrast = xr.DataArray(
         values, dims=("prompt", "effect"), coords={"effect": names}, attrs=y.attrs
     )
-    return tested(contrast, how)
+    found = tested(contrast, how)
+    if is_constant(y.transpose("prompt", *factors).values).any():
+        # max-T needs symmetry, which differences from a cell that never varies do not have
+        found["p_max_t"] = xr.full_like(found["p_max_t"], np.nan)
+    return found
 
 
 def compare(y: xr.DataArray, contrasts: Sequence[Contrast], how: Resampling) -> xr.Dataset:
@@ -89,13 +93,15 @@ def tested(values: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Interval, tests, adjusted p values, effect sizes and Bayes factor of `(prompt, effect)`.
 
     The family of the adjustments is the set of effects; degenerate ones, which do not vary over
-    prompts, are outside it (their p values are NaN). The attributes say how many count (`n_tests`)
-    and the degrees of freedom (`df`).
+    prompts, are outside it (their p values are NaN). `p` is of the bootstrap that makes the interval,
+    so the two agree; `t` with `df` are those of the t test. The attributes say how many count
+    (`n_tests`) and the degrees of freedom (`df`).
     """
     x = values.transpose("prompt", "effect").values
     n = len(x)
-    result = mean_interval(values, how)
-    t, df, p = significance.t_test(x)
+    result = mean_interval(values, how, difference=True)
+    t, df, _ = significance.t_test(x)
+    p = mean_p(values.transpose("prompt", "effect"), how).values
     p_flip, p_max_t = significance.sign_flip_p(x, n_permutations=how.n_resamples, seed=how.seed)
     size = significance.effect_size(x, how.level)
     with np.errstate(invalid="ignore"):
@@ -147,11 +153,11 @@ def waterfall(y: xr.DataArray, how: Resampling, at: dict[str, str] | None = None
         coords={"attribution": list(ATTRIBUTIONS), "step": steps},
         attrs=y.attrs,
     )
-    result = mean_interval(values, how)
+    result = mean_interval(values, how, difference=True)
     gap = steps.index("gap")
     gap_values = values.values[:, :, gap]
-    t, df, p = significance.t_test(gap_values)
-    p = np.where(is_constant(gap_values), np.nan, p)
+    t, df, _ = significance.t_test(gap_values)
+    p = mean_p(values.isel(step=gap), how).values
     at_gap = {"t": t, "p": p, "df": np.full(len(ATTRIBUTIONS), df)}
     for name, column in at_gap.items():
         placed = np.full(matrix.shape[1:], np.nan)

@@ -4,7 +4,8 @@ With P the path (which positions change at each step) and Z the tokens, a trace 
 entropy `H(P,Z|X) = A + B`, A the causal path entropy `sum_t H(S_t | s_t)` and B the causal
 execution entropy `sum_t H(z_{S_t} | S_t, s_t)` (paper, eq. 2-8). A is at most H(P|X), by the
 directed information from tokens to path, and B at least H(Z|P,X). Everything is per image, in
-bits, and conditional on the text a sample was made from."""
+bits, and conditional on the text a sample was made from.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
     From one experiment's saved arrays, per image; `quantities.of_family("bits")` says what each
     is, and a model has those that its traces allow. Under argmax a token is fixed by its state, so
     it adds nothing to the execution; tokens outside the argmax window count in full. The
-    attributes hold the tokens of an image, and as JSON the `remarks`."""
+    attributes hold the tokens of an image, and as JSON the `remarks`.
+    """
     drawn = _drawn_bits(dataset, identity)
     if identity.family == "autoregressive":
         found = _fixed_order(drawn)
@@ -177,7 +179,8 @@ def crossed_components(distance: xr.DataArray, n_paths: int, n_executions: int) 
 
     Of path, execution and their interaction, in halves of the distance, which is a squared one of
     an embedding; an estimate can be negative. Sample s has path s // n_executions and execution s
-    % n_executions."""
+    % n_executions.
+    """
     values = distance.transpose("condition", "prompt", "sample", "sample_other").values
     found = components.crossed(values, n_paths, n_executions)
     coords = {
@@ -193,7 +196,8 @@ def sobol_shares(variance: xr.DataArray, how: Resampling) -> xr.Dataset:
 
     From `crossed_components`, pooled over prompts: mean components, then their ratio; an estimate
     of a share near 0 can be negative. NaN where nothing varies. Source: Sobol' (2001),
-    doi:10.1016/S0378-4754(00)00270-6."""
+    doi:10.1016/S0378-4754(00)00270-6.
+    """
     path, execution, interaction = (
         variance.sel(component=name).transpose("prompt", "condition").values
         for name in components.Crossed._fields
@@ -216,7 +220,8 @@ def paraphrase_budget(
     over component plus half of `within`). Distances `(condition, prompt, sample, sample_other)`
     are squared ones of an embedding; `text_index (condition, prompt, sample)` says which wording a
     sample was given. Raises IbstatsError where no condition has two wordings in every prompt, or a
-    prompt has one image a wording."""
+    prompt has one image a wording.
+    """
     groups = text_index.transpose("condition", "prompt", "sample").values
     several = (groups != groups[..., :1]).any(axis=-1)
     spread = np.flatnonzero(several.all(axis=1))
@@ -309,7 +314,8 @@ def _fitted_path_bits(token_step: xr.DataArray, n_steps: int) -> xr.DataArray:
     An upper bound on H(P|X) in expectation. Positions choose their step independently, each from
     its frequencies in the other images and `PRIOR` images' worth of the schedule. Any model's code
     length bounds the entropy; images of a prompt under the same text share their law, other texts
-    make it a looser bound."""
+    make it a looser bound.
+    """
     counts = _step_counts(token_step, n_steps)
     n_positions, n_images = counts.shape[-2], token_step.sizes["sample"]
     schedule = counts.sum(axis=-2, keepdims=True) / (n_positions * n_images)

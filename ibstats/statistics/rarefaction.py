@@ -1,7 +1,8 @@
 """Do the information numbers settle? The same numbers from fewer images, and from fewer prompts.
 
 A Shannon effect that still moves between half of the images and all of them is a statement about
-the number of images, and gets no p value (rule c)."""
+the number of images, and gets no p value (rule c).
+"""
 
 from __future__ import annotations
 
@@ -101,7 +102,8 @@ def table(
     `estimate (along, part, quantity, condition)` and `n (along, part)`, along `images` and
     `prompts`: means over all subsets of that size, or over `n_subsets` random ones where there are
     more. NaN where a part is too small for the number. Numbers that hold do not move down their
-    column. Parameters else as of `information.per_prompt` and `collision.per_prompt`."""
+    column. Parameters else as of `information.per_prompt` and `collision.per_prompt`.
+    """
     rng = np.random.default_rng(seed)
     sizes = usable or [n_codes] * tokens.sizes["condition"]
     of_condition = collision.shared(tokens, share, "apart")

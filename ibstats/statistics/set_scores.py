@@ -125,7 +125,8 @@ def frechet_distance(
     fall short (a simulation in the tests shows where it holds).
 
     Prompts are not drawn with replacement: copies of images would enlarge the very bias in
-    question. Raises IbstatsError for fewer than three prompts."""
+    question. Raises IbstatsError for fewer than three prompts.
+    """
     n, d = features.sizes["prompt"] * features.sizes["sample"], features.sizes["feature"]
     _enough(features, name)
     whole, values, labels = _by_block(

@@ -122,15 +122,18 @@ def sign_flip_p(values: ArrayLike, *, n_permutations: int, seed: int) -> tuple[A
     """Sign-flip p and its max-T adjusted p per column of `(n_prompts, m)`, `(m,)` each.
 
     Exact where enumeration is no more work than `n_permutations` random patterns, else those. NaN,
-    and outside the family, for columns that are zero or hold NaN.
+    and outside the family, for columns without variation, as for every other test, and with NaN.
+    Max-T holds where values are symmetric around zero; where one of two conditions never varies,
+    their difference is as skewed as the other, and Holm's adjustment is to be read.
 
     >>> sign_flip_p([1.0, 2.0, 3.0, 4.0, 5.0], n_permutations=100, seed=0)[0]
     array([0.0625])
     """
     x = _columns(values)
+    varying = np.where(is_constant(x), np.nan, x)
     if len(x) <= MAX_EXACT_UNITS and 2 ** (len(x) - 1) <= n_permutations:
-        return sign_flip(x)
-    return sign_flip(x, n_permutations, np.random.default_rng(seed))
+        return sign_flip(varying)
+    return sign_flip(varying, n_permutations, np.random.default_rng(seed))
 
 
 def adjust(p: ArrayLike, method: str = "holm") -> Array:

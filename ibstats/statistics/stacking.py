@@ -72,11 +72,21 @@ def _kind(item: Any) -> Any:
 def means(values: xr.Dataset, how: Resampling) -> xr.Dataset:
     """Mean of each quantity over its units with interval, over `(quantity, condition)`.
 
-    Within what the quantity can be, see `limit`; empty if no quantity has two units.
+    Within what the quantity can be, see `limit`; empty if no quantity has two units. Units that all
+    agree have no variation, and are marked `degenerate`; of a quantity of few steps, which agree by
+    chance, they have the interval that this leaves.
     """
-    found = over_quantities(values, lambda y: mean_interval(y, how))
+    found = over_quantities(values, lambda y: mean_interval(y, how, _chance(y)))
     limit(found, {})
     return found
+
+
+def _chance(value: xr.DataArray) -> tuple[float, float] | None:
+    """The least and the most that a quantity of few steps can be; None for any other."""
+    record = quantity(str(value.name))
+    if not record.steps:
+        return None
+    return record.least, record.most
 
 
 def limit(summary: xr.Dataset, most: Mapping[str, xr.DataArray]) -> None:

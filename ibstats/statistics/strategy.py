@@ -13,9 +13,8 @@ import numpy as np
 import xarray as xr
 
 from ibstats.design import Contrast, Design
-from ibstats.statistics import significance
 from ibstats.statistics.effects import compare
-from ibstats.statistics.uncertainty import Resampling
+from ibstats.statistics.uncertainty import Resampling, equivalence
 
 ALPHA = 0.05
 
@@ -96,7 +95,7 @@ def evidence(
     p_equivalence = []
     for number, probe in enumerate(probes):
         left, change = _left_and_change(y, probe)
-        p = float(significance.equivalence(change, -margin, margin, ALPHA).p)
+        p = equivalence(change, margin, how, ALPHA).p
         p_equivalence.append(p)
         p_difference = float(result["p_holm"].values[number])
         answers[probe.name] = outcome(change, left, p_difference, p)

@@ -6,56 +6,149 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from ibstats.errors import IbstatsError
 from ibstats.kernels import resampling
+from ibstats.statistics import significance
 from schemas.analysis import Resampling
 
-__all__ = ["Resampling", "mean_interval", "method_of"]
+__all__ = [
+    "Resampling",
+    "bootstrap",
+    "equivalence",
+    "mean_interval",
+    "mean_p",
+    "method_of",
+    "unlike_share",
+]
+
+AGREEMENT = "agreement"
+"""Method of an interval of values that are all alike by chance."""
 
 
-def method_of(how: Resampling, n_prompts: int) -> resampling.Method:
-    """The interval method used with that many prompts: `auto` leaves the choice to the number."""
-    return resampling.default_method(n_prompts) if how.method == "auto" else how.method
+def method_of(how: Resampling, n_prompts: int, *, difference: bool = False) -> resampling.Method:
+    """The interval method used with that many prompts: `auto` leaves the choice to the number.
+
+    And to whether the mean is of a `difference` of conditions.
+
+    >>> method_of(Resampling(), n_prompts=20)
+    'studentized'
+    """
+    if how.method == "auto":
+        return resampling.default_method(n_prompts, difference=difference)
+    return how.method
 
 
-def mean_interval(values: xr.DataArray, how: Resampling) -> xr.Dataset:
-    """Mean over `prompt` with its interval: `estimate`, `low`, `high`, `degenerate`.
+def bootstrap(
+    values: ArrayLike, how: Resampling, *, difference: bool = False
+) -> resampling.MeanBootstrap:
+    """Resampled means of columns `(n_prompts, m)`: one distribution for interval, p and equivalence.
+
+    Every call with as many prompts sees the same resamples. `difference`: the values are
+    differences of conditions. Raises IbstatsError for one prompt.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    n = len(x)
+    if n < 2:
+        raise IbstatsError(
+            f"{n} prompt is not enough for an interval over prompts; "
+            "analyse a store with two or more"
+        )
+    method = method_of(how, n, difference=difference)
+    return resampling.MeanBootstrap(x, method, how.n_resamples, np.random.default_rng(how.seed))
+
+
+def mean_interval(
+    values: xr.DataArray,
+    how: Resampling,
+    chance: tuple[float, float] | None = None,
+    *,
+    difference: bool = False,
+) -> xr.Dataset:
+    """Mean over `prompt` with its interval: `estimate`, `low`, `high`, `degenerate`, `method`.
 
     Over the other dims of `values`, in its unit. Identical values (argmax of a model without path
-    noise) have no sampling variation: the interval is the value itself, marked `degenerate`. The
-    method, level, resamples, seed and n stand in the attributes. Raises IbstatsError for one
-    prompt; NaN among the values of a column leaves it NaN.
+    noise) have no sampling variation: the interval is the value itself, marked `degenerate`. Where
+    the values of a quantity are so few that prompts agree by `chance`, give the least and the most
+    they can be: identical values then have the interval that they leave to the mean if up to
+    `unlike_share` of all prompts differ. `difference`: the values are differences of conditions.
+    `method` is that of each interval: `t` where ties leave the studentized one without a bound,
+    `agreement` for identical values by chance. Level, resamples, seed and n stand in the
+    attributes. Raises IbstatsError for one prompt; NaN among the values of a column leaves it NaN.
 
     >>> found = mean_interval(xr.DataArray([1.0, 2.0, 3.0, 6.0], dims="prompt"), Resampling())
     >>> float(found["estimate"]), bool(found["low"] < 3 < found["high"]), found.attrs["method"]
     (3.0, True, 'studentized')
     """
     x = values.transpose("prompt", ...)
-    n = x.sizes["prompt"]
-    if n < 2:
-        raise IbstatsError(
-            f"{n} prompt is not enough for an interval over prompts; "
-            "analyse a store with two or more"
-        )
-    method = method_of(how, n)
-    low, high = resampling.bootstrap_mean(
-        x.values,
-        method=method,
-        n_resamples=how.n_resamples,
-        level=how.level,
-        rng=np.random.default_rng(how.seed),
-    )
-    dims = x.dims[1:]
+    n, dims, shape = x.sizes["prompt"], x.dims[1:], x.shape[1:]
+    means = bootstrap(x.values.reshape(n, -1), how, difference=difference)
+    low, high = means.interval(how.level)
+    degenerate, methods = means.constant, means.methods
+    if chance is not None:
+        room = unlike_share(n, how.level)
+        least, most = chance
+        low = np.where(degenerate, means.first - room * (means.first - least), low)
+        high = np.where(degenerate, means.first + room * (most - means.first), high)
+        methods = np.where(degenerate, AGREEMENT, methods).astype(object)
+        degenerate = np.zeros_like(degenerate)
     coords = {name: c for name, c in x.coords.items() if "prompt" not in c.dims}
-    attrs: dict[str, Any] = how.model_dump() | {"method": method, "n_prompts": n}
-    return xr.Dataset(
-        {
-            "estimate": (dims, x.values.mean(axis=0), values.attrs),
-            "low": (dims, low, values.attrs),
-            "high": (dims, high, values.attrs),
-            "degenerate": (dims, resampling.is_constant(x.values)),
-        },
-        coords=coords,
-        attrs=attrs,
-    )
+    attrs: dict[str, Any] = how.model_dump() | {"method": means.method, "n_prompts": n}
+    variables = {
+        "estimate": (dims, means.estimate.reshape(shape), values.attrs),
+        "low": (dims, low.reshape(shape), values.attrs),
+        "high": (dims, high.reshape(shape), values.attrs),
+        "degenerate": (dims, degenerate.reshape(shape)),
+        "method": (dims, methods.reshape(shape)),
+    }
+    return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+
+def unlike_share(n_prompts: int, level: float = 0.95) -> float:
+    """Largest share of prompts that may differ when that many drawn ones are all alike.
+
+    The exact one-sided bound: with a larger share, alike prompts would be rarer than 1 - level.
+    Source: Clopper & Pearson (1934), doi:10.1093/biomet/26.4.404.
+
+    >>> round(unlike_share(6), 3)
+    0.393
+    """
+    return float(1 - (1 - level) ** (1 / n_prompts))
+
+
+def mean_p(values: xr.DataArray, how: Resampling) -> xr.DataArray:
+    """Two-sided p of the mean difference over `prompt` being 0, over the other dims.
+
+    Below 1 - level exactly where the interval of `mean_interval`, of a difference, at that level
+    leaves 0 out. NaN without variation.
+
+    >>> p = mean_p(xr.DataArray(np.arange(1.0, 9.0), dims="prompt"), Resampling())
+    >>> bool(p < 0.05)
+    True
+    """
+    x = values.transpose("prompt", ...)
+    p = bootstrap(x.values.reshape(x.sizes["prompt"], -1), how, difference=True).p()
+    coords = {name: c for name, c in x.coords.items() if "prompt" not in c.dims}
+    return xr.DataArray(p.reshape(x.shape[1:]), coords, x.dims[1:])
+
+
+def equivalence(
+    values: ArrayLike, margin: float, how: Resampling, alpha: float = 0.05
+) -> significance.Equivalence:
+    """Whether a mean difference `(n_prompts,)` lies within +-margin, by its interval at 1 - 2 alpha.
+
+    `p` is the larger of the two one-sided ones, below alpha exactly where that interval lies inside
+    the margin. Degenerate without variation. Raises IbstatsError for a margin that is not above 0.
+
+    >>> equivalence([0.1, -0.1, 0.0, 0.1, -0.1], 0.5, Resampling(n_resamples=999)).verdict
+    'equivalent'
+    """
+    if not margin > 0:
+        raise IbstatsError(f"the equivalence margin is {margin}, but must be above 0")
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 2 or bool(resampling.is_constant(x)):
+        return significance.Equivalence(np.nan, "degenerate")
+    means = bootstrap(x[:, None], how, difference=True)
+    p = float(max(means.p_above(-margin)[0], means.p_below(margin)[0]))
+    return significance.Equivalence(p, "equivalent" if p < alpha else "inconclusive")

@@ -213,7 +213,7 @@ def test_each_method_gives_another_interval_and_all_contain_the_mean() -> None:
         m: resampling.bootstrap_mean(x, m, 999, 0.95, np.random.default_rng(0))
         for m in resampling.METHODS
     }
-    assert len({float(low) for low, _ in intervals.values()}) == 3
+    assert len({float(low) for low, _ in intervals.values()}) == 4
     assert all(low < x.mean() < high for low, high in intervals.values())
 
 
@@ -229,12 +229,42 @@ def test_degenerate_nan_and_lonely_columns(method: str) -> None:
     ).all()  # type: ignore[arg-type]
 
 
-def test_two_units_have_no_studentized_interval() -> None:
-    low, high = resampling.bootstrap_mean(
-        [1.0, 2.0], "studentized", 500, 0.95, np.random.default_rng(0)
+@pytest.mark.parametrize("x", [[1.0, 2.0], [0.0, 0.0, 0.0, 0.0, 1.0]])
+def test_where_ties_leave_no_studentized_bound_the_t_interval_stands_in(x: list[float]) -> None:
+    means = resampling.MeanBootstrap(
+        np.array(x)[:, None], "studentized", 500, np.random.default_rng(0)
     )
-    assert np.isnan(low)
-    assert np.isnan(high)
+    assert means.methods.tolist() == ["t"]
+    low, high = means.interval(0.95)
+    theirs = stats.ttest_1samp(x, 0.3)
+    assert (low[0], high[0]) == pytest.approx(tuple(theirs.confidence_interval()))
+    assert means.p(0.3)[0] == pytest.approx(theirs.pvalue)
+
+
+@pytest.mark.parametrize("method", resampling.METHODS)
+@pytest.mark.parametrize("n", [5, 12, 40])
+def test_intervals_p_values_and_equivalence_never_disagree(
+    method: resampling.Method, n: int
+) -> None:
+    rng = np.random.default_rng(n)
+    x = np.column_stack([rng.exponential(size=(n, 60)) - 0.7, rng.normal(0.5, 1, (n, 60))])
+    if method in resampling.STUDENTIZED:  # quantiles between ties are the others' own
+        x = np.column_stack([x, rng.binomial(4, 0.9, (n, 20)) - 3.0])
+    means = resampling.MeanBootstrap(x, method, 499, rng)
+    varying = ~means.constant
+    for level in (0.8, 0.9, 0.95):
+        low, high = means.interval(level)
+        excluded = (low > 0) | (high < 0)
+        assert ((means.p() < 1 - level) == excluded)[varying].all()
+        inside = (low > -0.5) & (high < 0.5)
+        p = np.maximum(means.p_above(-0.5), means.p_below(0.5))
+        assert ((p < (1 - level) / 2) == inside)[varying].all()
+    assert np.isnan(means.p()[means.constant]).all()
+
+
+def test_many_units_are_left_to_bca() -> None:
+    assert [resampling.default_method(n) for n in (2, 500, 501)] == ["studentized"] * 2 + ["bca"]
+    assert resampling.default_method(500, difference=True) == "symmetric"
 
 
 def test_bootstrap_asks_for_what_it_needs() -> None:

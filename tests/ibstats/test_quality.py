@@ -413,7 +413,7 @@ def test_one_of_many_equal_in_quality_is_seldom_called_clearly_dominated() -> No
     """Sure to lose in diversity, it may be called so in 2.5 % of studies; intervals one by one made it 14 %."""
     rng = np.random.default_rng(0)
     names = {"condition": [f"c{i}" for i in range(8)], "prompt": np.arange(24)}
-    found, studies = 0, 60
+    found, studies = 0, 150
     for _ in range(studies):
         score = xr.DataArray(
             rng.normal(size=(1, 24)) + rng.normal(size=(8, 24)), dims=tuple(names), coords=names
@@ -426,7 +426,7 @@ def test_one_of_many_equal_in_quality_is_seldom_called_clearly_dominated() -> No
             xr.Dataset({"ssim_dissimilarity": diversity}), values, Resampling(n_resamples=500)
         )
         found += made["verdict"].values[0, 0, 0] == "clearly dominated"
-    assert found <= 4
+    assert found <= 9
 
 
 def test_equal_means_of_shares_are_equal_on_the_frontier() -> None:

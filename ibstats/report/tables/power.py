@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NOTE = (
-    "of one test of this contrast, unadjusted: Holm over several needs more prompts, and so does "
-    "the equivalence of a probe (the strategy), a change of one condition, which varies more than a "
-    "mean over conditions"
+    "the equivalence of a probe (the strategy) needs more: a change of one condition varies more "
+    "than a mean over conditions"
 )
 """What a power is of, as its table states it."""
 
@@ -40,8 +39,13 @@ def power(
         if np.isfinite(needed[number]):
             enough = Number(float(needed[number]), 0)
         rows.append((Text(str(n_images)), *cells, enough))
+    attrs = table.attrs
     said = (
-        f"rows: images a prompt; columns: prompts, last the fewest of them for {target:g}; {NOTE}"
+        f"rows: images a prompt; columns: prompts, last the fewest of them for {target:g}; "
+        f"{attrs['assurance']:.0%} of pilots of {attrs['pilot_prompts']} prompts promise no more "
+        f"than the truth; {NOTE}"
     )
+    if attrs["goal"] == "difference":
+        said += f"; Holm-adjusted over {attrs['n_tests']} effects"
     made = f"{title}: power for {goal}, alpha {table.attrs['alpha']:g}"
     return Table(name, made, tuple(columns), tuple(rows), notes=(said,))
