@@ -7,6 +7,7 @@ import xarray as xr
 
 from ibstats.errors import IbstatsError
 from ibstats.kernels import pairs
+from ibstats.kernels.crossed import grouped
 
 
 def mean_pairwise(distance: xr.DataArray) -> xr.DataArray:
@@ -25,6 +26,30 @@ def mean_pairwise(distance: xr.DataArray) -> xr.DataArray:
         keep_attrs=True,
     )
     return mean
+
+
+def between_wordings(distance: xr.DataArray, text_index: xr.DataArray) -> xr.DataArray:
+    """Mean distance over pairs of images of different wordings, `(condition, prompt)`.
+
+    Of a prompt with one wording, over all pairs. Unlike the mean over all pairs, it does not depend
+    on the number of images: the share of pairs of one wording, 0 with as many images as wordings,
+    grows with them. `distance (condition, prompt, sample, sample_other)`, `text_index (condition,
+    prompt, sample)` the wording of each image.
+
+    >>> x = np.array([[0.0, 0.0, 2.0, 2.0]])
+    >>> dims = ("condition", "prompt", "sample", "sample_other")
+    >>> distance = xr.DataArray(abs(x[:, None, :, None] - x[:, None, None]), dims=dims)
+    >>> wording = xr.DataArray([[[0, 0, 1, 1]]], dims=dims[:3])
+    >>> float(between_wordings(distance, wording)[0, 0])
+    2.0
+    """
+    values = distance.transpose("condition", "prompt", "sample", "sample_other")
+    wording = text_index.transpose("condition", "prompt", "sample").values
+    several = (wording != wording[..., :1]).any(axis=-1)
+    between = grouped(values.values, wording).between
+    pooled = pairs.mean_upper_triangle(values.values)
+    like = values.isel(sample=0, sample_other=0, drop=True)
+    return like.copy(data=np.where(several, between, pooled))
 
 
 def effective_number(measured: xr.Dataset, q: float = 1) -> xr.DataArray:

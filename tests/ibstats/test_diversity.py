@@ -1,0 +1,50 @@
+"""Diversity of a prompt's images, over all pairs and between wordings."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.testing import assert_allclose
+
+from ibstats.statistics.diversity import between_wordings, mean_pairwise
+
+DIMS = ("condition", "prompt", "sample", "sample_other")
+
+
+def images(m: int, n_prompts: int = 400) -> tuple[xr.DataArray, xr.DataArray]:
+    """Squared distances of normals whose mean depends on the wording, of five wordings in turn."""
+    rng = np.random.default_rng(m)
+    wording = np.broadcast_to(np.arange(m) % 5, (2, n_prompts, m)).copy()
+    wording[0] = 0
+    shift = rng.normal(size=(n_prompts, 5))
+    x = rng.normal(size=(2, n_prompts, m))
+    x[1] += np.take_along_axis(shift, wording[1], axis=1)
+    distance = (x[..., :, None] - x[..., None, :]) ** 2
+    return xr.DataArray(distance, dims=DIMS), xr.DataArray(wording, dims=DIMS[:3])
+
+
+def test_pairs_of_one_wording_are_left_out_where_wordings_vary() -> None:
+    distance, wording = images(10, 3)
+    found = between_wordings(distance, wording)
+    first, second = np.triu_indices(10, 1)
+    for prompt in range(3):
+        index = wording.values[1, prompt]
+        other = index[first] != index[second]
+        expected = distance.values[1, prompt][first[other], second[other]].mean()
+        assert_allclose(found[1, prompt], expected)
+    assert_allclose(found[0], mean_pairwise(distance)[0])
+
+
+def test_the_effect_of_the_wording_does_not_depend_on_the_number_of_images() -> None:
+    """True distance 4 between wordings, 2 within: pooled it falls from 4 with the images."""
+    effects = {}
+    for m in (5, 10, 50):
+        distance, wording = images(m)
+        for name, values in (
+            ("between", between_wordings(distance, wording)),
+            ("pooled", mean_pairwise(distance)),
+        ):
+            effects[name, m] = float((values[1] - values[0]).mean())
+    between = [effects["between", m] for m in (5, 10, 50)]
+    assert max(between) - min(between) < 0.3
+    assert effects["pooled", 50] < effects["pooled", 5] - 0.2
