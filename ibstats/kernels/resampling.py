@@ -26,7 +26,7 @@ MOST_STUDENTIZED = 500
 FALL_BACK = "t"
 """What stands in for the studentized interval where ties leave it without a bound."""
 MOST_WITHOUT_ERROR = 0.005
-"""Share of resamples of one repeated value, in a tail, from which on ties leave no bound at 99 %."""
+"""Share of resamples of one repeated value, in a tail, that leaves no bound at 99 %."""
 MAX_EXACT_UNITS = 24
 CHUNK = 1 << 22
 """Numbers held at once by a resampling product."""
@@ -37,8 +37,8 @@ DRAWS = 1 << 16
 def default_method(n_units: int, *, difference: bool = False) -> Method:
     """Studentized up to 500 units, else BCa, which is cheaper to repeat and as good there.
 
-    Of a `difference`, symmetric: its values are nearly so, often with heavy tails, under which tails
-    of equal chance refuse no difference in 9-11 % instead of 5 %, symmetric ones in 1-3 %.
+    Of a `difference`, symmetric: its values are nearly so, often with heavy tails, under which
+    tails of equal chance refuse no difference in 9-11 % instead of 5 %, symmetric ones in 1-3 %.
 
     >>> default_method(300), default_method(1000), default_method(12, difference=True)
     ('studentized', 'bca', 'symmetric')
@@ -90,12 +90,12 @@ def bootstrap_mean(
     """Bootstrap interval of the mean over units, `(n_units, ...) -> (low, high)`, each `(...)`.
 
     `method`: `percentile`, `bca` (bias-corrected and accelerated), `studentized` (bootstrap t) or
-    `symmetric` (bootstrap t of the absolute value: the mean is the centre). A constant column gives
-    [value, value]; a column with NaN, or fewer than two units, gives NaN. Where ties leave a
+    `symmetric` (bootstrap t of the absolute value: the mean is the centre). A constant column
+    gives [value, value]; a column with NaN, or fewer than two units, gives NaN. Where ties leave a
     studentized bound to resamples of one repeated value, which have no standard error, the t
-    interval stands in. Raises IbstatsError for another method, a level outside (0, 1), or no `rng`.
-    Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 12-14; Hall (1988),
-    doi:10.1214/aos/1176350933 (symmetric).
+    interval stands in. Raises IbstatsError for another method, a level outside (0, 1), or no
+    `rng`. Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 12-14;
+    Hall (1988), doi:10.1214/aos/1176350933 (symmetric).
 
     >>> low, high = bootstrap_mean([1.0, 2.0, 4.0, 5.0], rng=np.random.default_rng(0))
     >>> float(low), float(high)

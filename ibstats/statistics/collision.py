@@ -221,7 +221,10 @@ def shared(
 def values_of(
     counted: Counted, sharing: Sharing, *, at_positions: bool = False
 ) -> dict[str, Array]:
-    """Pseudo-values `(prompt,)` of one condition, by the names of quantities; see `per_prompt`."""
+    """Pseudo-values `(prompt,)` of one condition, by the names of quantities.
+
+    What they are, and when NaN, is said at `per_prompt`; `sharing` is what its images share.
+    """
     within, other = chances(counted, sharing, at_positions=at_positions)
     if at_positions:
         within, other = within.mean(axis=1), other.mean(axis=1)
@@ -230,7 +233,10 @@ def values_of(
 
 
 def maps_of(counted: Counted, sharing: Sharing) -> dict[str, Array]:
-    """Estimates `(position,)` of one condition, by the names of quantities; see `by_position`."""
+    """Estimates at each position of one condition, `(position,)`, by the names of quantities.
+
+    NaN without a pair of images in some prompt; `sharing` is what its images share.
+    """
     within, other = chances(counted, sharing, at_positions=True)
     values = kernel.estimate(within, other)
     return {name: getattr(values, part) for name, part in QUANTITIES.items()}

@@ -3,10 +3,10 @@
 The variance of one prompt's contrast is the spread between prompts, which more images cannot
 reduce, plus the sampling variance of a mean over pairs, which falls with the images (Hoeffding).
 Images of a prompt count as exchangeable; in paraphrase cells they are spread evenly over wordings,
-which makes the image part slightly too large: a safe error.
-A pilot of few prompts knows the variance badly: planned with its estimate, half of all studies fall
-short. So the variance planned with is the one that is not exceeded with some assurance, and the test
-is the one that the table of results makes, adjusted for its family.
+which makes the image part slightly too large: a safe error. A pilot of few prompts knows the
+variance badly: planned with its estimate, half of all studies fall short. So the variance planned
+with is the one that is not exceeded with some assurance, and the test is the one that the table of
+results makes, adjusted for its family.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class Components:
     def variance(self, n_images: int, assurance: float = 0.5) -> float:
         """Variance of one prompt's contrast with that many images.
 
-        The pilot's estimate (`assurance` .5), or what the true one exceeds in a share 1 - assurance
-        of pilots: the upper chi-square bound, with the degrees of freedom that an estimated variance
-        of values with heavy tails (`EXCESS`) is worth.
+        The pilot's estimate (`assurance` .5), or what the true one exceeds in a share 1 -
+        assurance of pilots: the upper chi-square bound, with the degrees of freedom that an
+        estimated variance of values with heavy tails (`EXCESS`) is worth.
 
         >>> image = PairVariance(np.array(0.0), np.array(0.0))
         >>> round(Components("codebook", 1.0, image, n_prompts=6).variance(4, assurance=0.8), 2)

@@ -27,7 +27,10 @@ HUGE_T = 1e4
 
 
 class TTest(NamedTuple):
-    """One-sample t test of mean zero per column; F(1, n-1) of the ANOVA is t squared."""
+    """One-sample t test of mean zero per column; F(1, n-1) of the ANOVA is t squared.
+
+    `t` and `p (m,)`, NaN where there is no test.
+    """
 
     t: Array
     df: int

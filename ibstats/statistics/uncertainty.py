@@ -43,7 +43,7 @@ def method_of(how: Resampling, n_prompts: int, *, difference: bool = False) -> r
 def bootstrap(
     values: ArrayLike, how: Resampling, *, difference: bool = False
 ) -> resampling.MeanBootstrap:
-    """Resampled means of columns `(n_prompts, m)`: one distribution for interval, p and equivalence.
+    """Resampled means of columns `(n_prompts, m)`: one distribution for interval, p, equivalence.
 
     Every call with as many prompts sees the same resamples. `difference`: the values are
     differences of conditions. Raises IbstatsError for one prompt.
@@ -136,7 +136,7 @@ def mean_p(values: xr.DataArray, how: Resampling) -> xr.DataArray:
 def equivalence(
     values: ArrayLike, margin: float, how: Resampling, alpha: float = 0.05
 ) -> significance.Equivalence:
-    """Whether a mean difference `(n_prompts,)` lies within +-margin, by its interval at 1 - 2 alpha.
+    """Whether a mean difference `(n_prompts,)` lies within +-margin, by its 1 - 2 alpha interval.
 
     `p` is the larger of the two one-sided ones, below alpha exactly where that interval lies inside
     the margin. Degenerate without variation. Raises IbstatsError for a margin that is not above 0.
