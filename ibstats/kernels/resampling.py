@@ -115,7 +115,8 @@ class MeanBootstrap:
     """Resampled means of columns `(n_units, m)`: intervals and p values from one distribution.
 
     An interval excludes a value exactly if the p value of the mean being that value is below 1 -
-    level, so the two cannot disagree. Needs two units or more; raises IbstatsError for an unknown
+    level, so the two cannot disagree. Beyond what that many resamples can tell, a studentized p is
+    that of the t law. Needs two units or more; raises IbstatsError for an unknown
     method. Parameters as of `bootstrap_mean`.
 
     >>> means = MeanBootstrap([[0.5], [1.0], [2.0], [2.5]], "bca", 999, np.random.default_rng(0))
@@ -197,8 +198,14 @@ class MeanBootstrap:
             else:
                 share = self._share_below(offset)
                 found = np.where(upper, share, 1 - share)
-        found = np.where(self.fallen, scipy.special.stdtr(self.n - 1, -sign * t), found)
-        found = np.clip(found, 0.5 / len(self.means), 1.0)
+        by_t = scipy.special.stdtr(self.n - 1, -sign * t)
+        found = np.where(self.fallen, by_t, found)
+        least = 0.5 / len(self.means)
+        if self.method in STUDENTIZED:  # further out than any resample, the t law says how far
+            found = np.where(found <= least, np.minimum(by_t, least), found)
+        else:
+            found = np.maximum(found, least)
+        found = np.minimum(found, 1.0)
         return np.where(self.constant | np.isnan(self.estimate), np.nan, found)
 
     def _bounds(self, tails: Array) -> tuple[Array, Array]:
