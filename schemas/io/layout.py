@@ -156,7 +156,3 @@ class ResultsFolder:
         Each is named by what it was measured with and on.
         """
         return self.shared_features / model / experiment
-
-    def path_and_execution(self, model: str, experiment: str) -> Path:
-        """Give the file of the path and execution parts of one Dataset, CSV."""
-        return self.root / f"ledger-{model}-{experiment}.csv"

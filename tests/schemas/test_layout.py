@@ -28,7 +28,6 @@ def test_results_lie_in_one_folder() -> None:
         results.tables: "tables",
         results.export: "export",
         results.ablations: "ablations",
-        results.path_and_execution("m", "e"): "ledger-m-e.csv",
     }
     assert {path: f"run/results/{name}" for path, name in found.items()} == {
         path: path.as_posix() for path in found
