@@ -84,7 +84,8 @@ def run(
         log.print(f"{done.elsewhere} blocks are being made by another process.")
     if done.failed:
         raise GenerateError(
-            f"{done.failed} blocks failed; see {out_dir}/failed, then run the same command again."
+            f"{done.failed} blocks failed; see {out_dir}/failed, then run the same command again. "
+            f"First: {done.first_error}"
         )
 
 

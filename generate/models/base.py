@@ -159,11 +159,23 @@ def _accepted(default: object) -> tuple[type, ...]:
 def to_pixels(image: Tensor) -> NDArray[np.uint8]:
     """8-bit images (sample, y, x, channel) of (sample, channel, y, x) in [0, 1].
 
-    Round half to even of 255 x; what lies outside [0, 1] is clamped.
+    Round half to even of 255 x; what lies outside [0, 1] is clamped. Raises ModelError for integers,
+    for another shape, and for values that are not finite, which would become black.
 
     >>> to_pixels(torch.tensor([0.0, 0.5, 2.0]).view(1, 3, 1, 1)).tolist()
     [[[[0, 128, 255]]]]
     """
+    if not image.is_floating_point() or image.ndim != 4:
+        raise ModelError(
+            f"`to_pixels` was given {image.dtype} {tuple(image.shape)}, but takes floats in [0, 1] of "
+            "(sample, channel, y, x)."
+        )
+    broken = ~torch.isfinite(image).flatten(1).all(dim=1)
+    if broken.any():
+        raise ModelError(
+            f"`to_pixels` was given values that are not finite in {int(broken.sum())} of "
+            f"{len(image)} images ({image.dtype}); keep the decoder in float32."
+        )
     levels = (image.clamp(0, 1) * 255).round().to(torch.uint8)
     pixels: NDArray[np.uint8] = levels.permute(0, 2, 3, 1).cpu().numpy()
     return pixels

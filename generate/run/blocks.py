@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from generate.errors import DiskError, StoreError
+from generate.errors import DiskError, ModelError, StoreError
 from generate.models.base import Model
 from generate.provenance import hardware, software
 from generate.run.loading import load_recorded
 from generate.run.progress import Progress, silent
+from generate.run.returned import decode, sample
 from generate.store.audit import Summary, summary
 from generate.store.room import bytes_needed, room_in
 from generate.store.samples import SampleStore
@@ -118,8 +119,8 @@ def generate_block(
 ) -> dict[str, NDArray[Any]]:
     """Arrays of one block by variable, (prompt, sample, ...), in the store's types.
 
-    Order and batches are those that the run fixes. Raises `StoreError` if a code appears that the
-    block's condition disables.
+    Order and batches are those that the run fixes. Raises `ModelError` if what the adapter returned
+    is not what it should be, and `StoreError` if a code appears that the block's condition disables.
     """
     fixed = store.fixed(block.model, block.experiment)
     prompts = slice(block.start, block.stop)
@@ -132,12 +133,16 @@ def generate_block(
     batch_size = store.run.batch_sizes[block.model]
     for start in range(0, len(texts), batch_size):
         rows = slice(start, start + batch_size)
-        conditioning = model.encode([str(text) for text in texts[rows]])
+        given = [str(text) for text in texts[rows]]
         noise = PhiloxNoise(path[rows], execution[rows])
-        trace = model.traverse(conditioning, its_probe, noise)
-        batches.append(_arrays(model, trace, images=plan.study.images))
+        trace = sample(model, block.model, given, its_probe, noise)
+        arrays = _arrays(model, trace)
+        if plan.study.images:
+            arrays["image"] = decode(model, block.model, trace.tokens)
+        batches.append(arrays)
     shape = (block.stop - block.start, plan.n_samples(block.experiment))
     stored = store.arrays(block)
+    _refuse_other_variables(block, set(stored) - {"complete"}, batches)
     arrays = {}
     for name in batches[0]:
         values = np.concatenate([batch[name] for batch in batches])
@@ -149,7 +154,20 @@ def generate_block(
     return arrays
 
 
-def _arrays(model: Model, trace: Trace, *, images: bool) -> dict[str, NDArray[Any]]:
+def _refuse_other_variables(
+    block: Block, expected: set[str], batches: Sequence[Mapping[str, Any]]
+) -> None:
+    """Refuse a batch that lacks a variable of the store, or brings one that it has not."""
+    for batch in batches:
+        if set(batch) != expected:
+            differing = ", ".join(sorted(expected ^ set(batch)))
+            raise ModelError(
+                f"`traverse` of model '{block.model}' gave {', '.join(sorted(batch))}, but the store "
+                f"holds {', '.join(sorted(expected))}: they differ in {differing}."
+            )
+
+
+def _arrays(model: Model, trace: Trace) -> dict[str, NDArray[Any]]:
     """What a traversal returned, by the variables of the store, each with one row a sample."""
     by_position = {
         "tokens": trace.tokens,
@@ -165,6 +183,4 @@ def _arrays(model: Model, trace: Trace, *, images: bool) -> dict[str, NDArray[An
     for name, values in by_step.items():
         if values is not None:
             arrays[name] = values.cpu().numpy()
-    if images:
-        arrays["image"] = model.decode(trace.tokens)
     return arrays

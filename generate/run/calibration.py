@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from generate.errors import StoreError
 from generate.models.base import Model
 from generate.prompts.sources import prompts_digest
+from generate.run.returned import sample
 from generate.study import noise
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
@@ -26,13 +27,15 @@ def calibrate(
     prompts: Sequence[Prompt],
     n_samples: int,
     *,
+    label: str,
     seed: int,
     batch_size: int,
     advance: Callable[[int], None],
 ) -> CalibrationRecord:
     """Count the codes a model draws: stochastic sampling, full codebook, original wording.
 
-    `n_samples` images are sampled per prompt, `batch_size` at a time; `seed` is the study's.
+    `n_samples` images are sampled per prompt, `batch_size` at a time; `label` is what the study
+    calls the model, `seed` the study's. Raises `ModelError` if the model draws what is no code.
     `advance` is told the number of samples after each batch.
     """
     texts = []
@@ -44,8 +47,8 @@ def calibrate(
     counts = np.zeros(model.identity.codebook_size, dtype=np.int64)
     for start in range(0, len(texts), batch_size):
         rows = slice(start, start + batch_size)
-        conditioning = model.encode(texts[rows])
-        trace = model.traverse(conditioning, Probe(), PhiloxNoise(path[rows], execution[rows]))
+        noise_of_batch = PhiloxNoise(path[rows], execution[rows])
+        trace = sample(model, label, texts[rows], Probe(), noise_of_batch)
         counts += np.bincount(trace.tokens.cpu().numpy().ravel(), minlength=len(counts))
         advance(len(texts[rows]))
     return CalibrationRecord(

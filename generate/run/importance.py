@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from generate.models.base import Model
 from generate.run.rescoring import Rescoring
+from generate.run.returned import replay
 from generate.study.noise import proposal_keys
 from generate.study.planning import Plan
 from generate.study.probes import Probe, probe
@@ -100,8 +101,8 @@ class Piece:
             keys = PhiloxNoise(path_keys[batch], execution_keys[batch])
             taken = None if steps is None else steps[rows]
             given = Replay(tokens, keys, taken)
-            conditioning = self.model.encode([str(text) for text in self.texts[rows]])
-            trace = self.model.traverse(conditioning, self.probe, given)
+            texts = [str(text) for text in self.texts[rows]]
+            trace = replay(self.model, self.record.model, texts, self.probe, given)
             again = (trace.tokens.cpu() == tokens).all(dim=1).numpy()
             for name, parts in found.items():
                 surprisal = getattr(trace, f"{name}_surprisal")

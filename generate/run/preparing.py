@@ -179,6 +179,7 @@ def _count(
         load(plan, label, device),
         plan.calibration_prompts,
         n_samples,
+        label=label,
         seed=plan.study.seed,
         batch_size=batch_size,
         advance=advance,

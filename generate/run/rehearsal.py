@@ -13,6 +13,7 @@ from generate.models.base import Model
 from generate.run.batching import batch_sizes
 from generate.run.cost import Estimate, Measured, estimates, images_of
 from generate.run.loading import identify, load
+from generate.run.returned import decode, sample
 from generate.store.room import bytes_of
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan
@@ -61,23 +62,23 @@ def rehearse(plan: Plan, label: str, device: str) -> Measured:
     """
     model = load(plan, label, device)
     with FlopCounterMode(display=False) as counter:  # also warms up
-        _sample(plan, model, device, 1)
+        _sample(plan, model, label, device, 1)
     n = batch_sizes(plan, lambda _: model, device)[label]
     if device == "cpu":
         n = min(n, CPU_REHEARSAL)
     start = time.perf_counter()
-    _sample(plan, model, device, n)
+    _sample(plan, model, label, device, n)
     seconds = (time.perf_counter() - start) / n
     return Measured(seconds, None, counter.get_total_flops(), f"a batch of {n} on {device}")
 
 
-def _sample(plan: Plan, model: Model, device: str, n: int) -> None:
+def _sample(plan: Plan, model: Model, label: str, device: str, n: int) -> None:
     """Sample `n` images of the first prompt, decode them if the study does, and wait for the end."""
     keys = np.arange(n, dtype=np.uint64)
-    conditioning = model.encode([plan.prompts[0].text] * n)
-    trace = model.traverse(conditioning, Probe(), PhiloxNoise(keys, keys))
+    texts = [plan.prompts[0].text] * n
+    trace = sample(model, label, texts, Probe(), PhiloxNoise(keys, keys))
     if plan.study.images:
-        model.decode(trace.tokens)
+        decode(model, label, trace.tokens)
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
 

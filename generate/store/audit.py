@@ -28,6 +28,8 @@ class Summary:
     total: int
     digest: str
     """Digest of the content of all committed blocks."""
+    first_error: str = ""
+    """Why the first of the blocks that failed did; empty if none failed."""
 
 
 def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
@@ -38,13 +40,20 @@ def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
     blocks = list(plan.blocks())
     done = store.ledger.read_all(blocks)
     pending = [block for block in blocks if block not in done]
+    failed = store.claims.failed_among(pending)
+    first_error = ""
+    for block in pending:
+        if block in failed:
+            first_error = store.claims.why_failed(block)
+            break
     return Summary(
         made=made,
         done=len(done),
-        failed=len(store.claims.failed_among(pending)),
+        failed=len(failed),
         elsewhere=len(store.claims.claimed_among(pending)),
         total=len(blocks),
         digest=snapshot_digest(done.values()),
+        first_error=first_error,
     )
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import psutil
 from pydantic import ValidationError
 
+from generate.errors import one_line
 from schemas.io.folder import Folder
 from schemas.io.layout import PARTS, Part, block_key, claim_key
 from schemas.provenance import now
@@ -119,6 +120,14 @@ class Claims:
     def release(self, block: Block | str) -> None:
         """Give a claim back."""
         self.folder.remove(key("claims", block))
+
+    def why_failed(self, block: Block) -> str:
+        """Give the error that a block failed with, in one line; empty where there is no note."""
+        try:
+            note = FailureRecord.model_validate_json(self.folder.read(key("failed", block)))
+        except (FileNotFoundError, ValidationError):
+            return ""
+        return one_line(note.error)
 
     def fail(self, block: Block, error: BaseException, traceback: str) -> None:
         """Note why a block could not be made; the run goes on without it.
