@@ -57,7 +57,11 @@ def _git(*arguments: str) -> str | None:
 
 
 def hardware(device: str) -> Hardware:
-    """The machine, and what a torch device name stands for on it."""
+    """The machine, and what a torch device name stands for on it.
+
+    `device` is such as "cpu" or "cuda:0"; that of a GPU is recorded with the GPU's name, and only
+    then is torch loaded.
+    """
     return Hardware(
         host=socket.gethostname(),
         platform=platform.platform(),

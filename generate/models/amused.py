@@ -43,14 +43,22 @@ class AmusedOptions(PublicOptions):
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Rows of the texts, then as many of the empty text when guided."""
+    """CLIP states: rows of the texts, then as many of the empty text when guided.
+
+    `pooled` (row, width) is the projected state of the whole text, `hidden` (row, token, width) the
+    penultimate states, padding included.
+    """
 
     pooled: Tensor  # (row, width)
     hidden: Tensor  # (row, token, width)
 
 
 class Amused(PublicModel):
-    """aMUSEd 256 and 512: U-ViT over VQ-GAN tokens, CLIP text."""
+    """aMUSEd 256 and 512: U-ViT over VQ-GAN tokens, CLIP text.
+
+    As `AmusedPipeline` samples, but with separate noise for candidates and for the order in which
+    they are committed. Temperature is 1, and nothing is cut from the law.
+    """
 
     family: ClassVar[Family] = "masked"
     Options: ClassVar[type[Any]] = AmusedOptions
@@ -70,7 +78,10 @@ class Amused(PublicModel):
 
     @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: AmusedOptions) -> Geometry:
-        """From the transformer and the number of levels of the decoder."""
+        """From the transformer and the number of levels of the decoder; steps are the option's.
+
+        Each level of the decoder but one doubles the side of the grid.
+        """
         checkpoint = found["checkpoint"]
         transformer = checkpoint.json("transformer/config.json")
         levels = checkpoint.json("vqvae/config.json")["block_out_channels"]
@@ -109,14 +120,22 @@ class Amused(PublicModel):
         return states.text_embeds[0], states.hidden_states[-2][0]
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
-        """Conditioning of the texts and, when guided, of the empty text."""
+        """CLIP states of the texts and, when guided, of the empty text.
+
+        A text is encoded once and kept; the least recent of 512 goes first. Padding is attended to,
+        as upstream.
+        """
         rows = [self.encode_text(text) for text in self.guidance.texts(texts)]
         pooled, hidden = zip(*rows, strict=True)
         return Conditioning(torch.stack(pooled), torch.stack(hidden))
 
     @torch.inference_mode()
     def traverse(self, conditioning: Conditioning, probe: Probe, noise: Noise) -> Trace:
-        """Unmask by confidence on the cosine schedule."""
+        """Unmask by confidence on the cosine schedule, both branches in one call of the network.
+
+        The network is also told the image size, a crop at the origin and the option
+        `aesthetic_score`.
+        """
         guidance, steps = self.guidance, self.settings.steps
         n_positions = math.prod(self.identity.grid)
         n_rows = len(conditioning.pooled)
@@ -151,6 +170,9 @@ class Amused(PublicModel):
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
-        """Images of grids; the decoder is in float32, since half precision overflows in it."""
+        """8-bit images (sample, y, x, channel) of grids (sample, position).
+
+        The decoder is in float32, since half precision overflows in it.
+        """
         shape = (len(tokens), *self.identity.grid, self.vqvae.config.latent_channels)
         return to_pixels(self.vqvae.decode(tokens, force_not_quantize=True, shape=shape).sample)

@@ -79,8 +79,8 @@ class Model(abc.ABC):
     def read(cls, options: Any, texts: Sequence[str]) -> list[Reading] | None:
         """What the model sees of each text, by its tokenizer alone.
 
-        None if the adapter cannot tell, as here: then nobody is warned of texts that are cut or
-        alike.
+        One reading a text, in their order. None if the adapter cannot tell, as here: then nobody is
+        warned of texts that are cut or alike. Runs without the weights.
         """
         return None
 
@@ -88,7 +88,9 @@ class Model(abc.ABC):
     def encode(self, texts: Sequence[str]) -> Any:
         """Conditioning of a batch, which `traverse` takes: one row a text, equal ones encoded once.
 
-        A guided model has as many unconditional rows after them.
+        A guided model has as many unconditional rows after them. What it is made of is the
+        adapter's own matter. Raises ModelError for a text that the model cannot take; where one is
+        cut instead, `read` says so.
         """
 
     @abc.abstractmethod
@@ -96,12 +98,17 @@ class Model(abc.ABC):
         """Sample one grid per text of the conditioning, in one call of the family's traversal.
 
         `probe` says which codes may appear and at which steps identities are modes; `noise` has one
-        stream of each role a sample.
+        stream of each role a sample. The trace holds tokens (sample, position), from 0 to
+        `codebook_size` - 1, and their bits; row i depends on text i and on the noise of sample i
+        alone.
         """
 
     @abc.abstractmethod
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
-        """8-bit images (sample, y, x, channel) of grids (sample, position) in raster order."""
+        """8-bit images (sample, y, x, channel) of grids (sample, position) in raster order.
+
+        Deterministic: all chance is in the tokens. Undefined for a grid with an open position.
+        """
 
     @classmethod
     def options(cls, given: Mapping[str, Any]) -> Any:
@@ -109,6 +116,11 @@ class Model(abc.ABC):
 
         The given ones go before those of the preset, and defaults stand for the rest. Raises
         ModelError for an unknown name, a value that is none of the choices, or one of another type.
+
+        >>> from generate.models.toy import ToyMasked
+        >>> settings = ToyMasked.options({"steps": 2})
+        >>> settings.steps, settings.temperature
+        (2, 1.0)
         """
         chosen = dict(given)
         if "preset" in chosen:

@@ -45,7 +45,11 @@ class Row:
 
     @classmethod
     def of(cls, name: str) -> Row:
-        """The row of a known model; fetches nothing."""
+        """The row of a known model; fetches nothing and reads no weights.
+
+        `name` is one of `MODELS`, and the options are the adapter's defaults. Raises ModelError for
+        an unknown one. A field is empty where the adapter's card does not say.
+        """
         adapter = model_class(name)
         card, options = adapter.card, adapter.options({})
         codes = weights = ""
@@ -83,7 +87,10 @@ def rows() -> list[Row]:
 
 
 def markdown() -> str:
-    """The table of models for a README, as the adapters describe them."""
+    """The table of models for a README, as the adapters describe them, in Markdown.
+
+    The last column is the first line of the adapter's docstring.
+    """
     lines = ["| " + " | ".join(COLUMNS.values()) + " |", "|" + "---|" * len(COLUMNS)]
     for row in rows():
         cells = [str(getattr(row, column)) for column in COLUMNS]

@@ -50,7 +50,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that holds all the files of a source. `name` is what the user called it."""
+    """A folder that holds all the files of a source.
+
+    `name` is what the user called it. `revision` is the commit of a hub repository, or "local" for
+    a folder, which has none. `files` are those asked for, in the order they were asked for, and no
+    others.
+    """
 
     name: str
     folder: Path

@@ -29,7 +29,11 @@ class ClipTokenizer:
         return int(self.tokenizer.model_max_length)
 
     def ids(self, text: str) -> Tensor:
-        """Ids (1, length) of a text, padded and cut."""
+        """Ids (1, length) of a text, padded and cut to `length`.
+
+        A text that is cut ends in EOS where `keep_end` says so, and in the last id that fits
+        otherwise.
+        """
         ids = self.tokenizer(
             text,
             padding="max_length",
@@ -41,7 +45,10 @@ class ClipTokenizer:
         return torch.as_tensor(ids[:, : self.length])
 
     def read(self, texts: Sequence[str]) -> list[Reading]:
-        """What the text tower sees of each text: its ids without padding, special ones included."""
+        """What the text tower sees of each text, special ids included and padding left out.
+
+        `cut` is whether the text has more ids than `length`.
+        """
         readings = []
         for text in texts:
             n_whole = len(self.tokenizer(text, verbose=False).input_ids)

@@ -26,21 +26,35 @@ class Guidance:
     guided: bool
 
     def texts(self, texts: Sequence[str]) -> list[str]:
-        """The texts and, when guided, as many empty ones, for a branch that sees no text."""
+        """The texts and, when guided, as many empty ones after them.
+
+        For models whose unconditional branch is the empty text; others make its rows themselves.
+        """
         if not self.guided:
             return list(texts)
         return [*texts, *[""] * len(texts)]
 
     def rows(self, tokens: Tensor) -> Tensor:
-        """Tokens (sample, ...) for the conditional and, when guided, again for the other branch."""
+        """Tokens (sample, ...), and when guided the same again for the unconditional branch.
+
+        Both branches see the same grid, which is what makes the difference of their logits
+        guidance.
+        """
         return torch.cat([tokens, tokens]) if self.guided else tokens
 
     def n_samples(self, n_rows: int) -> int:
-        """Samples of so many rows of conditioning."""
+        """How many samples `n_rows` rows of conditioning are for.
+
+        Half of the rows when guided, all of them when not.
+        """
         return n_rows // 2 if self.guided else n_rows
 
     def logits(self, logits: Tensor) -> Tensor:
-        """Float32 logits to sample from, (sample, ...), of the logits of all rows, (row, ...)."""
+        """Float32 logits to sample from, (sample, ...), of the logits of all rows, (row, ...).
+
+        u + s (c - u) when guided, in float32 whatever the type they come in; else the conditional
+        ones.
+        """
         logits = logits.float()
         if not self.guided:
             return logits

@@ -45,14 +45,21 @@ class JanusOptions(PublicOptions):
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Left-padded prompts: rows of the texts, then as many unconditional ones when guided."""
+    """Left-padded prompts: rows of the texts, then as many unconditional ones when guided.
+
+    `ids` (row, token) are of the language model's vocabulary; `mask` (row, token) is 0 at padding.
+    """
 
     ids: Tensor  # (row, token)
     mask: Tensor  # (row, token), 0 at padding
 
 
 class Janus(PublicModel):
-    """Janus-Pro 1B: Llama with image tokens of their own, LlamaGen's tokenizer."""
+    """Janus-Pro 1B: Llama with image tokens of their own, LlamaGen's tokenizer.
+
+    Image tokens enter by their own embedding and leave by their own head, so no offset separates
+    them from words. Temperature and top-k act after guidance.
+    """
 
     family: ClassVar[Family] = "autoregressive"
     Options: ClassVar[type[Any]] = JanusOptions
@@ -93,7 +100,10 @@ class Janus(PublicModel):
 
     @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: JanusOptions) -> Geometry:
-        """From the vision and tokenizer configurations."""
+        """From the vision and tokenizer configurations; one step a position.
+
+        The grid has as many places a side as the vision tower has patches.
+        """
         config = found["checkpoint"].json("config.json")
         vision, vq = config["vision_config"], config["vq_config"]
         side = vision["image_size"] // vision["patch_size"]
@@ -111,7 +121,10 @@ class Janus(PublicModel):
 
     @classmethod
     def ids(cls, options: JanusOptions, text: str) -> list[int]:
-        """Token ids of the image prompt of a text."""
+        """Token ids of the image prompt of a text: BOS, the conversation, begin-of-image.
+
+        Never cut: the language model takes far longer prompts.
+        """
         tokenizer = cls.tokenizer(options)
         prompt = PROMPT.format(text=text, begin_of_image=tokenizer.boi_token)
         found: list[int] = tokenizer(prompt).input_ids
@@ -149,7 +162,11 @@ class Janus(PublicModel):
 
     @torch.inference_mode()
     def traverse(self, conditioning: Conditioning, probe: Probe, noise: Noise) -> Trace:
-        """Sample in raster order with preallocated keys and values."""
+        """Sample in raster order with preallocated keys and values.
+
+        The prompt is read in one call, and then one code a row and call; the unconditional branch
+        gets the codes of the conditional one.
+        """
         from transformers import StaticCache
 
         guidance = self.guidance
@@ -183,5 +200,8 @@ class Janus(PublicModel):
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
-        """Images of grids."""
+        """8-bit images (sample, y, x, channel) of grids (sample, position).
+
+        The decoder is in float32 and gives pixels in [-1, 1]; what lies outside is clamped.
+        """
         return to_pixels(self.vqmodel.decode(tokens) / 2 + 0.5)

@@ -64,14 +64,22 @@ class LlamaGenOptions(PublicOptions):
 
 @dataclass(frozen=True)
 class Conditioning:
-    """Text states and which are text: rows of the texts, then as many unconditional when guided."""
+    """Text states: rows of the texts, then as many unconditional ones when guided.
+
+    `states` are (row, caption token, width), padded on the left, and `mask` (row, caption token) is
+    True where there is text.
+    """
 
     states: Tensor  # (row, caption token, width)
     mask: Tensor  # (row, caption token) bool
 
 
 class LlamaGen(PublicModel):
-    """LlamaGen-XL 256 and 512: GPT over VQ-GAN tokens, T5 text."""
+    """LlamaGen-XL 256 and 512: GPT over VQ-GAN tokens, T5 text.
+
+    Captions are cleaned as upstream cleans them (`generate.models.captions`) and cut to 120 tokens.
+    Temperature, top-k and top-p act after guidance.
+    """
 
     family: ClassVar[Family] = "autoregressive"
     Options: ClassVar[type[Any]] = LlamaGenOptions
@@ -121,7 +129,11 @@ class LlamaGen(PublicModel):
 
     @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: LlamaGenOptions) -> Geometry:
-        """From the shape of the code embeddings, and the option `image_size`: no tensor has the grid."""
+        """From the shape of the code embeddings, and the option `image_size`.
+
+        No tensor has the grid. One step a position, one position for 16 x 16 pixels. Raises
+        ModelError where the weights have no code embeddings.
+        """
         checkpoint, embeddings = found["checkpoint"], "tok_embeddings.weight"
         shapes = load_tensors(checkpoint.weights[0], device="meta")
         if embeddings not in shapes:
@@ -142,7 +154,11 @@ class LlamaGen(PublicModel):
 
     @classmethod
     def read(cls, options: LlamaGenOptions, texts: Sequence[str]) -> list[Reading]:
-        """T5 tokens of the cleaned captions, EOS included."""
+        """T5 tokens of the cleaned captions, EOS included.
+
+        `cut` is whether the whole caption has more than 120. Texts that differ only in what
+        cleaning removes read alike.
+        """
         tokenizer = cls.text_tokenizer(options)
         readings = []
         for text in texts:
@@ -171,7 +187,11 @@ class LlamaGen(PublicModel):
         return states.roll(n_padding, dims=0), mask.flip(0)
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
-        """Text states; an unconditional row sees as many learned ones as its text has tokens."""
+        """T5 states of the texts and, when guided, learned states that stand for no text.
+
+        An unconditional row sees as many learned states as its text has tokens, as upstream. A text
+        is encoded once and kept; the least recent of 512 goes first.
+        """
         each_states, each_mask = zip(*map(self.encode_text, texts), strict=True)
         states, masks = torch.stack(each_states), torch.stack(each_mask)
         if self.guidance.guided:
@@ -181,7 +201,11 @@ class LlamaGen(PublicModel):
 
     @torch.inference_mode()
     def traverse(self, conditioning: Conditioning, probe: Probe, noise: Noise) -> Trace:
-        """Sample in raster order with preallocated keys and values."""
+        """Sample in raster order with preallocated keys and values.
+
+        The caption is read in one call, which gives the law of the first code; then comes one code
+        a row and call.
+        """
         guidance = self.guidance
         cache = self.network.empty_cache(conditioning.mask)
         positions = torch.arange(self.identity.steps, device=self.device)
@@ -200,7 +224,10 @@ class LlamaGen(PublicModel):
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
-        """Images of grids."""
+        """8-bit images (sample, y, x, channel) of grids (sample, position).
+
+        The decoder is in float32 and gives pixels in [-1, 1]; what lies outside is clamped.
+        """
         return to_pixels(self.vqvae.decode(tokens) / 2 + 0.5)
 
 

@@ -11,7 +11,11 @@ from generate.errors import ModelError
 
 
 def free_bytes(device: str) -> int:
-    """Memory of a torch device that can be had now, in bytes."""
+    """Memory of a torch device that can be had now, in bytes.
+
+    For "cuda" and "cuda:N" that of the GPU, for any other device the available memory of the
+    machine.
+    """
     if device.startswith("cuda"):
         return int(torch.cuda.mem_get_info(device)[0])
     return int(psutil.virtual_memory().available)

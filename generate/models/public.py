@@ -72,7 +72,11 @@ class PublicModel(Model):
     @classmethod
     @abc.abstractmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: Any) -> Geometry:
-        """Codebook, grid, image size and steps of a checkpoint."""
+        """Codebook, grid, image size and steps of a checkpoint, read without its weights.
+
+        `found` has the checkpoint of every source by its option. Raises ModelError where a
+        configuration file is absent or broken.
+        """
 
     @classmethod
     @functools.cache
@@ -115,7 +119,11 @@ class PublicModel(Model):
 
     @classmethod
     def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
-        """The model; its constructor reads the networks, for which there must be room."""
+        """The model, ready to sample on a torch device; its constructor reads the networks.
+
+        Raises ModelError where the weights take more memory than the device has free, or are not
+        whole.
+        """
         memory.require(identity.model, cls.bytes_needed(options), device)
         return cls(identity, options, device)
 
@@ -161,10 +169,17 @@ class PublicModel(Model):
 
     @property
     def guidance(self) -> Guidance:
-        """Guidance of a batch; most upstream loops need no unconditional branch up to a scale of 1."""
+        """Guidance of a batch, by the option of that name.
+
+        Most upstream loops need no unconditional branch up to a scale of 1; an adapter of one that
+        does overrides this.
+        """
         scale = self.settings.guidance
         return Guidance(scale, guided=scale > 1.0)
 
     def compiled(self, network: Any) -> Any:
-        """The network, compiled where the option asks for it."""
+        """The network, compiled by torch where the option `compile` asks for it.
+
+        The first call after that is slow, and numbers may differ in their last digits.
+        """
         return torch.compile(network) if self.settings.compile else network

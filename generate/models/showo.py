@@ -63,7 +63,11 @@ class ShowoOptions(PublicOptions):
 
 
 class Showo(PublicModel):
-    """Show-o 256 and 512: Phi-1.5 with image tokens, lookup-free quantisation."""
+    """Show-o 256 and 512: Phi-1.5 with image tokens, lookup-free quantisation.
+
+    Codes are ids of the language model's vocabulary behind its words and special ids; here they run
+    from 0. The law of a code leaves all other ids out.
+    """
 
     family: ClassVar[Family] = "masked"
     Options: ClassVar[type[Any]] = ShowoOptions
@@ -104,7 +108,10 @@ class Showo(PublicModel):
 
     @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: ShowoOptions) -> Geometry:
-        """From the number of image tokens."""
+        """From the number of image tokens, which fill a square; steps are the option's.
+
+        One position stands for 16 x 16 pixels.
+        """
         config = found["checkpoint"].json("config.json")
         side = math.isqrt(config["num_vq_tokens"])
         pixels = side * DOWNSAMPLE
@@ -147,12 +154,18 @@ class Showo(PublicModel):
 
     @property
     def guidance(self) -> Guidance:
-        """Guidance of a batch; Show-o's own number s means (1 + s) c - s u, so 0 is none."""
+        """Guidance of a batch.
+
+        Show-o's own number s means (1 + s) c - s u, so that 0 is none, and the scale here is 1 + s.
+        """
         scale = self.settings.guidance
         return Guidance(1.0 + scale, guided=scale > 0.0)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Text parts (row, TEXT_LENGTH): of the texts, then when guided of as many empty ones."""
+        """Ids of the text parts (row, TEXT_LENGTH), padded on the left.
+
+        Rows are those of the texts and then, when guided, of as many empty ones.
+        """
         pad = self.first_special + PAD
         rows = []
         for text in self.guidance.texts(texts):
@@ -217,7 +230,10 @@ class Showo(PublicModel):
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
-        """Images of grids."""
+        """8-bit images (sample, y, x, channel) of grids (sample, position).
+
+        The decoder is in float32 and gives pixels in [-1, 1], about; what lies outside is clamped.
+        """
         return to_pixels(self.decoder(tokens.view(-1, *self.identity.grid)) / 2 + 0.5)
 
 

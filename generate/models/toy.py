@@ -65,7 +65,10 @@ class Toy(Model):
 
     @classmethod
     def identify(cls, name: str, options: Any) -> ModelIdentity:
-        """The options are the whole model."""
+        """The options are the whole model: no weight files, and the seed is the revision.
+
+        The grid has two rows where the number of positions is even, and one otherwise.
+        """
         n = options.positions
         grid = (2, n // 2) if n % 2 == 0 else (1, n)
         return ModelIdentity(
@@ -82,11 +85,17 @@ class Toy(Model):
 
     @classmethod
     def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
-        """The tables are drawn from the seed; they stay on the CPU."""
+        """The model, whose tables are drawn from the option `seed`.
+
+        They stay on the CPU in float64, whatever `device` says.
+        """
         return cls(identity, options)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """A phase per text."""
+        """A phase per text, (text,) float64 in [0, 2), which `logits` adds to its angles.
+
+        It is a hash of the text: alike texts do not have alike phases.
+        """
         phases = [zlib.crc32(text.encode()) % 1000 / 500 for text in texts]
         return torch.tensor(phases, dtype=torch.float64)
 
@@ -102,7 +111,11 @@ class Toy(Model):
         return logits
 
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
-        """One grey level a code, none of them black, 2x2 pixels a position."""
+        """8-bit images (sample, y, x, channel) of grids (sample, position).
+
+        A position is 2 x 2 pixels. Up to 255 codes have a grey level each, rising with the id, and
+        none is black.
+        """
         grid = tokens.view(-1, *self.identity.grid)
         grey = ((grid + 1) * 255 // self.settings.codes).to(torch.uint8).unsqueeze(-1).numpy()
         image: NDArray[np.uint8] = grey.repeat(2, 1).repeat(2, 2).repeat(3, 3)
@@ -110,7 +123,10 @@ class Toy(Model):
 
 
 class ToyAutoregressive(Toy):
-    """An enumerable model in raster order."""
+    """An enumerable model in raster order.
+
+    Its logits at a position depend on the codes before it, with all later ones open.
+    """
 
     family: ClassVar[Family] = "autoregressive"
 
@@ -141,14 +157,22 @@ class ToyMaskedOptions(ToyOptions):
 
 
 class ToyMasked(Toy):
-    """An enumerable model, most confident candidates first."""
+    """An enumerable model, most confident candidates first.
+
+    It is a masked model of the cosine schedule, with one path temperature for all steps.
+    """
 
     family: ClassVar[Family] = "masked"
     Options = ToyMaskedOptions
 
     @property
     def masked_after(self) -> list[int]:
-        """Positions still masked after each step."""
+        """Positions still masked after each step, one number a step, falling to 0.
+
+        >>> options = ToyMasked.options({"positions": 4, "steps": 3})
+        >>> ToyMasked.load(ToyMasked.identify("toy-masked", options), options, "cpu").masked_after
+        [3, 1, 0]
+        """
         return masked.cosine_schedule(self.settings.positions, self.settings.steps)
 
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
@@ -180,14 +204,20 @@ class ToyDiffusionOptions(ToyOptions):
 
 
 class ToyDiffusion(Toy):
-    """An enumerable mask-and-replace diffusion."""
+    """An enumerable mask-and-replace diffusion.
+
+    Without the option `replaced` it only masks, and tokens are never revised.
+    """
 
     family: ClassVar[Family] = "diffusion"
     Options = ToyDiffusionOptions
 
     @property
     def schedule(self) -> Schedule:
-        """Masked at a constant rate, replaced at a constant rate per step."""
+        """Masked at a constant rate; of the tokens left, the share `replaced` changes at each step.
+
+        A replaced token is drawn anew, each code with equal probability.
+        """
         steps, n_codes = self.settings.steps, self.settings.codes
         gamma = np.linspace(0.0, 1.0, steps + 1)
         kept = (1.0 - self.settings.replaced) ** np.arange(steps + 1)

@@ -47,32 +47,41 @@ class Law:
 
     @property
     def path(self) -> float:
-        """H(P)."""
+        """H(P), the entropy of the path, in bits."""
         return entropy(_marginal(self.joint, 0))
 
     @property
     def tokens(self) -> float:
-        """H(Z)."""
+        """H(Z), the entropy of the finished grid, in bits."""
         return entropy(_marginal(self.joint, 1))
 
     @property
     def both(self) -> float:
-        """H(P, Z); equals A + B where no token is revised."""
+        """H(P, Z), the entropy of path and grid together, in bits.
+
+        Equals A + B where no token is revised.
+        """
         return entropy(self.joint)
 
     @property
     def tokens_given_path(self) -> float:
-        """H(Z | P)."""
+        """H(Z | P) = H(P, Z) - H(P), in bits."""
         return self.both - self.path
 
     @property
     def path_given_tokens(self) -> float:
-        """H(P | Z), the residual."""
+        """H(P | Z) = H(P, Z) - H(Z), the residual, in bits.
+
+        What the finished grid does not tell of the path that made it.
+        """
         return self.both - self.tokens
 
     @property
     def token_law(self) -> dict[Tokens, float]:
-        """Probability of every grid."""
+        """Probability of every grid that can occur, by its codes in raster order; they sum to one.
+
+        This is the joint law with the path summed out.
+        """
         return _marginal(self.joint, 1)
 
 

@@ -38,7 +38,11 @@ START = MASK = CODEBOOK_SIZE
 
 @dataclass(frozen=True)
 class TrioOptions:
-    """Sampling settings of every member; a guidance of 1 is the plain conditional."""
+    """Sampling settings of every member.
+
+    `guidance` is the scale s of u + s (c - u), so that 1 is the plain conditional; `temperature`
+    divides the guided logits.
+    """
 
     guidance: float = 2.0
     temperature: float = 1.0
@@ -53,7 +57,11 @@ def _tokens(texts: Sequence[str]) -> NDArray[np.int64]:
 
 
 class Trio(Model):
-    """What the members share: captions in, guided logits of one transformer, images out."""
+    """What the members share: captions in, guided logits of one transformer, images out.
+
+    A member says which of the two sets of weights it has, and which traversal it takes. Weights are
+    shipped, so nothing is fetched.
+    """
 
     weights: ClassVar[str]
     card = Card(grids="8x8", codebook_size=CODEBOOK_SIZE, quantizer="vq")
@@ -81,7 +89,10 @@ class Trio(Model):
 
     @classmethod
     def identify(cls, name: str, options: Any) -> ModelIdentity:
-        """The shipped weights and their digests."""
+        """The shipped weights with their digests.
+
+        The revision is the first twelve digits of the transformer's digest.
+        """
         parts = ("tokenizer", cls.weights)
         files = [weight_file(SHIPPED / f"{part}.safetensors") for part in parts]
         return ModelIdentity(
@@ -113,7 +124,11 @@ class Trio(Model):
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> Prefix:
-        """Keys and values of the captions, then as many of the empty caption when guided."""
+        """Keys and values of the captions, then as many of the empty caption when guided.
+
+        Each distinct caption is computed once. Raises ModelError for a word outside the grammar, or
+        for too many words.
+        """
         distinct = list(dict.fromkeys(texts))
         rows = [distinct.index(text) for text in texts]
         if self.guidance.guided:
@@ -142,19 +157,28 @@ class Trio(Model):
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
-        """Images of grids."""
+        """8-bit images (sample, 32, 32, 3) of grids (sample, 64).
+
+        The tokenizer gives pixels in [0, 1].
+        """
         return to_pixels(self.tokenizer.decode(tokens.view(-1, *GRID)))
 
 
 class TrioAutoregressive(Trio):
-    """Causal weights in raster order."""
+    """Causal weights in raster order.
+
+    The only member whose weights were trained for its order; `TrioRaster` is its control.
+    """
 
     family: ClassVar[Family] = "autoregressive"
     weights = "causal"
 
     @torch.inference_mode()
     def traverse(self, conditioning: Prefix, probe: Probe, noise: Noise) -> Trace:
-        """Sample in raster order with cached keys and values."""
+        """Sample in raster order with cached keys and values, one code a row and step.
+
+        The trace has no path: the order is fixed.
+        """
         guidance = self.guidance
         n_samples = self.n_samples(conditioning)
         cache = self.network.empty_cache(conditioning.mask.shape[0])
@@ -183,7 +207,10 @@ class MaskedOptions(TrioOptions):
 
 
 class TrioMasked(Trio):
-    """Any-order weights, most confident candidates first."""
+    """Any-order weights, most confident candidates first.
+
+    Positions are committed on the cosine schedule, in 12 steps by default.
+    """
 
     family: ClassVar[Family] = "masked"
     weights = "masked"
@@ -191,7 +218,11 @@ class TrioMasked(Trio):
 
     @torch.inference_mode()
     def traverse(self, conditioning: Prefix, probe: Probe, noise: Noise) -> Trace:
-        """Unmask by confidence on the cosine schedule."""
+        """Unmask by confidence on the cosine schedule.
+
+        The path temperature falls linearly from the option to 0 at the last step, where everything
+        left is committed.
+        """
         steps = self.settings.steps
         return masked.traverse(
             partial(self.grid_logits, conditioning),
@@ -210,13 +241,20 @@ class TrioMasked(Trio):
 
 @dataclass(frozen=True)
 class DiffusionOptions(TrioOptions):
-    """Settings of the absorbing diffusion."""
+    """Settings of the absorbing diffusion.
+
+    The time at which a position is revealed is uniform over the `steps`.
+    """
 
     steps: int = 12
 
 
 class TrioDiffusion(Trio):
-    """The same any-order weights, revealed at random times."""
+    """The same any-order weights, revealed at random times.
+
+    Tokens are never revised, and which are revealed next does not depend on what they are, so the
+    path says nothing about them.
+    """
 
     family: ClassVar[Family] = "diffusion"
     weights = "masked"
@@ -224,7 +262,10 @@ class TrioDiffusion(Trio):
 
     @torch.inference_mode()
     def traverse(self, conditioning: Prefix, probe: Probe, noise: Noise) -> Trace:
-        """Denoise from an all-MASK grid."""
+        """Denoise from an all-MASK grid on the absorbing schedule.
+
+        The network is not told the time, as it was trained for any set of open positions.
+        """
         return diffusion.traverse(
             partial(self.grid_logits, conditioning),
             self.n_samples(conditioning),
@@ -239,14 +280,21 @@ class TrioDiffusion(Trio):
 
 
 class TrioRaster(Trio):
-    """The any-order weights in raster order: a control for the causal weights."""
+    """The any-order weights in raster order: a control for the causal weights.
+
+    What differs from `TrioAutoregressive` is the weights alone, what differs from `TrioMasked` the
+    order alone.
+    """
 
     family: ClassVar[Family] = "autoregressive"
     weights = "masked"
 
     @torch.inference_mode()
     def traverse(self, conditioning: Prefix, probe: Probe, noise: Noise) -> Trace:
-        """Sample in raster order, the rest of the grid masked."""
+        """Sample in raster order, the rest of the grid masked.
+
+        The whole grid is computed at every step, and one position of it is used.
+        """
         grid = torch.full((self.n_samples(conditioning), N_POSITIONS), MASK, device=self.device)
 
         def next_logits(previous: Tensor | None, position: int) -> Tensor:

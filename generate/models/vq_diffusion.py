@@ -93,7 +93,11 @@ class VQDiffusion(PublicModel):
 
     @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: VQDiffusionOptions) -> Geometry:
-        """From the transformer, the number of levels of the decoder, and the schedule."""
+        """From the transformer, the number of levels of the decoder, and the schedule.
+
+        The transformer counts MASK among its embeddings, the codebook does not. Steps are the
+        scheduler's.
+        """
         checkpoint = found["checkpoint"]
         transformer = checkpoint.json("transformer/config.json")
         levels = checkpoint.json("vqvae/config.json")["block_out_channels"]
@@ -135,7 +139,11 @@ class VQDiffusion(PublicModel):
         return torch.nn.functional.normalize(states, dim=-1)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """CLIP states (row, token, width) of the texts, then as many unconditional when guided."""
+        """CLIP states (row, token, width) of the texts, and unconditional ones when guided.
+
+        Those are the checkpoint's learned states, or the states of the empty text where it has
+        none. A text is encoded once and kept; the least recent of 512 goes first.
+        """
         rows = [self.encode_text(text) for text in texts]
         if self.guidance.guided:
             nothing = self.encode_text("") if self.learned is None else self.learned
@@ -144,7 +152,10 @@ class VQDiffusion(PublicModel):
 
     @torch.inference_mode()
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
-        """Denoise from an all-MASK grid."""
+        """Denoise from an all-MASK grid on the checkpoint's mask-and-replace schedule.
+
+        Guidance acts on the network's log-probabilities of x0, and the truncation on what it gives.
+        """
         guidance = self.guidance
 
         def grid_logits(tokens: Tensor, t: int) -> Tensor:
@@ -170,7 +181,10 @@ class VQDiffusion(PublicModel):
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
-        """Images of grids."""
+        """8-bit images (sample, y, x, channel) of grids (sample, position).
+
+        The decoder is in float32 and gives pixels in [-1, 1]; what lies outside is clamped.
+        """
         shape = (len(tokens), *self.identity.grid, self.vqvae.config.vq_embed_dim)
         latents = self.vqvae.quantize.get_codebook_entry(tokens, shape=shape)
         return to_pixels(self.vqvae.decode(latents, force_not_quantize=True).sample / 2 + 0.5)

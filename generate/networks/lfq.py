@@ -44,7 +44,10 @@ class DecoderConfig:
 
     @classmethod
     def read(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """The sizes of a state dict of `LFQDecoder`, by name; its values are not read."""
+        """The sizes of a state dict of `LFQDecoder`, by its names and shapes; values are not read.
+
+        Raises KeyError where it has no `conv_in.weight`.
+        """
         blocks = []
         for key in tensors:
             match = re.fullmatch(r"up\.(\d+)\.block\.(\d+)\.conv1\.weight", key)
@@ -77,7 +80,10 @@ class ResidualBlock(nn.Module):
             self.nin_shortcut = nn.Conv2d(n_in, n_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What the convolutions make of `x`, plus `x`."""
+        """What the convolutions make of `x` (sample, n_in, y, x), plus `x`: (sample, n_out, y, x).
+
+        Where the width changes `x` goes through a 1 x 1 convolution first.
+        """
         h = self.conv1(F.silu(self.norm1(x)))
         h = self.conv2(F.silu(self.norm2(h)))
         if hasattr(self, "nin_shortcut"):
@@ -101,7 +107,10 @@ class AttentionBlock(nn.Module):
         self.proj_out = nn.Conv2d(width, width, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """What each place of `x` sees of all of them, plus `x`."""
+        """`x` (sample, channel, y, x), plus what each place of it sees of all of them.
+
+        Of the same shape; there is one head, as wide as the channels.
+        """
         h = self.norm(x)
         query = self.q(h).flatten(2).mT
         key = self.k(h).flatten(2).mT
@@ -125,7 +134,10 @@ class Level(nn.Module):
             self.upsample = nn.ModuleDict({"conv": nn.Conv2d(width, width, 3, padding=1)})
 
     def forward(self, x: Tensor) -> Tensor:
-        """`x` after all blocks, and at the next finer resolution if there is one."""
+        """`x` (sample, channel, y, x) after all blocks, twice as fine if a finer level follows.
+
+        Places are repeated to double them, and a convolution smooths what comes out.
+        """
         for block in self.block:
             x = block(x)
         if hasattr(self, "upsample"):

@@ -20,7 +20,11 @@ ROPE_BASE = 10_000.0
 
 @dataclass(frozen=True)
 class LlamaGenConfig:
-    """Sizes; all but the number of heads and the grid can be read off the weights."""
+    """Sizes; all but the number of heads and the grid can be read off the weights.
+
+    `width` is that of the states, `hidden` of the gated layers, `caption_width` of the text states;
+    `caption_length` is in tokens, and `side` the number of rows and of columns of the grid.
+    """
 
     width: int
     layers: int
@@ -95,7 +99,10 @@ def rotate(x: Tensor, table: Tensor) -> Tensor:
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm, in float32."""
+    """Root-mean-square norm, in float32 (Zhang & Sennrich 2019, arXiv:1910.07467).
+
+    No mean is taken off; 1e-5 under the root keeps a zero state zero.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -109,7 +116,10 @@ class RMSNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention over the cached positions."""
+    """Attention over the cached positions, with rotary positions in the grid.
+
+    Queries and keys are turned, values are not; all heads have keys of their own.
+    """
 
     def __init__(self, config: LlamaGenConfig) -> None:
         super().__init__()
@@ -134,7 +144,10 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """SwiGLU: a gated layer, place by place (Shazeer 2020, arXiv:2002.05202)."""
+    """SwiGLU: a gated layer, place by place (Shazeer 2020, arXiv:2002.05202).
+
+    w2 (silu(w1 x) * w3 x), without biases.
+    """
 
     def __init__(self, config: LlamaGenConfig) -> None:
         super().__init__()
@@ -149,7 +162,10 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
-    """Pre-norm attention, then pre-norm feed-forward."""
+    """Pre-norm attention, then pre-norm feed-forward.
+
+    Each is added to what came in.
+    """
 
     def __init__(self, config: LlamaGenConfig) -> None:
         super().__init__()
@@ -161,14 +177,22 @@ class Layer(nn.Module):
     def forward(
         self, x: Tensor, table: Tensor, places: Tensor, mask: Tensor, keys: Tensor, values: Tensor
     ) -> Tensor:
-        """`x` (row, place, width) after both, of the same shape; writes to the cache."""
+        """`x` (row, place, width) after attention and feed-forward, of the same shape.
+
+        Writes the keys and values of `places` to the cache. Arguments are those of
+        `Attention.forward`.
+        """
         x = x + self.attention(self.attention_norm(x), table, places, mask, keys, values)
         out: Tensor = x + self.feed_forward(self.ffn_norm(x))
         return out
 
 
 class CaptionEmbedding(nn.Module):
-    """Text states to the transformer's width, and the states that stand for no text."""
+    """Text states to the transformer's width, and the states that stand for no text.
+
+    `uncond_embedding` (caption token, caption width) are those: learned text states, which go
+    through the same layers as real ones.
+    """
 
     uncond_embedding: Tensor
 
@@ -181,7 +205,10 @@ class CaptionEmbedding(nn.Module):
         self.cap_proj = nn.ModuleDict({"fc1": first, "fc2": second})
 
     def forward(self, states: Tensor) -> Tensor:
-        """Text states (row, caption token, caption width) to (row, caption token, width)."""
+        """States (row, caption token, width) of text states (row, caption token, caption width).
+
+        Two layers with a tanh-approximated GELU between them, token by token.
+        """
         hidden = F.gelu(self.cap_proj["fc1"](states), approximate="tanh")
         projected: Tensor = self.cap_proj["fc2"](hidden)
         return projected

@@ -36,14 +36,21 @@ _QUOTES = '"“”'
 
 
 class LanguageModel(Protocol):
-    """Anything that answers a request in words."""
+    """Anything that answers a request in words: an endpoint, a local model, or one of the user's.
+
+    Answers are kept under its `name`, so whatever changes them must be in it.
+    """
 
     @property
     def name(self) -> str:
         """Which model, with the settings its answers depend on; never a secret."""
 
     def answer(self, request: str, seed: int) -> str:
-        """Answer to a request; raises `StudyError` if there is none to be had."""
+        """The answer to a request, as the model words it.
+
+        `seed` is to give the same answer again where the model can. Raises `StudyError` if there is
+        none to be had.
+        """
 
 
 class Answers:

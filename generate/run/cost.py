@@ -59,7 +59,11 @@ class Estimate:
 
     @property
     def bytes_left(self) -> float:
-        """Bytes of what is left: as measured, or at most."""
+        """Bytes of the images that are not committed yet.
+
+        From the bytes an image took where some are measured; else the share of `most_bytes`, an
+        upper bound.
+        """
         if self.each is not None and self.each.bytes is not None:
             return self.left * self.each.bytes
         return self.most_bytes * self.left / max(self.images, 1)

@@ -48,7 +48,10 @@ class Rescoring:
 
     @property
     def n_rows(self) -> int:
-        """Traversals to make."""
+        """Traversals to make: K + 1 for each image.
+
+        Each is a row of a batch, so this is what time and memory go by.
+        """
         return self.n_images * (self.record.n_paths + 1)
 
     def cost(self) -> str:

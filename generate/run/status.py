@@ -38,7 +38,10 @@ class Status:
     missing: set[Block]
 
     def tally(self, model: str, experiment: str) -> Tally:
-        """Numbers of blocks of a model and experiment by state."""
+        """Numbers of blocks of a model and experiment by state.
+
+        `model` is the label in the store. All are zero for a pair that the run does not have.
+        """
         counts = []
         for blocks in (self.done, self.running, self.failed, self.missing):
             ours = [b for b in blocks if (b.model, b.experiment) == (model, experiment)]

@@ -118,7 +118,10 @@ class Claims:
                 self.folder.replace(key("claims", block), self.folder.read(key("claims", block)))
 
     def release(self, block: Block | str) -> None:
-        """Give a claim back."""
+        """Give a claim back, so that another process may take the block.
+
+        Not to be called by who does not hold it.
+        """
         self.folder.remove(key("claims", block))
 
     def why_failed(self, block: Block) -> str:

@@ -103,7 +103,11 @@ class Plan:
         return min(asked, len(self.prompts_of(experiment)))
 
     def experiment_plan(self, experiment: str) -> ExperimentPlan:
-        """Shape of an experiment's Dataset and levels of its conditions, as the store records it."""
+        """What the store records of an experiment before anything is sampled.
+
+        That is the shape of its Dataset, and the levels of its conditions. Raises KeyError for an
+        experiment that the study does not have.
+        """
         levels = {}
         for cell in self.experiments[experiment]:
             levels[cell.name] = {factor.name: getattr(cell, factor.name) for factor in FACTORS}
@@ -164,7 +168,10 @@ def plan(study: Study, base: Path) -> Plan:
 
 
 def size(block: Block, plan: Plan) -> int:
-    """Samples of a block."""
+    """Samples of a block: its prompts times the samples of each.
+
+    `plan` says how many samples the block's experiment has of a prompt.
+    """
     return (block.stop - block.start) * plan.n_samples(block.experiment)
 
 

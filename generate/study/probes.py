@@ -33,7 +33,11 @@ class Probe:
     argmax_to: Fraction = Fraction(0)
 
     def argmax(self, step: int, n_steps: int) -> bool:
-        """Whether identities at step `step` of `n_steps` are modes instead of draws."""
+        """Whether identities at step `step` of `n_steps` are modes instead of draws.
+
+        Steps count from 0, and shares of them are exact fractions, so windows that meet cover each
+        step once.
+        """
         return self.argmax_from * n_steps <= step < self.argmax_to * n_steps
 
 

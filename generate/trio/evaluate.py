@@ -32,7 +32,11 @@ MEMBERS = ("trio-ar", "trio-mim", "trio-diffusion", "trio-raster")
 
 
 def peak_signal_to_noise(one: Tensor, other: Tensor) -> float:
-    """Decibels over all pixels together, for images in [0, 1]."""
+    """Peak signal-to-noise ratio in decibels, over all pixels together.
+
+    `one` and `other` are images of one shape in [0, 1], so the peak is 1. Infinite for equal
+    images.
+    """
     return float(-10 * (one - other).square().mean().log10())
 
 
@@ -85,7 +89,12 @@ def reconstruction(
 def caption_use(
     transformer: GridTransformer, tokenizer: Tokenizer, *, count: int, seed: int
 ) -> dict[str, float]:
-    """Loss in nats per token with each scene's own caption and with another scene's."""
+    """Loss in nats per token with each scene's own caption and with another scene's.
+
+    `loss_own_caption` and `loss_shuffled_caption`, on `count` fresh scenes fixed by `seed`; the
+    second is larger by what the weights take from the caption. Both are measured with the same
+    masks.
+    """
     words, codes = draw_samples(tokenizer, count, np.random.default_rng(seed))
     losses: dict[str, float] = {}
     for kind, texts in (("loss_own_caption", words), ("loss_shuffled_caption", words.roll(1, 0))):
@@ -121,7 +130,11 @@ def family_accuracy(
 
 
 def main() -> None:
-    """Print the figures as JSON."""
+    """Print the figures of all parts of the trio as JSON.
+
+    Seeds are fixed, so equal weights give equal figures; `--scenes`, `--prompts` and `--samples`
+    say of how many.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m generate.trio.evaluate", description="Quality of the trio."
     )

@@ -30,7 +30,10 @@ def learning_rate_factor(step: int, progress: float) -> float:
 
 
 def learning_rates(optimiser: torch.optim.Optimizer) -> list[float]:
-    """The learning rate of each parameter group, before any schedule."""
+    """The learning rate of each parameter group of an optimiser, before any schedule.
+
+    To be read before the first step: `Fit` scales the rates in place.
+    """
     return [group["lr"] for group in optimiser.param_groups]
 
 
@@ -68,7 +71,11 @@ class Fit:
 
     @property
     def progress(self) -> float:
-        """Share of the planned time spent, 0 to 1."""
+        """Share of the planned time spent, 0 to 1.
+
+        Counts the seconds of all runs that shared the checkpoint, without what was lost between
+        checkpoints.
+        """
         return min(1.0, self.seconds / (60 * self.minutes))
 
     def run(self, step: Step, *, name: str) -> nn.Module:
@@ -118,7 +125,11 @@ class Fit:
                 buffer.copy_(current)
 
     def save(self) -> None:
-        """Write the checkpoint; a killed run never leaves half a file."""
+        """Write the checkpoint; a killed run never leaves half a file.
+
+        It holds the network, its average, the optimisers, steps and seconds so far, and torch's
+        random state.
+        """
         state = {
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),

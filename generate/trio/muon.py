@@ -13,7 +13,12 @@ from torch import Tensor
 
 
 class Muon(torch.optim.Optimizer):
-    """For hidden weights of two or more dims; leading dims count separate matrices."""
+    """Momentum, orthogonalised, for hidden weights of two or more dims.
+
+    Leading dims count separate matrices. `lr` is a rate for AdamW: steps are scaled to the root
+    mean square of its own, .2 sqrt(max(rows, cols)) times an orthogonal matrix. `weight_decay` is
+    decoupled.
+    """
 
     def __init__(
         self,
@@ -27,7 +32,11 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient, in place.
+
+        The direction is the gradient, mixed with its moving average by `momentum` (Nesterov).
+        `closure` is there for torch's interface and is not called.
+        """
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -40,7 +49,12 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrices: Tensor, *, steps: int = 5) -> Tensor:
-    """The nearest semi-orthogonal matrices, roughly, by a quintic Newton-Schulz iteration."""
+    """The nearest semi-orthogonal matrices, roughly, (..., row, col).
+
+    Five `steps` of a quintic Newton-Schulz iteration take all but the smallest singular values to
+    between about .7 and 1.2, which is near enough for a direction (Jordan et al. 2024). A matrix of
+    zeros stays one.
+    """
     tall = matrices.shape[-2] > matrices.shape[-1]
     x = matrices.mT if tall else matrices
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)

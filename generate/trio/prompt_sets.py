@@ -17,7 +17,12 @@ NAMED_PROBABILITY = 0.65  # of every other attribute, as in training
 
 
 class PromptRecord(TypedDict):
-    """One prompt: a medium wording, five more of the same meaning in each length, the meaning."""
+    """One prompt, as a line of a prompt file has it.
+
+    `text` is a medium wording. `paraphrases` has up to five more of the same meaning for each of
+    `LENGTHS`, different in each; `attributes` is the meaning, which leaves open what it does not
+    name.
+    """
 
     id: str
     text: str
@@ -50,7 +55,10 @@ def prompt_set(split: str, count: int, seed: int) -> list[PromptRecord]:
 
 
 def split_of(meaning: Meaning) -> str:
-    """The split a meaning belongs to."""
+    """The split a meaning belongs to, "study" or "calibration".
+
+    A hash of the meaning decides, so about half of all go to each, and never one to both.
+    """
     return SPLITS[_digest(meaning)[0] % len(SPLITS)]
 
 

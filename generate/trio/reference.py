@@ -22,7 +22,10 @@ INPUT_SCALE, INPUT_SHIFT = 2.0, -1.0  # images in [0, 1] enter as scale * image 
 
 
 class Reference(nn.Module):
-    """The shipped form: plain convolutions and a linear head for each attribute."""
+    """The shipped form: plain convolutions and a linear head for each attribute.
+
+    Images are (B, 3, 32, 32) in [0, 1]. Its weights are those of `TrainableReference.folded`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +33,11 @@ class Reference(nn.Module):
         self.head = _heads()
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Activations (B, C, H, W) of every layer for images (B, 3, 32, 32) in [0, 1]."""
+        """Activations (B, C, H, W) of every layer for images (B, 3, 32, 32) in [0, 1].
+
+        The first layer comes first. They are not negative, as each layer ends in a ReLU. The last
+        has 96 channels on 4 x 4 places.
+        """
         x = INPUT_SCALE * images + INPUT_SHIFT
         layers = []
         for conv in self.conv:
@@ -39,7 +46,10 @@ class Reference(nn.Module):
         return layers
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits (B, values) of each attribute."""
+        """Logits (B, values) of each attribute, for images (B, 3, 32, 32) in [0, 1].
+
+        By name of the attribute, in the order of `scenes.ATTRIBUTES`, as are its values.
+        """
         return _answers(self.head, self.features(images)[-1])
 
     @torch.no_grad()
@@ -56,7 +66,10 @@ class Reference(nn.Module):
 
 
 class TrainableReference(nn.Module):
-    """The same network with batch norm, as it is trained."""
+    """The same network with batch norm, as it is trained.
+
+    `folded` turns it into the weights of a `Reference`, which is what is kept.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,7 +78,10 @@ class TrainableReference(nn.Module):
         self.head = _heads()
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Logits (B, values) of each attribute."""
+        """Logits (B, values) of each attribute, for images (B, 3, 32, 32) in [0, 1].
+
+        In training mode they depend on the whole batch, and the running means move.
+        """
         x = INPUT_SCALE * images + INPUT_SHIFT
         for conv, norm in zip(self.conv, self.norm, strict=True):
             x = F.relu(norm(conv(x)))
@@ -73,7 +89,11 @@ class TrainableReference(nn.Module):
 
     @torch.no_grad()
     def folded(self) -> dict[str, Tensor]:
-        """Weights of the equal `Reference`, batch norm folded in."""
+        """Weights of the equal `Reference`, batch norm folded into the convolutions.
+
+        Equal in evaluation mode, up to rounding: what is folded in are the running means and
+        variances.
+        """
         tensors: dict[str, Tensor] = {}
         for name, tensor in self.head.state_dict().items():
             tensors[f"head.{name}"] = tensor
@@ -89,7 +109,11 @@ class TrainableReference(nn.Module):
 
 
 def save_reference(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Write folded weights with all that a reader needs to run them."""
+    """Write folded weights with all that a reader needs to run them.
+
+    Strides, padding, the scaling of pixels and the names of the attributes stand in the file, so
+    that ibstats runs the network without this package.
+    """
     config = {
         "strides": STRIDES,
         "padding": 1,
@@ -102,7 +126,10 @@ def save_reference(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def load_reference(path: Path | None = None) -> Reference:
-    """The shipped reference network, or the one at `path`, ready for inference in fp32."""
+    """The shipped reference network, or the one at `path`, ready for inference in float32.
+
+    Raises FileNotFoundError, with the recipe, where there is no such file.
+    """
     tensors, _ = weights.load(path or weights.SHIPPED / "reference.safetensors")
     reference = Reference()
     reference.load_state_dict(tensors)

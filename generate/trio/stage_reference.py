@@ -18,7 +18,12 @@ NOISE = 0.06  # largest standard deviation of the pixel noise
 
 
 def disturb(images: Tensor, tokenizer: Tokenizer, rng: np.random.Generator) -> Tensor:
-    """Images (B, 3, 32, 32): a third as they are, a third blurred or noisy, a third coded."""
+    """Images (B, 3, 32, 32), of which the last two thirds are disturbed; rows keep their places.
+
+    The first third stays as it is. The second is blurred and gets pixel noise, each to a share that
+    `rng` draws for the image; the last goes through the tokenizer and back. So the network also
+    knows scenes as the decoder draws them.
+    """
     clean, rough, decoded = images.chunk(3)
     blurred = F.avg_pool2d(F.pad(rough, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     share = torch.from_numpy(rng.random((len(rough), 1, 1, 1)).astype(np.float32))

@@ -20,13 +20,19 @@ COMMITMENT = 0.25
 def render_batch(
     attributes: scenes.Ints, wordings: scenes.Ints, rng: np.random.Generator
 ) -> Tensor:
-    """Rendered scenes as a tensor (count, 3, 32, 32)."""
+    """Rendered scenes (count, 3, 32, 32) in [0, 1], float32, in the order of the rows.
+
+    `attributes` are (count, 5) and `wordings` (count, 3) indices; `rng` draws the jitter.
+    """
     images = scenes.render(attributes, wordings, rng)
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
 def draw_images(count: int, rng: np.random.Generator) -> Tensor:
-    """Uniformly drawn scenes (count, 3, 32, 32)."""
+    """Scenes (count, 3, 32, 32) in [0, 1], all attributes and wordings equally often.
+
+    `rng` draws attributes, wordings and jitter, in this order.
+    """
     return render_batch(scenes.draw_attributes(count, rng), scenes.draw_wordings(count, rng), rng)
 
 

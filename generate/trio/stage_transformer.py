@@ -27,7 +27,11 @@ RATE = 3e-3
 def draw_captions(
     attributes: NDArray[np.int64], wordings: NDArray[np.int64], rng: np.random.Generator
 ) -> list[str]:
-    """A caption for each scene, in its wording, with every attribute left open at random."""
+    """A caption for each scene, in its wording.
+
+    `attributes` are (count, 5) and `wordings` (count, 3) indices. Every attribute is left open with
+    probability `UNNAMED`, one by one, so that a caption may name nothing but an object.
+    """
     named = rng.random(attributes.shape) > UNNAMED
     texts = []
     for row, row_named, wording in zip(attributes, named, wordings, strict=True):
@@ -91,7 +95,10 @@ def loss(
 
 
 def hidden_matrices(transformer: GridTransformer) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights of the layers that are matrices, which Muon moves, and all other parameters."""
+    """Weights of the layers that are matrices, which Muon moves, and all other parameters.
+
+    Every parameter is in one of the two: embeddings, head and norms in the second.
+    """
     matrices: list[Tensor] = []
     others: list[Tensor] = []
     for name, parameter in transformer.named_parameters():

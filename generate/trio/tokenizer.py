@@ -17,7 +17,11 @@ from generate.trio import weights
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """Size of a tokenizer; pairs are for the 16 x 16 and the 8 x 8 stage."""
+    """Size of a tokenizer; pairs are for the 16 x 16 and the 8 x 8 stage.
+
+    Widths are in channels, blocks are counts of residual blocks, and `code_dim` is the length of a
+    code's vector.
+    """
 
     codes: int = 256
     code_dim: int = 16
@@ -28,7 +32,10 @@ class TokenizerConfig:
 
 
 class Block(nn.Module):
-    """Residual block: two 3 x 3 convolutions behind a group norm."""
+    """Residual block: two 3 x 3 convolutions behind a group norm.
+
+    It starts as the identity, since the second convolution starts at zero.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -89,11 +96,17 @@ class Tokenizer(nn.Module):
         self.register_buffer("usage", torch.ones(config.codes))
 
     def encode(self, images: Tensor) -> Tensor:
-        """Codes (B, 8, 8) of images (B, 3, 32, 32) in [0, 1]."""
+        """Codes (B, 8, 8) int64 of images (B, 3, 32, 32) in [0, 1].
+
+        The code of a place is the one of largest cosine with its latent.
+        """
         return self._nearest(self._latents(images))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Images (B, 3, 32, 32) in [0, 1] from codes (B, 8, 8)."""
+        """Images (B, 3, 32, 32) of codes (B, 8, 8), clamped to [0, 1].
+
+        An id that is no code, such as a mask, is an IndexError on the CPU.
+        """
         return self._images(self.codebook[codes].permute(0, 3, 1, 2)).clamp(0, 1)
 
     def forward(self, images: Tensor, *, quantise: bool = True) -> tuple[Tensor, Tensor, Tensor]:
@@ -131,7 +144,11 @@ class Tokenizer(nn.Module):
 
     @torch.no_grad()
     def restart(self, latents: Tensor, which: Tensor) -> None:
-        """Put the codes marked by `which` (codes,) at random rows of `latents` (n, D)."""
+        """Put the codes marked by `which` (codes,) at random rows of unit `latents` (n, D).
+
+        Their usage counts as that of a uniform code again. Rows may repeat; torch's global
+        generator draws them.
+        """
         rows = torch.randint(len(latents), (int(which.sum()),))
         self.codebook[which] = latents[rows]
         self.usage[which] = 1.0
@@ -148,12 +165,18 @@ class Tokenizer(nn.Module):
 
 
 def save_tokenizer(tokenizer: Tokenizer, path: Path) -> None:
-    """Write the tokenizer in half precision."""
+    """Write the tokenizer in half precision, with its sizes.
+
+    `load_tokenizer` reads it back, rounded to half precision.
+    """
     weights.save(path, tokenizer.state_dict(), asdict(tokenizer.config))
 
 
 def load_tokenizer(path: Path | None = None) -> Tokenizer:
-    """The shipped tokenizer, or the one at `path`, ready for inference in fp32."""
+    """The shipped tokenizer, or the one at `path`, ready for inference in float32.
+
+    Raises FileNotFoundError, with the recipe, where there is no such file.
+    """
     tensors, config = weights.load(path or weights.SHIPPED / "tokenizer.safetensors")
     tokenizer = Tokenizer(TokenizerConfig(**config))
     tokenizer.load_state_dict(tensors)

@@ -21,7 +21,12 @@ MINUTES = {"tokenizer": 18.0, "reference": 4.0, "causal": 30.0, "masked": 35.0}
 
 
 def run_stage(stage: str, *, out: Path, export: Path, minutes: float) -> None:
-    """Run one stage to its end; a finished stage only exports again."""
+    """Run one stage, a key of `MINUTES`, to its end.
+
+    Checkpoints lie in `out`, and finished weights in `export`, where later stages look for the
+    tokenizer. A finished stage only exports again. Raises FileNotFoundError where the tokenizer is
+    needed and not there.
+    """
     tokenizer = export / "tokenizer.safetensors"
     target = export / f"{stage}.safetensors"
     match stage:
@@ -36,7 +41,10 @@ def run_stage(stage: str, *, out: Path, export: Path, minutes: float) -> None:
 
 
 def main() -> None:
-    """Read the command line and run the stages asked for."""
+    """Read the command line and run the stages asked for, one after another.
+
+    An interrupted run goes on where it was when it is started again.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m generate.trio.train", description=__doc__.split("\n\n")[0]
     )

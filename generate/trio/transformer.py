@@ -19,7 +19,11 @@ from generate.trio import weights
 
 @dataclass(frozen=True)
 class TransformerConfig:
-    """Kind and size of a transformer."""
+    """Kind and size of a transformer.
+
+    `causal` is whether a token sees those before it alone, `hidden` the width of the gated layers.
+    The default size is that of the shipped weights.
+    """
 
     causal: bool
     vocabulary: int  # caption words, padding (0) and start included
@@ -35,27 +39,39 @@ class TransformerConfig:
 
 @dataclass(frozen=True)
 class Prefix:
-    """Captions as every layer sees them; rows are texts."""
+    """Captions as every layer sees them; rows are texts.
+
+    Keys and values do not depend on the grid, so they serve all steps and all samples of a text.
+    """
 
     keys: Tensor  # (layers, B, heads, L, head_dim)
     values: Tensor  # (layers, B, heads, L, head_dim)
     mask: Tensor  # (B, L), False at padding
 
     def select(self, index: Tensor) -> Self:
-        """The rows `index` (n,), in that order, repeats allowed."""
+        """The rows `index` (n,), in that order, repeats allowed.
+
+        So a caption that many samples share is encoded once.
+        """
         return type(self)(self.keys[:, index], self.values[:, index], self.mask[index])
 
 
 @dataclass(frozen=True)
 class Cache:
-    """Keys and values of the grid tokens seen so far, filled in place by `next_logits`."""
+    """Keys and values of the grid tokens seen so far, filled in place by `next_logits`.
+
+    What is behind the position reached is zero and not looked at.
+    """
 
     keys: Tensor  # (layers, B, heads, N, head_dim)
     values: Tensor  # (layers, B, heads, N, head_dim)
 
 
 class Layer(nn.Module):
-    """Pre-norm attention, then SwiGLU."""
+    """Pre-norm attention, then SwiGLU.
+
+    `project` and `update` are apart, so that the caller puts cached keys between them.
+    """
 
     def __init__(self, width: int, heads: int, hidden: int) -> None:
         super().__init__()
@@ -148,7 +164,10 @@ class GridTransformer(nn.Module):
         return self._logits(x)
 
     def empty_cache(self, batch: int) -> Cache:
-        """Room for a whole grid of keys and values, for `next_logits`."""
+        """Room for a whole grid of keys and values for each of `batch` rows, for `next_logits`.
+
+        On the device and in the type of the weights.
+        """
         config = self.config
         n_positions, head_dim = config.rows * config.cols, config.width // config.heads
         shape = (config.layers, batch, config.heads, n_positions, head_dim)
@@ -187,12 +206,19 @@ def _matrix(count: int, rows: int, cols: int) -> nn.Parameter:
 
 
 def save_transformer(transformer: GridTransformer, path: Path) -> None:
-    """Write the transformer in half precision."""
+    """Write the transformer in half precision, with its sizes.
+
+    `load_transformer` reads it back, rounded to half precision.
+    """
     weights.save(path, transformer.state_dict(), asdict(transformer.config))
 
 
 def load_transformer(path: Path) -> GridTransformer:
-    """The causal or masked weights at `path`, ready for inference in fp32."""
+    """The causal or masked weights at `path`, ready for inference in float32.
+
+    The file says which of the two they are. Raises FileNotFoundError, with the recipe, where there
+    is no such file.
+    """
     tensors, config = weights.load(path)
     transformer = GridTransformer(TransformerConfig(**config))
     transformer.load_state_dict(tensors)

@@ -14,7 +14,10 @@ SHIPPED = Path(__file__).parent / "weights"
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
-    """Write `tensors` in half precision and `config` as JSON under the metadata key `config`."""
+    """Write `tensors` in half precision and `config` as JSON under the metadata key `config`.
+
+    Makes the folder where there is none, and takes the place of a file that is there.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     halves = {}
     for name, tensor in tensors.items():

@@ -31,7 +31,11 @@ def wording_rows(arm: str, count: int, rng: np.random.Generator) -> Ints:
 
 
 def render_prompt(meaning: Meaning, arm: str, count: int, rng: np.random.Generator) -> Floats:
-    """Renders (count, 32, 32, 3) that show `meaning`, in the wordings of `arm`."""
+    """Renders (count, 32, 32, 3) in [0, 1] that show `meaning`, in the wordings of `arm`.
+
+    `rng` draws what the meaning leaves open, then wordings, then jitter, and as much in every arm:
+    from one seed the arms show the same scenes.
+    """
     attributes = scenes.draw_attributes(count, rng)
     for column, (name, values) in enumerate(scenes.ATTRIBUTES.items()):
         if name in meaning:
@@ -40,19 +44,28 @@ def render_prompt(meaning: Meaning, arm: str, count: int, rng: np.random.Generat
 
 
 def pixel_cosine_distance(images: Floats) -> float:
-    """Mean of 1 - cosine over unordered pairs of images."""
+    """Mean of 1 - cosine over unordered pairs of images (count, y, x, channel).
+
+    NaN for fewer than two images, and where one is all black.
+    """
     flat = images.reshape(len(images), -1)
     flat = flat / np.linalg.norm(flat, axis=1, keepdims=True)
     return float(1 - (flat @ flat.T)[np.triu_indices(len(flat), 1)].mean())
 
 
 def lightness_spread(images: Floats) -> float:
-    """Standard deviation over images of their mean pixel."""
+    """Standard deviation over images (count, y, x, channel) of their mean pixel, in [0, 1].
+
+    Taken with n - 1; NaN for a single image.
+    """
     return float(images.mean((1, 2, 3)).std(ddof=1))
 
 
 def fully_named(meaning: Meaning, rng: np.random.Generator) -> dict[str, str]:
-    """`meaning` with a random value for every attribute it leaves open."""
+    """`meaning` with a random value for every attribute it leaves open.
+
+    Values are equally likely; in the order of `ATTRIBUTES`.
+    """
     drawn = scenes.draw_attributes(1, rng)[0]
     named = {}
     for (name, values), index in zip(scenes.ATTRIBUTES.items(), drawn, strict=True):
