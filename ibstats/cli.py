@@ -6,18 +6,21 @@ What a command runs is imported inside it, so that `--help` and `--version` answ
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
 from ibstats.errors import IbstatsError
 from ibstats.extras import extras_named
 from ibstats.options import Options, analysing, log, with_progress
 from schemas.analysis import Part, SettingsError
+from schemas.device import pick_device
+from schemas.errors import internal, out_of_memory
 from schemas.io.cluster import ClusterError
 from schemas.io.folder import refusal
 from schemas.version import __version__
@@ -27,13 +30,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
+    pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Where the diversity of an image generator comes from.",
 )
 WIDTH = 114
 """Columns that the tables need; a number is never cut short."""
 
-out = Console(width=max(Console().width, WIDTH))
+out = Console(width=max(Console().width, WIDTH), markup=False, emoji=False)
 
 Run = Annotated[
     str,
@@ -62,7 +66,7 @@ def program(
 
 def _say(text: str) -> None:
     """One line of text taken literally: names of files, runs and models may hold brackets."""
-    out.print(text, highlight=False, soft_wrap=True, markup=False)
+    out.print(text, highlight=False, soft_wrap=True)
 
 
 def _print(parts: Sequence[Shown]) -> None:
@@ -170,7 +174,7 @@ def reference(
     name: Annotated[
         str | None, typer.Option(help="Name in the results; default that of the source.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Device of the network.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 64,
     weights: Annotated[str | None, typer.Option(help="Weight file of the network.")] = None,
 ) -> None:
@@ -189,7 +193,10 @@ def reference(
         column=column,
         name=name,
         machine=Machine(
-            device, batch_size, {network: weights} if weights else {}, with_progress(here)
+            pick_device(device),
+            batch_size,
+            {network: weights} if weights else {},
+            with_progress(here),
         ),
     )
     height, width = found.size
@@ -390,8 +397,18 @@ def main() -> None:
         line = refusal(error) if isinstance(error, OSError) else str(error)
         if line is None:
             raise
-        log.print(f"[red]error[/] {escape(line)}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _refuse(line)
+    except MemoryError as error:
+        _refuse(out_of_memory(error))
+    except Exception:
+        traceback.print_exc()
+        _refuse(internal("ibstats"))
+
+
+def _refuse(line: str) -> None:
+    """End with one line and status 1."""
+    log.print(Text("error", "red"), line, highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

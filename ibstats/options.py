@@ -22,9 +22,9 @@ from rich.markup import escape
 from ibstats.errors import IbstatsError
 from ibstats.quantities import by_user
 from schemas.analysis import IMAGES, Config, Resampling, from_plain
+from schemas.device import device_of_workers, pick_device
 from schemas.io.cluster import Cluster, connected
 from schemas.io.disk import disk_told
-from schemas.io.layout import ResultsFolder
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ibstats.measure import Each, Machine
     from ibstats.store import Store
 
-log = Console(stderr=True)
+log = Console(stderr=True, markup=False, emoji=False)
 
 of_images = partial(typer.Option, rich_help_panel=IMAGES)
 of_workers = partial(typer.Option, rich_help_panel="Workers of the image pass")
@@ -48,7 +48,9 @@ class MachineOptions:
     config: Annotated[
         Path | None, typer.Option(help="Settings in YAML; options given here win over it.")
     ] = None
-    device: Annotated[str, of_images(help="Device of network distances.")] = "cpu"
+    device: Annotated[
+        str, of_images(help="Of network distances: auto, cpu, cuda, cuda:N or mps.")
+    ] = "cpu"
     batch_size: Annotated[int, of_images(min=1, help="Images per forward pass.")] = 64
     weights: Annotated[
         list[str] | None,
@@ -119,10 +121,10 @@ class Options:
         from ibstats.store import open_store
 
         store = open_store(run, self.own.results)
-        self.resources.enter_context(disk_told(ResultsFolder(store.path).root))
+        self.resources.enter_context(disk_told(store.results.root))
         if store.path != Path(run):
             log.print(
-                f"results of {escape(run)} are kept in {escape(str(store.results.root))}",
+                f"results of {run} are kept in {store.results.root}",
                 soft_wrap=True,
             )
         return store
@@ -134,19 +136,19 @@ class Options:
         """
         from ibstats.measure import Machine, here, on_cluster
 
-        device, each = self.own.device, with_progress(here)
+        each = with_progress(here)
         if self.own.cluster is not None or self.own.workers is not None:
             asked = self._cluster()
             connect = cache(partial(self._connected, asked))
             device, each = asked.device, with_progress(on_cluster(connect, asked))
+        else:
+            device = pick_device(self.own.device)
         weights = dict(_pairs(self.own.weights, "--weights"))
         return Machine(device, self.own.batch_size, weights, each)
 
     def _cluster(self) -> Cluster:
         kind = self.own.cluster or "local"
-        device = self.own.device.partition(":")[0]  # of its GPUs each worker sees one
-        if kind == "cuda":
-            device = "cuda"
+        device = device_of_workers(kind, self.own.device)
         settings = read_yaml(self.own.cluster_options) if self.own.cluster_options else {}
         return Cluster(kind, self.own.workers, device, settings, self.own.wait)
 

@@ -2,7 +2,7 @@
 
 A message is one line that names the thing, the value seen, what is allowed and the likely repair.
 The command lines print it as it is and end with a non-zero status; any other exception keeps its
-traceback.
+traceback, and a line that says whose error it is.
 """
 
 from __future__ import annotations
@@ -78,3 +78,25 @@ class IncompleteStore(StoreError):
 
     Finish the run, or allow a part of it (`allow_partial`).
     """
+
+
+def internal(program: str) -> str:
+    """Say that a program itself is wrong, and where to report it; it stands below a traceback.
+
+    >>> internal("ibstats").split(":")[0]
+    'this is an error of ibstats itself, not of your input'
+    """
+    return (
+        f"this is an error of {program} itself, not of your input: please report it, with the "
+        "lines above and the command, as an issue of its repository. What was finished is kept."
+    )
+
+
+def out_of_memory(error: BaseException) -> str:
+    """Say that the memory of this machine does not suffice, in one line.
+
+    >>> out_of_memory(MemoryError("Unable to allocate 7 TiB"))
+    'there is not enough memory (Unable to allocate 7 TiB): ask for less, or use a larger machine.'
+    """
+    reason = " ".join(str(error).split()) or "no more could be had"
+    return f"there is not enough memory ({reason}): ask for less, or use a larger machine."

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
-from rich.markup import escape
+from rich.text import Text
 
 from generate.cli import models, prompts, rescore, run, status
 from generate.cli.console import log
 from generate.errors import GenerateError
+from schemas.errors import internal, out_of_memory
 from schemas.io.cluster import ClusterError
 from schemas.io.folder import refusal
 from schemas.version import __version__
@@ -63,5 +65,15 @@ def main() -> None:
         line = refusal(error) if isinstance(error, OSError) else str(error)
         if line is None:
             raise
-        log.print(f"[bold red]error:[/] {escape(line)}", soft_wrap=True)
-        sys.exit(1)
+        _refuse(line)
+    except MemoryError as error:
+        _refuse(out_of_memory(error))
+    except Exception:
+        traceback.print_exc()
+        _refuse(internal("ibgenerate"))
+
+
+def _refuse(line: str) -> None:
+    """End with one line and status 1."""
+    log.print(Text("error:", "bold red"), line, soft_wrap=True)
+    sys.exit(1)

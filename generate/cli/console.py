@@ -10,8 +10,9 @@ from rich.console import Console
 
 from generate.run.display import Display, display
 
-out = Console(highlight=False, soft_wrap=True)
-log = Console(stderr=True, highlight=False)
+# Names of files, models and prompts may hold brackets: no text is read as markup.
+out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+log = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 INTERRUPTED = 130
 """Exit status of a command that Ctrl-C ended, as shells have it."""

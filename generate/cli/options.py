@@ -18,36 +18,7 @@ RunArgument = Annotated[
     str, typer.Argument(metavar="RUN", help="Run directory, or a URL (s3://bucket/run).")
 ]
 Out = Annotated[str, typer.Option("--out", help="Run directory, or a URL (s3://bucket/run).")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-
-
-def pick_device(name: str) -> str:
-    """A torch device by name; `auto` takes the GPU where there is one.
-
-    Raises `GenerateError` if a GPU is asked for and there is none.
-    """
-    import torch
-
-    there = torch.cuda.is_available()
-    if name == "auto":
-        return "cuda" if there else "cpu"
-    if name.startswith("cuda") and not there:
-        raise GenerateError(f"device '{name}' is not available here; use --device cpu.")
-    return name
-
-
-def device_of_workers(cluster: str, device: str) -> str:
-    """Device of a cluster's workers, cpu or cuda.
-
-    `auto` looks at this machine for workers that run on it, and means cpu elsewhere.
-    """
-    if cluster == "cuda" and device == "auto":
-        device = "cuda"
-    if cluster in ("local", "cuda"):
-        device = pick_device(device)
-    elif device == "auto":
-        device = "cpu"
-    return device.partition(":")[0]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 
 
 def read_mapping(option: str, path: Path | None) -> dict[str, Any]:

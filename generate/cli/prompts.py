@@ -7,7 +7,6 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
 from generate.cli.console import log, out
@@ -137,7 +136,7 @@ def check(
         _print_drift(prompts, embedding)
     listed = problems if every else problems[:SHOWN]
     for line in listed:
-        out.print(escape(line))
+        out.print(line)
     if problems:
         rest = ""
         if len(listed) < len(problems):
@@ -200,13 +199,10 @@ def _print_drift(prompts: Sequence[Prompt], checkpoint: str) -> None:
     out.print(table)
     name, text = found.farthest
     out.print(
-        f"farthest: '{escape(text)}' of prompt '{name}'; {found.n_cut} texts are cut by the "
-        "embedding."
+        f"farthest: '{text}' of prompt '{name}'; {found.n_cut} texts are cut by the embedding."
     )
     for own, nearer, text in found.strays:
-        out.print(
-            f"'{escape(text)}' of prompt '{own}' is nearer to prompt '{nearer}' than to its own."
-        )
+        out.print(f"'{text}' of prompt '{own}' is nearer to prompt '{nearer}' than to its own.")
 
 
 app = typer.Typer(

@@ -18,6 +18,8 @@ from generate.prompts.endpoint import OPENAI, Endpoint, checked_url
 from generate.prompts.endpoint import key_from as key_in
 from generate.prompts.sources import load_set, split_named
 from generate.prompts.transformers_model import TransformersModel
+from schemas.device import pick_device
+from schemas.io.folder import in_clear
 from schemas.study import Prompt
 
 
@@ -83,7 +85,9 @@ def build(
     answers: Annotated[
         Path | None, typer.Option(help="File of recorded answers; default beside --out.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N, for transformers.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="For transformers: auto, cpu, cuda, cuda:N or mps.")
+    ] = "cpu",
     overwrite: Annotated[bool, typer.Option(help="Replace --out.")] = False,
 ) -> None:
     """Build a prompt file; a language model may write the paraphrases.
@@ -100,12 +104,19 @@ def build(
         if model is None:
             raise GenerateError(f"--paraphrase {paraphrase.value} needs a --model.")
         if paraphrase is Provider.transformers:
-            speaker = TransformersModel(model, device, temperature)
+            speaker = TransformersModel(model, pick_device(device), temperature)
         else:
+            key = key_in(key_from)
+            if key and in_clear(url):
+                log.print(
+                    "the endpoint's URL is plain http://: the key and the texts can be read on the "
+                    "way; use https:// outside a network that you trust.",
+                    soft_wrap=True,
+                )
             speaker = Endpoint(
                 checked_url(url),
                 model,
-                key_in(key_from),
+                key,
                 temperature,
                 per_minute=per_minute,
                 timeout=timeout,

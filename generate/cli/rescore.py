@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from generate.cli.console import log, out, shown
-from generate.cli.options import Device, RunArgument, pick_device
+from generate.cli.options import Device, RunArgument
 from generate.errors import GenerateError
+from schemas.device import pick_device
 
 
 def rescore(
@@ -59,7 +59,7 @@ def rescore(
             )
             plans.append(work)
         for work in plans:
-            log.print(escape(work.cost()), soft_wrap=True)
+            log.print(work.cost(), soft_wrap=True)
         for work in plans:
             scorer.rescore(work, device=device, progress=bars.progress)
             out.print(f"{work}")

@@ -9,17 +9,11 @@ import typer
 from rich.table import Table
 
 from generate.cli.console import log, out, scaled, shown
-from generate.cli.options import (
-    Device,
-    Out,
-    StudyArgument,
-    device_of_workers,
-    pick_device,
-    read_mapping,
-)
+from generate.cli.options import Device, Out, StudyArgument, read_mapping
 from generate.errors import GenerateError
 from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
+from schemas.device import device_of_workers, pick_device
 from schemas.io.cluster import Cluster, connected
 from schemas.io.folder import folder
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from generate.cli.console import out, scaled
@@ -117,7 +116,7 @@ def verify(
     problems = audit.verify(laid_out, store, repair=repair)
     beyond = store.template_problems()
     for problem in problems + beyond:
-        out.print(escape(problem))
+        out.print(problem)
     if beyond:
         raise GenerateError(
             f"{len(beyond)} objects are damaged that no block holds, so that no run can make them "

@@ -19,6 +19,8 @@ from schemas.design import FACTORS
 from schemas.store import Block, ExperimentPlan, RunRecord, blocks_of
 from schemas.study import CrossedNoise, Prompt, Study
 
+MOST_SAMPLES = 1_000_000
+"""Images that a prompt can have in a condition: they are laid out in memory together."""
 BLOCK_IMAGES = 256
 """About how many images a block holds, where the study does not say."""
 
@@ -151,6 +153,7 @@ def plan(study: Study, base: Path) -> Plan:
         base=base.absolute(),
     )
     _check_models(laid_out)
+    _check_samples(laid_out)
     _check_conditions(laid_out)
     _check_prompt_counts(laid_out)
     if not laid_out.needs_calibration:
@@ -234,6 +237,19 @@ def _check_models(laid_out: Plan) -> None:
             raise StudyError(
                 f"model '{choice.model}' is an absolute path, which would tie the run to this "
                 "machine: write it relative to the study file."
+            )
+
+
+def _check_samples(laid_out: Plan) -> None:
+    """Refuse numbers of images that no run can have, before they are laid out."""
+    asked = {"calibration": laid_out.study.calibration.samples}
+    for experiment in laid_out.experiments:
+        asked[f"experiment '{experiment}'"] = laid_out.n_samples(experiment)
+    for what, n_samples in asked.items():
+        if n_samples > MOST_SAMPLES:
+            raise StudyError(
+                f"{what} asks for {n_samples} samples a prompt, but {MOST_SAMPLES} is the most; "
+                "use more prompts instead."
             )
 
 

@@ -46,6 +46,14 @@ ONE_GPU = {"GPU": 1}
 """What a worker offers that has a GPU of its own, and what a task asks for that needs one."""
 PATIENCE = 60.0
 """Seconds without any worker after which a run ends, where workers are not queued."""
+DASHBOARD = "127.0.0.1:8787"
+"""Where the dashboard of a cluster that is started here listens: it asks nobody who he is.
+
+Another machine sees it through a tunnel (`ssh -L`), or where `dashboard_address` of the options
+says so.
+"""
+UNSEEN = "127.0.0.1:0"
+"""Where the pages of a worker of this machine listen, which the dashboard links to."""
 ANSWER_SECONDS = 20
 """Seconds in which a scheduler must answer."""
 
@@ -245,10 +253,12 @@ def _local(cluster: Cluster) -> Any:
         "memory_limit": 0,
         "death_timeout": 30,
         "silence_logs": QUIET,
+        "worker_dashboard_address": UNSEEN,
         **here,
     }
     settings |= cluster.options
-    dashboard = settings.pop("dashboard_address", ":8787")
+    dashboard = settings.pop("dashboard_address", DASHBOARD)
+    settings["dashboard_address"] = settings.pop("worker_dashboard_address")
     workers = {}
     for number in range(n_workers):
         options = dict(settings)
@@ -276,7 +286,14 @@ def visible_gpus() -> list[str]:
 def _cuda(cluster: Cluster) -> Any:
     from dask_cuda import LocalCUDACluster
 
-    defaults = {"n_workers": cluster.workers, "threads_per_worker": 1, "resources": dict(ONE_GPU)}
+    defaults = {
+        "n_workers": cluster.workers,
+        "threads_per_worker": 1,
+        "resources": dict(ONE_GPU),
+        "host": "127.0.0.1",
+        "dashboard_address": DASHBOARD,
+        "worker_dashboard_address": UNSEEN,
+    }
     return LocalCUDACluster(**defaults | dict(cluster.options))
 
 
@@ -293,7 +310,12 @@ def _slurm(cluster: Cluster) -> Any:
             "a slurm job needs its memory stated: write `memory: 16GB` (and queue, walltime, "
             "account ...) into the file of --cluster-options, or into Dask's jobqueue.yaml."
         )
-    defaults: dict[str, Any] = {"n_workers": cluster.workers or 1, "cores": 1, "processes": 1}
+    defaults: dict[str, Any] = {
+        "n_workers": cluster.workers or 1,
+        "cores": 1,
+        "processes": 1,
+        "scheduler_options": {"dashboard_address": DASHBOARD},
+    }
     if cluster.resources:
         defaults |= {
             "job_extra_directives": ["--gres=gpu:1"],

@@ -12,11 +12,13 @@ import os
 import shutil
 import time
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from typing_extensions import override
 
@@ -62,6 +64,18 @@ REFUSED = {
     errno.ENOMEM: "free some memory, then run the same command again",
 }
 """What to do where the system refuses to read or write a file."""
+
+
+def in_clear(url: str) -> bool:
+    """Say whether what is sent to a URL can be read on the way: plain HTTP to another machine.
+
+    >>> in_clear("http://example.org/v1"), in_clear("http://127.0.0.1:8000"), in_clear("https://a.b")
+    (True, False, False)
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    here = host in ("localhost", "::1") or host.startswith("127.")
+    return parts.scheme == "http" and not here
 
 
 def refusal(error: OSError) -> str | None:
@@ -314,8 +328,15 @@ class RemoteFolder(Folder):
         # A service on this machine or in the house may speak plain HTTP: whoever names such an
         # address means it.
         for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
-            if os.environ.get(name, "").startswith("http://"):
+            endpoint = os.environ.get(name, "")
+            if endpoint.startswith("http://"):
                 options = {"allow_http": True}
+            if in_clear(endpoint):
+                warnings.warn(
+                    f"{name} is {endpoint}: samples and session tokens travel unencrypted; use "
+                    "https:// outside a network that you trust",
+                    stacklevel=2,
+                )
         try:
             return from_url(
                 f"{self.root}/{under}".rstrip("/"),

@@ -82,7 +82,10 @@ def test_a_device_that_is_not_there_is_named(
         call(monkeypatch, "run", study_file, "--out", study_file.parent / "run", "--device", "cuda")
         == 1
     )
-    assert "device 'cuda' is not available here; use --device cpu" in capsys.readouterr().err
+    assert (
+        "device 'cuda' is not available here; use --device with one of: cpu"
+        in capsys.readouterr().err
+    )
 
 
 def test_status_verify_and_run_agree_on_a_finished_store(

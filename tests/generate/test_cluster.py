@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import psutil
 import pytest
 from distributed import Client
 
@@ -157,6 +158,15 @@ def test_a_package_that_a_cluster_needs_is_named_with_its_extra(
         pass
 
 
+def test_nothing_of_a_local_cluster_listens_to_other_machines() -> None:
+    with connected(Cluster("local", 1)):
+        here = psutil.Process()
+        for process in (here, *here.children(recursive=True)):
+            for socket in process.net_connections("inet"):
+                if socket.status == psutil.CONN_LISTEN:
+                    assert socket.laddr.ip == "127.0.0.1"
+
+
 def test_each_local_worker_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,GPU-5a")
     given: dict[str, Any] = {}
@@ -175,7 +185,9 @@ def test_each_local_worker_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("kind", "module", "name", "expected"),
     [
-        ("cuda", "dask_cuda", "LocalCUDACluster", {"n_workers": 2, "threads_per_worker": 1, "resources": {"GPU": 1}}),
+        ("cuda", "dask_cuda", "LocalCUDACluster", {"n_workers": 2, "threads_per_worker": 1,
+          "resources": {"GPU": 1}, "host": "127.0.0.1",
+          "dashboard_address": "127.0.0.1:8787", "worker_dashboard_address": "127.0.0.1:0"}),
         ("kubernetes", "dask_kubernetes.operator", "KubeCluster",
          {"name": "ibstats", "n_workers": 2, "resources": {"limits": {"nvidia.com/gpu": "1"}}, "image": "x",
           "worker_command": ["dask", "worker", "--nthreads", "1", "--resources", "GPU=1"]}),

@@ -49,6 +49,13 @@ def test_a_missing_key_and_a_wrong_value_are_named(study_file: Path) -> None:
         load(edited(study_file, samples=1))
 
 
+def test_more_samples_than_any_memory_holds_are_refused_before_they_are_laid_out(
+    study_file: Path,
+) -> None:
+    with pytest.raises(StudyError, match=r"asks for 1000000000000 samples a prompt, but 1000000"):
+        plan(*load_study(str(edited(study_file, samples=10**12))))
+
+
 def test_an_unknown_study_file_and_an_unknown_prompt_file_are_named(study_file: Path) -> None:
     with pytest.raises(
         StudyError,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ METRICS = ("--metric", "pixel_cosine", "--metric", "ssim")
 
 @pytest.fixture
 def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cli, "out", cli.Console(width=120))
+    monkeypatch.setattr(cli, "out", cli.Console(width=120, markup=False, emoji=False))
     return lambda *arguments: call(capsys, monkeypatch, *arguments)
 
 
@@ -134,3 +135,33 @@ def test_describe_and_verify_a_sound_run(ask, run: Path) -> None:
     status, printed, _ = ask("verify", str(run))
     assert status == 0
     assert "0 with problems" in printed
+
+
+@pytest.mark.parametrize("name", ["gpu", "CUDA", "cuda:99"])
+def test_a_device_that_is_not_there_is_named_before_any_work(ask, run: Path, name: str) -> None:
+    status, said, told = ask("diversity", str(run), "--metric", "ssim", "--device", name)
+    assert (status, said) == (1, "")
+    assert f"device '{name}' is not available here; use --device with one of: cpu" in told
+
+
+def test_names_with_brackets_are_shown_whole(ask, run: Path, tmp_path: Path) -> None:
+    """`[/]` closes a style that nobody opened, `:x:` would be a picture, were names read as markup."""
+    named = tmp_path / "a [draft] x[" / "] :x: y"
+    shutil.copytree(run, named)
+    status, said, _ = ask("report", str(named), "--metric", "pixel_cosine")
+    assert status == 0
+    assert f"results: {named}/results/results.json" in said
+    status, _, told = ask("report", str(named / "no[/]where"))
+    assert status == 1
+    assert f"{named}/no[/]where" in told
+
+
+def test_an_error_of_ours_says_that_it_is_one(ask, run: Path, monkeypatch) -> None:
+    def broken(run: str) -> None:
+        raise RuntimeError("a slip")
+
+    monkeypatch.setattr("ibstats.store.open_store", broken)
+    status, _, told = ask("describe", str(run))
+    assert status == 1
+    assert "RuntimeError: a slip" in told
+    assert "error of ibstats itself" in told
