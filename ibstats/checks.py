@@ -51,7 +51,10 @@ def _check_experiment(store: Store, name: str) -> None:
 
 
 def ablations(store: Store) -> dict[str, str]:
-    """The ablations of a run and their kinds, in the order of the paper."""
+    """The ablations of a run and their kinds, in the order of the paper.
+
+    Kinds by the names of the experiments; empty where there is none.
+    """
     found = {}
     for kind in ABLATIONS:
         for name in store.experiments():
@@ -61,7 +64,10 @@ def ablations(store: Store) -> dict[str, str]:
 
 
 def check_factorial(store: Store, experiment: str) -> None:
-    """An ablation has reports of its own; IbstatsError names the command."""
+    """Refuse an ablation, which has no factorial effects and reports of its own.
+
+    Raises IbstatsError with the command that reports it.
+    """
     kind = ablations(store).get(experiment)
     if kind is not None:
         raise IbstatsError(

@@ -1,7 +1,8 @@
-"""The design of an experiment as one object: conditions, factors, baseline, and every comparison planned of them.
+"""The design of an experiment as one object: conditions, factors, baseline, and comparisons.
 
-Conditions have free names. Where all combinations of some two-level factors are there, effects and interactions are
-defined; where a baseline is, each other condition is compared with it; else there are values alone.
+Conditions have free names. Where all combinations of some two-level factors are there, effects and
+interactions are defined; where a baseline is, each other condition is compared with it; else there
+are values alone.
 """
 
 from __future__ import annotations

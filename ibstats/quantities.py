@@ -1,8 +1,8 @@
-"""What every computed number means: one record a quantity (`quantities.yaml`), and nothing about it anywhere else.
+"""What every computed number means: one record a quantity, in `quantities.yaml` and nowhere else.
 
-A record says how a quantity is called (in results, on the command line, in a column head, in a sentence), its unit, the
-values it can take, which end of it is good, where it stands among others of its family, and what makes it. Tables,
-figures, exports, margins and help texts all read it here.
+A record says how a quantity is called (in results, on the command line, in a column head, in a
+sentence), its unit, the values it can take, which end of it is good, where it stands among others
+of its family, and what makes it. Tables, figures, exports, margins and help texts all read it here.
 """
 
 from __future__ import annotations
@@ -46,9 +46,12 @@ class Quantity:
     rank: int | None = None
     """Place, from 0, among those that may stand for the family where there is room for one."""
     user: str = ""
-    """Name on the command line; records that share it are made together, the first of them is the one named."""
+    """Name on the command line.
+
+    Records that share it are made together; the first of them is the one named.
+    """
     made_by: str = ""
-    """`package.module:Name` of the class that measures a distance, or of the function that makes a score."""
+    """`package.module:Name` of the class that measures a distance, or of a score's function."""
     network: str = ""
     """Network behind a score, by its name in `ibstats.measure`."""
     of_sets: bool = False
@@ -60,7 +63,7 @@ class Quantity:
     by_default: bool = False
     """Whether a distance is measured when nothing is asked for."""
     sources: tuple[str, ...] = ()
-    """What to cite for it, by keys of `schemas/citations.bib`; empty where it is this software's own."""
+    """What to cite for it, by keys of `schemas/citations.bib`; empty where it is our own."""
 
     @property
     def arrow(self) -> str:
@@ -86,9 +89,9 @@ def register(record: Quantity) -> Quantity:
 def quantity(name: str) -> Quantity:
     """The record of a quantity by its name in results.
 
-    Some are named after another one: `vendi_D` and `rke_D` are effective numbers of images under distance D, `share_B`
-    is the share of the joint bits that B makes, `bit_I_entropy` is of one bit of the codes. A name that nobody
-    registered gets a record that says no more than the name.
+    Some are named after another one: `vendi_D` and `rke_D` are effective numbers of images under
+    distance D, `share_B` is the share of the joint bits that B makes, `bit_I_entropy` is of one bit
+    of the codes. A name that nobody registered gets a record that says no more than the name.
 
     >>> quantity("ssim_dissimilarity").long
     'structural dissimilarity, 1 - SSIM'
@@ -136,9 +139,10 @@ def by_user(family: Family) -> dict[str, Quantity]:
 
 
 def preferred(family: Family, measured: Container[object]) -> str | None:
-    """The quantity that stands for its family where there is room for one; None where none was measured.
+    """The quantity that stands for its family where there is room for one.
 
-    The paper's comes first; scores that do not grow with a loss of diversity come before those that do.
+    None where none was measured. The paper's comes first; scores that do not grow with a loss of
+    diversity come before those that do.
 
     >>> preferred("score", {"fid", "clip_score"})
     'clip_score'

@@ -43,11 +43,18 @@ def analyse(
     """Every statistic of an experiment, one node per model, with intervals and provenance.
 
     Parameters: the run; settings, by default `Config()`; the machine that measures images.
-    Returns a tree whose groups hold labelled arrays: a group with the attribute `section` gives the rows of results of
-    that section (see `ibstats.results.rows`), the others are the values behind them (`per_prompt`,
-    `quality_per_prompt`, `positions`, `quality_losses`). Which groups there are depends on the kind of the experiment
-    and on what the run holds. Attributes of the root: `provenance`, `designs`, `families`, `models`, `notes`.
+    Returns a tree whose groups hold labelled arrays: a group with the attribute `section` gives the
+    rows of results of that section (see `ibstats.results.rows`), the others are the values behind
+    them (`per_prompt`, `quality_per_prompt`, `positions`, `quality_losses`). Which groups there are
+    depends on the kind of the experiment and on what the run holds. Attributes of the root:
+    `provenance`, `designs`, `families`, `models`, `notes`.
     Raises IbstatsError where nothing of what was asked for can be had, with the first reason.
+
+    >>> import ibstats
+    >>> store = ibstats.open_store("runs/demo")                     # doctest: +SKIP
+    >>> tree = analyse(store, Config(metrics=("ssim",)))            # doctest: +SKIP
+    >>> tree["trio-ar/diversity"]["estimate"].dims                  # doctest: +SKIP
+    ('quantity', 'condition')
     """
     settings, machine = settings or Config(), machine or Machine()
     check(settings, store)
@@ -117,8 +124,9 @@ def _portable(group: xr.Dataset, n_images: int) -> xr.Dataset:
 def provenance(store: Store, settings: Config, machine: Machine | None = None) -> dict[str, Any]:
     """What the numbers follow from: equal provenance means equal numbers.
 
-    Holds run, snapshot, settings and version, and of what can be had here the distances and scores that nobody asked
-    for by name. `ibstats.results.rows.analysis_digest` of it names the kept analysis.
+    Holds run, snapshot, settings and version, and of what can be had here the distances and scores
+    that nobody asked for by name. `ibstats.results.rows.analysis_digest` of it names the kept
+    analysis. Raises IbstatsError for names that the run or this software does not know.
     """
     machine = machine or Machine()
     check(settings, store)

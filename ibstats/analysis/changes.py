@@ -17,7 +17,10 @@ from ibstats.statistics.uncertainty import Resampling
 
 @dataclass(frozen=True)
 class Sections:
-    """Sections of the results that changes of one kind of number go to; a family without one is not made."""
+    """Sections of the results that changes of one kind of number go to.
+
+    A family whose section is empty is not made.
+    """
 
     effects: str
     contrasts: str
@@ -40,11 +43,11 @@ def changes(
 ) -> tuple[Groups, list[str]]:
     """Groups of tested differences that a design allows, and a note where it allows none.
 
-    Parameters: `values`, quantities `(condition, prompt)` or `(condition, block)`; the design; `how`; the sections of
-    the results for each family.
-    A complete factorial gives `effects` and, from the baseline, `probes`; a part of one the effects of its largest
-    complete parts, with the levels held; an ablation, or conditions that are just named, `contrasts` with the baseline
-    and the `comparisons` planned for its kind.
+    Parameters: `values`, quantities `(condition, prompt)` or `(condition, block)`; the design;
+    `how`; the sections of the results for each family.
+    A complete factorial gives `effects` and, from the baseline, `probes`; a part of one the effects
+    of its largest complete parts, with the levels held; an ablation, or conditions that are just
+    named, `contrasts` with the baseline and the `comparisons` planned for its kind.
     """
     parts = [] if design.is_ablation else design.subfactorials()
     found: Groups = {}
@@ -77,7 +80,11 @@ HELD = {"sampling": "stochastic"}
 
 
 def waterfalls(values: xr.Dataset, design: Design, how: Resampling) -> Groups:
-    """Waterfalls of a complete factorial of two or more factors: all factors, and with sampling held stochastic."""
+    """Waterfalls of a complete factorial of two or more factors, by the name of their group.
+
+    Of all factors, and with sampling held stochastic (paper, Fig. 10 and 13) where that leaves two.
+    Empty for other designs.
+    """
     if design.is_ablation or not design.is_factorial:
         return {}
     levels = {"waterfall": {}, "waterfall_stochastic": HELD}

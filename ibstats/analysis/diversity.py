@@ -25,9 +25,10 @@ EFFECTIVE_ORDERS = {"vendi": 1, "rke": 2}
 def diversity_groups(
     selection: Selection, settings: Config, machine: Machine
 ) -> tuple[Groups, list[str]]:
-    """Groups from distances: per_prompt, diversity, effective_number, changes, waterfalls, strategy, inflection.
+    """Groups from distances: values by prompt, diversity, effective numbers, and what follows.
 
-    Returns no groups, and the reason, where there is no distance to be had.
+    Those are changes, waterfalls, strategy and, of a sweep, the inflection point. Gives no groups,
+    and the reason, where there is no distance to be had.
     """
     how, design = settings.resampling, selection.design
     found, notes = measured(selection, settings, machine)
@@ -81,7 +82,10 @@ def _strategy(selection: Selection, values: xr.Dataset, settings: Config) -> Gro
 
 
 def margins_of(settings: Config) -> dict[str, float]:
-    """Margins by the name of the distance in results; a user may give either name."""
+    """Margins by the name of the distance in results; a user may give either name.
+
+    In the unit of the distance, as `schemas.analysis.Config.margins` has them.
+    """
     known = by_user("distance")
     found = {}
     for name, margin in settings.margins.items():

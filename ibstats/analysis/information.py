@@ -103,7 +103,10 @@ def information_groups(
 
 
 def usable_codes(selection: Selection) -> xr.DataArray:
-    """Number of codes that each condition may use: the codebook where no subset is recorded."""
+    """Number of codes that each condition may use, `(condition,)`.
+
+    The size of the codebook where no subset is recorded.
+    """
     if selection.has("codebook_keep"):
         return selection.dataset["codebook_keep"].sum("code")
     n_codes = selection.identity.codebook_size
@@ -112,7 +115,11 @@ def usable_codes(selection: Selection) -> xr.DataArray:
 
 
 def shared_by_images(dataset: xr.Dataset) -> list[xr.DataArray]:
-    """What images of one prompt may share besides it: wording and noise, as recorded."""
+    """What images of one prompt may share besides it: wording and noise, as recorded.
+
+    `(condition, prompt, sample)` each; images with equal values share it. Empty where the run
+    records neither.
+    """
     return [dataset[name] for name in SHARED if name in dataset]
 
 

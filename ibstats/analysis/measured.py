@@ -15,10 +15,11 @@ NO_COMPONENTS = "is not the distance of an embedding, so it has no variance comp
 def measured(
     selection: Selection, settings: Config, machine: Machine, *, embedded: bool = False
 ) -> tuple[dict[str, xr.Dataset], list[str]]:
-    """Distances by result name: of the metrics asked for, else of the default ones that can be had; and notes.
+    """Distances by result name, each as `ibstats.measure.distances` gives it; and notes.
 
-    A note says why one of the default ones was left out; what was asked for and cannot be had is an error.
-    `embedded`: only those that are distances of an embedding.
+    Of the metrics asked for, else of the default ones that can be had: a note says why one of those
+    was left out; what was asked for and cannot be had raises Unmeasurable. `embedded`: only those
+    that are distances of an embedding.
     """
     found: dict[str, xr.Dataset] = {}
     notes = []
@@ -37,7 +38,10 @@ def measured(
 
 
 def to_be_had(selection: Selection, chosen: Distance) -> bool:
-    """Whether a distance was measured before, or can be measured here without a download."""
+    """Whether a distance was measured before, or can be measured here without a download.
+
+    For the latter its images, packages and weights must be here.
+    """
     if are_kept(selection, chosen):
         return True
     if not selection.has("image"):

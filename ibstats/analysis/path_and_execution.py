@@ -25,7 +25,10 @@ TRAJECTORY = "path_upper_trajectory"
 
 
 def rescored_digests(store: Store, settings: Config) -> dict[str, str]:
-    """Digests of the rescored paths that bounds rest on, by model."""
+    """Digests of the rescored paths that bounds rest on, by model.
+
+    Models without any are left out. Raises IbstatsError where they belong to other data.
+    """
     digests: dict[str, str] = {}
     for model in settings.models or store.models():
         found = rescored.find(store, model, settings.experiment)
@@ -57,9 +60,10 @@ def bits_groups(
 def shares_groups(
     selection: Selection, settings: Config, machine: Machine
 ) -> tuple[Groups, list[str]]:
-    """Groups from distances of embeddings: shares_EXPERIMENT of every crossed-noise experiment, and wording.
+    """Groups from distances of embeddings: shares by crossed noise, and of the wording.
 
-    They are of the model without other intervention, so they stand beside a factorial, not beside each ablation.
+    `shares_EXPERIMENT` of every crossed-noise experiment, and `wording`. They are of the model
+    without other intervention, so they stand beside a factorial, not beside each ablation.
     """
     groups: Groups = {}
     notes: list[str] = []

@@ -180,19 +180,28 @@ class Lpips(Distance):
 
 
 class LpipsAlex(Lpips):
-    """LPIPS on AlexNet."""
+    """LPIPS on AlexNet, version 0.1: the default of its authors for measuring.
+
+    Source: Zhang et al. (2018), arXiv:1801.03924.
+    """
 
     net = "alex"
 
 
 class LpipsVgg(Lpips):
-    """LPIPS on VGG-16."""
+    """LPIPS on VGG-16, version 0.1.
+
+    Source: Zhang et al. (2018), arXiv:1801.03924.
+    """
 
     net = "vgg"
 
 
 class LpipsSqueeze(Lpips):
-    """LPIPS on SqueezeNet 1.1."""
+    """LPIPS on SqueezeNet 1.1, version 0.1.
+
+    Source: Zhang et al. (2018), arXiv:1801.03924.
+    """
 
     net = "squeeze"
 

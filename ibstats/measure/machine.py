@@ -33,7 +33,10 @@ class Machine:
     """Whether published weights that are missing are fetched."""
 
     def offline(self) -> Self:
-        """Give the same machine, which fetches nothing."""
+        """Give the same machine, which fetches nothing.
+
+        What needs weights that are not here then raises MissingWeights.
+        """
         return replace(self, download=False)
 
     def metric(self, name: str) -> Distance:

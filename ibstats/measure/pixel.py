@@ -20,7 +20,10 @@ class PixelCosine(EmbeddedDistance):
     space = "cosine"
 
     def settings(self) -> dict[str, Any]:
-        """Give the rule for pixels; there is no free constant."""
+        """Give the rule for pixels, which keys what is kept.
+
+        There is no free constant.
+        """
         return {"pixels": "uint8, no centring"}
 
     def embed(self, images: Images) -> NDArray[Any]:

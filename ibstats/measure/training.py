@@ -71,5 +71,8 @@ class LpipsDiversity(Metric):
         self.prompts = self.prompts + 1
 
     def compute(self) -> Tensor:
-        """Give the diversity of all prompts so far, in units of LPIPS; NaN before any update."""
+        """Give the diversity of all prompts so far, a scalar in units of LPIPS.
+
+        Mean over prompts of the mean over pairs; NaN before any update.
+        """
         return self.total / self.prompts

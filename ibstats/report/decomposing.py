@@ -28,7 +28,10 @@ HOW_TO_SPREAD = "no condition spreads the samples of every prompt over two or mo
 
 @dataclass(frozen=True)
 class Decomposed:
-    """Tables and sentences, and where the rows lie."""
+    """Tables and sentences, and where the rows lie.
+
+    `places` are files by what lies in them, as the command line tells them.
+    """
 
     parts: list[Part]
     places: dict[str, str]
@@ -37,9 +40,10 @@ class Decomposed:
 def decompose(
     store: Store, settings: Config, machine: Machine, *, crossed: bool, wording: bool
 ) -> Decomposed:
-    """The bits of path and execution, or the shares of the diversity by crossed noise and by the wording.
+    """The bits of path and execution, or the shares of the diversity by noise and by the wording.
 
-    Raises IbstatsError where a run cannot answer what was asked.
+    Rows are written as CSV into RUN/results/export. Raises IbstatsError where a run cannot answer
+    what was asked.
     """
     kinds = [store.kind(name) for name in store.experiments()]
     if crossed and "crossed_noise" not in kinds:
@@ -67,7 +71,10 @@ def _why_no_wording(notes: list[str]) -> str:
 
 
 def draw(store: Store, settings: Config, machine: Machine) -> list[Path]:
-    """Draw the figures of path and execution of every model into RUN/results/figures."""
+    """Draw the figures of path and execution of every model into RUN/results/figures.
+
+    Of the experiment that the settings name; gives the files.
+    """
     selections = []
     for model in settings.models or store.models():
         selections.append(

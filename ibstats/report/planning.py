@@ -21,7 +21,10 @@ from schemas.io.layout import ResultsFolder
 
 @dataclass(frozen=True)
 class Question:
-    """What a study is planned for."""
+    """What a study is planned for.
+
+    `difference` and `equivalence` are in the unit of the distance.
+    """
 
     effect: str
     """An effect of the factorial, for instance `sampling:codebook`."""

@@ -45,7 +45,10 @@ class Number:
 
 @dataclass(frozen=True)
 class P:
-    """A p value, never shown as zero; None where no test was possible."""
+    """A p value, never shown as zero.
+
+    None where no test was possible.
+    """
 
     value: float | None
 

@@ -89,10 +89,10 @@ def rows(tree: xr.DataTree) -> Iterator[ResultRow]:
 def group_rows(
     group: xr.Dataset, base: Mapping[str, Any], labels: Mapping[str, str]
 ) -> Iterator[ResultRow]:
-    """Rows of one group.
+    """Rows of one group, a row for each combination of its dims.
 
-    Parameters: the group, with the attribute `section`; `base`, fields that all its rows share; `labels`, how results
-    name each condition.
+    Parameters: the group, with the attribute `section`; `base`, fields that all its rows share;
+    `labels`, how results name each condition.
     """
     dims = [dim for dim in ORDER if dim in group.dims]
     shared = {**base, **_of_attributes(group)}

@@ -67,8 +67,9 @@ def verdict(outcomes: Mapping[str, str], path_varies: bool) -> str:
 def outcome(change: np.ndarray, left: np.ndarray, p_difference: float, p_equivalence: float) -> str:
     """Answer to one probe: to zero, equivalent, drop, rise or inconclusive.
 
-    Parameters: `change (prompt)` that the probe makes and the diversity `left (prompt)` under it; the p value of the
-    difference (adjusted) and that of the two one-sided tests.
+    Parameters: `change (prompt)` that the probe makes and the diversity `left (prompt)` under it;
+    the p value of the difference (adjusted) and that of the two one-sided tests. Both are held
+    against 0.05.
     """
     if not left.any() and change.any():
         return "to zero"
@@ -84,10 +85,10 @@ def evidence(
 ) -> xr.Dataset:
     """Change at each probe over `effect`, its tests, its answer, and the strategy they make.
 
-    Parameters: `y (condition, prompt)`, diversity; the `design`, which holds the three probes; `margin`, +- in the unit
-    of `y`; whether the model's path varies between samples; `how`.
-    Returns `estimate`, `low`, `high`, `degenerate`, `p_holm` (of the difference, over the probes), `p` (two one-sided
-    tests at +-margin), `outcome`, `margin` over `effect`, and `strategy`.
+    Parameters: `y (condition, prompt)`, diversity; the `design`, which holds the three probes;
+    `margin`, +- in the unit of `y`; whether the model's path varies between samples; `how`.
+    Returns `estimate`, `low`, `high`, `degenerate`, `p_holm` (of the difference, over the probes),
+    `p` (two one-sided tests at +-margin), `outcome`, `margin` over `effect`, and `strategy`.
     """
     probes = design.probes()
     result = compare(y, probes, how)[["estimate", "low", "high", "degenerate", "p_holm"]]

@@ -33,8 +33,9 @@ def under_argmax(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
 def window_tokens(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
     """Tokens of an image whose last change falls under argmax, mean over images, `(condition)`.
 
-    Thirds of the steps commit very different numbers of tokens (14 % in the first third of a cosine schedule), which
-    an effect of "early" or "late" argmax must be read with. The attribute `n_tokens` is the number in an image.
+    Thirds of the steps commit very different numbers of tokens (14 % in the first third of a cosine
+    schedule), which an effect of "early" or "late" argmax must be read with. The attribute
+    `n_tokens` is the number in an image.
     """
     n_tokens = identity.grid[0] * identity.grid[1]
     fixed = under_argmax(dataset, identity)

@@ -70,7 +70,10 @@ MISSING_LETTERS = (
 
 
 class Point(NamedTuple):
-    """An estimate and the bounds of its interval; without an interval all three are equal."""
+    """An estimate and the bounds of its interval, in the unit of its axis.
+
+    Without an interval all three are equal.
+    """
 
     estimate: float
     low: float

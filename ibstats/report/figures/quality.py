@@ -35,7 +35,10 @@ Look = tuple[str, str]
 
 
 class Place(NamedTuple):
-    """A condition between diversity and quality."""
+    """A condition between diversity and quality.
+
+    Each with its interval, in its own unit.
+    """
 
     condition: str
     diversity: Point
@@ -44,7 +47,10 @@ class Place(NamedTuple):
 
 
 def figures(source: Source) -> Iterator[tuple[str, Figure]]:
-    """Name and figure: one of the probes, and one of each score against the preferred distance."""
+    """Name and figure: one of the probes, and one of each score against the preferred distance.
+
+    None where no quality was measured.
+    """
     scores = source.measured("quality")
     probed = source.numbers.quantities("quality_probe", experiment=source.experiment)
     names = [one.name for one in probed if one.name in scores]

@@ -94,7 +94,10 @@ class Source:
         return preferred(family, names) or names[0]
 
     def group(self, model: str, name: str) -> xr.Dataset | None:
-        """A group of the labelled tree; None if it is not there."""
+        """A group of the labelled tree, by model and name.
+
+        None if it is not there.
+        """
         if self.tree is None or model not in self.tree.children:
             return None
         groups = self.tree.children[model].children

@@ -18,7 +18,10 @@ COLUMNS = (
 
 
 def description(store: Store) -> list[Part]:
-    """Identity of a run, and what each model and experiment holds and how much of it is complete."""
+    """Identity of a run, and what each model and experiment holds.
+
+    With the number of prompts that are complete in every condition.
+    """
     record = store.run
     rows = []
     for model, identity in record.models.items():

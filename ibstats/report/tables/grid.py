@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Grid:
-    """Which rows of results make a table, and how they are shown."""
+    """Which rows of results make a table, and how they are shown.
+
+    Rows of one section and experiment; `digits` are the decimals of the numbers.
+    """
 
     section: str
     experiment: str
@@ -95,7 +98,10 @@ def of_quantities(
 
 
 def label(numbers: Numbers, of: Grid, line: str) -> str:
-    """How a line is called: a condition as the design says it, an effect with its factors."""
+    """How a line is called, in words.
+
+    A condition as the design says it, an effect by its factors, joined by a multiplication sign.
+    """
     if of.line == "condition":
         return numbers.short(of.experiment, line)
     return words.times(line)
@@ -137,7 +143,12 @@ def heads(models: Sequence[str], *more: str) -> list[str]:
 
 
 def head(quantity: Quantity) -> str:
-    """The head of a column of a quantity: its short name, a unit other than 1, which end is good."""
+    """The head of a column of a quantity, with a unit other than 1 and an arrow to the good end.
+
+    >>> from ibstats.quantities import quantity
+    >>> head(quantity("fid")), head(quantity("codebook_entropy"))
+    ('FID ↓', 'H(Z) bit')
+    """
     if quantity.unit == "1":
         return f"{quantity.short} {quantity.arrow}".rstrip()
     return f"{quantity.short} {quantity.unit} {quantity.arrow}".rstrip()

@@ -20,7 +20,11 @@ PARTS = {
 
 
 def wording_parts(numbers: Numbers) -> list[Part]:
-    """A table for each model and distance, a line a part, a column a condition that spreads its samples over texts."""
+    """The share of the wording in the diversity: a table for each model and distance.
+
+    A line a part, a column a condition that spreads its samples over texts. Empty where there is
+    none.
+    """
     tables: list[Part] = []
     for model in numbers.models("wording"):
         for distance in numbers.quantities("wording", model=model):
