@@ -6,17 +6,22 @@ sample + 1)`, the squared norms in the last column; `RUN/results/features/...` h
 condition, sample, feature)`. The key is a digest of the measurement's name, its settings and the
 committed blocks it was measured on, so what is kept can never be read for other data. The .json
 beside a table says the same in words, so that a machine without the weights finds what another one
-computed.
+computed; it also holds shape, dtype and checksum of the table (CRC-32C: sha256 would cost more than
+the reading), and its own sha256. A table that is not as its record says, or holds a row that was not
+measured, is damaged: it is measured again, and a line says so. A table without a checksum, of an
+older version, is accepted once if it is whole, and gets one.
 
 Measuring takes one prompt at a time, so memory is bounded by the images of one prompt. An
-interrupted pass leaves a partial file and goes on where it stopped.
+interrupted pass leaves a partial table, private to its process, and the checksum of each of its
+rows; the next one takes over the rows that are whole. A table appears under its name with all its
+rows or not at all, so any number of processes may measure one run at once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -25,23 +30,31 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from ibstats.errors import Unmeasurable
+from ibstats.errors import IbstatsError, Unmeasurable
 from ibstats.measure.base import Distance, Embedding, Measurement
 from ibstats.measure.each import Each, here
+from ibstats.measure.table import (
+    MISSING,
+    Unfinished,
+    read_record,
+    remove_table,
+    seal_table,
+    table_problem,
+)
 from ibstats.quantities import quantity
 from ibstats.selection import Selection
 from ibstats.store import check_sample_count
-from schemas.io.disk import disk_told
-from schemas.io.files import write_whole
 from schemas.io.layout import ResultsFolder
 
 Measure = Callable[[xr.DataArray], NDArray[Any]]
 """Images of one prompt, `(condition, sample, y, x, channel)`, to its row: an array whose first
 number is not NaN.
 """
+
+ATTEMPTS = 3
+"""Times that a table is measured whose file is damaged each time."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +121,7 @@ def are_kept(selection: Selection, measurement: Measurement) -> bool:
     folder = _folder(selection, measurement)
     if measurement.settings_need_weights:
         return len(_as_asked(folder, measurement, content)) == 1
-    return _file(folder, measurement, measurement.settings(), content).is_file()
+    return _is_whole(_file(folder, measurement, measurement.settings(), content))
 
 
 def digest(content: Any) -> str:
@@ -125,26 +138,15 @@ def fill(file: Path, images: xr.DataArray, measure: Measure, label: str, each: E
     ...)`.
 
     `images` has the dims prompt, condition, sample, y, x and channel. An interruption leaves what
-    was measured in a partial file beside, and the next call goes on from there.
+    was measured beside, and the next call goes on from there. Where another process was faster, its
+    table stays. Raises DiskFullError where there is no room, before anything else is measured.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(".partial.npy")
     n_prompts = images.sizes["prompt"]
-    table = None
-    todo: list[int] = list(range(n_prompts))
-    if unfinished.is_file():
-        table = open_memmap(unfinished, mode="r+")
-        todo = np.flatnonzero(np.isnan(table.reshape(n_prompts, -1)[:, 0])).tolist()
-    for prompt, row in each(partial(_row, measure, images), todo, label):
-        if table is None:
-            table = _empty(unfinished, (n_prompts, *row.shape), row.dtype)
-        kept = table[prompt].reshape(-1)
-        made = row.reshape(-1)
-        kept[1:] = made[1:]
-        kept[0] = made[0]  # last: what marks the row as whole
-    assert table is not None
-    table.flush()
-    unfinished.replace(file)
+    with Unfinished(file, n_prompts) as table:
+        table.adopt()
+        for prompt, row in each(partial(_row, measure, images), table.todo(), label):
+            table.put(prompt, row)
+        table.publish()
 
 
 def read(file: Path, dataset: xr.Dataset) -> tuple[NDArray[Any], dict[Any, Any]]:
@@ -162,15 +164,26 @@ def _measured(selection: Selection, measurement: Measurement, each: Each) -> Kep
         check_sample_count(selection.n_samples)
     content = _content(selection)
     kept = _located(selection, measurement, content)
-    if kept.file.is_file():
-        return kept
-    measurement.find_weights()
-    images = selection.need("image")["image"]
     record = {measurement.kind: measurement.name, "settings": kept.settings, **content}
-    write_whole(kept.file.with_suffix(".json"), json.dumps(record, indent=1))
-    measure = partial(measurement.row, model=selection.model)
-    fill(kept.file, images, measure, f"{selection.model}: {measurement.label}", each)
-    return kept
+    for _ in range(ATTEMPTS):
+        if _is_whole(kept.file):
+            seal_table(kept.file, record)
+            return kept
+        measurement.find_weights()
+        images = selection.need("image")["image"]
+        remove_table(kept.file)
+        measure = partial(measurement.row, model=selection.model)
+        fill(kept.file, images, measure, f"{selection.model}: {measurement.label}", each)
+        seal_table(kept.file, record)
+    raise IbstatsError(f"'{kept.file}' is damaged as soon as it is written; check the disk")
+
+
+def _is_whole(file: Path) -> bool:
+    """Whether a table is there and whole; a warning where it is there and damaged."""
+    found = table_problem(file)
+    if found not in (None, MISSING):
+        warnings.warn(f"'{file}' is damaged ({found}); measured again", stacklevel=3)
+    return found is None
 
 
 def _located(selection: Selection, measurement: Measurement, content: dict[str, Any]) -> Kept:
@@ -221,11 +234,13 @@ def _as_asked(folder: Path, measurement: Measurement, content: dict[str, Any]) -
     asked = measurement.asked().items()
     found = []
     for file in sorted(folder.glob(f"{measurement.name}-*.json")):
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = read_record(file)
+        table = file.with_suffix(".npy")
+        if record is None or not table.is_file():
+            continue
         settings = record["settings"]
         same_images = all(record[key] == value for key, value in content.items())
-        table = file.with_suffix(".npy")
-        if same_images and asked <= settings.items() and table.is_file():
+        if same_images and asked <= settings.items() and _is_whole(table):
             found.append(Kept(table, settings))
     return found
 
@@ -234,27 +249,3 @@ def _row(measure: Measure, images: xr.DataArray, prompt: int) -> NDArray[Any]:
     """The row of one prompt, from its images loaded."""
     one = images.isel(prompt=prompt)
     return measure(one.transpose("condition", "sample", "y", "x", "channel").load())
-
-
-def _empty(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    """A table of NaN; its name appears only once it is all NaN.
-
-    It is written, not mapped: a full disk refuses a write in one line, and kills the process that
-    fills a hole of a map.
-    """
-    fresh = file.with_suffix(".new.npy")
-    row = np.full(shape[1:], np.nan, dtype=dtype).tobytes()
-    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    with disk_told(file.parent, len(row) * shape[0]):
-        try:
-            with fresh.open("wb") as stream:
-                np.lib.format.write_array_header_2_0(stream, header)
-                for _ in range(shape[0]):
-                    stream.write(row)
-                stream.flush()
-                os.fsync(stream.fileno())
-        except OSError:
-            fresh.unlink(missing_ok=True)
-            raise
-    fresh.replace(file)
-    return open_memmap(file, mode="r+")

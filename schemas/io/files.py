@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import google_crc32c
+
+PIECE = 1 << 20
+"""Bytes that are read at once."""
 ATTEMPTS = 10
 """Times that a folder is put in its place while others put theirs there."""
 
@@ -21,6 +25,19 @@ def file_sha256(path: Path) -> str:
     """
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def file_crc32c(path: Path) -> str:
+    """Give the CRC-32C of a file as 8 hex digits, at several times the speed of sha256.
+
+    It is against damage, not against intent: any burst of up to 32 bits changes it, other damage
+    is missed once in four thousand million. Raises what opening a file raises.
+    """
+    checksum = 0
+    with path.open("rb") as stream:
+        while piece := stream.read(PIECE):
+            checksum = google_crc32c.extend(checksum, piece)
+    return f"{checksum:08x}"
 
 
 @contextmanager
