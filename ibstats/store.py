@@ -29,6 +29,7 @@ from schemas.io import layout, reader
 from schemas.io.checked import CheckedStore, damaged_template, wrong_size
 from schemas.io.files import whole_folder
 from schemas.io.folder import Folder, FolderError, LocalFolder, folder
+from schemas.io.received import guard
 from schemas.provenance import ModelIdentity
 from schemas.store import BlockRecord, ExperimentPlan, RunRecord, StoredObject, snapshot_digest
 from schemas.variables import COORDINATES
@@ -303,6 +304,7 @@ def open_store(path: str | Path, results: Path | None = None) -> Store:
         )
     try:
         run = reader.read_run(where)
+        guard(where)
         variables = reader.read_variables(where, run)
         run = reader.with_designs(where, run)
         records = reader.Ledger(where, run).by_dataset()

@@ -74,6 +74,12 @@ def run(
         f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now; digest "
         f"{done.digest[:16]}"
     )
+    if done.changed:
+        raise GenerateError(
+            f"{len(done.changed)} objects of committed blocks are gone or have another size "
+            f"({done.changed[0]}): `ibgenerate verify {out_dir} --repair`, then run the same "
+            "command again."
+        )
     if done.elsewhere:
         log.print(f"{done.elsewhere} blocks are being made by another process.")
     if done.failed:

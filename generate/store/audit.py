@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from generate.errors import StoreError
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan
-from schemas.store import snapshot_digest
+from schemas.io.layout import DATA, data_key
+from schemas.store import BlockRecord, snapshot_digest
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,8 @@ class Summary:
     """Digest of the content of all committed blocks."""
     first_error: str = ""
     """Why the first of the blocks that failed did; empty if none failed."""
+    changed: tuple[str, ...] = ()
+    """Objects of committed blocks that are gone, or of another size than was written, by key."""
 
 
 def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
@@ -54,7 +58,19 @@ def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
         total=len(blocks),
         digest=snapshot_digest(done.values()),
         first_error=first_error,
+        changed=_changed(store, done.values()),
     )
+
+
+def _changed(store: SampleStore, records: Iterable[BlockRecord]) -> tuple[str, ...]:
+    """Objects that are gone or have another size than their record says, by one listing."""
+    sizes = store.folder.sizes(DATA)
+    found = []
+    for record in records:
+        for stored in record.objects:
+            if sizes.get(data_key(stored.key)) != stored.bytes:
+                found.append(stored.key)
+    return tuple(found)
 
 
 def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]:

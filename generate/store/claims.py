@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import psutil
@@ -27,13 +28,25 @@ from schemas.io.layout import PARTS, Part, block_key, claim_key
 from schemas.provenance import now
 from schemas.store import Block, FailureRecord
 
+HEARTBEAT_SECONDS = 15.0
+"""How often a live process changes its claim."""
+WATCH_SECONDS = 60.0
+"""Time without a heartbeat after which an old claim of another machine counts as left behind."""
 LEASE_SECONDS = 300.0
-"""Age after which a claim of another host, whose processes cannot be seen, counts as dead."""
-HEARTBEAT_SECONDS = 30.0
-"""How often a live process refreshes its claim."""
+"""The same for a claim that is young.
 
+Time is that of the process that watches, and age only says how long to watch: clocks of two
+machines may differ by hours.
+"""
+
+STARTED = 19
+"""Place of the start time in /proc/PID/stat, counted after the name of the program."""
 LEFT_SECONDS = 60.0
 """Age after which a temporary file is one that a killed process left."""
+
+
+_seen: dict[tuple[str, str], tuple[bytes, float]] = {}
+"""By folder and claim: what this process last read there, and since when."""
 
 
 def key(part: Part, what: Block | str) -> str:
@@ -51,8 +64,8 @@ def key(part: Part, what: Block | str) -> str:
 class Claims:
     """Claims and failures of a run.
 
-    Processes on one machine see each other die; those elsewhere are believed while their claim is
-    younger than `LEASE_SECONDS`.
+    Processes on one machine see each other die; those elsewhere are believed while their claim
+    changes. Containers, and machines of one name, are different machines.
     """
 
     folder: Folder
@@ -87,14 +100,17 @@ class Claims:
             yield None
             return
         over = threading.Event()
-        beat = threading.Thread(target=self._beat, args=(block, over), daemon=True)
+        beat = threading.Thread(
+            target=self._beat, args=(block, attempt, session, over), daemon=True
+        )
         beat.start()
         try:
             yield attempt
         finally:
             over.set()
             beat.join()
-            self.release(block)
+            if self.owner(block).get("attempt") == attempt:  # it may have been taken over
+                self.release(block)
 
     def claim(self, block: Block | str, attempt: str, session: str = "") -> bool:
         """Take a block for this process; False while another live process holds it.
@@ -111,11 +127,15 @@ class Claims:
                 self.folder.remove(key("claims", block))
         return False
 
-    def _beat(self, block: Block | str, over: threading.Event) -> None:
-        """Keep the claim of a block fresh until it is over."""
+    def _beat(self, block: Block | str, attempt: str, session: str, over: threading.Event) -> None:
+        """Change the claim of a block now and then until it is over, as long as it is ours."""
+        beats = 0
         while not over.wait(HEARTBEAT_SECONDS):
+            beats += 1
             with contextlib.suppress(OSError):
-                self.folder.replace(key("claims", block), self.folder.read(key("claims", block)))
+                if self.owner(block).get("attempt") != attempt:
+                    return
+                self.folder.replace(key("claims", block), _owner(attempt, session, beats))
 
     def release(self, block: Block | str) -> None:
         """Give a claim back, so that another process may take the block.
@@ -158,9 +178,12 @@ class Claims:
     def sweep(self) -> int:
         """Remove what killed processes left, and give how many files there were.
 
-        These are claims of dead processes and temporary files.
+        These are claims of dead processes and temporary files. Old claims of another machine are
+        watched for `WATCH_SECONDS` before they go, in case their makers live.
         """
         removed = 0
+        if any(self._looks_left(claim) for claim in self.folder.sizes("claims")):
+            time.sleep(WATCH_SECONDS)
         if isinstance(self.folder.root, Path):
             removed += sum(_sweep_files(self.folder.root / part) for part in PARTS)
         for claim in self.folder.sizes("claims"):
@@ -183,45 +206,105 @@ class Claims:
     def _is_alive(self, claim: str, session: str = "") -> bool:
         """Whether the process behind a claim can still be working."""
         try:
-            age = self.folder.age(claim)
-            owner = json.loads(self.folder.read(claim))
-            host, pid, started = owner["host"], int(owner["pid"]), float(owner["process_started"])
+            content = self.folder.read(claim)
         except FileNotFoundError:
             return False
+        try:
+            owner = json.loads(content)
+            machine, pid, started = owner["machine"], int(owner["pid"]), owner["process_started"]
         except (ValueError, KeyError, TypeError):  # not one of ours
-            return age < LEASE_SECONDS
+            return self._changes(claim, content)
         if session and owner.get("session") == session:
             return False
-        if host != socket.gethostname():
-            return age < LEASE_SECONDS
+        if machine != machine_id():
+            return self._changes(claim, content)
         try:
             process = psutil.Process(pid)
-            return (
-                abs(process.create_time() - started) < 1.0
-                and process.status() != psutil.STATUS_ZOMBIE
-            )
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            return alive and _process_started(process) == started
         except psutil.NoSuchProcess:
+            return False
+
+    def _changes(self, claim: str, content: bytes) -> bool:
+        """Whether a claim has changed lately, for all that this process has seen of it."""
+        moment = time.monotonic()
+        before, since = _seen.get((str(self.folder), claim), (b"", moment))
+        if before != content:
+            since = moment
+        _seen[str(self.folder), claim] = content, since
+        try:
+            old = self.folder.age(claim) > LEASE_SECONDS
+        except FileNotFoundError:
+            return False
+        return moment - since < (WATCH_SECONDS if old else LEASE_SECONDS)
+
+    def _looks_left(self, claim: str) -> bool:
+        """Whether another machine's claim is so old that watching it is worth the time."""
+        try:
+            return self.folder.age(claim) > LEASE_SECONDS and self._is_alive(claim)
+        except FileNotFoundError:
             return False
 
 
 def _sweep_files(under: Path) -> int:
     """Remove temporary files that nobody writes any more, and give how many there were."""
     removed = 0
+    moment = None
     for path in under.rglob(".*"):
         with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and time.time() - path.stat().st_mtime > LEFT_SECONDS:
+            if moment is None:
+                moment = _time_there(under)
+            if path.is_file() and moment - path.stat().st_mtime > LEFT_SECONDS:
                 path.unlink()
                 removed += 1
     return removed
 
 
-def _owner(attempt: str, session: str) -> bytes:
+def _time_there(folder: Path) -> float:
+    """The time by the clock that stamps files in a folder, which may be another machine's."""
+    probe = folder / f".clock.{uuid.uuid4().hex}"
+    probe.write_bytes(b"now")
+    try:
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _owner(attempt: str, session: str, beats: int = 0) -> bytes:
     owner = {
         "attempt": attempt,
         "session": session,
         "host": socket.gethostname(),
+        "machine": machine_id(),
         "pid": os.getpid(),
-        "process_started": psutil.Process().create_time(),
+        "process_started": _process_started(psutil.Process()),
         "time": now(),
+        "beats": beats,
     }
     return json.dumps(owner).encode()
+
+
+@cache
+def machine_id() -> str:
+    """Give a name of this machine, as far as its processes see each other.
+
+    On Linux it is of the boot and the process namespace, so that containers, and machines of one
+    name, are told apart; elsewhere of the host and its network card.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return f"{socket.gethostname()} {uuid.getnode():x}"
+
+
+def _process_started(process: psutil.Process) -> float:
+    """When a process started, in ticks since the boot where they are known.
+
+    The clock of the day may be set meanwhile, and is no help then.
+    """
+    try:
+        stat = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return float(int(process.create_time()))
+    return float(stat.rpartition(")")[2].split()[STARTED])

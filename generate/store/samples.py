@@ -17,6 +17,7 @@ from generate.study.reading import Reading
 from schemas.io import reader, writer
 from schemas.io.folder import Folder, folder
 from schemas.io.layout import DATA
+from schemas.io.received import guard
 from schemas.io.template import Template
 from schemas.provenance import CalibrationRecord
 from schemas.store import RunRecord
@@ -40,6 +41,7 @@ class SampleStore(writer.RunWriter):
         """
         where = folder(root)
         run = reader.read_run(where)
+        guard(where)
         if run.study is None:
             raise StoreError(
                 f"'{where}' holds imported samples, which no study made: only `ibstats` reads them."

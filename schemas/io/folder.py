@@ -32,6 +32,8 @@ RETRIES = 8
 
 It takes half a minute in all.
 """
+LINKLESS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What file systems say that have no hard links."""
 CONNECTIONS = 32
 """Objects of a URL that are fetched at once."""
 
@@ -192,9 +194,11 @@ class Folder(abc.ABC):
 
 
 class LocalFolder(Folder):
-    """A folder on a file system that has hard links.
+    """A folder on a file system.
 
     An object is written as a synced temporary file beside its place, and linked or renamed there.
+    Where there are no hard links (FAT, some network shares), a new object is made by exclusive
+    creation: a process killed within that one write leaves it short, which its reader notices.
     """
 
     root: Path
@@ -248,7 +252,12 @@ class LocalFolder(Folder):
     def create(self, key: str, content: bytes) -> None:
         path = self.path(key)
         with self._written(path, content) as temporary:
-            os.link(temporary, path)
+            try:
+                os.link(temporary, path)
+            except OSError as error:
+                if error.errno not in LINKLESS:
+                    raise
+                _write_new(path, content)
             try:
                 sync(path.parent)
             except OSError:  # not durable, so not made
@@ -301,6 +310,18 @@ class LocalFolder(Folder):
 
         where = (self.root / under).absolute()  # workers may stand elsewhere
         return LocalStore(where, read_only=read_only)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    """Write a file that must not be there yet, durably, or leave none."""
+    with path.open("xb") as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
 
 
 class RemoteFolder(Folder):

@@ -114,7 +114,10 @@ class RunWriter:
         that are not what the run says, and CorruptBlock, with the commit undone, where stored
         objects changed meanwhile.
         """
-        objects = self.write(block, arrays)
+        try:
+            objects = self.write(block, arrays)
+        except FileExistsError:
+            return self._committed_by_another(block)
         record = BlockRecord(
             run_id=self.run.run_id,
             config_sha256=self.run.config_sha256,
@@ -132,29 +135,43 @@ class RunWriter:
             software=maker.software,
             hardware=maker.hardware,
         )
-        outcome: Outcome = "made"
         try:
             self.commit(block, record)
         except FileExistsError:
-            record, outcome = self.ledger.read(block) or record, "done"
+            return self._committed_by_another(block)
+        self._look_again(block, record)
+        return "made"
+
+    def _committed_by_another(self, block: Block) -> Outcome:
+        """Leave a block to the attempt that was faster, if what is stored is as its record says."""
+        record = self.ledger.read(block)
+        if record is None:
+            raise CorruptBlock(f"block {block.name} was withdrawn while it was made again")
+        self._look_again(block, record)
+        return "done"
+
+    def _look_again(self, block: Block, record: BlockRecord) -> None:
+        """Mark a block that was just committed, or undo the commit where its objects changed."""
         problems = self.problems(record)
         if problems:
             self.withdraw(block)
             raise CorruptBlock(f"block {block.name} changed while it was committed: {problems[0]}")
         self.mark_complete(block)
-        return outcome
 
     def write(self, block: Block, arrays: Arrays) -> list[StoredObject]:
         """Write the arrays of a block, (prompt, sample, ...) each, and give what is stored.
 
         The objects are synced and read back. Raises StoreContractError for arrays that are not what
-        the run says.
+        the run says, and FileExistsError where another attempt has committed the block meanwhile:
+        objects of a committed block are never touched, by a process that was long stopped neither.
         """
         stored = self.arrays(block)
         self._check(block, arrays, stored)
         objects = []
         for name, values in sorted(arrays.items()):
             keys = self.object_keys(block, name)
+            if self.ledger.is_done(block):
+                raise FileExistsError(f"block {block.name} is committed")
             for key in keys:  # of a killed or repaired attempt, maybe damaged
                 self.folder.remove(layout.data_key(key))
             stored[name][_region(block)] = values[None]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 import threading
 import uuid
@@ -85,6 +87,36 @@ def test_of_many_that_create_one_key_at_once_one_succeeds(place: Folder) -> None
             thread.join()
         assert len(made) == 1
         assert place.read(f"race-{attempt}") == b"%d" % made[0] * 100
+
+
+def test_a_disk_without_hard_links_makes_an_object_once_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAT and some shares: what `link` says there."""
+
+    def no_links(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    place = LocalFolder(tmp_path)
+    made, start = [], threading.Barrier(8)
+
+    def create(writer: int) -> None:
+        start.wait()
+        try:
+            place.create("a/claim", b"%d" % writer * 100)
+            made.append(writer)
+        except FileExistsError:
+            pass
+
+    threads = [threading.Thread(target=create, args=(writer,)) for writer in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert place.read("a/claim") == b"%d" % made[0] * 100
+    assert [file.name for file in (tmp_path / "a").iterdir()] == ["claim"]
 
 
 def test_a_key_that_others_make_and_remove_is_taken_or_made(place: Folder) -> None:

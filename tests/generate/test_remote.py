@@ -140,10 +140,11 @@ def test_a_claim_of_a_host_that_is_silent_is_taken_over(tiny: Plan, url: str) ->
     block = next(tiny.blocks())
     store.claims.claim(block, "elsewhere")
     owner = json.loads(store.folder.read(key("claims", block)))
-    store.folder.replace(key("claims", block), json.dumps(owner | {"host": "another"}).encode())
+    store.folder.replace(key("claims", block), json.dumps(owner | {"machine": "another"}).encode())
     assert not store.claims.claim(block, "here")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("generate.store.claims.LEASE_SECONDS", -1.0)
+        patch.setattr("generate.store.claims.WATCH_SECONDS", -1.0)
         assert store.claims.claim(block, "here")
 
 

@@ -30,6 +30,7 @@ from generate.store.claims import key
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, plan, recorded_plan
 from generate.study.study_file import load_study
+from schemas.io.writer import Maker
 from schemas.variables import VARIABLES
 from tests.generate.conftest import edited
 
@@ -219,6 +220,40 @@ def test_a_block_held_by_a_live_process_is_left_to_it_and_a_dead_ones_is_taken_o
     )  # its pid went to another
     done = run(toy_plan, store)
     assert (done.done, done.elsewhere) == (N_BLOCKS - 1, 1)
+
+
+def test_a_writer_that_comes_late_touches_no_object_of_a_committed_block(
+    toy_plan: Plan, tmp_path: Path
+) -> None:
+    """A process stopped between claim and writing, and continued when another has committed."""
+    store = prepare(toy_plan, tmp_path / "run")
+    run(toy_plan, store)
+    block = next(iter(toy_plan.blocks()))
+    record = store.ledger.read(block)
+    assert record is not None
+    files = [store.root / "data.zarr" / stored.key for stored in record.objects]
+    before = [(file.stat().st_mtime_ns, file.stat().st_ino) for file in files]
+    group = store.arrays(block)
+    arrays = {}
+    for name, array in group.items():
+        if name != "complete":
+            arrays[name] = np.asarray(array[block.condition, block.start : block.stop])
+    with pytest.raises(FileExistsError):
+        store.write(block, arrays)
+    assert store.add(block, arrays, Maker(record.software, record.hardware)) == "done"
+    assert [(file.stat().st_mtime_ns, file.stat().st_ino) for file in files] == before
+    assert store.ledger.read(block) == record
+
+
+def test_an_object_that_vanished_is_noticed_at_the_end_of_a_run(
+    toy_plan: Plan, tmp_path: Path
+) -> None:
+    store = prepare(toy_plan, tmp_path / "run")
+    assert run(toy_plan, store).changed == ()
+    record = store.ledger.read(next(iter(toy_plan.blocks())))
+    assert record is not None
+    (store.root / "data.zarr" / record.objects[0].key).unlink()
+    assert run(toy_plan, store).changed == (record.objects[0].key,)
 
 
 def damaged(path: Path, how: str) -> None:
