@@ -9,6 +9,10 @@ are unbiased for the chance that tokens of two different images of one prompt, a
 prompts, coincide, for any number of images from two on: each product is of independent images, and
 codes that nobody saw add nothing. Their means over prompts are W and U; from these H2(Z|X) = -log2
 W, H2(Z) = -log2 U, the Hill number 1 / U, and the collision information I2 = log2 (W / U).
+
+Sources: Simpson (1949), doi:10.1038/163688a0 (a chance that two coincide, without bias), here of
+images in the place of single tokens; Renyi (1961), entropy of order two; Hill (1973),
+doi:10.2307/1934352.
 """
 
 from __future__ import annotations
@@ -25,7 +29,10 @@ FEWEST = 3
 
 
 class Collision(NamedTuple):
-    """One number each, or their pseudo-values by prompt; chances, bits, and a number of codes."""
+    """One number each, or their pseudo-values by prompt; chances, bits, and a number of codes.
+
+    NaN where a logarithm would be of zero.
+    """
 
     within: Array
     """W, chance that tokens of two images of one prompt coincide."""

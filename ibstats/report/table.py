@@ -1,7 +1,8 @@
-"""The table as a value: what stands in it, not how it looks. Topics make tables, renderers show them.
+"""The table as a value: what stands in it, not how it looks.
 
-A cell says what it is (an interval, a p value, a count, text, something missing), so that a terminal, LaTeX, HTML and
-CSV each show it in their own way, and none needs to know what the table is about.
+Topics make tables, renderers show them. A cell says what it is (an interval, a p value, a count,
+text, something missing), so that a terminal, LaTeX, HTML and CSV each show it in their own way, and
+none needs to know what the table is about.
 """
 
 from __future__ import annotations

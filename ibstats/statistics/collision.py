@@ -58,13 +58,19 @@ REASONS = {
 
 @dataclass(frozen=True)
 class Sharing:
-    """What images of one condition share: labels `(label, prompt, sample)`, and the pairs taken."""
+    """What images of one condition share besides their prompt, and which pairs of them are taken.
+
+    Labels are `(label, prompt, sample)`; images of a prompt with equal labels share what it is of.
+    """
 
     labels: Labels
     pairs: Pairs
 
     def part(self, prompts: NDArray[np.int64], samples: NDArray[np.int64]) -> Sharing:
-        """What some prompts and some of each one's images share."""
+        """What some prompts and some of each one's images share, with the same pairs taken.
+
+        `prompts` and `samples` are their numbers here.
+        """
         some = self.labels[:, prompts][:, :, samples]
         labels = np.empty_like(some)
         for i, label in enumerate(some):

@@ -40,7 +40,10 @@ CERTAIN = 20
 
 @dataclass(frozen=True)
 class Components:
-    """Variance of one prompt's contrast, in squares of the distance's unit."""
+    """Variance of one prompt's contrast, in squares of the distance's unit.
+
+    The part between prompts stays however many images there are; that of images shrinks.
+    """
 
     effect: str
     between: float

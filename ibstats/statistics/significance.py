@@ -38,7 +38,10 @@ class TTest(NamedTuple):
 
 
 class EffectSize(NamedTuple):
-    """Standardised mean per column, with its interval; d_z and Hedges' g, both without a unit."""
+    """Standardised mean per column, with its interval; d_z and Hedges' g, both without a unit.
+
+    NaN for a column without variation.
+    """
 
     d_z: Array
     low: Array
@@ -49,7 +52,10 @@ class EffectSize(NamedTuple):
 
 
 class Equivalence(NamedTuple):
-    """Outcome of two one-sided tests."""
+    """Outcome of two one-sided tests that a mean lies within a margin.
+
+    Source: Schuirmann (1987), doi:10.1007/BF01068419.
+    """
 
     p: float
     verdict: str
