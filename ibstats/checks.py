@@ -12,6 +12,18 @@ from schemas.analysis import Config
 from schemas.study import ABLATIONS
 
 
+def of_run(settings: Config, store: Store) -> Config:
+    """The settings with the experiment of an imported run, which has one and no factorial.
+
+    Where an experiment was asked for by name, or the run is of a study, they stay as they are.
+    """
+    default = Config.model_fields["experiment"].default
+    held = store.experiments()
+    if store.run.imported is None or settings.experiment != default or len(held) != 1:
+        return settings
+    return settings.but(experiment=held[0])
+
+
 def check(settings: Config, store: Store) -> None:
     """Refuse names of experiments, models, metrics, scores and margins that are not there.
 
@@ -74,3 +86,18 @@ def check_factorial(store: Store, experiment: str) -> None:
             f"'{experiment}' is an ablation ({kind}), which has no factorial effects; "
             f"`ibstats ablations {store.path} --experiment {experiment}` reports it"
         )
+
+
+NEEDED = {
+    "effects": "it takes two-level factors or a baseline; `ibstats import --baseline NAME` names one",
+    "strategy": "it takes the paper's probes: argmax, paraphrases and a subset of the codebook, with a baseline",
+}
+"""What a design must have for a part of a report."""
+
+
+def why_none(part: str) -> str:
+    """Why a part of a report holds no table, in words that follow `no PART:`.
+
+    `part` is a section of a report, for instance `effects`.
+    """
+    return NEEDED.get(part, "the notes above say what lacks")

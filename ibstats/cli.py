@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ibstats.errors import IbstatsError
 from ibstats.extras import extras_named
-from ibstats.options import Options, analysing, log, with_progress
+from ibstats.options import Options, analysing, each_block, log, with_progress
 from schemas.analysis import Part, SettingsError
 from schemas.device import pick_device
 from schemas.errors import internal, out_of_memory
@@ -77,8 +77,9 @@ def _print(parts: Sequence[Shown]) -> None:
 
 def _show(run: str, options: Options, parts: tuple[Part, ...], *sections: str) -> None:
     """Print some sections of an analysis of these parts."""
-    from ibstats.checks import check_factorial
+    from ibstats.checks import check_factorial, why_none
     from ibstats.report import tables
+    from ibstats.report.table import Table
     from ibstats.results.kept import obtain
     from ibstats.results.lookup import Numbers
 
@@ -86,7 +87,67 @@ def _show(run: str, options: Options, parts: tuple[Part, ...], *sections: str) -
     if parts != ("quality",):
         check_factorial(store, settings.experiment)
     document = obtain(store, settings, options.machine())
-    _print(tables.factorial_parts(Numbers(document), sections))
+    shown = tables.factorial_parts(Numbers(document), sections)
+    _print(shown)
+    if not any(isinstance(part, Table) for part in shown):
+        _say(f"no {sections[0]}: {why_none(sections[0])}")
+
+
+@app.command("import")
+def import_samples(
+    source: Annotated[
+        Path,
+        typer.Argument(help="Folder of images or token grids, or a spec.", show_default=False),
+    ],
+    run: Annotated[
+        Path | None, typer.Option("--out", help="The run to make.", show_default=False)
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(help="Images in the folder, as '{condition}/{prompt}/{sample}.png'."),
+    ] = None,
+    tokens: Annotated[
+        str | None, typer.Option(help="Token grids, as '{condition}/{prompt}.npz:tokens'.")
+    ] = None,
+    codebook: Annotated[
+        int | None, typer.Option(min=1, help="Codes that a token can have.")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Condition that the others are compared with.")
+    ] = None,
+    prompts: Annotated[
+        str | None, typer.Option(help="Texts: .csv or .jsonl with `id` and `text`.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Name of the model in results.")] = None,
+    drop_incomplete: Annotated[
+        bool, typer.Option("--drop-incomplete", help="Leave out prompts that lack somewhere.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what was found, and write nothing.")
+    ] = False,
+) -> None:
+    """Make a run of images or token grids from anywhere: a folder with a layout, or a YAML spec."""
+    from ibstats import importing
+
+    given = {
+        "images": layout,
+        "tokens": tokens,
+        "codebook": codebook,
+        "baseline": baseline,
+        "prompts": prompts,
+        "model": model,
+    }
+    if run is None and not dry_run:
+        raise IbstatsError("say where the run is to be made, --out RUN, or only look: --dry-run")
+    spec, folder = importing.asked(source, given)
+    found = importing.survey(spec, folder, drop_incomplete=drop_incomplete)
+    for line in found.lines():
+        _say(line)
+    if run is None or dry_run:
+        return
+    said = {"made": "imported to", "done": "imported already:"}
+    _say(f"{said[importing.write(found, run, each_block)]} {run}")
+    _say(f"next: ibstats report {run}")
 
 
 @app.command()

@@ -6,7 +6,7 @@ The options that change numbers are the fields of `schemas.analysis.Config`; tho
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import cache, partial, wraps
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from ibstats.measure import Each, Machine
     from ibstats.store import Store
+    from schemas.store import Block
 
 log = Console(stderr=True, markup=False, emoji=False)
 
@@ -327,3 +328,14 @@ def with_progress(each: Each) -> Each:
         )
 
     return shown
+
+
+def each_block(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Blocks one by one, with a bar on stderr.
+
+    The bar moves when the next block is asked for, so it counts those that are done.
+    """
+    from rich.progress import track
+
+    blocks = list(blocks)
+    yield from track(blocks, description="importing", console=log, transient=True)

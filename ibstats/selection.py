@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from schemas.provenance import ModelIdentity
 
 WHO_RECORDS = {
-    "image": "`images: false` in its study, or copied without them; measure where they are, and copy RUN/results along",
+    "image": "`images: false` in its study, imported or copied without them; measure where they are, and copy "
+    "RUN/results along",
     "tokens": "the run was imported without token grids; name them with `ibstats import --tokens`",
     "token_surprisal": "the run records no surprisals; only a run sampled by `ibgenerate` or a Recorder has them",
     "token_entropy": "the run records no entropies of the laws drawn from; only a run sampled by `ibgenerate` has them",
@@ -52,7 +53,9 @@ class Selection:
 
         Raises IncompleteStore if blocks are missing, unless `allow_partial`.
         """
-        return self.store.dataset(self.model, self.experiment, allow_partial=self.allow_partial)
+        return self.store.dataset(
+            self.model, self.experiment, allow_partial=self.allow_partial, warn=False
+        )
 
     @property
     def identity(self) -> ModelIdentity:

@@ -129,13 +129,18 @@ class Store:
         return snapshot_digest(chosen)
 
     def dataset(
-        self, model: str, experiment: str = "factorial", *, allow_partial: bool = False
+        self,
+        model: str,
+        experiment: str = "factorial",
+        *,
+        allow_partial: bool = False,
+        warn: bool = True,
     ) -> xr.Dataset:
         """Give one experiment of one model, lazily loaded.
 
         It has the prompts that are complete in every condition, and the variables that the run
         holds (see `holds`), no others. Where prompts have unequal numbers of samples, it has as
-        many samples as every prompt has in every condition, and warns of it. Raises IncompleteStore
+        many samples as every prompt has in every condition, and warns of it if `warn`. Raises IncompleteStore
         when some prompts are not complete, unless `allow_partial`, and CorruptBlock or CorruptStore
         for damage.
         """
@@ -152,7 +157,10 @@ class Store:
         dataset = dataset.set_coords(labels)
         if not whole.all():
             dataset = dataset.isel(prompt=np.flatnonzero(whole))
-        return _with_equal_samples(dataset, f"{model}/{experiment}")
+        said = unequal_samples(dataset, f"{model}/{experiment}")
+        if said and warn:
+            warnings.warn(said, stacklevel=2)
+        return _with_equal_samples(dataset)
 
     def _opened(self, model: str, experiment: str) -> xr.Dataset:
         group = layout.group_name(model, experiment)
@@ -271,22 +279,24 @@ class Store:
         return has_images
 
 
-def _with_equal_samples(dataset: xr.Dataset, name: str) -> xr.Dataset:
-    """Restrict to the samples that every prompt has in every condition.
+def unequal_samples(dataset: xr.Dataset, name: str) -> str:
+    """Say how many samples of each prompt are used where their numbers differ; empty where not."""
+    if "sample_count" not in dataset:
+        return ""
+    fewest, most = int(dataset["sample_count"].min()), int(dataset["sample_count"].max())
+    if fewest == most:
+        return ""
+    return (
+        f"'{name}' has {fewest} to {most} samples per prompt and condition; "
+        f"the first {fewest} of each are used"
+    )
 
-    Warns if that leaves some out.
-    """
+
+def _with_equal_samples(dataset: xr.Dataset) -> xr.Dataset:
+    """Restrict to the samples that every prompt has in every condition."""
     if "sample_count" not in dataset:
         return dataset
-    counts = dataset["sample_count"].values
-    fewest = int(counts.min())
-    if fewest < counts.max():
-        warnings.warn(
-            f"'{name}' has {fewest} to {counts.max()} samples per prompt and condition; "
-            f"the first {fewest} of each are used",
-            stacklevel=3,
-        )
-    return dataset.isel(sample=slice(fewest))
+    return dataset.isel(sample=slice(int(dataset["sample_count"].min())))
 
 
 def open_store(path: str | Path, results: Path | None = None) -> Store:

@@ -55,7 +55,7 @@ LAYERS = (
     ("ibstats.errors", "ibstats.extras", "ibstats.own"),
     ("ibstats.kernels",),
     ("ibstats.design", "ibstats.planned", "ibstats.quantities"),
-    ("ibstats.store", "ibstats.selection"),
+    ("ibstats.store", "ibstats.selection", "ibstats.importing"),
     ("ibstats.measure",),
     ("ibstats.statistics",),
     ("ibstats.analysis", "ibstats.checks"),

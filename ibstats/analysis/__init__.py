@@ -14,14 +14,14 @@ from ibstats.analysis.information import information_groups
 from ibstats.analysis.measured import to_be_had
 from ibstats.analysis.path_and_execution import bits_groups, rescored_digests, shares_groups
 from ibstats.analysis.quality import quality_groups
-from ibstats.checks import check
+from ibstats.checks import check, of_run
 from ibstats.errors import IbstatsError
 from ibstats.measure import Machine, reference_set
 from ibstats.measure.users import is_own
 from ibstats.selection import Selection, crossed, select
 from ibstats.statistics import scores, subset_ratio
 from ibstats.statistics.stacking import FEWEST_UNITS
-from ibstats.store import Store
+from ibstats.store import Store, unequal_samples
 from schemas.analysis import Config, Part
 from schemas.version import __version__
 
@@ -56,7 +56,7 @@ def analyse(
     >>> tree["trio-ar/diversity"]["estimate"].dims                  # doctest: +SKIP
     ('quantity', 'condition')
     """
-    settings, machine = settings or Config(), machine or Machine()
+    settings, machine = of_run(settings or Config(), store), machine or Machine()
     check(settings, store)
     notes: list[str] = []
     groups: Groups = {}
@@ -96,6 +96,9 @@ def _of_model(selection: Selection, settings: Config, machine: Machine) -> Made:
     if not complete.all() and settings.allow_partial:
         done = f"{int(complete.sum())} of {complete.size} prompts"
         notes.append(f"{selection.model}: {done} are complete; only these are used")
+    unequal = unequal_samples(selection.dataset, f"{selection.model}/{selection.experiment}")
+    if unequal:
+        notes.append(unequal)
     made: Groups = {}
     for part in settings.parts:
         groups, said = PARTS[part](selection, settings, machine)
@@ -128,7 +131,7 @@ def provenance(store: Store, settings: Config, machine: Machine | None = None) -
     that nobody asked for by name. `ibstats.results.rows.analysis_digest` of it names the kept
     analysis. Raises IbstatsError for names that the run or this software does not know.
     """
-    machine = machine or Machine()
+    settings, machine = of_run(settings, store), machine or Machine()
     check(settings, store)
     followed: dict[str, Any] = {
         "run_id": store.run.run_id,

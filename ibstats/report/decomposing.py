@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibstats.analysis.measured import NO_COMPONENTS
+from ibstats.checks import of_run
 from ibstats.errors import IbstatsError
 from ibstats.measure import Machine
 from ibstats.report import figures, files
@@ -75,7 +76,7 @@ def draw(store: Store, settings: Config, machine: Machine) -> list[Path]:
 
     Of the experiment that the settings name; gives the files.
     """
-    selections = []
+    settings, selections = of_run(settings, store), []
     for model in settings.models or store.models():
         selections.append(
             select(store, model, settings.experiment, allow_partial=settings.allow_partial)

@@ -110,6 +110,10 @@ def chosen_ablations(store: Store, settings: Config) -> list[str]:
     Raises IbstatsError if the run holds no ablation, or none of that name.
     """
     known = ablations(store)
+    if not known and store.run.imported is not None:
+        raise IbstatsError(
+            f"'{store.path}' was imported and holds no ablation; `ibstats report {store.path}` compares its conditions"
+        )
     if not known:
         raise IbstatsError(
             f"'{store.path}' holds no ablation, only {', '.join(store.experiments())}; add an experiment of kind "

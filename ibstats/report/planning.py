@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ibstats.analysis.measured import measured
-from ibstats.checks import check, check_factorial
+from ibstats.checks import check, check_factorial, of_run
 from ibstats.measure import Machine
 from ibstats.quantities import preferred
 from ibstats.report.figures import draw_power
@@ -49,6 +49,7 @@ def plan(store: Store, settings: Config, machine: Machine, question: Question) -
 
     The distances are those asked for, else the preferred one of those that can be had.
     """
+    settings = of_run(settings, store)
     check(settings, store)
     check_factorial(store, settings.experiment)
     folder = ResultsFolder(store.path).figures

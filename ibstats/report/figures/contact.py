@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from ibstats.checks import of_run
 from ibstats.report.figures.ablations import RATIO, strategy
 from ibstats.report.figures.canvas import WIDTH, canvas, check_formats, lines, save, style
 from ibstats.selection import Selection, select
@@ -40,6 +41,7 @@ def sheets(
     Of strategies `strategy_sheets`, of the conditions of a factorial or of any others
     `contact_sheets`; of the other ablations, whose arms differ little to the eye, none.
     """
+    settings = of_run(settings, store)
     selections: list[Selection] = []
     kinds = set()
     for model in settings.models or store.models():

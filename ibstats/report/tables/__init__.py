@@ -128,7 +128,10 @@ def latex_tables(numbers: Numbers) -> list[Table]:
 
 def _of_factorial(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
     tables = factorial.diversity(numbers, experiment, models)
-    tables += factorial.all_effects(numbers, "effect", experiment, models, paper=True)
+    effects = factorial.all_effects(numbers, "effect", experiment, models, paper=True)
+    if not effects:
+        effects = _contrasts(numbers, experiment, models)
+    tables += effects
     tables += information.entropies(numbers, experiment, models)
     tables += information.agreement(numbers, experiment, models)
     tables += path_and_execution.all_bits(numbers, experiment, models)
@@ -140,6 +143,12 @@ def _of_factorial(numbers: Numbers, experiment: str, models: Sequence[str]) -> l
         for section in ("quality_effect", "quality_probe"):
             tables += factorial.effects(numbers, section, experiment, models, score, paper=True)
     return tables + quality.frontier(numbers, experiment, models)
+
+
+def _contrasts(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
+    """Changes of diversity of conditions that are just named."""
+    tables = ablations.changes(numbers, experiment, models)
+    return [table for table in tables if table.name == "changes-contrast"]
 
 
 def _of_ablation(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:

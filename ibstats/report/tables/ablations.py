@@ -33,6 +33,7 @@ from ibstats.statistics.subset_ratio import (
     NOT_FOUND,
     OFFER_NOTE,
 )
+from schemas.study import ABLATIONS
 
 if TYPE_CHECKING:
     from ibstats.results.lookup import Numbers
@@ -53,11 +54,11 @@ CODEBOOK_NOTE = (
 PAIRED = "changes are paired within prompts"
 
 CHANGES = {
-    "contrast": "Change of diversity by each arm",
-    "comparison": "Planned comparisons of arms",
-    "quality_effect": "Change of quality by each arm",
+    "contrast": "Change of diversity by each {arm}",
+    "comparison": "Planned comparisons of {arm}s",
+    "quality_effect": "Change of quality by each {arm}",
 }
-"""Sections of tested differences, and the titles of their tables."""
+"""Sections of tested differences, and the titles of their tables, with what a condition is called."""
 
 
 def arms(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
@@ -81,13 +82,19 @@ def changes(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Ta
     A table for each section of `CHANGES` that has rows. Marks are of p values that are Holm-
     adjusted within the section; parts of a score are left out.
     """
+    design = numbers.designs.get(experiment)
+    arm = "condition"
+    if design is not None and design.kind in ABLATIONS:
+        arm = "arm"
     tables = []
     for section, title in CHANGES.items():
         measured = grid.measured(numbers, section, experiment, models, "distance", "score")
         shown = [one for one in measured if not one.part_of]
-        of = grid.Grid(section, experiment, line="effect", head="arm - arm", digits=3, marks=True)
+        of = grid.Grid(
+            section, experiment, line="effect", head=f"{arm} - {arm}", digits=3, marks=True
+        )
         name = f"changes-{section.replace('_', '-')}"
-        for table in grid.make(numbers, of, name, title, models, shown):
+        for table in grid.make(numbers, of, name, title.format(arm=arm), models, shown):
             rows = []
             for model in models:
                 rows += grid.of_quantities(numbers, of, model, shown)

@@ -1,0 +1,15 @@
+"""Samples made elsewhere become a run: a folder of images, of token grids, or of both.
+
+    spec = Spec(images="{condition}/{prompt}/{sample}.png", baseline="sample")
+    found = survey(spec, Path("out"))                       # looks, and writes nothing
+    write(found, Path("runs/theirs"))                       # whole or not at all
+
+Files are copied into the store, so the run does not depend on the folder. Nothing here needs torch.
+"""
+
+from ibstats.importing.making import Outcome, write
+from ibstats.importing.reading import Source
+from ibstats.importing.spec import Spec, asked, read_spec
+from ibstats.importing.survey import Found, survey
+
+__all__ = ["Found", "Outcome", "Source", "Spec", "asked", "read_spec", "survey", "write"]

@@ -1,0 +1,85 @@
+"""Prompts of imported samples: their ids in the store, and their texts where they are known."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ibstats.errors import IbstatsError
+from ibstats.importing.spec import as_name
+from schemas.study import Prompt
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompts of a run, in their order."""
+
+    labels: list[str]
+    """As the files name them."""
+    records: list[Prompt]
+    """As the store names them; the label stands for a text that is not known."""
+    known: bool
+    """Whether the texts are known."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the records: ids and texts, in their order.
+
+        64 hex digits.
+        """
+        lines = [record.model_dump_json() + "\n" for record in self.records]
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def prompts_of(file: str | None, labels: Sequence[str]) -> Prompts:
+    """Give the prompts that files name, with the texts of a prompt file where there is one.
+
+    A label that cannot be an id, for instance of another script, gets the number of its prompt.
+    Raises IbstatsError for a file that cannot be read, or that lacks one of the prompts.
+    """
+    texts = {} if file is None else dict(_texts(Path(file)))
+    lacking = [label for label in labels if label not in texts]
+    if file is not None and lacking:
+        raise IbstatsError(
+            f"'{file}' has no prompt '{lacking[0]}', which the files name; ids in it are for "
+            f"instance {', '.join(list(texts)[:3]) or 'none'}"
+        )
+    records = []
+    taken: set[str] = set()
+    for number, label in enumerate(labels):
+        name = as_name(label, f"prompt-{number:05d}")
+        if name in taken:
+            name = f"{name[:52]}-{number:05d}"
+        taken.add(name)
+        text = texts.get(label, label)
+        try:
+            records.append(Prompt(id=name, text=text))
+        except ValidationError as error:
+            raise IbstatsError(f"prompt '{label}': {error.errors()[0]['msg']}") from None
+    return Prompts(list(labels), records, file is not None)
+
+
+def _texts(file: Path) -> Iterator[tuple[str, str]]:
+    """Id and text of each prompt in a CSV or JSONL file."""
+    try:
+        content = file.read_text(encoding="utf-8-sig")
+        rows = list(csv.DictReader(io.StringIO(content, newline="")))
+        if file.suffix.lower() != ".csv":
+            rows = [json.loads(line) for line in content.split("\n") if line.strip()]
+    except (OSError, ValueError, csv.Error) as error:
+        reason = " ".join(str(error).split())
+        raise IbstatsError(f"prompt file '{file}' cannot be read ({reason})") from None
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or not row.get("id") or not row.get("text"):
+            raise IbstatsError(
+                f"prompt {number} of '{file}' lacks `id` or `text`; give a .csv with these columns "
+                "or a .jsonl with these keys"
+            )
+        yield str(row["id"]), str(row["text"])

@@ -1,0 +1,168 @@
+"""One file: what it holds, and its samples as arrays."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibstats.errors import IbstatsError
+from ibstats.importing.layout import Layout
+from schemas.io.files import file_sha256
+
+DIMS = {"image": 3}
+"""Dims of one sample of a variable; two of any other one."""
+OPAQUE = ("RGB", "L", "P", "1")
+"""Kinds of picture that are RGB without a choice."""
+WITH_ALPHA = ("RGBA", "LA", "PA")
+
+
+@dataclass(frozen=True)
+class Source:
+    """The files of one variable of the store."""
+
+    variable: str
+    """Name of the variable: image, tokens, token_surprisal and the like."""
+    layout: Layout
+    grid: tuple[int, int] | None = None
+    """Rows and columns, where grids are stored flat."""
+
+    def read(self, file: Path) -> NDArray[Any]:
+        """Give the samples in a file: (sample, y, x, channel) of images, (sample, row, col) else.
+
+        Raises IbstatsError for what cannot be read, is no 8-bit RGB, or has other dims.
+        """
+        if file.suffix.lower() in (".npy", ".npz"):
+            return self._shaped(self._array(file), file)
+        if self.variable != "image":
+            raise IbstatsError(f"'{file}' holds no `{self.variable}`: give .npy or .npz files")
+        return picture(file)[None]
+
+    def inspect(self, file: Path) -> Inspected:
+        """Give what a file holds without keeping it. Raises IbstatsError as `read` does."""
+        digest = file_sha256(file)
+        if file.suffix.lower() in (".npy", ".npz") or self.variable != "image":
+            values = self.read(file)
+            highest = -1
+            if self.variable == "tokens":
+                highest = int(values.max(initial=0))
+                if int(values.min(initial=0)) < 0:
+                    raise IbstatsError(f"'{file}' holds the code {values.min()}; codes run from 0")
+            return Inspected(len(values), values.shape[1:], digest, highest)
+        return Inspected(1, size_of(file), digest, -1)
+
+    def _array(self, file: Path) -> NDArray[Any]:
+        """The array of a file."""
+        try:
+            found = np.load(file, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                return found
+            with found:
+                key = self.layout.key
+                if not key and len(found.files) == 1:
+                    key = found.files[0]
+                if key not in found.files:
+                    raise IbstatsError(
+                        f"'{file}' holds {', '.join(found.files) or 'nothing'}; say which of them, "
+                        "as in '{prompt}.npz:NAME'"
+                    )
+                return np.asarray(found[key])
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            raise IbstatsError(f"'{file}' cannot be read ({_line(error)})") from None
+
+    def _shaped(self, values: NDArray[Any], file: Path) -> NDArray[Any]:
+        """The array with one dim of samples, checked."""
+        shape = values.shape
+        if self.layout.per_sample:
+            values = values[None]
+        if self.grid is not None and values.ndim == 2:
+            rows, cols = self.grid
+            if values.shape[1] != rows * cols:
+                raise IbstatsError(
+                    f"'{file}' holds {values.shape[1]} tokens a sample, not {rows} x {cols}"
+                )
+            values = values.reshape(len(values), rows, cols)
+        dims = DIMS.get(self.variable, 2)
+        if values.ndim != 1 + dims:
+            expected = {2: "(row, col)", 3: "(y, x, channel)"}[dims]
+            lead = "(sample, ...) of "
+            if self.layout.per_sample:
+                lead = ""
+            raise IbstatsError(
+                f"'{file}' holds an array of shape {shape}, but `{self.variable}` is {lead}"
+                f"{expected}; --grid says the rows and columns of flat tokens"
+            )
+        if self.variable == "image":
+            _check_rgb(values, file)
+        elif self.variable == "tokens" and values.dtype.kind not in "ui":
+            raise IbstatsError(f"'{file}' holds {values.dtype}, but tokens are whole numbers")
+        elif self.variable != "tokens" and not np.isfinite(values).all():
+            raise IbstatsError(f"`{self.variable}` in '{file}' has values that are not finite")
+        return values
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What a file holds."""
+
+    n_samples: int
+    shape: tuple[int, ...]
+    """Of one sample: height, width and channel, or rows and columns."""
+    sha256: str
+    highest: int
+    """Highest code; -1 where there are no tokens."""
+
+
+def _check_rgb(values: NDArray[Any], file: Path) -> None:
+    if values.dtype != np.uint8 or values.shape[-1] != 3:
+        raise IbstatsError(
+            f"'{file}' holds {values.dtype} with {values.shape[-1]} channels, but images are 8-bit "
+            "RGB (uint8, 3 channels last); convert it first"
+        )
+
+
+def size_of(file: Path) -> tuple[int, int, int]:
+    """Give height, width and channels of a picture, from its head alone.
+
+    Raises IbstatsError if it is none.
+    """
+    from PIL import Image as pil
+
+    try:
+        with pil.open(file) as image:
+            width, height = image.size
+    except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
+        raise IbstatsError(f"'{file}' is not a readable image ({_line(error)})") from None
+    return height, width, 3
+
+
+def picture(file: Path) -> NDArray[np.uint8]:
+    """Give a picture as 8-bit RGB, (y, x, channel).
+
+    Greys and palettes become RGB; what would lose something, transparency or 16 bits, is an
+    IbstatsError, as is a file that is damaged.
+    """
+    from PIL import Image as pil
+
+    try:
+        with pil.open(file) as image:
+            if image.mode in WITH_ALPHA:
+                alpha = image.convert("RGBA").getchannel("A")
+                if alpha.getextrema() != (255, 255):
+                    raise IbstatsError(
+                        f"'{file}' is transparent; put it on a background and save it as RGB"
+                    )
+            elif image.mode not in OPAQUE:
+                raise IbstatsError(f"'{file}' is of kind {image.mode}; save it as 8-bit RGB")
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
+        raise IbstatsError(f"'{file}' is not a readable image ({_line(error)})") from None
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error of a library."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,416 @@
+"""Samples from anywhere become a run: equal to the last bit, with what lacks left out, or refused in one line."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from ibstats import Config, analyse, importing, open_store, select
+from ibstats.cli import app
+from ibstats.errors import IbstatsError
+from ibstats.measure import distances, metric
+from ibstats.report import files
+from ibstats.results.kept import obtain
+from ibstats.statistics.uncertainty import Resampling
+from schemas.errors import StoreError
+from schemas.io import writer
+from tests.ibstats import conftest
+
+QUICK = Resampling(n_resamples=200)
+LAYOUT = "{condition}/{prompt}/{sample}.png"
+CONDITIONS, PROMPTS, N_SAMPLES, SIZE, CODES = ("cold", "warm"), ("p1", "p2", "p10"), 3, (12, 14), 9
+
+
+def imported(folder: Path, out: Path, **fields: Any) -> Path:
+    """Import a folder into a run; the run."""
+    found = importing.survey(importing.Spec(**fields), folder)
+    assert importing.write(found, out) == "made"
+    return out
+
+
+def picture(seed: int, spread: float = 60) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(np.clip(rng.normal(128, spread, (*SIZE, 3)), 0, 255).astype(np.uint8))
+
+
+def folder_of_images(root: Path, suffix: str = "png") -> Path:
+    """Two conditions of three prompts with three images each."""
+    for number, (condition, prompt, sample) in enumerate(
+        itertools.product(CONDITIONS, PROMPTS, range(N_SAMPLES))
+    ):
+        place = root / condition / prompt
+        place.mkdir(parents=True, exist_ok=True)
+        picture(number, 20 if condition == "cold" else 60).save(place / f"{sample}.{suffix}")
+    return root
+
+
+def folder_of_tokens(root: Path, grid: tuple[int, ...] = (3, 4)) -> Path:
+    rng = np.random.default_rng(1)
+    for condition, prompt in itertools.product(CONDITIONS, PROMPTS):
+        place = root / condition
+        place.mkdir(parents=True, exist_ok=True)
+        tokens = rng.integers(0, CODES, (N_SAMPLES, *grid))
+        np.savez(place / f"{prompt}.npz", tokens=tokens, surprisal=rng.random(tokens.shape))
+    return root
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return folder_of_images(tmp_path / "images")
+
+
+@pytest.mark.parametrize("model", ["toy-mim"])
+def test_a_run_written_out_and_imported_gives_the_same_numbers(
+    run: Path, tmp_path: Path, model: str
+) -> None:
+    original = select(open_store(run), model, "factorial")
+    dataset = original.dataset.load()
+    for number, cell in enumerate(conftest.CELLS):
+        for prompt in range(dataset.sizes["prompt"]):
+            here = dataset.isel(condition=number, prompt=prompt)
+            place = tmp_path / "out" / "/".join(cell) / str(here["prompt"].values)
+            place.mkdir(parents=True)
+            np.savez(place / "tokens.npz", here["tokens"].values)
+            for sample, image in enumerate(here["image"].values):
+                Image.fromarray(image).save(place / f"{sample}.png")
+    cells = "{sampling}/{prompt_type}/{codebook}/{prompt}"
+    fields = {
+        "model": model,
+        "images": f"{cells}/{{sample}}.png",
+        "tokens": f"{cells}/tokens.npz",
+        "codebook": conftest.CODES,
+        "baseline": "stochastic-original-full",
+    }
+    again = select(
+        open_store(imported(tmp_path / "out", tmp_path / "run", **fields)), model, "imported"
+    )
+    order = {"condition": dataset["condition"].values}
+    for name in ("image", "tokens"):
+        found = again.dataset[name].sel(order)
+        assert found.dtype == dataset[name].dtype
+        np.testing.assert_array_equal(found, dataset[name])
+    for name in ("pixel_cosine", "ssim"):
+        one, other = (distances(of, metric(name))["distance"] for of in (original, again))
+        np.testing.assert_array_equal(other.sel(order), one)
+    config = Config(models=(model,), parts=("diversity", "information"), resampling=QUICK)
+    rows = []
+    for of in (original, again):
+        document = obtain(of.store, config)
+        found = {}
+        for row in document.rows:
+            key = (row.section, row.term, row.quantity, row.condition, row.attribution)
+            found[key] = [np.nan if value is None else value for value in (row.estimate, row.p)]
+        rows.append(found)
+    assert len(rows[0]) > 100
+    others = set()
+    for key, value in rows[0].items():
+        capped = key[0] == "information" and "subset" in key[1]  # by codes that no import knows
+        if not capped and rows[1][key] != pytest.approx(value, rel=1e-12, abs=1e-12, nan_ok=True):
+            others.add(key[2])
+    assert others <= {"mutual_information_if_unrelated"}  # shuffled in the order of conditions
+
+
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg", "npy"])
+def test_pictures_of_each_kind_are_read_as_their_library_reads_them(
+    tmp_path: Path, suffix: str
+) -> None:
+    root = tmp_path / "out"
+    folder_of_images(root, suffix if suffix != "npy" else "png")
+    if suffix == "npy":
+        for file in root.rglob("*.png"):
+            np.save(file.with_suffix(".npy"), np.asarray(Image.open(file)))
+    run = imported(root, tmp_path / "run", images=f"{{condition}}/{{prompt}}/{{sample}}.{suffix}")
+    store = open_store(run)
+    assert store.holds("imported", "imported") == {"condition", "prompt", "complete", "image"}
+    dataset = store.dataset("imported", "imported")
+    assert list(dataset["prompt"].values) == list(PROMPTS)
+    wanted = root / "warm" / "p10" / f"2.{suffix}"
+    expected = np.load(wanted) if suffix == "npy" else np.asarray(Image.open(wanted).convert("RGB"))
+    np.testing.assert_array_equal(dataset["image"].sel(condition="warm", prompt="p10")[2], expected)
+    assert [problem for _, problem in store.verify() if problem] == []
+
+
+def test_images_alone_with_a_baseline_give_changes_and_say_what_lacks(
+    images: Path, tmp_path: Path
+) -> None:
+    run = imported(images, tmp_path / "run", images=LAYOUT, baseline="cold")
+    store = open_store(run)
+    config = Config(metrics=("pixel_cosine",), resampling=QUICK)
+    document = obtain(store, config)
+    contrasts = [row for row in document.rows if row.section == "contrast"]
+    assert [row.term for row in contrasts] == ["warm - cold"]
+    for what in ("entropies are left out", "bits of path and execution are left out"):
+        assert sum(what in note for note in document.notes) == 1
+    made = files.export(store, config, tmp_path / "export", "latex")
+    assert "changes-contrast.tex" in [file.name for file in made]
+
+
+def test_a_distance_is_that_of_the_definition(images: Path, tmp_path: Path) -> None:
+    store = open_store(imported(images, tmp_path / "run", images=LAYOUT))
+    found = distances(select(store, "imported", "imported"), metric("pixel_cosine"))["distance"]
+    pixels = []
+    for sample in (0, 2):
+        pixels.append(np.asarray(Image.open(images / "warm/p2" / f"{sample}.png"), float).ravel())
+    one, other = pixels
+    cosine = one @ other / np.sqrt(one @ one * (other @ other))
+    here = found.sel(condition="warm", prompt="p2").values[0, 2]
+    assert here == pytest.approx(1 - cosine, abs=1e-6)
+
+
+def test_tokens_alone_flat_or_not_give_entropies(tmp_path: Path) -> None:
+    fields = {"tokens": "{condition}/{prompt}.npz:tokens", "codebook": CODES}
+    square = imported(folder_of_tokens(tmp_path / "square"), tmp_path / "a", **fields)
+    flat = folder_of_tokens(tmp_path / "flat", (12,))
+    flat = imported(flat, tmp_path / "b", grid=(3, 4), **fields)
+    one, other = open_store(square), open_store(flat)
+    assert one.snapshot() == other.snapshot()
+    document = obtain(one, Config(resampling=QUICK))
+    assert {"information"} <= {row.section for row in document.rows}
+    assert not [row for row in document.rows if row.section == "diversity"]
+    assert any("no condition is named the baseline" in note for note in document.notes)
+
+
+def test_surprisals_come_along(tmp_path: Path) -> None:
+    run = imported(
+        folder_of_tokens(tmp_path / "out"),
+        tmp_path / "run",
+        tokens="{condition}/{prompt}.npz:tokens",
+        arrays={"token_surprisal": "{condition}/{prompt}.npz:surprisal"},
+        codebook=CODES,
+    )
+    dataset = open_store(run).dataset("imported", "imported")
+    expected = np.load(tmp_path / "out/cold/p2.npz")["surprisal"].astype(np.float32)
+    found = dataset["token_surprisal"].sel(condition="cold", prompt="p2")
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_two_factors_are_crossed_and_one_condition_stands_alone(tmp_path: Path) -> None:
+    for a, b in itertools.product(("low t", "high t"), ("x", "y")):
+        folder_of_images(tmp_path / "out" / a / b)
+    layout = "{temperature}/{policy}/cold/{prompt}/{sample}.png"
+    run = imported(tmp_path / "out", tmp_path / "run", images=layout, baseline="low t-x")
+    config = Config(metrics=("pixel_cosine",), parts=("diversity",), resampling=QUICK)
+    document = obtain(open_store(run), config)
+    terms = {row.term for row in document.rows if row.section == "effect"}
+    assert {"temperature", "policy", "temperature:policy"} <= terms
+    design = open_store(run).run.experiments["imported"]
+    assert (design.factors[0].low, design.factors[0].high) == ("low t", "high t")
+    alone = imported(tmp_path / "out/low t/x/cold", tmp_path / "one", images="{prompt}/{sample}.*")
+    notes = analyse(open_store(alone), config).attrs["notes"]
+    assert any("there is one condition" in note for note in notes)
+
+
+def test_unequal_numbers_are_recorded_and_said_once(images: Path, tmp_path: Path) -> None:
+    (images / "warm/p10/2.png").unlink()
+    run = imported(images, tmp_path / "run", images=LAYOUT, baseline="cold")
+    store = open_store(run)
+    assert store.run.experiments["imported"].n_samples == N_SAMPLES
+    with pytest.warns(UserWarning, match="2 to 3 samples per prompt"):
+        store.dataset("imported", "imported")
+    config = Config(metrics=("pixel_cosine",), resampling=QUICK)
+    notes = analyse(store, config).attrs["notes"]
+    assert sum("the first 2 of each are used" in note for note in notes) == 1
+
+
+def test_names_of_any_script_are_kept_as_texts(tmp_path: Path) -> None:
+    for prompt in ("a red cat [1]", "猫", "犬 & <b>"):
+        folder_of_images(tmp_path / "made")
+        (tmp_path / "made/cold/p1").rename(tmp_path / "made/cold" / prompt)
+        (tmp_path / "made/warm/p1").rename(tmp_path / "made/warm" / prompt)
+    found = importing.survey(importing.Spec(images=LAYOUT), tmp_path / "made")
+    importing.write(found, tmp_path / "run")
+    prompts = open_store(tmp_path / "run").run.prompts
+    assert {"猫", "犬 & <b>", "a red cat [1]"} <= {prompt.text for prompt in prompts}
+    assert len({prompt.id for prompt in prompts}) == len(prompts) == 5
+
+
+def test_texts_come_from_a_prompt_file(images: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.csv"
+    file.write_text("id,text\np1,a cat\np2,a dog\np10,a bird\n", encoding="utf-8")
+    fields = {"images": LAYOUT, "prompts": str(file)}
+    dataset = open_store(imported(images, tmp_path / "run", **fields)).dataset(
+        "imported", "imported"
+    )
+    assert list(dataset["text"].values) == ["a cat", "a dog", "a bird"]
+    assert dataset["text_index"].isel(prompt=1).values.tolist() == [[1] * 3] * 2
+    file.write_text("id,text\np1,a cat\n", encoding="utf-8")
+    with pytest.raises(IbstatsError, match="has no prompt 'p2'"):
+        imported(images, tmp_path / "other", **fields)
+
+
+def doubled(root: Path) -> None:
+    (root / "warm/p1/0.jpg").write_bytes((root / "warm/p1/0.png").read_bytes())
+
+
+def other_size(root: Path) -> None:
+    Image.new("RGB", (5, 6)).save(root / "warm/p1/0.png")
+
+
+def transparent(root: Path) -> None:
+    Image.new("RGBA", SIZE[::-1], (1, 2, 3, 4)).save(root / "warm/p1/0.png")
+
+
+def sixteen_bits(root: Path) -> None:
+    Image.fromarray(np.full(SIZE, 700, dtype=np.uint16)).save(root / "warm/p1/0.png")
+
+
+def cut_short(root: Path) -> None:
+    file = root / "warm/p1/0.png"
+    file.write_bytes(file.read_bytes()[:200])
+
+
+def no_picture(root: Path) -> None:
+    (root / "warm/p1/0.png").write_text("hello")
+
+
+def incomplete(root: Path) -> None:
+    for file in (root / "warm/p2").iterdir():
+        file.unlink()
+
+
+def untouched(root: Path) -> None:
+    assert root.is_dir()
+
+
+BAD: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
+    "no match": (untouched, {"images": "{prompt}_{sample}.gif"}, r"no file of .* matches .*p1/0"),
+    "no prompt": (untouched, {"images": "{condition}/{sample}.png"}, "does not name {prompt}"),
+    "both": (untouched, {"images": "{condition}/{a}/{prompt}.png"}, "not both"),
+    "doubled": (doubled, {"images": "{condition}/{prompt}/{sample}.*"}, "two files are sample '0'"),
+    "sizes": (other_size, {}, r"1 files have another size .* is 6 x 5, .* is 12 x 14"),
+    "baseline": (untouched, {"baseline": "hot"}, "unknown baseline 'hot'; known: cold, warm"),
+    "transparent": (transparent, {}, r"0\.png' is transparent"),
+    "16 bits": (sixteen_bits, {}, r"0\.png' is of kind I;16"),
+    "cut short": (cut_short, {}, r"0\.png' is not a readable image"),
+    "no picture": (no_picture, {}, r"0\.png' is not a readable image"),
+    "incomplete": (incomplete, {}, r"1 of 3 prompts .* 'p2' has no images in condition 'warm'"),
+    "levels": (untouched, {"images": "cold/{a}/{prompt}.png"}, r"levels p1, p2, p10, but a factor"),
+    "no tokens": (
+        untouched,
+        {"tokens": "{condition}/{prompt}/{sample}.png", "codebook": 9},
+        r"holds no `tokens`: give \.npy",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spoil", "fields", "message"), BAD.values(), ids=BAD)
+def test_what_cannot_be_imported_is_one_line_and_leaves_nothing(
+    images: Path,
+    tmp_path: Path,
+    spoil: Callable[[Path], None],
+    fields: dict[str, Any],
+    message: str,
+) -> None:
+    spoil(images)
+    with pytest.raises(IbstatsError, match=message) as raised:
+        imported(images, tmp_path / "run", **{"images": LAYOUT, **fields})
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_incomplete_prompts_are_left_out_on_request(images: Path) -> None:
+    incomplete(images)
+    found = importing.survey(importing.Spec(images=LAYOUT), images, drop_incomplete=True)
+    assert found.prompts.labels == ["p1", "p10"]
+    assert any("1 incomplete prompts are left out: 'p2'" in line for line in found.lines())
+
+
+@pytest.mark.parametrize(
+    ("codebook", "message"), [(0, "--codebook 16"), (3, r"holds the code 8, .* run 0\.\.2")]
+)
+def test_codes_need_a_codebook_that_holds_them(tmp_path: Path, codebook: int, message: str) -> None:
+    root = folder_of_tokens(tmp_path / "out")
+    with pytest.raises(IbstatsError, match=message):
+        imported(
+            root, tmp_path / "run", tokens="{condition}/{prompt}.npz:tokens", codebook=codebook
+        )
+
+
+def test_an_import_that_was_killed_goes_on_and_gives_the_same_run(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = imported(images, tmp_path / "whole", images=LAYOUT)
+    monkeypatch.setattr("ibstats.importing.making.BLOCK_BYTES", 1)
+    found = importing.survey(importing.Spec(images=LAYOUT), images)
+    kept, added = writer.RunWriter.add, []
+
+    def dying(self: writer.RunWriter, *given: Any) -> str:
+        if len(added) == 2:
+            raise KeyboardInterrupt
+        added.append(given[0])
+        return kept(self, *given)
+
+    monkeypatch.setattr(writer.RunWriter, "add", dying)
+    with pytest.raises(KeyboardInterrupt):
+        importing.write(found, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr(writer.RunWriter, "add", kept)
+    made: list[Any] = []
+
+    def counted(blocks: Any) -> Any:
+        for block in blocks:
+            made.append(block)
+            yield block
+
+    assert importing.write(found, tmp_path / "run", counted) == "made"
+    assert len(made) == 6 - 2
+    assert open_store(tmp_path / "run").snapshot() == open_store(whole).snapshot()
+    assert importing.write(found, tmp_path / "run") == "done"
+    other_size(images)
+    with pytest.raises((IbstatsError, StoreError), match=r"another size|another run"):
+        imported(images, tmp_path / "run", images=LAYOUT)
+
+
+def test_the_command_looks_writes_and_tells(images: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    asked = ["import", str(images), "--layout", LAYOUT, "--baseline", "cold", "--out", str(run)]
+    looked = CliRunner().invoke(app, [*asked, "--dry-run"])
+    assert looked.exit_code == 0, looked.output
+    assert "2 conditions x 3 prompts, 3 samples each: 18 in all" in looked.output
+    assert "lacks tokens (so no entropies)" in looked.output
+    assert not run.exists()
+    assert CliRunner().invoke(app, asked).exit_code == 0
+    told = CliRunner().invoke(app, ["describe", str(run)]).output
+    assert "imported" in told
+    refused = CliRunner().invoke(app, ["ablations", str(run)])
+    assert isinstance(refused.exception, IbstatsError)
+    assert "was imported and holds no ablation" in str(refused.exception)
+
+
+def test_a_spec_names_folder_conditions_and_factors(images: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(
+        "folder: images\nname: theirs\nimages: '{condition}/{prompt}/{sample}.png'\n"
+        "conditions: {warm: {t: '1.0'}, cold: {t: '0.1'}}\nfactors: {t: ['0.1', '1.0']}\n"
+    )
+    read, folder = importing.asked(spec, {"model": "m", "baseline": None})
+    found = importing.survey(read, folder)
+    assert (found.conditions, read.model) == (["warm", "cold"], "m")
+    assert (found.meaning.factors[0].low, found.meaning.factors[0].high) == ("0.1", "1.0")
+    spec.write_text("images: x\ncolour: red\n")
+    with pytest.raises(IbstatsError, match="colour is 'red': Extra inputs"):
+        importing.asked(spec, {})
+    with pytest.raises(IbstatsError, match="name a pattern of images"):
+        importing.asked(images, {})
+
+
+def test_importing_and_reporting_need_no_torch(images: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom importlib.util import find_spec\nfrom ibstats import extras\n"
+        "extras.find_spec = lambda name: None if name.startswith('torch') else find_spec(name)\n"
+        "from typer.testing import CliRunner; from ibstats.cli import app\n"
+        f"for line in (['import', {str(images)!r}, '--layout', {LAYOUT!r}, '--baseline', 'cold', "
+        f"'--out', {str(tmp_path / 'run')!r}], ['diversity', {str(tmp_path / 'run')!r}]):\n"
+        "    done = CliRunner().invoke(app, line)\n"
+        "    assert done.exit_code == 0, (done.output, done.exception)\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(done.output)"
+    )
+    assert "pixel cosine" in conftest.elsewhere(code)
