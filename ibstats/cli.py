@@ -266,6 +266,11 @@ def reference(
         f"{found.dimensions} features of '{found.network}', {found.n_features_kept} rows kept for "
         "kernel distances"
     )
+    treated = dict(found.pictures)
+    if found.passed_over:
+        treated["files passed over"] = found.passed_over
+    if treated:
+        _say("; ".join(f"{what}: {number}" for what, number in treated.items()))
 
 
 @app.command()

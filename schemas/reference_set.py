@@ -14,7 +14,7 @@ from pydantic import Field
 from schemas.study import Strict
 
 SCHEMA: Literal["ibstats-reference-set"] = "ibstats-reference-set"
-VERSION = "1.0"
+VERSION = "1.1"
 
 SCENE_FEATURES = "last layer, mean over places"
 """Where the reference network's features are taken; part of the `settings` of its sets."""
@@ -43,5 +43,15 @@ class ReferenceSet(Strict):
     dimensions: int = Field(ge=1)
     images_sha256: str | None = Field(
         default=None, description="Digest of the prepared images, in order."
+    )
+    pictures: dict[str, int] = Field(
+        default={},
+        description="Number of images by what was done to them: turned upright, laid over white, "
+        "scaled from 16 bits, first of several frames.",
+    )
+    passed_over: int = Field(
+        default=0,
+        description="Image files of the folder that were left out: hidden, of a system folder, or of "
+        "a format that cannot be opened.",
     )
     made: str = Field(description="Program and version.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,10 +17,10 @@ from ibstats.measure.each import Each
 from ibstats.measure.machine import Machine
 from ibstats.measure.reference_set.file import declared, write
 from ibstats.measure.reference_set.moments import Moments
+from ibstats.measure.reference_set.pictures import NOTES, pictures_of, rgb
 from ibstats.measure.reference_set.sources import (
     HUB,
     RESIZE,
-    image_files,
     images_in,
     images_of,
     parsed_size,
@@ -89,11 +90,15 @@ def build(
             n=n_images,
         )
     else:
+        passed_over = 0
         if of_hub:
             found = images_of(source, split=split, column=column)
         else:
-            found = _read(image_files(Path(source))[:n_images], machine.each, called)
+            there = pictures_of(Path(source))
+            passed_over = there.passed_over
+            found = _read(there.files[:n_images], machine.each, called)
         record, target = make(found, chosen, name=called, size=shape, resize=resize, limit=n_images)
+        record = record.model_copy(update={"passed_over": passed_over})
     write(record, target, out)
     return record
 
@@ -133,15 +138,18 @@ def make(
     moments = Moments(keep, seed)
     pixels = hashlib.sha256()
     batch: list[Images] = []
+    treated: Counter[str] = Counter()
     for number, (where, image) in enumerate(images):
         if limit is not None and number == limit:
             break
-        if size is None:
-            size, resize = (image.height, image.width), "none"
         try:
-            batch.append(prepare(image, size, resize))
+            picture = rgb(image)
+            if size is None:
+                size, resize = (picture.height, picture.width), "none"
+            batch.append(prepare(picture, size, resize))
         except IbstatsError as error:
             raise IbstatsError(f"'{where}': {error}") from None
+        treated.update(picture.info[NOTES])
         pixels.update(batch[-1].tobytes())
         if len(batch) == network.batch_size:
             moments.add(_coordinates(network, batch))
@@ -163,6 +171,7 @@ def make(
         n_features_kept=len(moments.sample),
         dimensions=len(target.mean),
         images_sha256=pixels.hexdigest(),
+        pictures=dict(sorted(treated.items())),
         made=f"ibstats {__version__}",
     )
     return record, target

@@ -10,6 +10,7 @@ import numpy as np
 
 from ibstats.errors import IbstatsError, unknown
 from ibstats.measure.base import Images
+from ibstats.measure.reference_set.pictures import pictures_of, rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,7 +29,8 @@ HUB = "hf:"
 def prepare(image: Image, size: tuple[int, int], resize: str) -> Images:
     """Give one RGB image `(y, x, channel)`, 8-bit, of that height and width, by a rule of `RESIZE`.
 
-    Raises IbstatsError if the rule is `none` and the image has another size.
+    Raises IbstatsError if the rule is `none` and the image has another size, and for pixels that
+    `pictures.rgb` has no rule for.
 
     >>> import PIL.Image
     >>> prepare(PIL.Image.new("L", (40, 30)), (8, 16), "centre-crop").shape
@@ -37,21 +39,27 @@ def prepare(image: Image, size: tuple[int, int], resize: str) -> Images:
     from PIL.Image import Resampling
 
     height, width = size
-    rgb = image.convert("RGB")
-    if rgb.size == (width, height):
-        return np.asarray(rgb)
+    picture = rgb(image)
+    if picture.size == (width, height):
+        return np.asarray(picture)
     if resize == "none":
         raise IbstatsError(
-            f"it is {rgb.height}x{rgb.width}, not {height}x{width}; choose --resize centre-crop or "
-            "stretch"
+            f"it is {picture.height}x{picture.width}, not {height}x{width}; choose --resize "
+            "centre-crop or stretch"
         )
     box = None
     if resize == "centre-crop":
-        scale = max(width / rgb.width, height / rgb.height)
-        x, y = width / scale, height / scale
-        left, top = (rgb.width - x) / 2, (rgb.height - y) / 2
-        box = (left, top, left + x, top + y)
-    return np.asarray(rgb.resize((width, height), Resampling.LANCZOS, box))
+        scale = max(width / picture.width, height / picture.height)
+        left, right = _middle(width / scale, picture.width)
+        top, bottom = _middle(height / scale, picture.height)
+        box = (left, top, right, bottom)
+    return np.asarray(picture.resize((width, height), Resampling.LANCZOS, box))
+
+
+def _middle(length: float, side: int) -> tuple[float, float]:
+    """Both ends of the middle part of a side; rounding never leads out of the picture."""
+    start = (side - length) / 2
+    return max(start, 0.0), min(start + length, float(side))
 
 
 def parsed_size(text: str) -> tuple[int, int]:
@@ -85,30 +93,14 @@ def images_of(
 
 def image_files(folder: Path) -> list[Path]:
     """Give image files of a folder and those inside it, sorted by name; IbstatsError if there are
-    none.
+    none. `pictures.pictures_of` says which are taken.
     """
-    if not folder.is_dir():
-        raise IbstatsError(
-            f"no folder '{folder}'; give a folder of images, hf:NAME of a data set, or an .npz of "
-            "statistics"
-        )
-    from PIL.Image import registered_extensions
-
-    known = registered_extensions()
-    files = []
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in known and file.is_file():
-            files.append(file)
-    if not files:
-        raise IbstatsError(
-            f"'{folder}' holds no image files; give the folder that holds the .png or .jpg files"
-        )
-    return files
+    return pictures_of(folder).files
 
 
 def images_in(files: Iterable[Path]) -> Iterator[tuple[str, Image]]:
-    """Give name and image of each file; the first that cannot be read is an IbstatsError that names
-    it.
+    """Give name and image of each file, as `pictures.rgb` makes it; the first that cannot be read is
+    an IbstatsError that names it.
     """
     from PIL import Image as pil
 
@@ -116,12 +108,18 @@ def images_in(files: Iterable[Path]) -> Iterator[tuple[str, Image]]:
         try:
             with pil.open(file) as image:
                 image.load()
-                yield str(file), image
-        except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
+                picture = rgb(image)
+        except IbstatsError as error:
+            raise IbstatsError(f"'{file}': {error}") from None
+        except MemoryError:
+            raise
+        except Exception as error:  # the readers of damaged files raise classes of every kind
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise IbstatsError(
-                f"'{file}' is not a readable image ({str(error).splitlines()[0]}); nothing was "
-                "written: replace or remove it and run again"
+                f"'{file}' is not a readable image ({reason[:200]}); nothing was written: replace "
+                "or remove it and run again"
             ) from None
+        yield str(file), picture
 
 
 def _data_set(name: str, split: str | None, column: str | None) -> Iterator[tuple[str, Image]]:
@@ -144,8 +142,33 @@ def _data_set(name: str, split: str | None, column: str | None) -> Iterator[tupl
         if isinstance(kind, datasets.Image):
             found.append(key)
     chosen = _choice(column, found, "image column")
-    for number, row in enumerate(rows):
-        yield f"{name}, row {number}", row[chosen]
+    for number, image in enumerate(_column(rows, chosen, name)):
+        where = f"{name}, row {number}"
+        if image is None:
+            raise IbstatsError(f"'{where}' holds no image in '{chosen}'; leave such rows out")
+        try:
+            picture = rgb(image)
+        except IbstatsError as error:
+            raise IbstatsError(f"'{where}': {error}") from None
+        yield where, picture
+
+
+def _column(rows: Any, chosen: str, name: str) -> Iterator[Any]:
+    """The images of a data set, one by one; an IbstatsError for what its library cannot read."""
+    following = iter(rows)
+    number = 0
+    while True:
+        try:
+            row = next(following, None)
+        except Exception as error:  # the library raises classes of many packages
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise IbstatsError(
+                f"'{name}, row {number}' cannot be read ({reason[:200]}); nothing was written"
+            ) from None
+        if row is None:
+            return
+        yield row[chosen]
+        number += 1
 
 
 def _rows(name: str, split: str | None) -> Any:
