@@ -43,6 +43,14 @@ def said(problem: Mapping[str, Any]) -> str:
     match problem["type"]:
         case "dict_type" | "model_type":
             return "must be a mapping (`key: value`)"
+        case "int_type":
+            return "must be a whole number (`12`, without quotes)"
+        case "float_type":
+            return "must be a number (`0.5`, without quotes)"
+        case "bool_type":
+            return "must be true or false"
+        case "string_type":
+            return "must be a text or name (in quotes, if it reads like something else in YAML)"
         case "list_type":
             return "must be a list (`[a, b]`)"
         case "union_tag_invalid":

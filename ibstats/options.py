@@ -25,6 +25,7 @@ from schemas.analysis import IMAGES, Config, Resampling, from_plain
 from schemas.device import device_of_workers, pick_device
 from schemas.io.cluster import Cluster, connected
 from schemas.io.disk import disk_told
+from schemas.io.yaml_text import read_yaml as parsed
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -280,7 +281,7 @@ def read_yaml(file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise IbstatsError(f"no settings file '{file}'")
     try:
-        content = yaml.safe_load(file.read_text("utf-8")) or {}
+        content = parsed(file.read_text("utf-8")) or {}
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise IbstatsError(f"'{file}' is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):

@@ -50,7 +50,13 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Paraphrases(Strict):
+class Written(Strict):
+    """What users write: nothing is taken for another type, so `seed: on` is no 1."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Paraphrases(Written):
     """Texts of one meaning, by length class.
 
     Each asserts every fact that the base prompt does, and none that it does not.
@@ -63,7 +69,7 @@ class Paraphrases(Strict):
     )
 
 
-class Prompt(Strict):
+class Prompt(Written):
     """One base prompt, one line of a prompt file.
 
     Its id names it in the store, so ids are unique within a study.
@@ -77,7 +83,7 @@ class Prompt(Strict):
     )
 
 
-class ModelChoice(Strict):
+class ModelChoice(Written):
     """A model by name, with its sampling settings."""
 
     model: str = Field(
@@ -91,7 +97,7 @@ class ModelChoice(Strict):
     )
 
 
-class PromptSource(Strict):
+class PromptSource(Written):
     """Where prompts come from.
 
     The trio's grammar, the shipped general set, or a file of prompt records.
@@ -115,7 +121,7 @@ class Calibration(PromptSource):
     samples: int = Field(default=4, ge=1)
 
 
-class Factorial(Strict):
+class Factorial(Written):
     """The 2x2x2: sampling x wording x codebook (paper section 3.4)."""
 
     kind: Literal["factorial"] = "factorial"
@@ -129,7 +135,7 @@ class Factorial(Strict):
     paraphrase_length: ParaphraseLength = "mixed"
 
 
-class CrossedNoise(Strict):
+class CrossedNoise(Written):
     """Every path draw meets every execution draw: whose randomness is diversity?
 
     Original wording and full codebook. Sample s of a prompt has the path noise of sample
@@ -162,7 +168,7 @@ class CrossedNoise(Strict):
 BelowOne = Annotated[float, Field(gt=0, lt=1)]
 
 
-class SubsetRatio(Strict):
+class SubsetRatio(Written):
     """Ever less of the codebook, original wording (paper section 4.4.1, Fig. 4).
 
     The full codebook is always there, to compare with.
@@ -179,7 +185,7 @@ class SubsetRatio(Strict):
     _distinct = field_validator("ratios")(_refuse_repeats)
 
 
-class ArgmaxWindow(Strict):
+class ArgmaxWindow(Written):
     """Argmax in a part of the steps, all else untouched (section 4.4.2, Fig. 5a).
 
     No argmax is always there, to compare with.
@@ -196,7 +202,7 @@ class ArgmaxWindow(Strict):
     _distinct = field_validator("windows")(_refuse_repeats)
 
 
-class ParaphraseLengths(Strict):
+class ParaphraseLengths(Written):
     """Paraphrases of one length class (section 4.4.3, Fig. 5b).
 
     The original wording is always there, to compare with.
@@ -213,7 +219,7 @@ class ParaphraseLengths(Strict):
     _distinct = field_validator("lengths")(_refuse_repeats)
 
 
-class SubsetMethods(Strict):
+class SubsetMethods(Written):
     """Which codes go, at one size of the subset (section 4.4.4, Fig. 5c).
 
     The full codebook is always there, to compare with.
@@ -233,7 +239,7 @@ class SubsetMethods(Strict):
     _distinct = field_validator("methods")(_refuse_repeats)
 
 
-class Enhancement(Strict):
+class Enhancement(Written):
     """The proposed way to more diversity beside its two halves and the baseline.
 
     Mixed-length paraphrases while the most frequent codes are disabled, and each half alone
@@ -297,7 +303,7 @@ ABLATIONS = tuple(kind for kind in _kinds() if kind not in ("factorial", "crosse
 """Kinds of experiment that compare arms with the condition without intervention."""
 
 
-class Study(Strict):
+class Study(Written):
     """A whole study, one YAML file.
 
     What is not said keeps its default, which the run records.

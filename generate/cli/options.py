@@ -10,6 +10,7 @@ import typer
 import yaml
 
 from generate.errors import GenerateError, one_line
+from schemas.io.yaml_text import read_yaml
 
 StudyArgument = Annotated[
     str, typer.Argument(metavar="STUDY", help="A study file (YAML), or 'trio' for the shipped one.")
@@ -29,7 +30,7 @@ def read_mapping(option: str, path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = read_yaml(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise GenerateError(f"{option} {path} cannot be read: {one_line(error)}") from None
     if not isinstance(document, dict):
@@ -48,5 +49,8 @@ def settings_given(pairs: Sequence[str]) -> dict[str, Any]:
     settings = {}
     for pair in pairs:
         name, _, value = pair.partition("=")
-        settings[name] = yaml.safe_load(value)
+        try:
+            settings[name] = read_yaml(value)
+        except yaml.YAMLError as error:
+            raise GenerateError(f"{pair!r} is no setting: {one_line(error)}") from None
     return settings

@@ -155,7 +155,8 @@ class Model(abc.ABC):
         if choices and named and value not in choices:
             raise ModelError(f"{given}; it must be one of {', '.join(choices)}.")
         default = fields[name].default
-        if default is not None and not isinstance(value, _accepted(default)):
+        is_switch = isinstance(value, bool) and not isinstance(default, bool)  # of an int's type
+        if default is not None and (is_switch or not isinstance(value, _accepted(default))):
             raise ModelError(f"{given}; it must be like {default!r}.")
 
 

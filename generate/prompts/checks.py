@@ -6,7 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from generate.prompts.wording import counts_and_colours, length_class, normalised, words
+from generate.prompts.wording import (
+    counts_and_colours,
+    is_of_length,
+    normalised,
+    words,
+)
 from generate.trio.captions import all_captions
 from generate.trio.scenes import ATTRIBUTES
 from schemas.study import LENGTH_WORDS, LengthClass, Prompt
@@ -33,9 +38,10 @@ def check(prompts: Sequence[Prompt], *, per_length: int = WANTED) -> list[Proble
 
     Kinds: `too few` paraphrases in a length class; `duplicate` texts, but for case, punctuation and
     spacing, within a prompt and across prompts; `length class` that the number of words
-    contradicts; `numbers and colours` of the base prompt that a paraphrase lacks or adds (English
-    words); `grammar`: a prompt whose `attributes` are a meaning of the trio's must be worded as its
-    grammar words exactly that in that length, in place of the last two.
+    contradicts, in scripts that put spaces between words; `numbers and colours` of the base prompt
+    that a paraphrase lacks or adds (English words); `grammar`: a prompt whose `attributes` are a
+    meaning of the trio's must be worded as its grammar words exactly that in that length, in place
+    of the last two.
 
     >>> [problem.kind for problem in check([Prompt(id="cat", text="a cat")])]
     ['too few', 'too few', 'too few']
@@ -93,7 +99,7 @@ def _wording(prompt: Prompt) -> Iterator[Problem]:
     for length, text in paraphrases(prompt):
         low, high = LENGTH_WORDS[length]
         what = f"'{text}' of prompt '{prompt.id}'"
-        if length_class(text) != length:
+        if not is_of_length(text, length):
             line = f"{what} has {len(words(text))} words; {length} is {low} to {high}."
             yield Problem("length class", prompt.id, line)
         differing = facts ^ counts_and_colours(text)

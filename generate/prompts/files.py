@@ -1,4 +1,4 @@
-"""Prompt files: JSONL with one record a line, and CSV with one prompt a row."""
+"""Prompt files: JSONL with one record a line, and CSV or TSV with one prompt a row."""
 
 from __future__ import annotations
 
@@ -12,36 +12,46 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from generate.errors import StudyError, said
+from generate.errors import StudyError, one_line, said
 from schemas.io.files import file_sha256, write_whole
 from schemas.study import Prompt
 
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+"""What separates the cells of a table, by the suffix of its file."""
+LINES = (".jsonl", ".ndjson")
+"""Suffixes of files of one record a line."""
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WORDING = re.compile(r"(short|medium|long)(_\d+)?")
+QUOTING = "close every quote, and write a quote inside a text twice"
 CSV_COLUMNS = (
     "id (optional), text, and short_1, short_2, ..., medium_1, ..., long_1, ... (each optional)"
 )
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """Prompt records of a .jsonl or .csv file; ids are unique.
+    """Prompt records of a .jsonl, .csv or .tsv file; ids are unique.
 
     JSONL: one object a line, as in `schemas/prompt.schema.json`. CSV: a header, then one prompt a
-    row; the columns are `id` (without it, rows are numbered after the name of the file), `text`,
-    and one column for each paraphrase, `short_1`, `medium_1`, `long_1` and so on; empty cells of
-    those are no paraphrase. Raises `StudyError` for other columns, and for what cannot be read; the
-    message names the line.
+    row, and TSV alike with tabs; the columns are `id` (without it, rows are numbered after the name
+    of the file), `text`, and one column for each paraphrase, `short_1`, `medium_1`, `long_1` and so on; empty cells of
+    those are no paraphrase. Raises `StudyError` for other columns or suffixes, for a quote that is
+    not closed or takes further rows into a text, and for what cannot be read; the message names the
+    line.
     """
     if not path.is_file():
         raise StudyError(
             f"prompt file {path} does not exist; give a .jsonl or .csv file, 'general' for the "
             "shipped set or 'trio' for the trio's grammar."
         )
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise StudyError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8.") from None
-    read = _csv_records if path.suffix == ".csv" else _jsonl_records
-    prompts = list(read(text, path))
+    suffix = path.suffix.lower()
+    if suffix not in DELIMITERS and suffix not in LINES:
+        raise StudyError(
+            f"prompt file {path} ends in '{path.suffix}', which is unknown; allowed: "
+            f"{', '.join([*LINES, *DELIMITERS])}."
+        )
+    read = _table_records if suffix in DELIMITERS else _jsonl_records
+    prompts = list(read(_text_of(path), path))
     if not prompts:
         raise StudyError(
             f"prompt file {path} is empty; it needs one JSON object with `id` and `text` a line."
@@ -50,13 +60,73 @@ def read_prompts(path: Path) -> list[Prompt]:
     return prompts
 
 
+def _text_of(path: Path) -> str:
+    """The content of a file of text."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8.") from None
+
+
 def read_column(path: Path, column: str) -> list[str]:
-    """One column of a .csv file, top to bottom; `StudyError` if it is not there."""
-    reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""))
-    columns = list(reader.fieldnames or [])
+    """One column of a .csv or .tsv file, top to bottom; `StudyError` if it is not there."""
+    columns, rows = _table(_text_of(path), path)
     if column not in columns:
         raise StudyError(f"{path} has no column '{column}'; its columns are {', '.join(columns)}.")
-    return [row[column] or "" for row in reader]
+    return [row[column] or "" for row in rows]
+
+
+def _table(text: str, path: Path) -> tuple[list[str], Iterator[dict[str, str | None]]]:
+    """The columns of a table, and its rows one by one."""
+    delimiter = DELIMITERS.get(path.suffix.lower(), ",")
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    try:
+        columns = list(reader.fieldnames or [])
+    except csv.Error as error:
+        raise StudyError(f"{path}, line 1 cannot be read ({error}); {QUOTING}.") from None
+    for name, count in Counter(columns).items():
+        if count > 1:
+            raise StudyError(f"{path} has {count} columns '{name}'; give each a name of its own.")
+    return columns, _rows(reader, columns, path)
+
+
+def _rows(
+    reader: csv.DictReader[str], columns: Sequence[str], path: Path
+) -> Iterator[dict[str, str | None]]:
+    """The rows of a table; refuses one that has swallowed those after it."""
+    while True:
+        line = reader.line_num + 1
+        try:
+            row: Any = next(reader, None)
+        except csv.Error as error:
+            raise StudyError(
+                f"{path}, the row that begins in line {line} cannot be read ({error}); {QUOTING}."
+            ) from None
+        if row is None:
+            return
+        for cell in row.values():
+            if isinstance(cell, str) and _holds_a_row(
+                cell, columns, reader.reader.dialect.delimiter
+            ):
+                raise StudyError(
+                    f"{path}: a text that begins in line {line} goes on over lines that look like "
+                    f"rows ('{one_line(cell, 60)}'); {QUOTING}."
+                )
+        yield row
+
+
+def _holds_a_row(cell: str, columns: Sequence[str], delimiter: str) -> bool:
+    """Whether a later line of a cell has as many cells as the table, an id in the place of the id."""
+    if len(columns) < 2:
+        return False
+    place = 0
+    if "id" in columns:
+        place = list(columns).index("id")
+    for line in cell.splitlines()[1:]:
+        cells = line.split(delimiter)
+        if len(cells) == len(columns) and _ID.fullmatch(cells[place].strip()):
+            return True
+    return False
 
 
 def refuse_repeated_ids(prompts: Sequence[Prompt], where: str) -> None:
@@ -89,10 +159,10 @@ def _jsonl_records(text: str, path: Path) -> Iterator[Prompt]:
                 raise StudyError(_problem(error, where)) from None
 
 
-def _csv_records(text: str, path: Path) -> Iterator[Prompt]:
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    _check_columns(list(reader.fieldnames or []), path)
-    for number, row in enumerate(reader, start=1):
+def _table_records(text: str, path: Path) -> Iterator[Prompt]:
+    columns, rows = _table(text, path)
+    _check_columns(columns, path)
+    for number, row in enumerate(rows, start=1):
         where = f"{path}, row {number}"
         if None in row:
             raise StudyError(

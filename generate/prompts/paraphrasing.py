@@ -15,7 +15,7 @@ from typing import Protocol
 
 from generate.errors import StudyError
 from generate.prompts.checks import LENGTHS, of_the_trio, paraphrases
-from generate.prompts.wording import counts_and_colours, length_class, normalised
+from generate.prompts.wording import counts_and_colours, is_of_length, normalised
 from generate.trio.captions import all_captions
 from schemas.io.files import write_whole
 from schemas.study import LENGTH_WORDS, LengthClass, Paraphrases, Prompt
@@ -194,7 +194,7 @@ def _usable(answer: str, length: LengthClass, facts: frozenset[str], taken: set[
         if match is None:
             continue
         text = match["text"].strip().strip(_QUOTES).strip()
-        fits = length_class(text) == length and counts_and_colours(text) == facts
+        fits = is_of_length(text, length) and counts_and_colours(text) == facts
         if fits and normalised(text) not in taken:
             taken.add(normalised(text))
             found.append(text)

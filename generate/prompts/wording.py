@@ -39,6 +39,23 @@ def words(text: str) -> list[str]:
     return [word for word in text.split() if any(map(str.isalnum, word))]
 
 
+_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "YI ")
+"""How Unicode names of letters begin in scripts that put no spaces between words."""
+
+
+def has_spaced_words(text: str) -> bool:
+    """Whether words of the text can be counted: most of its letters are of a script with spaces.
+
+    >>> has_spaced_words("a red cube"), has_spaced_words("\u8d64\u3044\u7acb\u65b9\u4f53")
+    (True, False)
+    """
+    letters = [letter for letter in text if letter.isalpha()]
+    n_unspaced = 0
+    for letter in letters:
+        n_unspaced += unicodedata.name(letter, "").startswith(_UNSPACED)
+    return 2 * n_unspaced <= len(letters)
+
+
 def length_class(text: str) -> LengthClass | None:
     """Length class of a text by its number of words; None if it has none, or more than the longest.
 
@@ -50,6 +67,17 @@ def length_class(text: str) -> LengthClass | None:
         if low <= n <= high:
             return name
     return None
+
+
+def is_of_length(text: str, length: LengthClass) -> bool:
+    """Whether a text is of a length class, as far as its words can be counted.
+
+    Scripts without spaces between words have no length class, and fit each.
+
+    >>> is_of_length("a red cube", "medium"), is_of_length("\u8d64\u3044\u7acb\u65b9\u4f53", "medium")
+    (False, True)
+    """
+    return not has_spaced_words(text) or length_class(text) == length
 
 
 def normalised(text: str) -> str:

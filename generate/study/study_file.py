@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from generate.errors import StudyError, one_line, said
+from schemas.io.yaml_text import read_yaml
 from schemas.study import Study
 
 BUILT_IN = {"trio": "study.yaml", "trio-ablations": "ablations.yaml"}
@@ -40,8 +41,8 @@ def load_study(source: str) -> tuple[Study, Path]:
             "shipped one."
         )
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that is none
+        document = read_yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise StudyError(f"{path} is not YAML: {one_line(error)}") from None
     if not isinstance(document, dict):
         raise StudyError(

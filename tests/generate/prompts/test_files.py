@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from generate.errors import StudyError
-from generate.prompts.files import read_prompts, write_prompts
+from generate.prompts.files import read_column, read_prompts, write_prompts
 from generate.run.preparing import prepare
 from generate.study.planning import plan
 from generate.study.study_file import load_study
@@ -129,3 +129,57 @@ def test_calibration_prompts_that_differ_from_study_prompts_in_punctuation_alone
                 str(edited(study_file, calibration={"source": "calibration.jsonl", "n": 1}))
             )
         )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'id,text\np1,"a red cat\np2,a blue dog\np3,a cow\n',
+        'id,text\np1,"a red cat\np2,a blue dog\np3,"a cow"\n',
+        'id,text\np1,"a red cat\np2,a blue dog\np3,a "\n',
+        'id,text\np1,"' + "word " * 40000,
+        'id,text\np1,"a cat" red\n',
+        '"id,text\np1,a\n',
+    ],
+    ids=["open", "met by another", "swallows rows", "long", "stray", "header"],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_quote_that_is_not_closed_is_refused_with_its_line(
+    tmp_path: Path, content: str, suffix: str
+) -> None:
+    path = tmp_path / f"prompts{suffix}"
+    path.write_text(content.replace(",", "\t") if suffix == ".tsv" else content)
+    with pytest.raises(StudyError, match=r"line [12].*close every quote") as told:
+        read_prompts(path)
+    assert "\n" not in str(told.value)
+    with pytest.raises(StudyError, match="close every quote"):
+        read_column(path, "text")
+
+
+def test_a_text_may_have_several_lines(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.csv"
+    path.write_text('id,text\np1,"a cat,\non a mat, asleep"\np2,"he said ""no"""\n')
+    texts = [prompt.text for prompt in read_prompts(path)]
+    assert texts == ["a cat,\non a mat, asleep", 'he said "no"']
+
+
+@pytest.mark.parametrize("name", ["P.CSV", "p.Tsv", "p.JSONL", "p.ndjson"])
+def test_suffixes_are_read_without_case(tmp_path: Path, name: str) -> None:
+    content = {"v": "id{}text\np1{}a cat\n", "l": '{{"id": "p1", "text": "a cat"}}\n'}
+    kind = "v" if name.lower().endswith("sv") else "l"
+    cut = "\t" if name.lower().endswith("tsv") else ","
+    (tmp_path / name).write_text(content[kind].format(cut, cut))
+    assert [prompt.text for prompt in read_prompts(tmp_path / name)] == ["a cat"]
+
+
+@pytest.mark.parametrize("name", ["p.txt", "p.json", "p.xlsx", "p"])
+def test_another_suffix_is_named_with_those_allowed(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("id,text\n")
+    with pytest.raises(StudyError, match=r"which is unknown; allowed: \.jsonl, .*\.csv, \.tsv"):
+        read_prompts(tmp_path / name)
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("id,text,text\np1,a,b\n")
+    with pytest.raises(StudyError, match="has 2 columns 'text'"):
+        read_prompts(tmp_path / "p.csv")
