@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from generate.errors import StoreError
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan
-from schemas.io.layout import DATA, data_key
+from schemas.io.layout import DATA, data_key, metadata_key
 from schemas.store import BlockRecord, snapshot_digest
 
 
@@ -63,11 +63,18 @@ def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
 
 
 def _changed(store: SampleStore, records: Iterable[BlockRecord]) -> tuple[str, ...]:
-    """Objects that are gone or have another size than their record says, by one listing."""
+    """Objects that are gone or have another size than their record says, by one listing.
+
+    Images count where there are any: a run may be copied without them.
+    """
     sizes = store.folder.sizes(DATA)
     found = []
     for record in records:
+        images = metadata_key(record.model, record.experiment, "image")
         for stored in record.objects:
+            array = data_key(f"{stored.key.rpartition('/')[0]}/zarr.json")
+            if array == images and images not in sizes:
+                continue
             if sizes.get(data_key(stored.key)) != stored.bytes:
                 found.append(stored.key)
     return tuple(found)

@@ -256,6 +256,16 @@ def test_an_object_that_vanished_is_noticed_at_the_end_of_a_run(
     assert run(toy_plan, store).changed == (record.objects[0].key,)
 
 
+def test_a_run_that_was_copied_without_images_is_whole(toy_plan: Plan, tmp_path: Path) -> None:
+    store = prepare(toy_plan, tmp_path / "run")
+    run(toy_plan, store)
+    images = list((tmp_path / "run" / "data.zarr").glob("*/*/image"))
+    assert images
+    for folder in images:
+        shutil.rmtree(folder)
+    assert summary(toy_plan, store).changed == ()
+
+
 def damaged(path: Path, how: str) -> None:
     content = bytearray(path.read_bytes())
     if how == "deleted":
