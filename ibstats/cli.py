@@ -168,18 +168,34 @@ def cite_run(run: Run) -> None:
 
 
 @app.command()
-def verify(run: Run) -> None:
-    """Check every stored object against the ledger: presence, length, sha256."""
+def verify(
+    run: Run,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Drop what is kept under results and damaged.")
+    ] = False,
+) -> None:
+    """Check every stored object against the ledger, and what is kept under results against its records."""
+    from ibstats.results import sealed
     from ibstats.store import open_store
 
+    store = open_store(run)
     checked, problems = 0, 0
-    for key, problem in open_store(run).verify():
+    for key, problem in store.verify():
         checked += 1
         if problem:
             problems += 1
             _say(f"{key}: {problem}")
+    n_kept, damaged = 0, 0
+    for path, problem in sealed.kept_problems(store):
+        n_kept += 1
+        if problem:
+            damaged += 1
+            _say(f"{path}: {problem}")
+            if repair:
+                sealed.drop(store, path)
     _say(f"{checked} stored objects checked, {problems} with problems")
-    if problems:
+    _say(f"{n_kept} tables and analyses checked, {damaged} with problems")
+    if problems or (damaged and not repair):
         raise typer.Exit(1)
 
 

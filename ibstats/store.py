@@ -224,6 +224,7 @@ class Store:
         """
         for stored in self._recorded():
             yield stored.key, reader.problem(self.folder, stored)
+        yield from reader.calibration_problems(self.folder, self.run).items()
 
     def _recorded(self) -> Iterator[StoredObject]:
         yield from self.run.template

@@ -105,3 +105,6 @@ class CalibrationRecord(Strict):
     prompts_sha256: str
     counts: list[int]
     """Tokens drawn per code, stochastic sampling, full codebook, original wording."""
+    sha256: str = Field(
+        default="", description="Digest of all the above, against damage to the file itself."
+    )

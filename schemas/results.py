@@ -10,7 +10,7 @@ from schemas.design import DesignRecord
 from schemas.study import Strict
 
 SCHEMA: Literal["ibstats-results"] = "ibstats-results"
-VERSION = "1.3"
+VERSION = "1.4"
 
 Section = Literal[
     "diversity",
@@ -151,3 +151,6 @@ class Results(Strict):
     )
     notes: list[str] = Field(default=[])
     rows: list[ResultRow]
+    sha256: str = Field(
+        default="", description="Digest of all the above, against damage to the file itself."
+    )

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from schemas.design import BASELINE, FACTORS, ConditionRecord, DesignRecord, Factor
 from schemas.io.layout import block_name
@@ -376,7 +376,7 @@ def seal(document: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def sealed(record: BlockRecord | RunRecord) -> bytes:
+def sealed(record: BaseModel) -> bytes:
     """Give a record as JSON, with its digest.
 
     `is_whole` is its counterpart.

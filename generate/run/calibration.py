@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from pydantic import ValidationError
 
 from generate.errors import StoreError
 from generate.models.base import Model
@@ -19,6 +19,7 @@ from generate.traversal.draw import PhiloxNoise
 from schemas.io.folder import Folder
 from schemas.io.layout import calibration_key
 from schemas.provenance import CalibrationRecord, ModelIdentity
+from schemas.store import is_whole, sealed
 from schemas.study import Prompt
 
 
@@ -80,10 +81,13 @@ def stored(
     number of samples or another seed.
     """
     try:
-        record = CalibrationRecord.model_validate_json(where.read(record_key(label)))
+        document = json.loads(where.read(record_key(label)))
+        record = CalibrationRecord.model_validate(document).model_copy(update={"sha256": ""})
     except FileNotFoundError:
         return None
-    except ValidationError:
+    except ValueError:  # no JSON, not UTF-8, not its schema
+        document = None
+    if document is None or not is_whole(document):
         raise StoreError(
             f"{where}/{record_key(label)} is broken: delete it, and the codes are counted again."
         ) from None
@@ -102,7 +106,7 @@ def save(where: Folder, label: str, record: CalibrationRecord) -> None:
     Those of a process that was faster stay: they are the same, from the same seed.
     """
     with contextlib.suppress(FileExistsError):
-        where.create(record_key(label), record.model_dump_json(indent=1).encode())
+        where.create(record_key(label), sealed(record))
 
 
 def counts_digest(record: CalibrationRecord) -> str:

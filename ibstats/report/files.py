@@ -21,6 +21,7 @@ from ibstats.report import tables
 from ibstats.report.render import latex
 from ibstats.results.kept import obtain, obtain_tree, write_json
 from ibstats.results.lookup import Numbers
+from ibstats.results.sealed import document_problem
 from ibstats.store import Store
 from schemas.analysis import Config
 from schemas.io.files import whole_file, write_whole
@@ -30,9 +31,6 @@ from schemas.study import ABLATIONS
 
 KINDS = ("csv", "latex", "json", "netcdf")
 """Export formats."""
-
-HEAD = 1000
-"""Characters at the beginning of results.json among which the digest of its analysis stands."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +68,8 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
 
 
 def _is_current(file: Path, document: Results) -> bool:
-    """Whether that file holds this analysis; the digest stands near its start."""
-    if not file.is_file():
-        return False
-    with file.open(encoding="utf-8") as stream:
-        return document.analysis_sha256 in stream.read(HEAD)
+    """Whether that file holds this analysis."""
+    return document_problem(file, document.analysis_sha256) is None
 
 
 def report_ablations(

@@ -139,7 +139,8 @@ class ResultsFolder:
     def analysis(self, digest: str) -> Path:
         """Give the name of one analysis, by the digest of what it follows from.
 
-        With `.json` it is the file of its rows, with `.zarr` the folder of its tree.
+        With `.json` it is the file of its rows, with `.zarr` the folder of its tree, with `.seal`
+        the record of the files of that folder.
         """
         return self.analyses / digest[:16]
 

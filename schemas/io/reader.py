@@ -6,6 +6,7 @@ read with xarray or Zarr, from the folder's Zarr store.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import warnings
 from collections.abc import Iterable
@@ -28,6 +29,7 @@ from schemas.errors import (
 from schemas.io import layout
 from schemas.io.checked import Recorded, by_key, damaged_template, mismatch
 from schemas.io.folder import Folder
+from schemas.provenance import CalibrationRecord
 from schemas.store import (
     SCHEMA,
     VERSION,
@@ -303,6 +305,28 @@ def check_template(where: Folder, run: RunRecord) -> None:
         problem = mismatch(stored, contents.get(key))
         if problem is not None:
             raise damaged_template(f"{where}/{key}", problem)
+
+
+def calibration_problems(where: Folder, run: RunRecord) -> dict[str, str]:
+    """Give what is wrong with the code counts that lie in a run, by their key.
+
+    Each must be the file that was written, and hold the counts that the run was made with.
+    """
+    found = {}
+    for model, digest in run.calibration_sha256.items():
+        key = layout.calibration_key(model)
+        try:
+            document = json.loads(where.read(key))
+            counts = CalibrationRecord.model_validate(document).counts
+        except FileNotFoundError:  # not needed once the run is laid out
+            continue
+        except ValueError:
+            found[key] = "cannot be read"
+            continue
+        content = np.array(counts, dtype="<i8").tobytes()
+        if not is_whole(document) or hashlib.sha256(content).hexdigest() != digest:
+            found[key] = "altered (checksum differs)"
+    return found
 
 
 def recorded(where: Folder, model: str, experiment: str) -> Recorded:

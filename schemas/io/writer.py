@@ -252,9 +252,12 @@ class RunWriter:
         """Give what is wrong with what `create` wrote, one line an object.
 
         No block holds it, so no repair makes it again: metadata, coordinates, texts, noise keys,
-        subsets.
+        subsets, and the code counts behind these.
         """
-        return self._damaged(self.run.template)
+        found = self._damaged(self.run.template)
+        for key, problem in reader.calibration_problems(self.folder, self.run).items():
+            found.append(f"{key}: {problem}")
+        return found
 
     def _damaged(self, objects: Iterable[StoredObject]) -> list[str]:
         found = []
