@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -15,7 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from generate.errors import ModelError
+from generate.errors import ModelError, one_line
+from generate.models.checkpoint_file import refuse_impostor, settings
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -70,20 +69,18 @@ class Checkpoint:
     def json(self, name: str) -> dict[str, Any]:
         """The content of a configuration file.
 
-        `name` is its path in the checkpoint. Raises ModelError where it is absent or broken.
+        `name` is its path in the checkpoint. Raises ModelError where it is absent or broken, and
+        when it is asked for a key that it has not.
         """
         path = self.folder / name
         try:
-            read: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
         except FileNotFoundError:
             raise ModelError(
                 f"checkpoint '{self.name}' has no file {name}: fetch it whole, or name another."
             ) from None
-        except json.JSONDecodeError as error:
-            raise ModelError(
-                f"{name} of checkpoint '{self.name}' is not JSON ({error}): fetch it again."
-            ) from None
-        return read
+        refuse_impostor(path)
+        return settings(content, f"{name} of checkpoint '{self.name}'")
 
 
 def find(name: str, files: Sequence[str], *, download: bool = True) -> Checkpoint:
@@ -127,6 +124,8 @@ def _in_folder(name: str, folder: Path, revision: str, files: Sequence[str]) -> 
                 "fetch it whole, or name another."
             )
         found += matched
+    for path in found:
+        refuse_impostor(path)
     return Checkpoint(name, folder, revision, tuple(dict.fromkeys(found)))
 
 
@@ -219,7 +218,7 @@ def load_component(
             output_loading_info=True,
             **precision,
         )
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # the libraries raise classes of every kind for a wrong file
         raise ModelError(
             f"checkpoint '{checkpoint.name}' does not load as a {name}: "
             f"{' '.join(str(error).split())[:300]}"
@@ -269,6 +268,7 @@ def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     A pickle is read without running code from it. Training scripts wrap theirs under "model",
     "module" or "state_dict". Raises ModelError where the file is no file of weights.
     """
+    refuse_impostor(path)
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
             tensors = {}
@@ -282,10 +282,12 @@ def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     try:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location=device, weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # a file that is no pickle fails anywhere in its reader
         raise ModelError(
-            f"{path} is not a file of weights ({str(error).splitlines()[0]}): fetch it again."
+            f"{path} is not a file of weights ({one_line(error, 200)}): fetch it again."
         ) from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds a {type(content).__name__}, not weights: fetch it again.")
     for wrapper in ("model", "module", "state_dict"):
         if isinstance(content.get(wrapper), dict):
             content = content[wrapper]

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import torch
 
+from generate.errors import ModelError
 from generate.models import memory
 from generate.models.base import Model
 from generate.models.checkpoint import Checkpoint, Source, find, load_component, load_tensors
@@ -114,8 +115,21 @@ class PublicModel(Model):
             quantizer=cls.card.quantizer,
             licence=cls.card.licence,
             options=vars(options),
-            **vars(cls.geometry(found, options)),
+            **vars(cls._geometry_of(found, options)),
         )
+
+    @classmethod
+    def _geometry_of(cls, found: Mapping[str, Checkpoint], options: Any) -> Geometry:
+        """The geometry; refuses configuration files whose values are of another model."""
+        try:
+            return cls.geometry(found, options)
+        except ModelError:
+            raise
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise ModelError(
+                f"the configuration of checkpoint '{found['checkpoint'].name}' is not that of a "
+                f"{cls.__name__} ({type(error).__name__}: {error}): fetch it again, or name another."
+            ) from None
 
     @classmethod
     def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
 from ibstats.kernels import pairs
+from ibstats.measure.returned import checked_features, checked_pairs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -179,13 +180,16 @@ class Distance(Measurement):
 
         Equal images are at distance 0, exactly. Raises IbstatsError if a distance is not a number.
         """
-        distance, squared_norm = self.measure(images.values)
+        where = f"{model}, prompt {images['prompt'].item()}"
+        measured = self.measure(images.values)
+        distance, squared_norm = checked_pairs(measured, images.shape[:2], self, where)
         distance = np.where(identical(images.values), 0.0, distance)
         whole = np.isfinite(distance).all(axis=(1, 2))
         if not whole.all():
             bad = images["condition"].values[~whole][0]
-            where = f"{model}, prompt {images['prompt'].item()} is NaN in condition '{bad}'"
-            raise IbstatsError(f"{self.name} of {where}; is an image black or empty?")
+            raise IbstatsError(
+                f"{self.name} of {where} is NaN in condition '{bad}'; is an image black or empty?"
+            )
         return np.concatenate([distance, squared_norm[..., None]], axis=-1)
 
 
@@ -227,7 +231,8 @@ class EmbeddedDistance(Distance):
         """
         cells, n = images.shape[:2]
         features = self.embed(images.reshape(cells * n, *images.shape[2:]))
-        phi = np.asarray(features, dtype=np.float64).reshape(cells, n, -1)
+        checked = checked_features(features, cells * n, self.name)
+        phi = checked.astype(np.float64).reshape(cells, n, -1)
         if self.space == "cosine":
             with np.errstate(invalid="ignore"):
                 unit = phi / np.linalg.norm(phi, axis=-1, keepdims=True)
@@ -245,6 +250,8 @@ class Embedding(Measurement):
     kind = "network"
     n_logits: int = 0
     """Last columns of the features that are readings, not coordinates."""
+    n_features: ClassVar[int | None] = None
+    """Columns that are coordinates, where that is known without the weights."""
 
     @property
     def label(self) -> str:
@@ -265,7 +272,8 @@ class Embedding(Measurement):
         Raises IbstatsError, which names the prompt, if one is not finite.
         """
         pixels = images.values
-        features = self.embed(pixels.reshape(-1, *pixels.shape[2:]))
+        given = self.embed(pixels.reshape(-1, *pixels.shape[2:]))
+        features = checked_features(given, pixels.shape[0] * pixels.shape[1], self.name)
         if not np.isfinite(features).all():
             prompt = images["prompt"].item()
             raise IbstatsError(

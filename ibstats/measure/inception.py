@@ -36,6 +36,7 @@ class Inception(Embedding):
 
     name = "inception"
     settings_need_weights = True
+    n_features = 2048
 
     def __init__(
         self,

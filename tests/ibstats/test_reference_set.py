@@ -388,3 +388,34 @@ def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
         "frontier-fid.png",
         "frontier-kid.png",
     }
+
+
+@pytest.mark.parametrize(
+    ("mu", "sigma", "message"),
+    [
+        (np.zeros(7), np.eye(7), "of 7 features, but 'inception' has 6"),
+        (np.full(6, np.nan), np.eye(6), "mean in .* has 6 of 6 numbers that are not finite"),
+        (np.zeros(6), np.full((6, 6), np.inf), "covariance in .* 36 of 36 numbers"),
+        (np.float64(0), np.eye(6), r"mean \(\) and covariance \(6, 6\)"),
+        (np.zeros((6, 1)), np.eye(6), r"mean \(6, 1\)"),
+        (np.zeros(0), np.zeros((0, 0)), r"mean \(0,\)"),
+        (np.zeros(6), np.eye(6) * 1j, "covariance in .* is complex128, not real numbers"),
+        (np.zeros(6), np.triu(np.ones((6, 6))), "covariance in .* is not symmetric"),
+        (np.zeros(6), np.diag([1, 1, 1, 1, 1, -0.1]), "negative eigenvalue .-0.1"),
+    ],
+)
+def test_moments_that_are_none_are_refused_in_one_line(
+    colours, tmp_path: Path, mu: Any, sigma: Any, message: str
+) -> None:
+    np.savez(tmp_path / "fid.npz", mu=mu, sigma=sigma)
+    with pytest.raises(IbstatsError, match=message):
+        making.build(str(tmp_path / "fid.npz"), tmp_path / "set.npz", size="16", n_images=100)
+    assert not (tmp_path / "set.npz").exists()
+
+
+def test_a_singular_covariance_in_single_precision_is_one(colours, tmp_path: Path) -> None:
+    few = np.random.default_rng(0).normal(size=(4, 6))
+    sigma = np.cov(few, rowvar=False).astype(np.float32)
+    np.savez(tmp_path / "fid.npz", mu=few.mean(axis=0), sigma=sigma)
+    out = tmp_path / "set.npz"
+    assert making.build(str(tmp_path / "fid.npz"), out, size="16", n_images=100).dimensions == 6

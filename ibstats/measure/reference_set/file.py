@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from ibstats.errors import IbstatsError
@@ -25,6 +27,10 @@ SHIPPED = Path(__file__).parent / "trio-scenes.npz"
 """Rendered scenes of the trio, features of the scene network; made by
 `generate.trio.reference_set`.
 """
+
+
+ROUNDING = 1e-6
+"""Share of the largest number that the smallest eigenvalue or an asymmetry of a covariance may be."""
 
 
 @dataclass(frozen=True)
@@ -42,29 +48,39 @@ class LoadedSet:
 
 
 def declared(
-    file: Path, *, name: str, network: str, settings: dict[str, Any], size: tuple[int, int], n: int
+    file: Path,
+    *,
+    name: str,
+    network: str,
+    settings: dict[str, Any],
+    size: tuple[int, int],
+    n: int,
+    n_features: int | None = None,
 ) -> tuple[ReferenceSet, Target]:
     """Give statistics that another program made (`mu` and `sigma`, as FID tools write them), with
     what they lack.
 
     The user declares network, size (height, width) and number `n` of images; nothing can check it,
-    and the record says `declared`. Raises IbstatsError for a file of another form.
+    and the record says `declared`. `n_features` is how many the network has, None if unknown.
+    Raises IbstatsError for a file of another form, and where mean and covariance are not what the
+    Frechet distance assumes: finite numbers of that many features, the covariance symmetric and
+    without negative eigenvalues.
     """
     try:
         with np.load(file) as arrays:
-            mean = np.asarray(arrays["mu"], dtype=np.float64)
-            covariance = np.asarray(arrays["sigma"], dtype=np.float64)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+            mean, covariance = arrays["mu"], arrays["sigma"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         raise IbstatsError(
             f"'{file}' is no .npz with arrays mu and sigma, as FID tools write them"
         ) from None
-    d = len(mean)
-    fits = mean.shape == (d,) and covariance.shape == (d, d)
-    if not fits or not np.isfinite(covariance).all():
+    refuse_moments(file, mean, covariance)
+    if n_features is not None and len(mean) != n_features:
         raise IbstatsError(
-            f"'{file}' holds mu {mean.shape} and sigma {covariance.shape}, but needs (d,) and "
-            "(d, d)"
+            f"'{file}' holds statistics of {len(mean)} features, but '{network}' has {n_features}; "
+            "another network made them, or another layer"
         )
+    _refuse_negative(file, covariance)
+    mean, covariance = mean.astype(np.float64), covariance.astype(np.float64)
     record = ReferenceSet(
         name=name,
         network=network,
@@ -72,10 +88,60 @@ def declared(
         size=size,
         resize="declared",
         n_images=n,
-        dimensions=d,
+        dimensions=len(mean),
         made=f"imported from {file.name}, sha256 {file_sha256(file)}",
     )
     return record, Target(mean, covariance)
+
+
+def refuse_moments(
+    file: Path, mean: NDArray[Any], covariance: NDArray[Any], features: NDArray[Any] | None = None
+) -> None:
+    """Raise IbstatsError unless these are real, finite and fit each other, the covariance symmetric.
+
+    `mean` is (d,), `covariance` (d, d), `features`, where there are some, (m, d); `file` is named
+    in the message.
+    """
+    given = {"mean": mean, "covariance": covariance}
+    if features is not None:
+        given["features"] = features
+    for what, values in given.items():
+        if values.dtype.kind not in "iuf":
+            raise IbstatsError(f"the {what} in '{file}' is {values.dtype}, not real numbers")
+    d = mean.size
+    if d == 0 or mean.shape != (d,) or covariance.shape != (d, d):
+        raise IbstatsError(
+            f"'{file}' holds mean {mean.shape} and covariance {covariance.shape}, but needs (d,) "
+            "and (d, d)"
+        )
+    if features is not None and (features.ndim != 2 or features.shape[1] != d):
+        raise IbstatsError(f"'{file}' holds features {features.shape}, but needs (m, {d})")
+    for what, values in given.items():
+        n_bad = int((~np.isfinite(values)).sum())
+        if n_bad:
+            raise IbstatsError(
+                f"the {what} in '{file}' has {n_bad} of {values.size} numbers that are not finite; "
+                "make the statistics again"
+            )
+    asymmetry = abs(covariance - covariance.T).max()
+    if asymmetry > ROUNDING * abs(covariance).max():
+        raise IbstatsError(
+            f"the covariance in '{file}' is not symmetric (by up to {asymmetry:.3g}); make the "
+            "statistics again"
+        )
+
+
+def _refuse_negative(file: Path, covariance: NDArray[Any]) -> None:
+    """Refuse a covariance with an eigenvalue below rounding: it is none of any images."""
+    values = np.linalg.eigvalsh(covariance.astype(np.float64))
+    rounding = ROUNDING
+    if covariance.dtype.itemsize < 8:
+        rounding = max(rounding, len(values) * float(np.finfo(np.float32).eps))
+    if values[0] < -rounding * max(values[-1], 0.0):
+        raise IbstatsError(
+            f"the covariance in '{file}' has a negative eigenvalue ({values[0]:.3g}, the largest is "
+            f"{values[-1]:.3g}), so it is none; make the statistics again"
+        )
 
 
 def write(record: ReferenceSet, target: Target, file: Path) -> None:
@@ -137,10 +203,11 @@ def _content(file: Path) -> tuple[dict[str, Any], Target]:
             features = None
             if "features" in arrays:
                 features = arrays["features"].astype(np.float64)
+            refuse_moments(file, arrays["mean"], arrays["covariance"], features)
             return record, Target(arrays["mean"], arrays["covariance"], features)
     except IbstatsError:
         raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise IbstatsError(f"'{file}' is no reference set ({str(error).splitlines()[0]})") from None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibstats.errors import IbstatsError, unknown
+from ibstats.errors import IbstatsError, Unmeasurable, unknown
 from ibstats.kernels.frechet import Target
 from ibstats.measure.base import Embedding, Features, Images
 from ibstats.measure.each import Each
@@ -88,6 +88,7 @@ def build(
             settings=chosen.asked(),
             size=shape,
             n=n_images,
+            n_features=_n_features(chosen, shape),
         )
     else:
         passed_over = 0
@@ -175,6 +176,17 @@ def make(
         made=f"ibstats {__version__}",
     )
     return record, target
+
+
+def _n_features(network: Embedding, size: tuple[int, int]) -> int | None:
+    """How many features a network has, by those of a grey image; None where its weights lack."""
+    if network.n_features is not None:
+        return network.n_features
+    grey = np.full((*size, 3), 128, dtype=np.uint8)
+    try:
+        return int(_coordinates(network, [grey]).shape[1])
+    except Unmeasurable:
+        return None
 
 
 def _coordinates(network: Embedding, batch: list[Images]) -> Features:
