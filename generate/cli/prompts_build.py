@@ -106,6 +106,7 @@ def build(
         if paraphrase is Provider.transformers:
             speaker = TransformersModel(model, pick_device(device), temperature)
         else:
+            base = checked_url(url)
             key = key_in(key_from)
             if key and in_clear(url):
                 log.print(
@@ -114,7 +115,7 @@ def build(
                     soft_wrap=True,
                 )
             speaker = Endpoint(
-                checked_url(url),
+                base,
                 model,
                 key,
                 temperature,

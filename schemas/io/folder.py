@@ -206,6 +206,10 @@ class LocalFolder(Folder):
     def __init__(self, root: Path) -> None:
         self.root = root
 
+    def __reduce__(self) -> tuple[type[LocalFolder], tuple[Path]]:
+        """Travel by the absolute path: a worker need not stand in the same folder."""
+        return LocalFolder, (self.root.absolute(),)
+
     def path(self, key: str) -> Path:
         """Give the file of a key.
 

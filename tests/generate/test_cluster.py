@@ -159,12 +159,22 @@ def test_a_package_that_a_cluster_needs_is_named_with_its_extra(
 
 
 def test_nothing_of_a_local_cluster_listens_to_other_machines() -> None:
+    before = listening()
     with connected(Cluster("local", 1)):
-        here = psutil.Process()
-        for process in (here, *here.children(recursive=True)):
-            for socket in process.net_connections("inet"):
-                if socket.status == psutil.CONN_LISTEN:
-                    assert socket.laddr.ip == "127.0.0.1"
+        opened = listening() - before
+        assert opened
+        assert {host for host, _ in opened} == {"127.0.0.1"}
+
+
+def listening() -> set[tuple[str, int]]:
+    """Addresses that this process and its children listen at."""
+    here = psutil.Process()
+    found = set()
+    for process in (here, *here.children(recursive=True)):
+        for socket in process.net_connections("inet"):
+            if socket.status == psutil.CONN_LISTEN:
+                found.add((socket.laddr.ip, socket.laddr.port))
+    return found
 
 
 def test_each_local_worker_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
