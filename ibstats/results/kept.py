@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import xarray as xr
@@ -16,11 +17,11 @@ from ibstats.results.rows import analysis_digest, results
 from ibstats.results.sealed import (
     DIFFERS,
     document_problem,
-    seal_tree,
+    keep_tree,
     sealed_results,
     tree_problem,
 )
-from ibstats.store import Store, open_store, read_tree, write_tree
+from ibstats.store import Store, open_store, read_tree
 from schemas.analysis import Config
 from schemas.io.files import write_whole
 from schemas.io.layout import ResultsFolder
@@ -56,8 +57,7 @@ def _made(store: Store, settings: Config, machine: Machine | None, kept: Path) -
     file, folder = kept.with_suffix(".json"), kept.with_suffix(".zarr")
     file.parent.mkdir(parents=True, exist_ok=True)
     if tree_problem(folder) is not None:
-        write_tree(tree, folder)
-        seal_tree(folder)
+        keep_tree(tree, folder)
     write_json(document, file)
     return document
 
@@ -72,7 +72,8 @@ def obtain_tree(store: Store, settings: Config, machine: Machine | None = None) 
     path = kept.with_suffix(".zarr")
     for _ in range(ATTEMPTS):
         if _is_whole(path, tree_problem(path)):
-            return read_tree(path)
+            with suppress(FileNotFoundError):  # another process replaces it at this moment
+                return read_tree(path)
         _made(store, settings, machine, kept)
     raise IbstatsError(f"'{path}' is damaged as soon as it is written; check the disk")
 

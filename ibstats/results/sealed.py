@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
+
 from ibstats.measure.table import MISSING, remove_table, table_problem
-from ibstats.store import Store
-from schemas.io.files import file_sha256, write_whole
+from ibstats.store import Store, write_tree
+from schemas.io.files import file_sha256, replace_folder, temporary_name, write_whole
 from schemas.results import Results
 from schemas.store import is_whole, seal
 
@@ -48,11 +51,22 @@ def document_problem(file: Path, analysis: str | None = None) -> str | None:
     return None
 
 
-def seal_tree(tree: Path) -> None:
-    """Record the length and sha256 of every file of a tree, `NAME.zarr`, in `NAME.seal`."""
-    document = {"name": tree.stem, "files": _files(tree)}
-    content = json.dumps(document | {"sha256": seal(document)}, indent=1)
-    write_whole(tree.with_suffix(".seal"), content)
+def keep_tree(tree: xr.DataTree, folder: Path) -> None:
+    """Keep the tree of an analysis as `NAME.zarr`, with length and sha256 of each file in `NAME.seal`.
+
+    Both are made of a private folder, and published unless another process has done so meanwhile:
+    trees of one name have equal files, so that either record is that of either tree.
+    """
+    private = temporary_name(folder)
+    try:
+        write_tree(tree, private)
+        document = {"name": folder.stem, "files": _files(private)}
+        content = json.dumps(document | {"sha256": seal(document)}, indent=1)
+        if tree_problem(folder) is not None:
+            replace_folder(private, folder)
+            write_whole(folder.with_suffix(".seal"), content)
+    finally:
+        shutil.rmtree(private, ignore_errors=True)
 
 
 def tree_problem(tree: Path) -> str | None:
@@ -110,7 +124,8 @@ def _files(folder: Path) -> dict[str, list[Any]]:
     """Length and sha256 of every file below a folder, by its name relative to it."""
     found: dict[str, list[Any]] = {}
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            name = path.relative_to(folder).as_posix()
-            found[name] = [path.stat().st_size, file_sha256(path)]
+        with suppress(FileNotFoundError):  # another process replaces the folder at this moment
+            if path.is_file():
+                name = path.relative_to(folder).as_posix()
+                found[name] = [path.stat().st_size, file_sha256(path)]
     return found

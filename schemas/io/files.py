@@ -75,21 +75,30 @@ def whole_folder(path: Path) -> Iterator[Path]:
     processes that write the same folder the last one wins.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary, aside = temporary_name(path), temporary_name(path)
+    temporary = temporary_name(path)
     try:
         yield temporary
-        for attempt in range(ATTEMPTS):
-            with suppress(FileNotFoundError):
-                path.rename(aside)
-            shutil.rmtree(aside, ignore_errors=True)
-            try:
-                temporary.rename(path)
-                return
-            except OSError:  # another process has put its folder there meanwhile
-                if attempt == ATTEMPTS - 1:
-                    raise
+        replace_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def replace_folder(made: Path, path: Path) -> None:
+    """Give a folder the name `path`; what stood there is moved aside and removed.
+
+    Raises OSError where others put a folder there again and again meanwhile.
+    """
+    aside = temporary_name(path)
+    for attempt in range(ATTEMPTS):
+        with suppress(FileNotFoundError):
+            path.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+        try:
+            made.rename(path)
+            return
+        except OSError:  # another process has put its folder there meanwhile
+            if attempt == ATTEMPTS - 1:
+                raise
 
 
 def write_whole(path: Path, content: bytes | str) -> None:
