@@ -62,8 +62,7 @@ def analyse(
     groups: Groups = {}
     designs: dict[str, Any] = {}
     models = list(settings.models or store.models())
-    for model in models:
-        selection = select(store, model, settings.experiment, allow_partial=settings.allow_partial)
+    for model, selection in zip(models, _selections(store, settings), strict=True):
         made, said = _of_model(selection, settings, machine)
         groups |= {f"{model}/{name}": group for name, group in made.items()}
         notes += said

@@ -131,8 +131,8 @@ def _rescored(selection: Selection, settings: Config, *, revised: bool) -> tuple
 
 def _shares(noise: Selection, settings: Config, machine: Machine) -> tuple[Groups, list[str]]:
     """Sobol indices of a crossed-noise experiment, by every distance of an embedding that can be had."""
-    complete = noise.store.complete(noise.model, noise.experiment).all(axis=0)
-    if not complete.all() and not (settings.allow_partial and complete.sum() > 1):
+    if not noise.is_complete:
+        complete = noise.store.complete(noise.model, noise.experiment).all(axis=0)
         done = f"{int(complete.sum())} of {complete.size} prompts of '{noise.experiment}'"
         return {}, [f"{noise.model}: {done} are complete; left out"]
     found, notes = measured(noise, settings, machine, embedded=True)
