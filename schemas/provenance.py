@@ -105,6 +105,13 @@ class CalibrationRecord(Strict):
     prompts_sha256: str
     counts: list[int]
     """Tokens drawn per code, stochastic sampling, full codebook, original wording."""
+    half_counts: list[int] = Field(
+        default=[],
+        description="The same of every other prompt, or image of a single one; empty if unknown.",
+    )
+    image_counts: list[int] = Field(
+        default=[], description="Images that show each code; empty if unknown."
+    )
     sha256: str = Field(
         default="", description="Digest of all the above, against damage to the file itself."
     )

@@ -183,6 +183,18 @@ COORDINATES: dict[str, Variable] = {
     ),
     "subset_draw": _label("int32", "number of the random subset, from 0", 0),
     "subset_counts": _label("string", "sha256 of the calibration counts that chose the codes kept"),
+    "subset_ties": _label(
+        "string", "order of codes with equal counts: random, by the study's seed; absent: by id"
+    ),
+    "subset_overlap": _label(
+        "float64", "share of the codes kept that a calibration without end would keep", NAN
+    ),
+    "subset_tie_share": _label(
+        "float64", "share of the codebook with the count at which it is cut", NAN
+    ),
+    "subset_unseen": _label(
+        "float64", "share of the calibration's tokens on codes that one image alone shows", NAN
+    ),
     "prompt": Variable(("prompt",), "string", "1", "prompt id", "", optional=False),
     "prompt_attributes": Variable(
         ("prompt",), "string", "1", "asserted attributes as JSON, '{}' if unknown", "{}"
@@ -207,6 +219,10 @@ OPTIONAL_BEFORE = frozenset(
         "n_paraphrases",
         "subset_draw",
         "subset_counts",
+        "subset_ties",
+        "subset_overlap",
+        "subset_tie_share",
+        "subset_unseen",
         "sample_count",
     }
 )

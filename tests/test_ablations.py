@@ -246,7 +246,15 @@ def test_one_ablation_can_be_asked_for_by_name(
     assert "ratio, toy-masked" not in printed
 
 
-NEWER = (["n_paraphrases"], ["subset_draw"], ["subset_counts"])
+NEWER = (
+    ["n_paraphrases"],
+    ["subset_draw"],
+    ["subset_counts"],
+    ["subset_ties"],
+    ["subset_overlap"],
+    ["subset_tie_share"],
+    ["subset_unseen"],
+)
 """Coordinates that stores of the first days were made without."""
 
 

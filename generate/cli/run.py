@@ -20,6 +20,7 @@ from schemas.io.folder import folder
 if TYPE_CHECKING:
     from generate.run.cost import Estimate
     from generate.store.audit import Summary
+    from generate.store.samples import SampleStore
 
 SECONDS_AN_HOUR = 3600
 
@@ -96,6 +97,7 @@ def _run_here(laid_out: Plan, where: str, device: str) -> Summary:
     with shown() as bars:
         device = pick_device(device)
         store = preparing.prepare(laid_out, where, device=device, progress=bars.progress)
+        _say_uncertain(store)
         return blocks.run(laid_out, store, device=device, progress=bars.progress)
 
 
@@ -106,9 +108,18 @@ def _run_on_cluster(laid_out: Plan, where: str, asked: Cluster) -> Summary:
     with shown() as bars, connected(asked) as client:
         log.print(f"dashboard: {client.dashboard_link}")
         store = dispatch.prepare(client, laid_out, where, asked, progress=bars.progress)
+        _say_uncertain(store)
         return dispatch.run(
             client, laid_out, store, asked, progress=bars.progress, watch=bars.watch
         )
+
+
+def _say_uncertain(store: SampleStore) -> None:
+    """Which models' subsets of the codebook are much a matter of chance."""
+    from generate.run.preparing import uncertain_subsets
+
+    for line in uncertain_subsets(store):
+        log.print(line)
 
 
 def _say_cost(laid_out: Plan, where: str, device: str, workers: int) -> None:
@@ -175,6 +186,7 @@ def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
     with shown() as bars:
         device = pick_device(device)
         store = prepare(laid_out, out_dir, device=device, progress=bars.progress)
+    _say_uncertain(store)
     out.print(f"{out_dir}: {summary(laid_out, store).total} blocks to make with `ibgenerate run`.")
 
 

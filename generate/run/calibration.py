@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from generate.errors import StoreError
 from generate.models.base import Model
@@ -15,6 +16,7 @@ from generate.prompts.sources import prompts_digest
 from generate.run.returned import sample
 from generate.study import noise
 from generate.study.probes import Probe
+from generate.study.subset import CodeUse
 from generate.traversal.draw import PhiloxNoise
 from schemas.io.folder import Folder
 from schemas.io.layout import calibration_key
@@ -45,12 +47,13 @@ def calibrate(
     ids = [prompt.id for prompt in prompts]
     path = noise.stream_keys(seed, ids, n_samples, "path").ravel()
     execution = noise.stream_keys(seed, ids, n_samples, "execution").ravel()
-    counts = np.zeros(model.identity.codebook_size, dtype=np.int64)
+    use = CodeUse(model.identity.codebook_size)
+    in_half = halves(len(prompts), n_samples)
     for start in range(0, len(texts), batch_size):
         rows = slice(start, start + batch_size)
         noise_of_batch = PhiloxNoise(path[rows], execution[rows])
         trace = sample(model, label, texts[rows], Probe(), noise_of_batch)
-        counts += np.bincount(trace.tokens.cpu().numpy().ravel(), minlength=len(counts))
+        use.add(trace.tokens.cpu().numpy(), in_half[rows])
         advance(len(texts[rows]))
     return CalibrationRecord(
         model=model.identity,
@@ -58,8 +61,24 @@ def calibrate(
         samples=n_samples,
         prompt_ids=ids,
         prompts_sha256=prompts_digest(prompts),
-        counts=counts.tolist(),
+        counts=use.counts.tolist(),
+        half_counts=use.half_counts.tolist(),
+        image_counts=use.image_counts.tolist(),
     )
+
+
+def halves(n_prompts: int, n_samples: int) -> NDArray[np.bool_]:
+    """Which images, prompt by prompt, are in the first half: those of every other prompt.
+
+    Of a single prompt, every other image.
+
+    >>> halves(2, 2)
+    array([ True,  True, False, False])
+    """
+    image = np.arange(n_prompts * n_samples)
+    if n_prompts > 1:
+        image = image // n_samples
+    return np.asarray(image % 2 == 0)
 
 
 def record_key(label: str) -> str:

@@ -18,6 +18,7 @@ from generate.run.progress import Progress, silent
 from generate.store.claims import Claims
 from generate.store.room import room_in
 from generate.store.samples import SampleStore, create
+from generate.study import subset
 from generate.study.planning import Plan, refuse_idle_windows
 from schemas.io.folder import Folder, folder
 from schemas.io.layout import CREATION, RUN
@@ -100,6 +101,8 @@ def _config_digest(
         "models": models,
         "calibration": calibration_sha256,
     }
+    if calibration_sha256:
+        document["subset_ties"] = subset.TIES
     return config_digest(document)
 
 
@@ -110,6 +113,24 @@ def config_digest(document: dict[str, Any]) -> str:
     True
     """
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+
+
+def uncertain_subsets(store: SampleStore) -> list[str]:
+    """A line for each model whose codes kept are much a matter of chance.
+
+    Runs that do not say how certain they are, made before 0.2, have none.
+    """
+    lines = []
+    for label in store.run.models:
+        names: list[str] = []
+        overlaps: list[float] = []
+        for experiment in store.run.experiments:
+            fixed = store.fixed(label, experiment)
+            if "subset_overlap" in fixed:
+                names += map(str, fixed["condition"])
+                overlaps += fixed["subset_overlap"].tolist()
+        lines.append(subset.warning(label, names, overlaps))
+    return list(filter(None, lines))
 
 
 def refuse_other_study(plan: Plan, store: SampleStore) -> None:

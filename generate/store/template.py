@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from generate.study import noise
+from generate.study import noise, subset
 from generate.study.conditions import Condition
 from generate.study.planning import Plan
-from generate.study.probes import keep_codes, texts_of_samples
+from generate.study.probes import texts_of_samples
 from generate.study.reading import Reading
 from generate.study.reading import texts as all_texts
 from schemas.io.template import PER_BLOCK, Template, column
@@ -55,6 +55,7 @@ def template(
     images = run.study is not None and run.study.images
     fixed = {
         **condition_labels(cells, run.calibration_sha256.get(model, "")),
+        **subset_labels(cells, calibration, plan.study.seed),
         **prompt_labels(prompts),
         **text_values(prompts, read),
         "text_index": text_index(cells, prompts, plan.n_samples(experiment)),
@@ -118,6 +119,26 @@ def condition_labels(cells: Sequence[Condition], counts_sha256: str) -> dict[str
         subset_counts.append(counts_sha256 if by_counts else "")
     labels["subset_counts"] = column("subset_counts", subset_counts)
     return labels
+
+
+def subset_labels(
+    cells: Sequence[Condition], calibration: CalibrationRecord | None, seed: int
+) -> dict[str, NDArray[Any]]:
+    """Give how ties among the codes kept were broken, and how certain these codes are.
+
+    (condition,) each; see `generate.study.subset`. `seed` is the study's.
+    """
+    known = [subset.certainty(cell, calibration, seed) for cell in cells]
+    ties = []
+    for cell in cells:
+        by_counts = cell.subset_method not in ("", "drop_random")
+        ties.append(subset.TIES if by_counts else "")
+    return {
+        "subset_ties": column("subset_ties", ties),
+        "subset_overlap": column("subset_overlap", [one.overlap for one in known]),
+        "subset_tie_share": column("subset_tie_share", [one.tie_share for one in known]),
+        "subset_unseen": column("subset_unseen", [one.unseen for one in known]),
+    }
 
 
 def prompt_labels(prompts: Sequence[Prompt]) -> dict[str, NDArray[Any]]:
@@ -203,9 +224,5 @@ def code_values(
     counts = np.zeros(codebook_size, dtype=np.int64)
     if calibration is not None:
         counts = np.array(calibration.counts, dtype=np.int64)
-    keep = np.ones((len(cells), codebook_size), dtype=bool)
-    for condition, cell in enumerate(cells):
-        if cell.subset_method != "":
-            rng = np.random.default_rng([seed, cell.subset_draw])
-            keep[condition] = keep_codes(counts, cell.keep_ratio, cell.subset_method, rng=rng)
+    keep = np.stack([subset.kept(cell, counts, seed) for cell in cells])
     return {"codebook_keep": keep, "calibration_count": counts}

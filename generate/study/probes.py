@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from generate.errors import StudyError
 from generate.study.conditions import WINDOWS, Condition
-from schemas.study import Prompt, SubsetMethod
+from schemas.study import Prompt
 
 
 @dataclass(frozen=True)
@@ -76,30 +76,6 @@ def _no_window(window: str) -> StudyError:
         f"argmax_window is '{window}'; name one ({', '.join(WINDOWS)}) or write two shares of the "
         "steps between 0 and 1, such as '0:1/3' or '2/3:1'."
     )
-
-
-def keep_codes(
-    counts: NDArray[np.int64], ratio: float, method: SubsetMethod, *, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Codes that stay enabled when the codebook is cut to `ratio` of its size, (code,) bool.
-
-    `counts` (code,) are the uses of each code on the calibration prompts; equal counts are ordered
-    by id. At least one code stays. `rng` serves `drop_random` alone.
-
-    >>> keep_codes(np.array([5, 0, 9, 1]), 0.5, "drop_least_frequent", rng=np.random.default_rng(0))
-    array([ True, False,  True, False])
-    """
-    n_codes = len(counts)
-    n_keep = max(1, round(ratio * n_codes))
-    most_frequent_first = np.argsort(-counts, kind="stable")
-    order = {
-        "drop_least_frequent": most_frequent_first,
-        "drop_most_frequent": most_frequent_first[::-1],
-        "drop_random": rng.permutation(n_codes),
-    }[method]
-    keep = np.zeros(n_codes, dtype=bool)
-    keep[order[:n_keep]] = True
-    return keep
 
 
 def texts_of_samples(prompt: Prompt, condition: Condition, n_samples: int) -> list[str]:

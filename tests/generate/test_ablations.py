@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from generate.cli import main
-from generate.study.conditions import BASELINE, conditions
-from generate.study.probes import keep_codes
+from generate.study import subset
+from generate.study.conditions import BASELINE, Condition, conditions
 from schemas.provenance import CalibrationRecord
 from schemas.study import (
     ArgmaxWindow,
@@ -34,7 +34,7 @@ SEED = st.integers(0, 2**32 - 1)
 
 
 def kept(counts: np.ndarray, ratio: float, method: Any, seed: int = 0) -> np.ndarray:
-    return keep_codes(counts, ratio, method, rng=np.random.default_rng(seed))
+    return subset.keep_codes(counts, ratio, method, rng=np.random.default_rng(seed))
 
 
 @given(COUNTS, RATIO, METHOD, SEED)
@@ -189,10 +189,22 @@ def test_every_mask_says_which_counts_chose_its_codes(ablation_run: Path) -> Non
         assert len(by_counts.pop()) == 64
         assert {chosen[name] for name in ("1-full", "4-drop-random-1", "5-drop-random-2")} == {""}
         for cell in range(method.sizes["condition"]):
-            if name := str(method.subset_method[cell].item()):
-                rng = np.random.default_rng([5, int(method.subset_draw[cell])])
-                again = keep_codes(np.array(counts), float(method.keep_ratio[cell]), name, rng=rng)  # type: ignore[arg-type]
-                assert (method.codebook_keep.values[cell] == again).all()
+            cut = Condition(
+                "stochastic",
+                "original",
+                "subset",
+                float(method.keep_ratio[cell]),
+                str(method.subset_method[cell].item()),  # type: ignore[arg-type]
+                subset_draw=int(method.subset_draw[cell]),
+            )
+            again = subset.kept(cut, np.array(counts), 5)
+            assert (method.codebook_keep.values[cell] == again).all()
+        ties = dict(zip(method.condition.values, method.subset_ties.values, strict=True))
+        assert {ties["2-drop-least-frequent"], ties["3-drop-most-frequent"]} == {"random"}
+        assert {ties["1-full"], ties["4-drop-random-1"]} == {""}
+        chosen_by_counts = np.isin(list(ties.values()), ["random"])
+        for name in ("subset_overlap", "subset_tie_share", "subset_unseen"):
+            assert (np.isfinite(method[name].values) == chosen_by_counts).all()
 
 
 def test_random_draws_differ(ablation_run: Path) -> None:

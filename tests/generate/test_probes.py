@@ -8,11 +8,9 @@ import pytest
 
 from generate.errors import StudyError
 from generate.study.conditions import Condition, factorial
-from generate.study.probes import Probe, keep_codes, parse_window, probe, texts_of_samples
+from generate.study.probes import Probe, parse_window, probe, texts_of_samples
 from schemas.study import Factorial, Paraphrases, Prompt
 
-COUNTS = np.array([5, 0, 9, 2, 2, 7])
-RNG = np.random.default_rng(0)
 PROMPT = Prompt(
     id="p",
     text="base",
@@ -37,41 +35,6 @@ def test_the_eight_cells_are_distinct_and_ordered_low_to_high() -> None:
         "paraphrase",
         "full",
     )
-
-
-def test_dropping_the_least_frequent_keeps_the_most_used_lowest_id_first_on_ties() -> None:
-    assert np.flatnonzero(keep_codes(COUNTS, 4 / 6, "drop_least_frequent", rng=RNG)).tolist() == [
-        0,
-        2,
-        3,
-        5,
-    ]
-
-
-def test_dropping_the_most_frequent_keeps_the_least_used() -> None:
-    assert np.flatnonzero(keep_codes(COUNTS, 0.5, "drop_most_frequent", rng=RNG)).tolist() == [
-        1,
-        3,
-        4,
-    ]
-
-
-def test_dropping_at_random_keeps_as_many_and_depends_on_the_generator_alone() -> None:
-    kept = [
-        keep_codes(COUNTS, 0.5, "drop_random", rng=np.random.default_rng(seed))
-        for seed in (1, 1, 2)
-    ]
-    assert [int(k.sum()) for k in kept] == [3, 3, 3]
-    assert (kept[0] == kept[1]).all()
-    assert any(
-        (keep_codes(COUNTS, 0.5, "drop_random", rng=np.random.default_rng(seed)) != kept[0]).any()
-        for seed in range(9)
-    )
-
-
-def test_a_ratio_of_one_keeps_every_code_and_the_smallest_keeps_one() -> None:
-    assert keep_codes(COUNTS, 1.0, "drop_least_frequent", rng=RNG).all()
-    assert keep_codes(COUNTS, 1e-6, "drop_least_frequent", rng=RNG).sum() == 1
 
 
 @pytest.mark.parametrize("n_steps", [3, 12, 16, 50, 64])
