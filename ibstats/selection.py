@@ -113,7 +113,7 @@ class Selection:
 
         An image is there only where its objects are, see `Store.holds`.
         """
-        return variable in self.dataset
+        return variable in self.store.holds(self.model, self.experiment)
 
     def why_not(self, variable: str) -> str:
         """Why a variable is not there, and who could have recorded it; empty if it is there.

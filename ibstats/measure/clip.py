@@ -118,10 +118,16 @@ class Clip(Embedding):
     def _snapshot(self) -> tuple[Path, str]:
         """Folder of the hub's snapshot, and what was tried if files are not in it."""
         need("CLIP", *PACKAGES, "huggingface_hub")
-        from huggingface_hub import constants, errors, snapshot_download
+        from huggingface_hub import constants
 
         repository, _, revision = self.checkpoint.partition("@")
+        cached = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
         reason = "no download was tried"
+        is_hub_name = repository.count("/") == 1
+        if is_hub_name and not self.download and not cached.is_dir():
+            return cached, reason  # the hub's client takes half a second to import
+        from huggingface_hub import errors, snapshot_download
+
         tries = [True]
         if self.download:
             tries.append(False)
@@ -139,7 +145,7 @@ class Clip(Embedding):
                     "'owner/name'; pass --clip FOLDER"
                 ) from None
             except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
-                folder = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
+                folder = cached
                 if not offline:
                     reason = f"download failed: {' '.join(str(error).split())[:120]}"
             else:
