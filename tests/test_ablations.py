@@ -12,12 +12,14 @@ import jsonschema
 import numpy as np
 import pytest
 import xarray as xr
+from rich.console import Console
 from typer.testing import CliRunner
 
 import ibstats
 from generate.cli import app as ibgenerate
 from ibstats import cli
 from ibstats.checks import ablations
+from ibstats.cli import console
 from ibstats.selection import select
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.statistics.windows import window_tokens
@@ -42,7 +44,7 @@ def call(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
 ) -> tuple[int, str, str]:
     monkeypatch.setattr("sys.argv", ["ibstats", *map(str, arguments)])
-    monkeypatch.setattr(cli, "out", cli.Console(width=120))
+    monkeypatch.setattr(console, "out", Console(width=120))
     with pytest.raises(SystemExit) as ended:
         cli.main()
     printed = capsys.readouterr()

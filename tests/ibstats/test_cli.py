@@ -6,8 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from ibstats import cli
+from ibstats.cli import console
 from ibstats.results.kept import read_results
 
 
@@ -27,7 +29,7 @@ METRICS = ("--metric", "pixel_cosine", "--metric", "ssim")
 
 @pytest.fixture
 def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cli, "out", cli.Console(width=120, markup=False, emoji=False))
+    monkeypatch.setattr(console, "out", Console(width=120, markup=False, emoji=False))
     return lambda *arguments: call(capsys, monkeypatch, *arguments)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import xarray as xr
 from PIL import Image
+from rich.console import Console
 
-from ibstats import cli
+from ibstats.cli import console
 from ibstats.errors import IbstatsError
 from ibstats.kernels import frechet
 from ibstats.measure import Embedding, Machine, named, reference_set
@@ -70,7 +71,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cli, "out", cli.Console(width=120))
+    monkeypatch.setattr(console, "out", Console(width=120))
     return lambda *arguments: call(capsys, monkeypatch, *map(str, arguments))
 
 

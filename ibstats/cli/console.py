@@ -1,0 +1,43 @@
+"""Where commands print, and the arguments that several of them take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from ibstats.report.table import Part
+
+WIDTH = 114
+"""Columns that the tables need; a number is never cut short."""
+
+out = Console(width=max(Console().width, WIDTH), markup=False, emoji=False)
+
+Run = Annotated[
+    str,
+    typer.Argument(help="Run made by `ibgenerate run`: its directory or URL.", show_default=False),
+]
+Format = Annotated[
+    list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")
+]
+
+
+def say(text: str) -> None:
+    """One line of text taken literally: names of files, runs and models may hold brackets."""
+    out.print(text, highlight=False, soft_wrap=True)
+
+
+def show(parts: Sequence[Part]) -> None:
+    """Tables and sentences on stdout, in order."""
+    from ibstats.report.render import terminal
+
+    terminal.show(parts, out)
+
+
+def say_places(places: Mapping[str, str]) -> None:
+    """Where files lie, by what lies in them, a line each."""
+    for kind, where in places.items():
+        say(f"{kind}: {where}")

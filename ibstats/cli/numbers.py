@@ -1,0 +1,118 @@
+"""One kind of number of a run at a time."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ibstats.cli.console import Run, say, say_places, show
+from ibstats.errors import IbstatsError
+from ibstats.options import Options, analysing
+from schemas.analysis import Part
+
+
+def _sections(run: str, options: Options, parts: tuple[Part, ...], *sections: str) -> None:
+    """Print some sections of an analysis of these parts."""
+    from ibstats.checks import check_factorial, why_none
+    from ibstats.report import tables
+    from ibstats.report.table import Table
+    from ibstats.results.kept import obtain
+    from ibstats.results.lookup import Numbers
+
+    store, settings = options.open(run), options.settings(parts)
+    if parts != ("quality",):
+        check_factorial(store, settings.experiment)
+    document = obtain(store, settings, options.machine())
+    shown = tables.factorial_parts(Numbers(document), sections)
+    show(shown)
+    if not any(isinstance(part, Table) for part in shown):
+        say(f"no {sections[0]}: {why_none(sections[0])}")
+
+
+@analysing
+def diversity(run: Run, options: Options) -> None:
+    """Mean pairwise distance of each cell, with intervals."""
+    _sections(run, options, ("diversity",), "diversity")
+
+
+@analysing
+def entropy(run: Run, options: Options) -> None:
+    """H(Z), H(Z|X), I(X;Z) and codebook use of each cell, from tokens only."""
+    _sections(run, options, ("information",), "entropy")
+
+
+@analysing
+def effects(run: Run, options: Options) -> None:
+    """Effects of all factors with tests and effect sizes, waterfalls and synergy gaps."""
+    _sections(run, options, ("diversity",), "effects", "waterfall", "waterfall_two")
+
+
+@analysing
+def quality(run: Run, options: Options) -> None:
+    """CLIP score, CLIP-IQA, FID, KID and the scene network's scores: cells, probes, effects, frontier."""
+    _sections(run, options, ("quality",), "quality", "quality_effects")
+
+
+@analysing
+def strategy(run: Run, options: Options) -> None:
+    """Diversity-prioritized, compression-prioritized or decoupled: each verdict with its evidence."""
+    if not options.settings().margins:
+        raise IbstatsError(
+            "a strategy rests on equivalence, and no margin was declared; give one per metric, decided before "
+            "looking at the data: --margin ssim=0.02, or `margins:` in the --config file"
+        )
+    _sections(run, options, ("diversity",), "strategy")
+
+
+@analysing
+def power(
+    run: Run,
+    effect: Annotated[
+        str, typer.Option(help="Effect to plan for, for instance sampling:codebook.")
+    ] = "sampling",
+    difference: Annotated[float | None, typer.Option(help="Smallest effect worth finding.")] = None,
+    equivalence: Annotated[
+        float | None, typer.Option(help="Margin within which to show equivalence.")
+    ] = None,
+    target: Annotated[float, typer.Option(min=0, max=1, help="Power wanted.")] = 0.8,
+    *,
+    options: Options,
+) -> None:
+    """Prompts and images a study needs, with this run as its pilot."""
+    from ibstats.report.planning import Question, plan
+
+    question = Question(effect, difference, equivalence, target)
+    store = options.open(run)
+    for planned in plan(store, options.settings(), options.machine(), question):
+        show([planned.table])
+        say(planned.figure)
+
+
+@analysing
+def decompose(
+    run: Run,
+    crossed: Annotated[
+        bool, typer.Option("--crossed", help="Shares of path and execution from crossed noise.")
+    ] = False,
+    wording: Annotated[
+        bool, typer.Option("--wording", help="Share of the wording in paraphrase cells.")
+    ] = False,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Draw them into RUN/results/figures.")
+    ] = False,
+    *,
+    options: Options,
+) -> None:
+    """Bits of path and execution; on request, shares of the diversity from distances."""
+    from ibstats.report import decomposing
+
+    store, machine = options.open(run), options.machine()
+    parts: tuple[Part, ...] = ("shares",) if crossed or wording else ("ledger",)
+    settings = options.settings(parts)
+    made = decomposing.decompose(store, settings, machine, crossed=crossed, wording=wording)
+    show(made.parts)
+    say_places(made.places)
+    if figures:
+        for file in decomposing.draw(store, options.settings(), machine):
+            say(str(file))

@@ -1,0 +1,114 @@
+"""Everything of a run: the answer, tables, figures, claims, comparison."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ibstats.cli.console import Format, Run, say, say_places, show
+from ibstats.options import Options, analysing
+
+
+@analysing
+def report(run: Run, options: Options) -> None:
+    """Everything: tables here; CSV, JSON, figures and contact sheets under RUN/results."""
+    from ibstats.checks import check_factorial
+    from ibstats.report import files, tables
+
+    store, settings = options.open(run), options.settings()
+    check_factorial(store, settings.experiment)
+    made = files.report(store, settings, options.machine())
+    show(tables.factorial_parts(made.numbers))
+    say("")
+    say_places(made.places)
+
+
+@analysing
+def export(
+    run: Run,
+    kind: Annotated[str, typer.Option("--format", help="csv, latex, json or netcdf.")],
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder; default RUN/results/export.")
+    ] = None,
+    *,
+    options: Options,
+) -> None:
+    """Write every number with its units, estimator, interval kind, n, seed and snapshot."""
+    from ibstats.report import files
+    from schemas.io.layout import ResultsFolder
+
+    store = options.open(run)
+    where = folder or ResultsFolder(store.path).export
+    for file in files.export(store, options.settings(), where, kind, options.machine()):
+        say(str(file))
+
+
+@analysing
+def figures(
+    run: Run,
+    kind: Format = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder; default RUN/results/figures.")
+    ] = None,
+    *,
+    options: Options,
+) -> None:
+    """All figures: cells, probes, waterfalls, effects, interactions, positions, contact sheets; arms of an ablation."""
+    from ibstats.report import files
+    from schemas.io.layout import ResultsFolder
+
+    store = options.open(run)
+    where = folder or ResultsFolder(store.path).figures
+    made = files.draw_all(store, options.settings(), where, kind, options.machine())
+    say(f"{len(made)} files in {where}")
+
+
+@analysing
+def ablations(run: Run, kind: Format = None, *, options: Options) -> None:
+    """Every ablation (or that of --experiment): arms, paired changes, inflection point; tables, LaTeX, figures."""
+    from ibstats.report import files, tables
+
+    store = options.open(run)
+    made = files.report_ablations(store, options.settings(), options.machine(), kind)
+    for one in made:
+        show(tables.ablation_parts(one.numbers))
+    say_places(made[0].places)
+
+
+@analysing
+def repro(
+    runs: Annotated[list[str], typer.Argument(help="Run directories or URLs.", show_default=False)],
+    file: Annotated[Path | None, typer.Option("--out", help="Write the table as CSV too.")] = None,
+    *,
+    options: Options,
+) -> None:
+    """The paper's claims beside the results of these runs: reproduced, not reproduced or not comparable, and why."""
+    from ibstats.report.tables import claims as shown
+    from ibstats.results import claims
+    from ibstats.store import open_store
+
+    stores = [open_store(run) for run in runs]
+    pool = claims.evidence(stores, options.settings(), options.machine())
+    findings = [claims.examine(claim, pool) for claim in claims.claims()]
+    show([shown.claims(findings)])
+    if file is not None:
+        say(f"table: {claims.write_csv(findings, file)}")
+
+
+def diff(
+    before: Annotated[str, typer.Argument(help="Run directory or URL, or results JSON.")],
+    after: Annotated[str, typer.Argument(help="Run directory or URL, or results JSON.")],
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Numbers this close count as equal.")
+    ] = 0.0,
+    limit: Annotated[int, typer.Option(min=0, help="Changes to list.")] = 30,
+) -> None:
+    """Which numbers moved between two analyses, by how much, and why."""
+    from ibstats.report.tables.comparison import comparison
+    from ibstats.results.compare import compare
+    from ibstats.results.kept import read_results
+
+    found = compare(read_results(before), read_results(after), tolerance)
+    show(comparison(found, limit))
