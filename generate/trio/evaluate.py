@@ -73,7 +73,7 @@ def reconstruction(
     with torch.no_grad():
         codes = tokenizer.encode(images)
         restored = tokenizer.decode(codes)
-    share = codes.flatten().bincount(minlength=tokenizer.config.codes) / codes.numel()
+    share = codes.flatten().bincount(minlength=tokenizer.codes) / codes.numel()
     figures = {
         "psnr_db": peak_signal_to_noise(images, restored),
         "code_perplexity": float(torch.special.entr(share).sum().exp()),

@@ -1,4 +1,4 @@
-"""A timed, resumable training loop shared by all stages of the recipe."""
+"""A resumable training loop shared by all stages of the recipe."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -40,9 +40,11 @@ def learning_rates(optimiser: torch.optim.Optimizer) -> list[float]:
 class Fit:
     """One training run: network, its moving average, optimisers, clock and random state.
 
-    The schedule runs on time spent, not on steps, so a run ends when planned on any machine. An
-    interrupted run continues from its last checkpoint: all state is there, and each step draws
-    from a generator of its own, keyed by seed and step.
+    The schedule runs on time spent (`minutes`), so that a run ends when planned on any machine, or
+    on steps (`length`), so that runs can be compared; one of the two is given. An interrupted run
+    continues from its last checkpoint: all state is there, and each step draws from a generator of
+    its own, keyed by seed and step. Gradients are clipped over the whole network, or `apart`, over
+    each optimiser's parameters, where the network is several that share their batches alone.
     """
 
     def __init__(
@@ -51,15 +53,21 @@ class Fit:
         optimisers: Sequence[torch.optim.Optimizer],
         checkpoint: Path,
         *,
-        minutes: float,
+        minutes: float | None = None,
+        length: int | None = None,
         seed: int,
         average_decay: float = 0.999,
+        apart: bool = False,
     ) -> None:
+        if (minutes is None) == (length is None):
+            raise ValueError("a run ends after minutes or after a length in steps: give one")
         self.network = network
         self.average = deepcopy(network).requires_grad_(False)
         self.optimisers = list(optimisers)
         self.checkpoint = checkpoint
         self.minutes = minutes
+        self.length = length
+        self.apart = apart
         self.average_decay = average_decay
         self.seed = seed
         self.steps = 0
@@ -71,15 +79,18 @@ class Fit:
 
     @property
     def progress(self) -> float:
-        """Share of the planned time spent, 0 to 1.
+        """Share of the planned time or steps spent, 0 to 1.
 
-        Counts the seconds of all runs that shared the checkpoint, without what was lost between
+        Counts those of all runs that shared the checkpoint, without what was lost between
         checkpoints.
         """
+        if self.length is not None:
+            return min(1.0, self.steps / self.length)
+        assert self.minutes is not None
         return min(1.0, self.seconds / (60 * self.minutes))
 
     def run(self, step: Step, *, name: str) -> nn.Module:
-        """Call `step(rng, steps, progress) -> loss` until the time is spent.
+        """Call `step(rng, steps, progress) -> loss` until the time or the steps are spent.
 
         Returns the moving average of the network, in evaluation mode. Saves a checkpoint every two
         minutes and at the end, and prints the mean loss under `name`.
@@ -91,15 +102,15 @@ class Fit:
             factor = learning_rate_factor(self.steps, self.progress)
             loss = step(np.random.default_rng([self.seed, self.steps]), self.steps, self.progress)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            self._clip()
             self._update(factor)
             losses.append(float(loss.detach()))
             now = time.monotonic()
             self.seconds, tick = self.seconds + now - tick, now
             if now - reported > REPORT_SECONDS:
                 print(
-                    f"{name}: {self.seconds / 60:.1f} of {self.minutes:g} min, step {self.steps}, "
-                    f"loss {np.mean(losses):.4f}",
+                    f"{name}: {self.progress:.0%} in {self.seconds / 60:.1f} min, "
+                    f"step {self.steps}, loss {np.mean(losses):.4f}",
                     flush=True,
                 )
                 reported, losses = now, []
@@ -108,6 +119,14 @@ class Fit:
                 saved = now
         self.save()
         return self.average.eval()
+
+    def _clip(self) -> None:
+        if not self.apart:
+            nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+            return
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                nn.utils.clip_grad_norm_(group["params"], 1.0)
 
     def _update(self, factor: float) -> None:
         for optimiser, rates in zip(self.optimisers, self.rates, strict=True):

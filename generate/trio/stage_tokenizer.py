@@ -13,8 +13,7 @@ from generate.trio.tokenizer import Tokenizer, save_tokenizer
 
 BATCH = 32
 CONTINUOUS_STEPS = 300  # before the codebook is placed at encodings
-RESTART_UNTIL = 0.8  # share of the time after which the codebook is only followed
-COMMITMENT = 0.25
+REPORT_STEPS = 200
 
 
 def render_batch(
@@ -36,6 +35,18 @@ def draw_images(count: int, rng: np.random.Generator) -> Tensor:
     return render_batch(scenes.draw_attributes(count, rng), scenes.draw_wordings(count, rng), rng)
 
 
+def restoration_loss(restored: Tensor, images: Tensor) -> Tensor:
+    """Squared error, twentyfold, and absolute error, means over all pixels of two equal shapes."""
+    return 20 * F.mse_loss(restored, images) + F.l1_loss(restored, images)
+
+
+def report(name: str, step: int, restored: Tensor, images: Tensor, ids: Tensor) -> None:
+    """Print a line on a batch: decibels over all pixels together, and how many codes are in it."""
+    decibels = -10 * F.mse_loss(restored.detach(), images).log10().item()
+    used = len(ids.unique())
+    print(f"{name}: step {step}, {decibels:.2f} dB, {used} codes in batch", flush=True)
+
+
 def fit_tokenizer(out: Path, *, minutes: float, export: Path) -> None:
     """Train for `minutes`, checkpointing in `out`, and write the tokenizer to `export`.
 
@@ -50,22 +61,13 @@ def fit_tokenizer(out: Path, *, minutes: float, export: Path) -> None:
     def step(rng: np.random.Generator, steps: int, progress: float) -> Tensor:
         """Loss of one batch: without codes at first, then through them."""
         images = draw_images(BATCH, rng).to(memory_format=torch.channels_last)
-        placed = steps > CONTINUOUS_STEPS
-        restored, latents, codes = tokenizer(images, quantise=placed)
-        if steps == CONTINUOUS_STEPS:
-            every_code = torch.ones(tokenizer.config.codes, dtype=torch.bool)
-            tokenizer.restart(latents.detach().flatten(0, -2), every_code)
-        commitment = latents.new_zeros(())
-        if placed:
-            dead = 0.05 if progress < RESTART_UNTIL else 0.0
-            tokenizer.follow(latents.detach(), codes, dead=dead)
-            commitment = F.mse_loss(latents, tokenizer.codebook[codes])
-        error = F.mse_loss(restored, images)
-        if steps % 200 == 0:
-            used, decibels = len(codes.unique()), -10 * error.log10().item()
-            print(f"tokenizer: step {steps}, {decibels:.2f} dB, {used} codes in batch", flush=True)
-        weight = COMMITMENT * tokenizer.config.code_dim
-        loss: Tensor = 20 * error + F.l1_loss(restored, images) + weight * commitment
+        if steps < CONTINUOUS_STEPS:
+            latents = tokenizer.quantizer.project(tokenizer.latents(images))
+            return restoration_loss(tokenizer.images(latents), images)
+        restored, quantised = tokenizer(images, progress)
+        if steps % REPORT_STEPS == 0:
+            report("tokenizer", steps, restored, images, quantised.ids)
+        loss: Tensor = restoration_loss(restored, images) + quantised.loss
         return loss
 
     fit.run(step, name="tokenizer")

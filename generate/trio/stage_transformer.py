@@ -43,10 +43,8 @@ def draw_captions(
     return texts
 
 
-def draw_samples(
-    tokenizer: Tokenizer, count: int, rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """Caption tokens (count, L) and code tokens (count, N) of fresh scenes.
+def draw_scenes(count: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Caption tokens (count, L) and images (count, 3, 32, 32) in [0, 1] of fresh scenes.
 
     Some captions are empty, for classifier-free guidance.
     """
@@ -54,9 +52,20 @@ def draw_samples(
     texts = draw_captions(attributes, wordings, rng)
     for index in np.flatnonzero(rng.random(count) < CAPTION_DROPOUT):
         texts[index] = ""
+    images = render_batch(attributes, wordings, rng)
+    return torch.from_numpy(captions.tokenise(texts)), images
+
+
+def draw_samples(
+    tokenizer: Tokenizer, count: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
+    """Caption tokens (count, L) and code tokens (count, N) of the scenes of `draw_scenes`.
+
+    The tokens are those of `tokenizer`, in raster order.
+    """
+    words, images = draw_scenes(count, rng)
     with torch.no_grad():
-        codes = tokenizer.encode(render_batch(attributes, wordings, rng)).flatten(1)
-    return torch.from_numpy(captions.tokenise(texts)), codes
+        return words, tokenizer.encode(images).flatten(1)
 
 
 def batches_of_like_length(
@@ -64,7 +73,7 @@ def batches_of_like_length(
 ) -> list[tuple[Tensor, Tensor]]:
     """Batches whose captions are about equally long, so that little padding is computed.
 
-    `words` are (sample, word) and `codes` (sample, position); batches come in random order, their
+    `words` are (sample, word) and `codes` (sample, ...); batches come in random order, their
     words cut to the longest caption.
     """
     lengths = (words != captions.PAD).sum(1)

@@ -2,9 +2,11 @@
 
     python -m generate.trio.train --out runs/trio
 
-Stages run one after another: tokenizer, reference, causal, masked. Each may be run alone,
-resumes from its checkpoint in the output folder and writes half-precision weights to the export
-folder. The default times are for two CPU cores; a faster machine sees more scenes in the same time.
+Stages run one after another: tokenizer, reference, causal, masked, and those of the lab of
+quantizers, tokenizers and priors. Each may be run alone, resumes from its checkpoint in the output
+folder and writes half-precision weights to the export folder. The first four end after a time; the
+defaults are for two CPU cores, and a faster machine sees more scenes in the same time. The lab ends
+after steps, so that its parts are comparable wherever they were trained.
 """
 
 import argparse
@@ -13,15 +15,20 @@ from pathlib import Path
 import torch
 
 from generate.trio import weights
+from generate.trio.stage_quantizers import fit_priors, fit_tokenizers
 from generate.trio.stage_reference import fit_reference
 from generate.trio.stage_tokenizer import fit_tokenizer
 from generate.trio.stage_transformer import fit_transformer
 
 MINUTES = {"tokenizer": 18.0, "reference": 4.0, "causal": 30.0, "masked": 35.0}
+STEPS = {"tokenizers": 1_000, "priors": 300}
+STAGES = (*MINUTES, *STEPS)
 
 
-def run_stage(stage: str, *, out: Path, export: Path, minutes: float) -> None:
-    """Run one stage, a key of `MINUTES`, to its end.
+def run_stage(stage: str, *, out: Path, export: Path, amount: float, seed: int = 1) -> None:
+    """Run one of `STAGES` to its end, after an `amount` of minutes or, in the lab, of steps.
+
+    `seed` is that of the lab's tokenizers, whose training may be repeated.
 
     Checkpoints lie in `out`, and finished weights in `export`, where later stages look for the
     tokenizer. A finished stage only exports again. Raises FileNotFoundError where the tokenizer is
@@ -31,13 +38,17 @@ def run_stage(stage: str, *, out: Path, export: Path, minutes: float) -> None:
     target = export / f"{stage}.safetensors"
     match stage:
         case "tokenizer":
-            fit_tokenizer(out, minutes=minutes, export=target)
+            fit_tokenizer(out, minutes=amount, export=target)
         case "reference":
-            fit_reference(out, minutes=minutes, tokenizer=tokenizer, export=target)
+            fit_reference(out, minutes=amount, tokenizer=tokenizer, export=target)
         case "causal" | "masked":
             fit_transformer(
-                out, causal=stage == "causal", minutes=minutes, tokenizer=tokenizer, export=target
+                out, causal=stage == "causal", minutes=amount, tokenizer=tokenizer, export=target
             )
+        case "tokenizers":
+            fit_tokenizers(out, length=int(amount), seed=seed, export=export)
+        case "priors":
+            fit_priors(out, length=int(amount), tokenizers=export, export=export)
 
 
 def main() -> None:
@@ -52,18 +63,23 @@ def main() -> None:
     parser.add_argument(
         "--export", type=Path, default=weights.SHIPPED, help="folder of the finished weights"
     )
-    parser.add_argument("--stage", choices=["all", *MINUTES], default="all")
+    parser.add_argument("--stage", choices=["all", *STAGES], default="all")
     parser.add_argument("--minutes", type=float, help="time of the stage (default: as shipped)")
+    parser.add_argument(
+        "--steps", type=int, help="steps of a stage of the lab (default: as shipped)"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the lab's tokenizers")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")
     chosen = parser.parse_args()
-    if chosen.minutes is not None and chosen.stage == "all":
-        parser.error("--minutes needs a single --stage")
+    if chosen.minutes is not None and chosen.stage not in MINUTES:
+        parser.error(f"--minutes needs a single --stage: {', '.join(MINUTES)}")
+    if chosen.steps is not None and chosen.stage not in STEPS:
+        parser.error(f"--steps needs a single --stage: {', '.join(STEPS)}")
     if chosen.threads:
         torch.set_num_threads(chosen.threads)
-    for stage in MINUTES if chosen.stage == "all" else [chosen.stage]:
-        run_stage(
-            stage, out=chosen.out, export=chosen.export, minutes=chosen.minutes or MINUTES[stage]
-        )
+    for stage in STAGES if chosen.stage == "all" else [chosen.stage]:
+        amount = chosen.minutes or chosen.steps or (MINUTES | STEPS)[stage]
+        run_stage(stage, out=chosen.out, export=chosen.export, amount=amount, seed=chosen.seed)
 
 
 if __name__ == "__main__":

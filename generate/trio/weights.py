@@ -13,6 +13,15 @@ from torch import Tensor
 SHIPPED = Path(__file__).parent / "weights"
 
 
+def file_name(part: str, quantizer: str) -> str:
+    """Name of the file of a part, such as `masked`, for a quantizer of the lab.
+
+    >>> file_name("masked", "vq"), file_name("masked", "fsq-865")
+    ('masked.safetensors', 'masked-fsq-865.safetensors')
+    """
+    return f"{part}.safetensors" if quantizer == "vq" else f"{part}-{quantizer}.safetensors"
+
+
 def save(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
     """Write `tensors` in half precision and `config` as JSON under the metadata key `config`.
 

@@ -122,9 +122,9 @@ def test_rarely_used_codes_restart_at_encodings():
     torch.manual_seed(0)
     tokenizer = Tokenizer()
     latents = torch.nn.functional.normalize(torch.randn(1, 8, 8, 16), dim=-1)
-    tokenizer.usage.fill_(0.0)
-    tokenizer.follow(latents, torch.zeros(1, 8, 8, dtype=torch.long))
-    cosine = (tokenizer.codebook[1:] @ latents.flatten(0, -2).T).max(1).values
+    tokenizer.quantizer.usage.fill_(0.0)
+    tokenizer.quantizer.follow(latents, torch.zeros(1, 8, 8, dtype=torch.long))
+    cosine = (tokenizer.quantizer.codebook[1:] @ latents.flatten(0, -2).T).max(1).values
     torch.testing.assert_close(cosine, torch.ones(255))
 
 

@@ -1,0 +1,194 @@
+"""Stages of the lab of quantizers: tokenizers from one trunk, then a prior for each of them.
+
+All tokenizers start from one continuous autoencoder whose bottleneck knows no code, with a new
+bottleneck each, and see the same batches in the same number of steps. Each prior starts from the
+any-order weights of the shipped tokenizer, its vocabulary translated (`translate`).
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from generate.trio import weights
+from generate.trio.fitting import Fit
+from generate.trio.muon import Muon
+from generate.trio.quantizers import LAB
+from generate.trio.stage_tokenizer import BATCH as IMAGES_A_STEP
+from generate.trio.stage_tokenizer import (
+    REPORT_STEPS,
+    draw_images,
+    report,
+    restoration_loss,
+)
+from generate.trio.stage_transformer import BATCH as CAPTIONS_A_STEP
+from generate.trio.stage_transformer import (
+    BATCHES_AT_ONCE,
+    RATE,
+    batches_of_like_length,
+    draw_scenes,
+    hidden_matrices,
+    loss,
+)
+from generate.trio.tokenizer import Tokenizer, TokenizerConfig, load_tokenizer, save_tokenizer
+from generate.trio.transformer import (
+    GridTransformer,
+    TransformerConfig,
+    load_transformer,
+    save_transformer,
+)
+
+TRUNK_SHARE = 0.5  # of the steps of the forks
+COUNTED_SCENES = 3_072  # coded by both tokenizers, to translate one vocabulary into the other
+PRIOR_SEED = 7
+PRIOR_REPORT_STEPS = 25
+SHIPPED_VQ = "vq"
+"""The quantizer whose weights the trio ships; the lab's own is a control and has no prior."""
+
+
+def _matched(network: nn.Module) -> torch.optim.AdamW:
+    return torch.optim.AdamW(network.parameters(), lr=2e-3, betas=(0.9, 0.98), weight_decay=1e-3)
+
+
+def fit_trunk(out: Path, *, length: int, seed: int) -> Tokenizer:
+    """A continuous autoencoder after `length` steps: the vectors it decodes are the latents.
+
+    The sizes are a tokenizer's; its quantizer is not used.
+    """
+    torch.manual_seed(seed)
+    trunk = Tokenizer().to(memory_format=torch.channels_last)
+    fit = Fit(trunk, [_matched(trunk)], out / "trunk.pt", length=length, seed=seed)
+
+    def step(rng: np.random.Generator, steps: int, progress: float) -> Tensor:
+        images = draw_images(IMAGES_A_STEP, rng).to(memory_format=torch.channels_last)
+        restored = trunk.images(trunk.latents(images))
+        return restoration_loss(restored, images)
+
+    fit.run(step, name="trunk")
+    return trunk
+
+
+def fork(trunk: Tokenizer, name: str) -> Tokenizer:
+    """A tokenizer of the lab with the body of `trunk` and a bottleneck of its own.
+
+    New are the last convolution of the encoder and the first of the decoder, for every quantizer
+    alike. `name` is a key of `LAB`.
+    """
+    kind, levels = LAB[name]
+    forked = Tokenizer(TokenizerConfig(quantizer=kind, levels=levels))
+    forked.encoder[:-1].load_state_dict(trunk.encoder[:-1].state_dict())
+    forked.decoder[1:].load_state_dict(trunk.decoder[1:].state_dict())
+    return forked.to(memory_format=torch.channels_last)
+
+
+def fit_tokenizers(out: Path, *, length: int, seed: int, export: Path) -> None:
+    """Train all tokenizers of `LAB` side by side for `length` steps and write them to `export`.
+
+    Checkpoints lie in `out`, and so does the tokenizer of the lab's own `vq`, which is a control.
+    An interrupted run goes on from its checkpoint.
+    """
+    trunk = fit_trunk(out, length=max(1, round(TRUNK_SHARE * length)), seed=2 * seed)
+    torch.manual_seed(2 * seed + 1)
+    forks = nn.ModuleDict()
+    for name in LAB:
+        forks[name] = fork(trunk, name)
+    optimisers = [_matched(each) for each in forks.values()]
+    checkpoint = out / "tokenizers.pt"
+    fit = Fit(forks, optimisers, checkpoint, length=length, seed=2 * seed + 1, apart=True)
+
+    def step(rng: np.random.Generator, steps: int, progress: float) -> Tensor:
+        images = draw_images(IMAGES_A_STEP, rng).to(memory_format=torch.channels_last)
+        losses = []
+        for name, tokenizer in forks.items():
+            restored, quantised = tokenizer(images, progress)
+            losses.append(restoration_loss(restored, images) + quantised.loss)
+            if steps % REPORT_STEPS == 0:
+                report(name, steps, restored, images, quantised.ids)
+        return torch.stack(losses).sum()
+
+    fit.run(step, name="tokenizers")
+    for name, tokenizer in forks.items():
+        folder = out if name == SHIPPED_VQ else export
+        save_tokenizer(cast(Tokenizer, tokenizer), folder / weights.file_name("tokenizer", name))
+
+
+def count_pairs(one: Tokenizer, other: Tokenizer, images: Tensor) -> Tensor:
+    """How often (code of `one`, code of `other`) stand at one place of `images`, float32."""
+    with torch.no_grad():
+        pairs = one.encode(images) * other.codes + other.encode(images)
+    counts = pairs.flatten().bincount(minlength=one.codes * other.codes)
+    return counts.view(one.codes, other.codes).float()
+
+
+def translate(old: GridTransformer, counts: Tensor) -> GridTransformer:
+    """`old` with another vocabulary: embeddings and head are means over the old codes seen with it.
+
+    `counts` are (new code, old code), as of `count_pairs`; half a token of the overall law of the
+    old codes is added to each new code, so one never seen is the mean of all. The head's bias is
+    translated relative to that law and set on that of the new codes. The rest of the network, the
+    mask included, is the old one's. Nothing is trained.
+    """
+    config = dict(vars(old.config), codes=len(counts))
+    new = GridTransformer(TransformerConfig(**config))
+    state = dict(old.state_dict())
+    law_old = (counts.sum(0) + 0.5) / (counts.sum() + 0.5 * counts.shape[1])
+    law_new = (counts.sum(1) + 0.5) / (counts.sum() + 0.5 * counts.shape[0])
+    given_new = (counts + 0.5 * law_old) / (counts.sum(1, keepdim=True) + 0.5)
+    codes, mask = state["code.weight"][:-1], state["code.weight"][-1:]
+    state["code.weight"] = torch.cat([given_new @ codes, mask])
+    state["head.weight"] = given_new @ state["head.weight"]
+    state["head.bias"] = given_new @ (state["head.bias"] - law_old.log()) + law_new.log()
+    new.load_state_dict(state)
+    return new
+
+
+def fit_priors(out: Path, *, length: int, tokenizers: Path, export: Path) -> None:
+    """Train a prior for every tokenizer of the lab, `length` steps each on the same scenes.
+
+    `tokenizers` is the folder of the tokenizers, the shipped one and its any-order weights among
+    them; the averaged weights are written to `export`. An interrupted run goes on from its
+    checkpoint in `out`.
+    """
+    old_tokenizer = load_tokenizer(tokenizers / weights.file_name("tokenizer", SHIPPED_VQ))
+    old = load_transformer(tokenizers / weights.file_name("masked", SHIPPED_VQ))
+    names = [name for name in LAB if name != SHIPPED_VQ]
+    coders = [load_tokenizer(tokenizers / weights.file_name("tokenizer", name)) for name in names]
+    counted = draw_images(COUNTED_SCENES, np.random.default_rng([PRIOR_SEED, 0]))
+    priors = nn.ModuleDict()
+    optimisers: list[torch.optim.Optimizer] = []
+    for name, coder in zip(names, coders, strict=True):
+        prior = translate(old, count_pairs(coder, old_tokenizer, counted))
+        hidden, others = hidden_matrices(prior)
+        optimisers.append(Muon(hidden, lr=RATE, weight_decay=0.01))
+        optimisers.append(torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0))
+        priors[name] = prior
+    checkpoint = out / "priors.pt"
+    fit = Fit(priors, optimisers, checkpoint, length=length, seed=PRIOR_SEED, apart=True)
+
+    @lru_cache(maxsize=1)
+    def rendered(index: int) -> list[tuple[Tensor, Tensor]]:
+        rng = np.random.default_rng([PRIOR_SEED, 1, index])
+        words, images = draw_scenes(CAPTIONS_A_STEP * BATCHES_AT_ONCE, rng)
+        with torch.no_grad():
+            codes = torch.stack([coder.encode(images).flatten(1) for coder in coders], 1)
+        return batches_of_like_length(words, codes, rng)
+
+    def step(rng: np.random.Generator, steps: int, progress: float) -> Tensor:
+        index, batch = divmod(steps, BATCHES_AT_ONCE)
+        words, codes = rendered(index)[batch]
+        masks = int(rng.integers(2**63))  # the same for all
+        losses = []
+        for prior, its_codes in zip(priors.values(), codes.unbind(1), strict=True):
+            same = np.random.default_rng(masks)
+            losses.append(loss(cast(GridTransformer, prior), words, its_codes, same))
+        if steps % PRIOR_REPORT_STEPS == 0:
+            shown = [f"{name} {each.item():.3f}" for name, each in zip(names, losses, strict=True)]
+            print(f"priors: step {steps}, nats a token: {', '.join(shown)}", flush=True)
+        return torch.stack(losses).sum()
+
+    averaged = cast(nn.ModuleDict, fit.run(step, name="priors"))
+    for name, prior in averaged.items():
+        save_transformer(cast(GridTransformer, prior), export / weights.file_name("masked", name))
