@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime
+from typing import Any
 
 from pydantic import Field
 
@@ -75,10 +76,16 @@ class ModelIdentity(Strict):
         default={}, description="Sampling settings."
     )
     quantizer: str = ""
-    """How a code stands for a latent: vq (a learned vector), vq-l2 (a learned direction), lfq (the
-    bits of the id are the signs of the channels, most significant bit first); empty if the adapter
-    does not say.
+    """How a code stands for a latent: vq (a learned vector), vq-l2 (a learned direction), fsq (the
+    digits of the id are rounded channels), lfq and bsq (the bits of the id are the signs of the
+    channels, of any length or on the unit sphere); most significant digit first; empty if the
+    adapter does not say.
     """
+    levels: list[int] = Field(
+        default=[],
+        description="Values of each digit of an id, most significant first; their product is the "
+        "codebook size. Empty where ids have no digits.",
+    )
     licence: str = ""
     """Licence of the weights, as far as it is known."""
 
@@ -89,6 +96,13 @@ class ModelIdentity(Strict):
         NaN where there is no codebook.
         """
         return math.log2(self.codebook_size) if self.codebook_size else math.nan
+
+    def fixing(self) -> dict[str, Any]:
+        """Give what fixes the law of the samples, as JSON has it, to compare and to digest.
+
+        `levels` follow from the weights, and older runs do not have them.
+        """
+        return self.model_dump(mode="json", exclude={"levels"})
 
 
 class CalibrationRecord(Strict):

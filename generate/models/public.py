@@ -40,13 +40,15 @@ class PublicOptions:
 class Geometry:
     """What a checkpoint says of its latent grid and images, and the steps of the traversal.
 
-    `grid` is (row, col), `image_size` (y, x) in pixels.
+    `grid` is (row, col), `image_size` (y, x) in pixels; `levels` are the values of each digit of an
+    id, none where ids have no digits.
     """
 
     codebook_size: int
     grid: tuple[int, int]
     image_size: tuple[int, int]
     steps: int
+    levels: tuple[int, ...] = ()
 
     @property
     def n_positions(self) -> int:

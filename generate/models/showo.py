@@ -115,7 +115,9 @@ class Showo(PublicModel):
         config = found["checkpoint"].json("config.json")
         side = math.isqrt(config["num_vq_tokens"])
         pixels = side * DOWNSAMPLE
-        return Geometry(config["codebook_size"], (side, side), (pixels, pixels), options.steps)
+        codes = config["codebook_size"]
+        bits = (2,) * (codes - 1).bit_length()
+        return Geometry(codes, (side, side), (pixels, pixels), options.steps, bits)
 
     @classmethod
     @functools.cache

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Self
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -23,17 +25,18 @@ from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
 from generate.traversal.transition import absorbing
 from generate.trio.captions import PAD, tokenise
+from generate.trio.quantizers import LAB
 from generate.trio.tokenizer import Tokenizer, load_tokenizer
 from generate.trio.transformer import GridTransformer, Prefix, load_transformer
-from generate.trio.weights import SHIPPED
+from generate.trio.weights import SHIPPED, file_name
 from schemas.provenance import ModelIdentity
 
 GRID = (8, 8)
 N_POSITIONS = GRID[0] * GRID[1]
-CODEBOOK_SIZE = 256
 IMAGE_SIZE = (32, 32)
-START = MASK = CODEBOOK_SIZE
-"""One id past the codes: the start token of the causal weights, the mask of the others."""
+
+QuantizerName = Literal["vq", "fsq", "fsq-865", "lfq", "bsq"]
+"""The keys of `generate.trio.quantizers.LAB`."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,13 @@ class TrioOptions:
     """Sampling settings of every member.
 
     `guidance` is the scale s of u + s (c - u), so that 1 is the plain conditional; `temperature`
-    divides the guided logits.
+    divides the guided logits. `quantizer` says whose tokens: those of the shipped `vq`, or of one
+    of the lab, for which there are any-order weights.
     """
 
     guidance: float = 2.0
     temperature: float = 1.0
+    quantizer: QuantizerName = "vq"
 
 
 def _tokens(texts: Sequence[str]) -> NDArray[np.int64]:
@@ -64,7 +69,7 @@ class Trio(Model):
     """
 
     weights: ClassVar[str]
-    card = Card(grids="8x8", codebook_size=CODEBOOK_SIZE, quantizer="vq")
+    card = Card(grids="8x8", codebook_size=256, quantizer="vq, fsq, lfq, bsq")
     Options: ClassVar[type[Any]] = TrioOptions
 
     def __init__(
@@ -91,28 +96,55 @@ class Trio(Model):
     def identify(cls, name: str, options: Any) -> ModelIdentity:
         """The shipped weights with their digests.
 
-        The revision is the first twelve digits of the transformer's digest.
+        The revision is the first twelve digits of the transformer's digest. Raises ModelError for a
+        quantizer that has no such weights.
         """
-        parts = ("tokenizer", cls.weights)
-        files = [weight_file(SHIPPED / f"{part}.safetensors") for part in parts]
+        files = [weight_file(path) for path in cls.files(options.quantizer)]
+        geometry = LAB[options.quantizer]
+        settings = dict(vars(options))
+        if settings["quantizer"] == "vq":  # runs from before there were others are of this model
+            del settings["quantizer"]
         return ModelIdentity(
             model=name,
             family=cls.family,
             revision=files[-1].sha256[:12],
             weights=files,
-            codebook_size=CODEBOOK_SIZE,
+            codebook_size=math.prod(geometry.levels),
+            levels=list(geometry.levels) if len(geometry.levels) > 1 else [],
             grid=GRID,
             image_size=IMAGE_SIZE,
             steps=cls.steps(options),
-            options=vars(options),
-            quantizer=cls.card.quantizer,
+            options=settings,
+            quantizer=geometry.kind,
         )
+
+    @classmethod
+    def files(cls, quantizer: str) -> tuple[Path, Path]:
+        """The shipped weights of a quantizer: of the tokenizer, and of the member.
+
+        Raises ModelError, with what there is, where the member has none for it.
+        """
+        tokenizer, network = [
+            SHIPPED / file_name(part, quantizer) for part in ("tokenizer", cls.weights)
+        ]
+        if not network.is_file():
+            raise ModelError(
+                f"the {cls.weights} weights of quantizer '{quantizer}' are not shipped: take "
+                "trio-mim, trio-diffusion or trio-raster, or quantizer: vq."
+            )
+        return tokenizer, network
 
     @classmethod
     def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
         """Read the shipped weights; they compute in float32."""
-        network = load_transformer(SHIPPED / f"{cls.weights}.safetensors").to(device)
-        return cls(identity, options, network, load_tokenizer().to(device), device)
+        tokenizer, network = cls.files(options.quantizer)
+        transformer = load_transformer(network).to(device)
+        return cls(identity, options, transformer, load_tokenizer(tokenizer).to(device), device)
+
+    @property
+    def mask(self) -> int:
+        """One id past the codes: the start token of the causal weights, the mask of the others."""
+        return self.network.config.codes
 
     @classmethod
     def read(cls, options: Any, texts: Sequence[str]) -> list[Reading]:
@@ -148,7 +180,7 @@ class Trio(Model):
         return self.guidance.n_samples(len(conditioning.mask))
 
     def grid_logits(self, conditioning: Prefix, tokens: Tensor, step: int) -> Tensor:
-        """Guided logits (sample, position, code) of grids (sample, position), MASK where open.
+        """Guided logits (sample, position, code) of grids (sample, position), `mask` where open.
 
         The trio is not told the step.
         """
@@ -182,7 +214,7 @@ class TrioAutoregressive(Trio):
         guidance = self.guidance
         n_samples = self.n_samples(conditioning)
         cache = self.network.empty_cache(conditioning.mask.shape[0])
-        start = torch.full((n_samples,), START, device=self.device)
+        start = torch.full((n_samples,), self.mask, device=self.device)
 
         def next_logits(previous: Tensor | None, position: int) -> Tensor:
             rows = guidance.rows(start if previous is None else previous)
@@ -228,7 +260,7 @@ class TrioMasked(Trio):
             partial(self.grid_logits, conditioning),
             self.n_samples(conditioning),
             N_POSITIONS,
-            MASK,
+            self.mask,
             masked_after=masked.cosine_schedule(N_POSITIONS, steps),
             path_temperature=np.linspace(self.settings.path_temperature, 0.0, steps).tolist(),
             path_surprisal=self.settings.path_surprisal,
@@ -270,7 +302,7 @@ class TrioDiffusion(Trio):
             partial(self.grid_logits, conditioning),
             self.n_samples(conditioning),
             N_POSITIONS,
-            CODEBOOK_SIZE,
+            self.network.config.codes,
             schedule=absorbing(self.settings.steps),
             law=self.law,
             probe=probe,
@@ -295,7 +327,8 @@ class TrioRaster(Trio):
 
         The whole grid is computed at every step, and one position of it is used.
         """
-        grid = torch.full((self.n_samples(conditioning), N_POSITIONS), MASK, device=self.device)
+        shape = (self.n_samples(conditioning), N_POSITIONS)
+        grid = torch.full(shape, self.mask, device=self.device)
 
         def next_logits(previous: Tensor | None, position: int) -> Tensor:
             if previous is not None:

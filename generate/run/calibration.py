@@ -110,8 +110,8 @@ def stored(
         raise StoreError(
             f"{where}/{record_key(label)} is broken: delete it, and the codes are counted again."
         ) from None
-    wanted = (identity, prompts_digest(prompts), n_samples, seed)
-    if (record.model, record.prompts_sha256, record.samples, record.seed) != wanted:
+    wanted = (identity.fixing(), prompts_digest(prompts), n_samples, seed)
+    if (record.model.fixing(), record.prompts_sha256, record.samples, record.seed) != wanted:
         raise StoreError(
             f"{where}/{record_key(label)} was counted with another model, prompts, samples or "
             "seed; delete it to count again, or choose another directory."

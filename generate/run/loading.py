@@ -44,7 +44,7 @@ def load_recorded(plan: Plan, run: RunRecord, label: str, device: str) -> Model:
     """
     model = load(plan, label, device)
     there = run.models[label]
-    if model.identity != there:
+    if model.identity.fixing() != there.fixing():
         raise StoreError(
             f"model '{label}' is not the one the store was made with (revision "
             f"{model.identity.revision}, there {there.revision}, or other files): restore it, or "

@@ -94,7 +94,7 @@ def _config_digest(
     plan: Plan, identities: dict[str, ModelIdentity], calibration_sha256: dict[str, str]
 ) -> str:
     """sha256 of everything that fixes the samples of a run: blocks of two runs mix only if equal."""
-    models = {label: identity.model_dump(mode="json") for label, identity in identities.items()}
+    models = {label: identity.fixing() for label, identity in identities.items()}
     document = {
         "study": plan.study.model_dump(mode="json"),
         "prompts": plan.prompts_sha256,

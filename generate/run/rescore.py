@@ -178,7 +178,7 @@ def rescore(work: Rescoring, *, device: str = "cpu", progress: Progress = silent
 
 
 def _refuse_other_model(record: RescoreRecord, here: ModelIdentity) -> None:
-    if here == record.identity:
+    if here.fixing() == record.identity.fixing():
         return
     ours, theirs = _weights(here), _weights(record.identity)
     what = "revision or options differ"

@@ -382,7 +382,7 @@ def entropy_loss(logits: Tensor, *, group: int) -> Tensor:
     ones = logits.sigmoid()
     of_a_token = (F.softplus(logits) - logits * ones).sum(-1).mean()
     of_the_batch = logits.new_zeros(())
-    for bits in ones.split(group, dim=-1):
+    for bits in torch.split(ones, group, dim=-1):
         of_the_batch = of_the_batch + torch.special.entr(_joint_law(bits).mean(0)).sum()
     return of_a_token - of_the_batch
 

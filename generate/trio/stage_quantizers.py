@@ -190,5 +190,6 @@ def fit_priors(out: Path, *, length: int, tokenizers: Path, export: Path) -> Non
         return torch.stack(losses).sum()
 
     averaged = cast(nn.ModuleDict, fit.run(step, name="priors"))
-    for name, prior in averaged.items():
-        save_transformer(cast(GridTransformer, prior), export / weights.file_name("masked", name))
+    for name, trained in averaged.items():
+        path = export / weights.file_name("masked", name)
+        save_transformer(cast(GridTransformer, trained), path)

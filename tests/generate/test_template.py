@@ -137,7 +137,7 @@ def test_the_estimate_of_bytes_is_above_what_a_run_takes(store: SampleStore) -> 
 def test_the_digest_of_a_configuration_has_not_moved(toy_plan: Plan, store: SampleStore) -> None:
     """It names the samples of a run: fields that a record gains must not enter it."""
     identities = identify(toy_plan)
-    assert set(identities["toy-masked"].model_dump()) == {
+    assert set(identities["toy-masked"].fixing()) == {
         "model", "family", "revision", "weights", "codebook_size", "grid", "image_size", "steps",
         "options", "quantizer", "licence",
     }  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from generate.models import model_class
-from generate.models.trio import MASK, Trio
+from generate.models.trio import Trio
 from generate.prompts import load_prompts
 from generate.study.noise import stream_keys
 from generate.study.probes import Probe
@@ -24,6 +24,7 @@ from schemas.study import PromptSource
 PROMPTS = load_prompts(PromptSource(n=64), "study", base=Path())
 TEXTS = [prompt.text for prompt in PROMPTS]
 ARGMAX = Probe(argmax_to=Fraction(1))
+MASK = 256
 NAMES = ["trio-ar", "trio-mim", "trio-diffusion"]
 
 STATED = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -75,6 +76,8 @@ def test_identity_says_what_was_loaded(model: Model) -> None:
     assert identity.weights
     assert all(len(file.sha256) == 64 and file.bytes > 0 for file in identity.weights)
     assert identity.quantizer in ("vq", "vq-l2", "lfq")
+    assert not identity.levels or math.prod(identity.levels) == identity.codebook_size
+    assert bool(identity.levels) == (identity.quantizer == "lfq")
     assert identity.capacity == np.log2(identity.codebook_size)
     assert identity.revision.startswith("sha256-")
 
