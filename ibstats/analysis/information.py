@@ -12,7 +12,7 @@ from ibstats.analysis.changes import Groups
 from ibstats.errors import Unmeasurable
 from ibstats.measure import Machine
 from ibstats.selection import Selection
-from ibstats.statistics import collision, information, rarefaction, unseen
+from ibstats.statistics import collision, information, kept_codes, rarefaction, unseen
 from ibstats.statistics.stacking import limit, means, over_quantities
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 from schemas.analysis import Config
@@ -49,7 +49,7 @@ def information_groups(
 ) -> tuple[Groups, list[str]]:
     """Groups from tokens: information, collision, codebook_use, unrelated, positions, bits.
 
-    And the changes of the first two.
+    And the changes of the first two; `subset` and `subset_removed` where a codebook is restricted.
     Changes of Shannon's entropies that move with the number of images have no p value
     (`rarefaction`). Returns no groups, and the reason, where the run has no tokens.
     """
@@ -91,6 +91,9 @@ def information_groups(
     }
     families, said = _changes(made, selection, tokens.sizes["sample"], how)
     groups |= families
+    subsets, uncertain = _subsets(selection, tokens, how)
+    groups |= subsets
+    notes += uncertain
     if "by_bit" in made:
         groups["bits"] = means(made["by_bit"], how).assign_attrs(section="information")
     of = {
@@ -112,6 +115,32 @@ def usable_codes(selection: Selection) -> xr.DataArray:
     n_codes = selection.identity.codebook_size
     names = selection.dataset["condition"].values
     return xr.DataArray(np.full(len(names), n_codes), dims="condition", coords={"condition": names})
+
+
+def _subsets(
+    selection: Selection, tokens: xr.DataArray, how: Resampling
+) -> tuple[Groups, list[str]]:
+    """What restricted codebooks take away, and how far the calibration knows the codes kept.
+
+    What is taken away is told where there is a condition without intervention to measure it on.
+    """
+    if not selection.has("codebook_keep"):
+        return {}, []
+    keep = selection.dataset["codebook_keep"]
+    names = kept_codes.restricted(keep)
+    if not names:
+        return {}, []
+    known = kept_codes.certainty(selection.dataset, names)
+    attrs = {"section": "information", "n_prompts": selection.n_prompts, "estimator": None}
+    units = ("quantity", np.array(["1"] * known.sizes["quantity"], dtype=object))
+    groups: Groups = {"subset": known.assign(units=units).assign_attrs(attrs)}
+    baseline = selection.design.baseline
+    if baseline is not None and baseline not in names:
+        free = tokens.isel(condition=selection.design.position(baseline))
+        removed = kept_codes.mass_removed(free, keep.sel(condition=names))
+        found = means(removed.to_dataset(name=kept_codes.REMOVED), how)
+        groups["subset_removed"] = found.assign_attrs(section="information", estimator=None)
+    return groups, kept_codes.warnings(known, f"{selection.model}, {selection.experiment}")
 
 
 def shared_by_images(dataset: xr.Dataset) -> list[xr.DataArray]:

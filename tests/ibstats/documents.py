@@ -106,6 +106,9 @@ def _of_factorial(model: str) -> list[ResultRow]:
             rows.append(row("effective_number", f"vendi_{distance}", **here))
         for name in ("codebook_entropy", "mutual_information", "perplexity", "coverage"):
             rows.append(row("information", name, estimator="plugin", **here, note="of these"))
+        if "subset" in condition:
+            rows.append(row("information", "subset_mass_removed", **here))
+            rows.append(row("information", "subset_overlap", **here, weak=True, note="by chance"))
         for score in SCORES:
             rows.append(row("quality", score, **here, note=f"{score}: 50 % of a_b"))
             if not score.endswith("shape"):
@@ -160,6 +163,9 @@ def _of_ablation(model: str) -> list[ResultRow]:
             rows.append(row("quality", score, condition=arm, **of))
         for name in ("codebook_entropy", "capacity", "utilisation", "tokens_under_argmax"):
             rows.append(row("information", name, condition=arm, estimator="plugin", **of))
+        for name in ("subset_mass_removed", "subset_overlap", "subset_tie_share", "subset_unseen"):
+            if arm != ARMS[-1]:
+                rows.append(row("information", name, condition=arm, **of))
     for arm in ARMS[:-1]:
         change = {"condition": arm, "against": ARMS[-1], "effect": f"{arm} - full"} | TESTED | of
         for distance in DISTANCES:

@@ -76,6 +76,7 @@ def ablation_parts(numbers: Numbers) -> list[Part]:
             parts += ablations.arms(numbers, experiment, [model])
             parts += ablations.changes(numbers, experiment, [model])
             parts += ablations.codebook(numbers, experiment, [model])
+            parts += information.subsets(numbers, experiment, [model])
         parts += ablations.inflection(numbers, experiment, models)
         parts += ablations.offer_sentences(numbers, experiment)
     return [*parts, *_notes(numbers)]
@@ -134,6 +135,7 @@ def _of_factorial(numbers: Numbers, experiment: str, models: Sequence[str]) -> l
     tables += effects
     tables += information.entropies(numbers, experiment, models)
     tables += information.agreement(numbers, experiment, models)
+    tables += information.subsets(numbers, experiment, models)
     tables += path_and_execution.all_bits(numbers, experiment, models)
     for score in quality.scores(numbers, experiment, models):
         of = grid.Grid("quality", experiment)
@@ -158,6 +160,7 @@ def _of_ablation(numbers: Numbers, experiment: str, models: Sequence[str]) -> li
         tables += ablations.arm_changes(numbers, experiment, models, measured)
         tables += ablations.comparisons(numbers, experiment, models, measured)
     tables += ablations.codebook(numbers, experiment, models)
+    tables += information.subsets(numbers, experiment, models)
     tables += ablations.inflection(numbers, experiment, models)
     tables += ablations.offer(numbers, experiment, models)
     return tables + quality.frontier(numbers, experiment, models)
@@ -207,7 +210,8 @@ def _effective(numbers: Numbers, experiment: str, model: str) -> list[Table]:
 def _entropy(numbers: Numbers, experiment: str, model: str) -> list[Table]:
     made = information.agreement(numbers, experiment, [model])
     made += information.entropies(numbers, experiment, [model])
-    return made + information.use(numbers, experiment, [model])
+    made += information.use(numbers, experiment, [model])
+    return made + information.subsets(numbers, experiment, [model])
 
 
 def _effects(numbers: Numbers, experiment: str, model: str) -> list[Table]:

@@ -30,6 +30,12 @@ USE = (
     "unseen_by_image",
 )
 
+SUBSET = ("subset_mass_removed", "subset_overlap", "subset_tie_share", "subset_unseen")
+SUBSET_NOTE = (
+    "overlap: share of the codes kept that a calibration without end would keep too, from its "
+    "halves; mass removed: of the condition without intervention"
+)
+
 
 def entropies(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
     """H(Z), H(Z|X) and I(X;Z) per token in bits, a line a condition.
@@ -63,6 +69,16 @@ def use(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]
     Shares lie between 0 and 1; the perplexity is 2^H(Z). Coverage has no interval.
     """
     return _of(numbers, experiment, models, "codebook-use", "Codebook use", USE)
+
+
+def subsets(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
+    """What each restricted codebook takes away, and how far the calibration knows what it keeps.
+
+    A line a condition that may not use every code; no table where all may. Shares between 0 and 1.
+    """
+    title = "Codebook subsets, and what the calibration knows of them"
+    made = _of(numbers, experiment, models, "subsets", title, SUBSET)
+    return grid.with_notes(made, SUBSET_NOTE)
 
 
 def chosen(measured: Sequence[Quantity], names: Sequence[str]) -> list[Quantity]:
