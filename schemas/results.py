@@ -10,7 +10,7 @@ from schemas.design import DesignRecord
 from schemas.study import Strict
 
 SCHEMA: Literal["ibstats-results"] = "ibstats-results"
-VERSION = "1.4"
+VERSION = "1.5"
 
 Section = Literal[
     "diversity",
@@ -20,6 +20,7 @@ Section = Literal[
     "waterfall",
     "information",
     "information_effect",
+    "rarefaction",
     "equivalence",
     "strategy",
     "ledger",
@@ -64,7 +65,8 @@ class ResultRow(Strict):
     step: str | None = Field(default=None, description="Step of a waterfall.")
     part: str | None = Field(
         default=None,
-        description="What of it: share of path or execution, ratio or slope of an inflection, bit of a code.",
+        description="What of it: share of path or execution, ratio or slope of an inflection, bit of a code, share of "
+        "the images or prompts of a rarefaction.",
     )
     at: dict[str, str] = Field(default={}, description="Factors held at one level, and that level.")
     distance: str | None = Field(

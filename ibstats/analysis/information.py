@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -11,6 +11,7 @@ from ibstats.analysis import changes
 from ibstats.analysis.changes import Groups
 from ibstats.errors import Unmeasurable
 from ibstats.measure import Machine
+from ibstats.quantities import quantity
 from ibstats.selection import Selection
 from ibstats.statistics import collision, information, kept_codes, rarefaction, unseen
 from ibstats.statistics.stacking import limit, means, over_quantities
@@ -27,12 +28,16 @@ PARTS = (
     "collision",
     "by_position",
     "collision_by_position",
+    "collision_at_positions",
     "shuffle_test",
 )
 """What is made of one counting of the tokens."""
 
 CHANGING = ("collision_conditional", "collision_entropy", "collision_information")
 """Collision quantities whose changes are tested."""
+
+SEEN = "positions_seen"
+"""Share of the positions whose Shannon entropy given the prompt can be read."""
 
 SHARED = ("text_index", "path_key", "execution_key")
 """Variables that images of one prompt may have in common."""
@@ -87,7 +92,10 @@ def information_groups(
         "collision": _collision(made["collision"], how),
         "codebook_use": _use(made["coverage"], masses, usable, selection.n_prompts),
         "unrelated": _unrelated(made["shuffle_test"], selection.n_prompts),
+        "at_positions": _at_positions(made["collision_at_positions"], how),
+        "positions_seen": _positions_seen(made["by_position"], selection.n_prompts),
         "positions": _positions(made["by_position"], made["collision_by_position"]),
+        "rarefaction": _rarefaction(selection, tokens, share, usable, settings),
     }
     families, said = _changes(made, selection, tokens.sizes["sample"], how)
     groups |= families
@@ -249,8 +257,67 @@ def _unrelated(null: xr.Dataset, n_prompts: int) -> xr.Dataset:
     return group.assign_attrs(attrs | {"estimator": "plugin"})
 
 
+def _rarefaction(
+    selection: Selection,
+    tokens: xr.DataArray,
+    share: Sequence[xr.DataArray],
+    usable: xr.DataArray,
+    settings: Config,
+) -> xr.Dataset:
+    """The same numbers from fewer images and from fewer prompts, of the baseline or the first.
+
+    Each part is a row of the table: so many of the images, or of the prompts.
+    """
+    place = 0
+    if selection.design.baseline is not None:
+        place = selection.design.position(selection.design.baseline)
+    one = tokens.isel(condition=[place]).reset_coords(drop=True)
+    one = one.assign_coords(condition=[selection.design.names[place]])
+    labels = []
+    for label in share:
+        labels.append(label.isel(condition=[place]) if "condition" in label.dims else label)
+    found = rarefaction.table(
+        one,
+        selection.identity.codebook_size,
+        [label.reset_coords(drop=True) for label in labels],
+        estimator=settings.estimator,
+        usable=[int(usable.values[place])],
+        n_subsets=rarefaction.subsets_for(one),
+        seed=settings.resampling.seed,
+    )
+    units = [quantity(str(name)).unit for name in found["quantity"].values]
+    note = _said(found["weak"], unseen.NOTE)
+    found = found.assign(units=("quantity", np.array(units, dtype=object)), note=note)
+    return found.assign_attrs(section="rarefaction")
+
+
+def _at_positions(values: xr.Dataset, how: Resampling) -> xr.Dataset:
+    """Collision entropies of tokens at one position, which are averaged before the logarithm."""
+    named = {name: f"{name}_at_position" for name in CHANGING}
+    stacked = values[list(named)].rename(named).to_array("quantity").drop_attrs(deep=False)
+    found = mean_interval(stacked, how)
+    limit(found, {})
+    units = ("quantity", np.array(["bit"] * len(named), dtype=object))
+    attrs = {"section": "information", "estimator": None, "n_prompts": values.sizes["prompt"]}
+    return found.assign(units=units).assign_attrs(attrs)
+
+
+def _positions_seen(maps: xr.Dataset, n_prompts: int) -> xr.Dataset:
+    """Share of the positions at which Shannon's H(Z|X) rests on codes that were seen."""
+    seen = maps["unseen_by_image"] <= unseen.MOST_UNSEEN
+    share = seen.mean(("row", "col")).reset_coords(drop=True).expand_dims(quantity=[SEEN])
+    share = share.assign_coords(condition=maps["condition"].values)
+    group: xr.Dataset = share.to_dataset(name="estimate")
+    units = ("quantity", np.array(["1"], dtype=object))
+    attrs = {"section": "information", "estimator": None, "n_prompts": n_prompts}
+    return group.assign(units=units).assign_attrs(attrs)
+
+
 def _positions(found: xr.Dataset, agreeing: xr.Dataset) -> xr.Dataset:
-    """The maps of each position, with the names of the conditions alone."""
-    whole = found.assign(agreeing.data_vars)
+    """The maps of each position, with the names of the conditions alone.
+
+    Shannon's entropies are NaN where they rest on codes that were not seen.
+    """
+    whole = unseen.masked(found).assign(agreeing.data_vars)
     others = [name for name in whole.coords if name != "condition"]
     return whole.drop_vars(others)

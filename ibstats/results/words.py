@@ -26,6 +26,9 @@ REASON = (
 )
 """Why an interval is open, as the note of a row says it."""
 
+WEAK = "†"
+"""What stands behind a number that cannot be leaned on, where it is greyed out, and at its note."""
+
 SMALLEST_P = 1e-4
 """Smaller p values are only said to be smaller."""
 
@@ -183,9 +186,15 @@ def remark(row: ResultRow) -> str:
 def remarks(rows: Iterable[ResultRow]) -> list[str]:
     """The different notes of some rows, in order, each as `remark` says it.
 
-    Rows without a note of their own add nothing.
+    Rows without a note of their own add nothing; the note of a number that cannot be leaned on has
+    the mark that stands behind it.
     """
-    found = dict.fromkeys(map(remark, rows))
+    found: dict[str, None] = {}
+    for row in rows:
+        note = remark(row)
+        if note and row.weak:
+            note = f"{WEAK} {note}"
+        found[note] = None
     found.pop("", None)
     return list(found)
 

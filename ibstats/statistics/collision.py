@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from typing import Literal
 
@@ -196,6 +197,25 @@ def chances(
     return within, with_others / others
 
 
+class Agreeing:
+    """How often tokens of one condition coincide, each counted once."""
+
+    def __init__(self, counted: Counted, sharing: Sharing) -> None:
+        """The counts of a condition, and what its images share."""
+        self.counted = counted
+        self.sharing = sharing
+
+    @cached_property
+    def anywhere(self) -> tuple[Array, Array]:
+        """`chances` of tokens anywhere in their images, `(prompt,)` each."""
+        return chances(self.counted, self.sharing)
+
+    @cached_property
+    def at_positions(self) -> tuple[Array, Array]:
+        """`chances` of tokens at one position, `(prompt, position)` each."""
+        return chances(self.counted, self.sharing, at_positions=True)
+
+
 def shared(
     tokens: xr.DataArray, share: Sequence[xr.DataArray], pairs: Pairs
 ) -> Callable[[int], Sharing]:
@@ -224,28 +244,30 @@ def shared(
     return of_condition
 
 
-def values_of(
-    counted: Counted, sharing: Sharing, *, at_positions: bool = False
-) -> dict[str, Array]:
+def values_of(agreeing: Agreeing) -> dict[str, Array]:
     """Pseudo-values `(prompt,)` of one condition, by the names of quantities.
 
-    What they are, and when NaN, is said at `per_prompt`; `sharing` is what its images share.
+    What they are, and when NaN, is said at `per_prompt`.
     """
-    within, other = chances(counted, sharing, at_positions=at_positions)
-    if at_positions:
-        within, other = within.mean(axis=1), other.mean(axis=1)
-    values = kernel.pseudo_values(within, other)
-    return {name: getattr(values, part) for name, part in QUANTITIES.items()}
+    return _named(kernel.pseudo_values(*agreeing.anywhere))
 
 
-def maps_of(counted: Counted, sharing: Sharing) -> dict[str, Array]:
+def values_at_positions(agreeing: Agreeing) -> dict[str, Array]:
+    """As `values_of`, of tokens at one and the same position, by the names of quantities."""
+    within, other = agreeing.at_positions
+    return _named(kernel.pseudo_values(within.mean(axis=1), other.mean(axis=1)))
+
+
+def maps_of(agreeing: Agreeing) -> dict[str, Array]:
     """Estimates at each position of one condition, `(position,)`, by the names of quantities.
 
-    NaN without a pair of images in some prompt; `sharing` is what its images share.
+    NaN without a pair of images in some prompt.
     """
-    within, other = chances(counted, sharing, at_positions=True)
-    values = kernel.estimate(within, other)
-    return {name: getattr(values, part) for name, part in QUANTITIES.items()}
+    return _named(kernel.estimate(*agreeing.at_positions))
+
+
+def _named(found: kernel.Collision) -> dict[str, Array]:
+    return {name: getattr(found, part) for name, part in QUANTITIES.items()}
 
 
 def per_prompt(
@@ -280,8 +302,9 @@ def per_prompt(
     """
     of_condition = shared(tokens, share, pairs)
     rows: list[Mapping[str, Array]] = []
+    values = values_at_positions if at_positions else values_of
     for number, counted in enumerate(counting.conditions(tokens, n_codes)):
-        rows.append(values_of(counted, of_condition(number), at_positions=at_positions))
+        rows.append(values(Agreeing(counted, of_condition(number))))
     return labelled(tokens, rows, ("condition", "prompt"), {"pairs": pairs})
 
 
@@ -305,7 +328,7 @@ def by_position(
     of_condition = shared(tokens, share, pairs)
     rows: list[Mapping[str, Array]] = []
     for number, counted in enumerate(counting.conditions(tokens, n_codes)):
-        rows.append(maps_of(counted, of_condition(number)))
+        rows.append(maps_of(Agreeing(counted, of_condition(number))))
     return labelled(tokens, rows, ("condition", "row", "col"), {"pairs": pairs})
 
 

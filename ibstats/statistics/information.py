@@ -225,6 +225,7 @@ PARTS: dict[str, tuple[Callable[[_Estimated], Mapping[str, Any]], tuple[str, ...
 
 COLLISION = {
     "collision": (collision.values_of, ("condition", "prompt")),
+    "collision_at_positions": (collision.values_at_positions, ("condition", "prompt")),
     "collision_by_position": (collision.maps_of, ("condition", "row", "col")),
 }
 """The same for those that depend on what images share."""
@@ -246,8 +247,9 @@ def measure(
     `parts` are names of functions of this module (`per_prompt`, `pooled`, `coverage`,
     `by_position`, `by_bit`, `shuffle_test`), whose parameters these are; `half`, which is
     `per_prompt` of the first half of each prompt's images; `unseen` (`unseen.per_prompt`);
-    `collision` and `collision_by_position`, which are those of `ibstats.statistics.collision` for
-    pairs of images that `share` nothing. Each result equals that of its function.
+    `collision`, `collision_at_positions` (of tokens at one position) and
+    `collision_by_position`, which are those of `ibstats.statistics.collision` for pairs of images
+    that `share` nothing. Each result equals that of its function.
     `tokens (condition, prompt, sample, row, col)`; one condition is held at a time.
     """
     rng = np.random.default_rng(seed)
@@ -257,11 +259,12 @@ def measure(
     rows: dict[str, list[Mapping[str, Any]]] = {part: [] for part in parts}
     for number, counted in enumerate(counting.conditions(tokens, n_codes)):
         one = _Estimated(counted, estimator, usable[number])
+        agreeing = collision.Agreeing(counted, of_condition(number))
         for part, found in rows.items():
             if part == SHUFFLE:
                 found.append(_shuffle_test(counted, n_shuffles, rng))
             elif part in COLLISION:
-                found.append(COLLISION[part][0](counted, of_condition(number)))
+                found.append(COLLISION[part][0](agreeing))
             else:
                 found.append(PARTS[part][0](one))
     made = {}

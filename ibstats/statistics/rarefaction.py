@@ -39,6 +39,13 @@ QUANTITIES = (
 )
 """What a rarefaction table shows."""
 
+SUBSETS = 20
+"""Random subsets of a size whose mean is shown, where there are more of them."""
+
+FEWEST_SUBSETS = 2
+MOST_COUNTED = 20_000_000
+"""Tokens of all subsets of one size; large runs, whose subsets are alike, have fewer subsets."""
+
 P_VALUES = ("p", "p_wilcoxon", "p_sign_flip", "p_max_t", "p_holm", "p_bh", "bayes_factor")
 """Variables of an effect that say whether it differs from zero."""
 
@@ -94,50 +101,91 @@ def table(
     *,
     estimator: str = entropy.DEFAULT,
     usable: Sequence[int] | None = None,
-    n_subsets: int = 20,
+    n_subsets: int = SUBSETS,
     seed: int = 0,
 ) -> xr.Dataset:
     """Information numbers from a quarter, half and all of the images, and of the prompts.
 
-    `estimate (along, part, quantity, condition)` and `n (along, part)`, along `images` and
-    `prompts`: means over all subsets of that size, or over `n_subsets` random ones where there are
-    more. NaN where a part is too small for the number. Numbers that hold do not move down their
-    column. Parameters else as of `information.per_prompt` and `collision.per_prompt`.
+    `estimate (part, quantity, condition)`, `weak` of the same dims, which marks those that rest on
+    codes not seen, and `n_images (part)` and `n_prompts (part)`, which say what each part is of:
+    means over all subsets of that size, or over `n_subsets` random ones where there are more. NaN
+    where a part is too small for the number. Numbers that hold do not move down their column.
+    Parameters else as of `information.per_prompt` and `collision.per_prompt`.
+
+    >>> codes = np.arange(16).reshape(1, 2, 4, 2, 1) % 3
+    >>> tokens = xr.DataArray(codes, dims=("condition", "prompt", "sample", "row", "col"))
+    >>> found = table(tokens.assign_coords(condition=["a"]), 3)
+    >>> found["n_images"].values, found["n_prompts"].values
+    (array([1, 2, 4, 4, 4, 4]), array([2, 2, 2, 1, 1, 2]))
     """
     rng = np.random.default_rng(seed)
     sizes = usable or [n_codes] * tokens.sizes["condition"]
     of_condition = collision.shared(tokens, share, "apart")
     n_prompts, n_samples = tokens.sizes["prompt"], tokens.sizes["sample"]
-    shape = (2, len(PARTS), len(QUANTITIES), tokens.sizes["condition"])
-    estimates, numbers = np.full(shape, np.nan), np.zeros(shape[:2], np.int64)
-    subsets: dict[tuple[int, int], list[NDArray[np.int64]]] = {}
-    for along, whole in enumerate((n_samples, n_prompts)):
-        for part, fraction in enumerate(PARTS):
-            numbers[along, part] = max(1, int(fraction * whole))
-            subsets[along, part] = list(_subsets(whole, numbers[along, part], n_subsets, rng))
+    parts = _parts(n_prompts, n_samples, n_subsets, rng)
+    estimates = np.full((len(parts), len(QUANTITIES), tokens.sizes["condition"]), np.nan)
     for condition, counted in enumerate(counting.conditions(tokens, n_codes)):
         sharing, size = of_condition(condition), sizes[condition]
-        for (along, part), chosen in subsets.items():
+        for number, (_, subsets) in enumerate(parts):
             found = []
-            for kept in chosen:
-                prompts, samples = np.arange(n_prompts), kept
-                if along == 1:
-                    prompts, samples = kept, np.arange(n_samples)
+            for prompts, samples in subsets:
                 some = counted.part(prompts, samples)
                 found.append(_numbers(some, sharing.part(prompts, samples), estimator, size))
-            estimates[along, part, :, condition] = np.mean(found, axis=0)
+            estimates[number, :, condition] = np.mean(found, axis=0)
+    dims = ("part", "quantity", "condition")
+    counts = np.array([[len(prompts), len(samples)] for _, ((prompts, samples), *_) in parts])
+    variables = {
+        "estimate": (dims, estimates),
+        "weak": (dims, _weak(estimates)),
+        "n_prompts": ("part", counts[:, 0]),
+        "n_images": ("part", counts[:, 1]),
+    }
     coords = {
-        "along": ["images", "prompts"],
-        "part": list(PARTS),
+        "part": [name for name, _ in parts],
         "quantity": list(QUANTITIES),
         "condition": tokens["condition"].values,
     }
-    variables = {
-        "estimate": (("along", "part", "quantity", "condition"), estimates),
-        "n": (("along", "part"), numbers),
-    }
     attrs = {"n_subsets": n_subsets, "seed": seed, "estimator": estimator}
     return xr.Dataset(variables, coords, attrs)
+
+
+Subset = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Numbers of prompts, and of each one's images."""
+
+
+def _parts(
+    n_prompts: int, n_samples: int, n_subsets: int, rng: np.random.Generator
+) -> list[tuple[str, list[Subset]]]:
+    """By name, the subsets of each part: of the images of all prompts, then of whole prompts."""
+    every_prompt, every_sample = np.arange(n_prompts), np.arange(n_samples)
+    found = []
+    for share in PARTS:
+        size = max(1, int(share * n_samples))
+        chosen = _subsets(n_samples, size, n_subsets, rng)
+        found.append((f"{share:g} of images", [(every_prompt, some) for some in chosen]))
+    for share in PARTS:
+        size = max(1, int(share * n_prompts))
+        chosen = _subsets(n_prompts, size, n_subsets, rng)
+        found.append((f"{share:g} of prompts", [(some, every_sample) for some in chosen]))
+    return found
+
+
+def _weak(estimates: Array) -> NDArray[np.bool_]:
+    """Which of `(part, quantity, condition)` rest on codes not seen."""
+    weak = np.zeros(estimates.shape, bool)
+    for number, name in enumerate(QUANTITIES):
+        for mass in unseen.LEANS_ON.get(name, ()):
+            weak[:, number] |= estimates[:, QUANTITIES.index(mass)] > unseen.MOST_UNSEEN
+    return weak
+
+
+def subsets_for(tokens: xr.DataArray) -> int:
+    """How many random subsets of a size to take of tokens: `SUBSETS`, fewer of very many tokens.
+
+    >>> subsets_for(xr.DataArray(np.zeros((1, 12, 10, 8, 8)), dims=list("cpsyx")))
+    20
+    """
+    return int(np.clip(MOST_COUNTED // max(tokens.size, 1), FEWEST_SUBSETS, SUBSETS))
 
 
 def _subsets(
@@ -158,6 +206,6 @@ def _numbers(
     """Means over prompts of everything in the table."""
     values: dict[str, Array] = {}
     values |= information.values_of(counted, estimator, size)
-    values |= collision.values_of(counted, sharing)
+    values |= collision.values_of(collision.Agreeing(counted, sharing))
     values |= unseen.values_of(counted)
     return [float(values[name].mean()) for name in QUANTITIES]

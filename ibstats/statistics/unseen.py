@@ -122,6 +122,24 @@ def leaning(unseen: xr.Dataset) -> xr.DataArray:
     return stacked.assign_coords(quantity=list(LEANS_ON))
 
 
+def masked(maps: xr.Dataset) -> xr.Dataset:
+    """Maps of positions without the entropies that rest on codes not seen there: NaN instead.
+
+    `maps (condition, row, col)` hold the entropies of `LEANS_ON` and, at each position, the masses
+    `unseen_by_prompt` and `unseen_by_image`, which stay as they are.
+
+    >>> one = xr.Dataset({"conditional_entropy": 1.0, "unseen_by_image": 0.1})
+    >>> bool(masked(one)["conditional_entropy"].isnull())
+    True
+    """
+    found = maps
+    for name, masses in LEANS_ON.items():
+        if name in maps:
+            seen = (maps[list(masses)].to_array("mass") <= MOST_UNSEEN).all("mass")
+            found = found.assign({name: maps[name].where(seen)})
+    return found
+
+
 def warnings(unseen: xr.Dataset, where: str) -> list[str]:
     """A line for each mass that is too large to rely on an entropy somewhere; `where` begins it.
 

@@ -120,6 +120,9 @@ def _of_factorial(model: str) -> list[ResultRow]:
         for part in PARTS:
             fields = {**here, "experiment": "crossed", "part": part}
             rows.append(row("sobol", DISTANCES[0], **fields))
+    for part, name in product(("0.5 of images", "1 of images"), ("mutual_information", "hill_2")):
+        here = {"model": model, "condition": BASELINE, "part": part, "weak": True}
+        rows.append(row("rarefaction", name, **here, note="rests on little"))
     for effect in EFFECTS:
         here = {"model": model, "effect": effect, **TESTED}
         rows += [row("effect", distance, **here) for distance in DISTANCES]

@@ -80,3 +80,24 @@ def test_a_table_of_subsets_stands_in_the_report_of_a_run(run: Path) -> None:
     assert kept_codes.BY_ID in made.notes
     assert isinstance(made.rows[0][1], Interval)
     assert isinstance(made.rows[0][2], Missing)
+
+
+def test_the_report_of_a_run_shows_positions_and_fewer_images(run: Path) -> None:
+    config = Config(parts=("information",), models=("toy-mim",), n_shuffles=2, resampling=HOW)
+    tree = analyse(open_store(run), config)
+    maps = tree["toy-mim/positions"].to_dataset()
+    unknown = maps["unseen_by_image"] > 0.03
+    assert bool(unknown.any())
+    assert (maps["conditional_entropy"].isnull() >= unknown).all()
+    assert maps["collision_conditional"].notnull().any()
+    numbers = Numbers(results(tree))
+    positions = information.positions(numbers, "factorial", ["toy-mim"])[0]
+    assert len(positions.rows) == 8
+    rarefied = information.rarefaction(numbers, "factorial", "toy-mim")[0]
+    shown = [(row[0].value, row[1].value) for row in rarefied.rows]
+    assert shown == [(1, 6), (2, 6), (5, 6), (5, 1), (5, 3), (5, 6)]
+    last = numbers.one("rarefaction", part="1 of images", quantity="conditional_entropy")
+    baseline = "stochastic-original-full"
+    whole = numbers.one("information", condition=baseline, quantity="conditional_entropy")
+    assert last.estimate == pytest.approx(whole.estimate)
+    assert last.weak == whole.weak

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import xarray as xr
 from numpy.testing import assert_allclose
 
@@ -49,11 +48,12 @@ def test_the_table_holds_the_numbers_of_subsets() -> None:
     tokens = xr.DataArray(values, dims=DIMS, coords={"condition": ["a", "b"]})
     wording = xr.DataArray(np.arange(4) % 2, dims="sample")
     found = rarefaction.table(tokens, 9, [wording], n_subsets=30)
-    assert found["n"].values.tolist() == [[1, 2, 4], [1, 3, 6]]
+    assert found["n_images"].values.tolist() == [1, 2, 4, 4, 4, 4]
+    assert found["n_prompts"].values.tolist() == [6, 6, 6, 1, 3, 6]
     whole = information.per_prompt(tokens, 9).mean("prompt")
     shared = collision.per_prompt(tokens, 9, [wording]).mean("prompt")
-    for along in range(2):
-        last = found["estimate"].isel(along=along, part=-1)
+    for part in ("1 of images", "1 of prompts"):
+        last = found["estimate"].sel(part=part)
         assert_allclose(last.sel(quantity="codebook_entropy"), whole["codebook_entropy"])
         assert_allclose(last.sel(quantity="collision_information"), shared["collision_information"])
     halves = [
@@ -61,8 +61,11 @@ def test_the_table_holds_the_numbers_of_subsets() -> None:
         for i in range(4)
         for j in range(i)
     ]
-    made = found["estimate"].sel(along="images", part=0.5, quantity="unseen_by_image")
+    made = found["estimate"].sel(part="0.5 of images", quantity="unseen_by_image")
     assert_allclose(made, np.mean(halves, axis=0))
+    above = found["estimate"].sel(quantity="unseen_by_image") > unseen.MOST_UNSEEN
+    assert (found["weak"].sel(quantity="conditional_entropy") == above).all()
+    assert not found["weak"].sel(quantity="collision_information").any()
 
 
 def test_random_subsets_repeat_with_their_seed() -> None:
@@ -78,4 +81,4 @@ def test_a_part_too_small_for_a_number_is_nan() -> None:
     found = rarefaction.table(xr.DataArray(values, dims=DIMS, coords={"condition": ["a"]}), 9)
     quarter = found["estimate"].isel(part=0, condition=0).sel(quantity="collision_information")
     assert np.isnan(quarter).all()
-    assert pytest.approx(0) == float(found["n"].sel(along="images").isel(part=0)) - 1
+    assert found["n_images"].values[0] == 1

@@ -110,8 +110,20 @@ def test_latex_puts_bounds_and_words_beside_a_number() -> None:
     said = latex.render(MARKED)
     assert r"$\le$ $-0.5000$ (degenerate) edge & 3" in said
     weak = table(Interval(0.5, 0.2, 0.7, weak=True), *FULL.rows[0][2:])
-    assert r"\textcolor{gray}{$0.5000$ $[0.2000, 0.7000]$}" in latex.render(weak)
+    assert r"\textcolor{gray}{$0.5000$ $[0.2000, 0.7000]$ $\dagger$}" in latex.render(weak)
     assert "xcolor" in latex.render(weak)
+
+
+def test_every_renderer_marks_a_number_that_cannot_be_leaned_on() -> None:
+    weak = table(Interval(0.5, 0.2, 0.7, weak=True), *FULL.rows[0][2:])
+    assert "0.5000 [0.2000, 0.7000] †" in printed(weak)
+    assert 'class="number weak"' in html.render(weak)
+    assert "†" in html.render(weak)
+    lines = list(reading.reader(io.StringIO(csv.render(weak))))
+    assert lines[1][lines[0].index(next(h for h in lines[0] if h.endswith("weak")))] == "True"
+    for render in (printed, html.render, latex.render):
+        assert "dagger" not in render(FULL)
+        assert "†" not in render(FULL)
 
 
 def test_latex_splits_what_is_wider_or_taller_than_a_page() -> None:

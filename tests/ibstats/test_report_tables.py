@@ -257,3 +257,9 @@ def test_an_experiment_without_argmax_or_baseline_shows_what_it_has() -> None:
     unknown = Numbers(MADE["factorial"].model_copy(update={"designs": {}}))
     assert len(path_and_execution.compared(unknown, "factorial", model)) == 8
     assert "never read" not in printed(path_and_execution.side_by_side(unknown, "factorial"))
+
+
+def test_the_note_of_a_weak_number_has_its_mark() -> None:
+    said = printed(tables.factorial_parts(Numbers(MADE["factorial"]), EVERY))
+    assert "† rests on little" in said
+    assert "The same from fewer images and from fewer prompts" in said

@@ -54,3 +54,22 @@ def test_a_quantity_leans_on_the_masses_of_its_units_and_a_line_says_so() -> Non
     assert "is above 0.03 in 1 of 2 conditions (most in 'argmax', 0.20)" in lines[0]
     assert "do not rely on H(Z), perplexity, I(X;Z) there" in lines[0]
     assert "more images" in lines[1]
+
+
+def test_maps_are_masked_where_they_rest_on_codes_not_seen() -> None:
+    dims = ("condition", "row", "col")
+    ones = np.ones((1, 1, 3))
+    found = xr.Dataset(
+        {
+            "codebook_entropy": (dims, ones),
+            "conditional_entropy": (dims, ones),
+            "mutual_information": (dims, ones),
+            "unseen_by_prompt": (dims, [[[0.0, 0.1, 0.0]]]),
+            "unseen_by_image": (dims, [[[0.0, 0.0, 0.1]]]),
+        }
+    )
+    masked = unseen.masked(found)
+    assert masked["codebook_entropy"].isnull().values.ravel().tolist() == [False, True, False]
+    assert masked["conditional_entropy"].isnull().values.ravel().tolist() == [False, False, True]
+    assert masked["mutual_information"].isnull().values.ravel().tolist() == [False, True, True]
+    assert (masked["unseen_by_image"] == found["unseen_by_image"]).all()

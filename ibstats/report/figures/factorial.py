@@ -46,8 +46,14 @@ STEPS = {**WHOLE, "gap": "synergy\ngap"}
 FACETINGS = {2: ((0, 1, 0), (1, 0, 1)), 3: ((0, 1, 2), (1, 2, 0), (2, 1, 0))}
 """By number of factors, those that make facets, the horizontal axis and the lines, row by row."""
 
-MAPS = {"codebook_entropy": "H(Z), bit", "conditional_entropy": "H(Z|X), bit"}
-"""What is shown of each position of the grid."""
+MAPS = {
+    "positions": {"collision_conditional": "H2(Z|X), bit", "collision_information": "I2, bit"},
+    "positions-shannon": {"codebook_entropy": "H(Z), bit", "conditional_entropy": "H(Z|X), bit"},
+}
+"""By figure, what is shown of each position of the grid, where there is anything to see."""
+
+UNSEEN = "0.8"
+"""Grey of positions whose number rests on codes that were not seen."""
 
 PROMPTS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Numbers of prompts that an axis of power may name."""
@@ -57,7 +63,8 @@ def figures(source: Source, *, interactions: bool = True) -> Iterator[tuple[str,
     """Name and figure of everything that there are rows for, one by one.
 
     Of each distance `cells`, `probes`, `waterfall` (also with levels held, where the rows have
-    such), `forest` and, if wanted, an `interaction` of each model; then `positions`.
+    such), `forest` and, if wanted, an `interaction` of each model; then `positions` and
+    `positions-shannon`.
     """
     experiment = source.experiment
     for quantity in source.measured("diversity"):
@@ -73,8 +80,10 @@ def figures(source: Source, *, interactions: bool = True) -> Iterator[tuple[str,
             for model in source.numbers.models("diversity", **of):
                 yield f"interaction-{model}-{quantity}", _interaction(source, model, quantity)
     maps = _maps(source)
-    if maps:
-        yield "positions", _positions(source, maps)
+    for figure, wanted in MAPS.items():
+        shown = {name: label for name, label in wanted.items() if _is_seen(maps, name)}
+        if shown:
+            yield figure, _positions(source, maps, shown)
 
 
 def probes_and_baseline(source: Source, section: str, quantity: str) -> dict[str, str | None]:
@@ -96,10 +105,16 @@ def grid(
     """Draw values of a grid `(row, col)` as coloured cells, the first row on top.
 
     `low` and `high` are the ends of the colours, by default those of the values. Returns what a
-    colour bar is made of. Every cell is a shape, so that no file blurs them.
+    colour bar is made of. Every cell is a shape, so that no file blurs them; NaN is grey.
     """
+    axes.set_facecolor(UNSEEN)
     drawn = axes.pcolormesh(
-        values, cmap="cividis", vmin=low, vmax=high, edgecolors="face", linewidth=0.1
+        np.ma.masked_invalid(values),
+        cmap="cividis",
+        vmin=low,
+        vmax=high,
+        edgecolors="face",
+        linewidth=0.1,
     )
     axes.set(xticks=[], yticks=[], aspect="equal")
     axes.invert_yaxis()
@@ -345,20 +360,32 @@ def _maps(source: Source) -> dict[str, xr.Dataset]:
     return found
 
 
-def _positions(source: Source, found: Mapping[str, xr.Dataset]) -> Figure:
-    """H(Z) and H(Z|X) of each grid position in the baseline, a row of panels a model."""
+def _is_seen(maps: Mapping[str, xr.Dataset], name: str) -> bool:
+    """Whether every model has that map, and one of them a number in it."""
+    if not maps or any(name not in data for data in maps.values()):
+        return False
+    return any(bool(data[name].notnull().any()) for data in maps.values())
+
+
+def _positions(source: Source, found: Mapping[str, xr.Dataset], shown: Mapping[str, str]) -> Figure:
+    """Some maps of each grid position in the baseline, a row of panels a model.
+
+    Shannon's entropies are grey where they rest on codes that were not seen.
+    """
     height = panel_height(1.25, len(found))
-    figure, panels = canvas(height * len(found) + 0.7, rows=len(found), columns=len(MAPS))
-    for column, (name, label) in zip(panels.T, MAPS.items(), strict=True):
-        low, high = np.inf, -np.inf
-        for data in found.values():
-            low = min(low, float(data[name].min()))
-            high = max(high, float(data[name].max()))
-        for panel, data in zip(column, found.values(), strict=True):
-            drawn = grid(panel, data[name].transpose("row", "col").values, low, high)
+    figure, panels = canvas(height * len(found) + 0.7, rows=len(found), columns=len(shown))
+    lacks = False
+    for column, (name, label) in zip(panels.T, shown.items(), strict=True):
+        values = np.stack([data[name].transpose("row", "col").values for data in found.values()])
+        lacks = lacks or bool(np.isnan(values).any())
+        for panel, one in zip(column, values, strict=True):
+            drawn = grid(panel, one, np.nanmin(values), np.nanmax(values))
         figure.colorbar(drawn, ax=list(column), label=label, shrink=0.85, location="bottom")
     for panel, model in zip(panels[:, 0], found, strict=True):
         panel.set_ylabel(lines(model, 18))
     condition = str(next(iter(found.values()))["condition"].values)
-    figure.suptitle(lines(source.numbers.short(source.experiment, condition), 60))
+    said = source.numbers.short(source.experiment, condition)
+    if lacks:
+        said += "; grey: rests on codes that were not seen"
+    figure.suptitle(lines(said, 60))
     return figure

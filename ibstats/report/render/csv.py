@@ -7,7 +7,7 @@ import io
 
 from ibstats.report.table import Cell, Column, Count, Interval, Missing, Number, P, Table, Text
 
-BOUNDS = ("low", "high", "degenerate", "word")
+BOUNDS = ("low", "high", "degenerate", "word", "weak")
 """What follows an estimate."""
 
 
@@ -18,8 +18,8 @@ def render(table: Table) -> str:
     >>> columns = (Column("model"), Column("diversity", Interval))
     >>> table = Table("t", "T", columns, ((Text("a"), Interval(0.5, 0.25, 0.75)),))
     >>> print(render(table), end="")
-    model,diversity,diversity low,diversity high,diversity degenerate,diversity word
-    a,0.5,0.25,0.75,False,
+    model,diversity,diversity low,diversity high,diversity degenerate,diversity word,diversity weak
+    a,0.5,0.25,0.75,False,,False
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -56,4 +56,4 @@ def _values(cell: Cell) -> list[object]:
         case Missing():
             return [""]
         case Interval():
-            return [cell.estimate, cell.low, cell.high, cell.degenerate, cell.word]
+            return [cell.estimate, cell.low, cell.high, cell.degenerate, cell.word, cell.weak]

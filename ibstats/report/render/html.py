@@ -100,4 +100,5 @@ def _interval(cell: Interval) -> tuple[str, str]:
         inside += f" {escape(cell.word)}"
     if cell.weak:
         classes.append("weak")
+        inside += f' <span class="marks">{words.WEAK}</span>'
     return inside, f' class="{" ".join(classes)}"'

@@ -65,6 +65,7 @@ _SPECIAL = {
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
     "∞": r"$\infty$",
+    "†": r"$\dagger$",
     "η": r"$\eta$",
     "²": r"$^2$",
     "\n": " ",
@@ -270,7 +271,7 @@ def _in_brackets(cell: Interval) -> str:
         said.append("(degenerate)")
     elif bounds:
         said.append(f"${bounds.replace(words.DASH, MISSING)}$".replace(MISSING, r"\text{--}"))
-    said += [stars(cell.p), escape(cell.word)]
+    said += [stars(cell.p), escape(words.WEAK if cell.weak else ""), escape(cell.word)]
     shown = " ".join(filter(None, said)).replace(rf"${words.DASH}$", "--")
     if cell.weak:
         return rf"\textcolor{{gray}}{{{shown}}}"

@@ -197,7 +197,7 @@ def _interval(cell: Interval, *, folded: bool) -> Styled:
     bounds = words.bracket(cell.low, cell.high, cell.digits)
     if cell.degenerate:
         bounds = "degenerate"
-    marks = stars(cell.p)
+    marks = _joined(stars(cell.p), words.WEAK if cell.weak else "")
     said = _joined(cell.sign, estimate, bounds, marks, cell.word)
     if folded:
         said = f"{_joined(cell.sign, estimate, marks, cell.word)}\n{bounds}"

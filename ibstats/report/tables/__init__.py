@@ -210,6 +210,8 @@ def _effective(numbers: Numbers, experiment: str, model: str) -> list[Table]:
 def _entropy(numbers: Numbers, experiment: str, model: str) -> list[Table]:
     made = information.agreement(numbers, experiment, [model])
     made += information.entropies(numbers, experiment, [model])
+    made += information.rarefaction(numbers, experiment, model)
+    made += information.positions(numbers, experiment, [model])
     made += information.use(numbers, experiment, [model])
     return made + information.subsets(numbers, experiment, [model])
 

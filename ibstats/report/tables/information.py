@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING
 
-from ibstats.report.table import Table
+from ibstats.quantities import quantity
+from ibstats.report.table import Cell, Count, Table, stacked
 from ibstats.report.tables import grid
-from ibstats.results.lookup import distinct
+from ibstats.results.lookup import distinct, keyed
+from ibstats.statistics.rarefaction import SUBSETS
+from ibstats.statistics.unseen import MOST_UNSEEN
 
 if TYPE_CHECKING:
     from ibstats.quantities import Quantity
@@ -30,6 +34,21 @@ USE = (
     "unseen_by_image",
 )
 
+POSITIONS = (
+    "collision_entropy_at_position",
+    "collision_conditional_at_position",
+    "collision_information_at_position",
+    "positions_seen",
+)
+POSITIONS_NOTE = (
+    "chances of agreement are averaged over positions before the logarithm; positions seen: where "
+    f"the mass of codes that one image alone shows is at most {MOST_UNSEEN}, so that Shannon's map "
+    "can be read"
+)
+RAREFACTION_NOTE = (
+    f"means over all subsets of that size, at most over {SUBSETS}; what holds at any number of "
+    "images and prompts does not move down its column"
+)
 SUBSET = ("subset_mass_removed", "subset_overlap", "subset_tie_share", "subset_unseen")
 SUBSET_NOTE = (
     "overlap: share of the codes kept that a calibration without end would keep too, from its "
@@ -69,6 +88,40 @@ def use(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]
     Shares lie between 0 and 1; the perplexity is 2^H(Z). Coverage has no interval.
     """
     return _of(numbers, experiment, models, "codebook-use", "Codebook use", USE)
+
+
+def positions(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
+    """H2(Z), H2(Z|X) and I2 of tokens at one and the same position of the grid, a line a condition.
+
+    In bits, with intervals; and the share of positions at which Shannon's entropy can be read.
+    """
+    title = "Collision entropy at one position of the grid"
+    made = _of(numbers, experiment, models, "positions", title, POSITIONS)
+    return grid.with_notes(made, POSITIONS_NOTE)
+
+
+def rarefaction(numbers: Numbers, experiment: str, model: str) -> list[Table]:
+    """The numbers of the codebook from fewer images and from fewer prompts, a line a part.
+
+    Of one condition, the baseline where there is one. What holds at any number does not move down
+    its column; what rests on codes that were not seen is greyed out.
+    """
+    rows = numbers.all("rarefaction", experiment=experiment, model=model)
+    if not rows:
+        return []
+    shown = distinct(rows, "quantity")
+    by_part = keyed(rows, "part", "quantity")
+    block: list[tuple[Cell, ...]] = []
+    first = {row.part: row for row in reversed(rows)}
+    for part in distinct(rows, "part"):
+        of = first[part]
+        cells = grid.intervals(by_part, product([part], shown), 3)
+        block.append((Count(of.n_images), Count(of.n_prompts), *cells))
+    condition = numbers.short(experiment, rows[0].condition or "")
+    title = f"The same from fewer images and from fewer prompts ({condition})"
+    columns = grid.columns(grid.head(quantity(name)) for name in shown)
+    made = stacked("rarefaction", title, ["images", "prompts"], [block], columns)
+    return [replace(made, notes=(RAREFACTION_NOTE, *grid.notes(rows)))]
 
 
 def subsets(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:

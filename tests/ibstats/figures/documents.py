@@ -117,7 +117,12 @@ def tree(made: Results) -> xr.DataTree:
     maps = np.arange(len(names) * 12, dtype=float).reshape(-1, 3, 4)
     dims = ("condition", "row", "col")
     positions = xr.Dataset(
-        {"codebook_entropy": (dims, maps), "conditional_entropy": (dims, maps / 2)},
+        {
+            "collision_conditional": (dims, maps / 3),
+            "collision_information": (dims, maps),
+            "codebook_entropy": (dims, np.where(maps % 2 == 0, maps, np.nan)),
+            "conditional_entropy": (dims, np.full(maps.shape, np.nan)),
+        },
         coords={"condition": names},
     )
     ratios = np.linspace(0.1, 1.0, len(names))

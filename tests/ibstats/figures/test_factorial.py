@@ -14,7 +14,13 @@ from tests.ibstats.figures.documents import DISTANCE, SCORE, drawn, factorial, r
 
 PLAIN = {
     f"{name}-{DISTANCE}" for name in ("cells", "probes", "waterfall", "forest", "interaction-first")
-} | {f"interaction-second-{DISTANCE}", "quality-probes", f"frontier-{SCORE}", "positions"}
+} | {
+    f"interaction-second-{DISTANCE}",
+    "quality-probes",
+    f"frontier-{SCORE}",
+    "positions",
+    "positions-shannon",
+}
 
 
 @pytest.mark.parametrize("k", [1, 2, 3])
