@@ -23,6 +23,7 @@ import psutil
 from pydantic import ValidationError
 
 from generate.errors import one_line
+from schemas.io.files import time_there
 from schemas.io.folder import Folder
 from schemas.io.layout import PARTS, Part, block_key, claim_key
 from schemas.provenance import now
@@ -253,21 +254,11 @@ def _sweep_files(under: Path) -> int:
     for path in under.rglob(".*"):
         with contextlib.suppress(FileNotFoundError):
             if moment is None:
-                moment = _time_there(under)
+                moment = time_there(under)
             if path.is_file() and moment - path.stat().st_mtime > LEFT_SECONDS:
                 path.unlink()
                 removed += 1
     return removed
-
-
-def _time_there(folder: Path) -> float:
-    """The time by the clock that stamps files in a folder, which may be another machine's."""
-    probe = folder / f".clock.{uuid.uuid4().hex}"
-    probe.write_bytes(b"now")
-    try:
-        return probe.stat().st_mtime
-    finally:
-        probe.unlink(missing_ok=True)
 
 
 def _owner(attempt: str, session: str, beats: int = 0) -> bytes:

@@ -120,6 +120,19 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{uuid.uuid4().hex}{path.suffix}")
 
 
+def time_there(folder: Path) -> float:
+    """Give the time by the clock that stamps files in a folder, which may be another machine's.
+
+    A file is written for it, and removed. Raises OSError where none can be.
+    """
+    probe = folder / f".clock.{uuid.uuid4().hex}"
+    try:
+        probe.write_bytes(b"now")
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
 def sync(path: Path) -> None:
     """Make the content of a file, or the names in a folder, survive a power loss.
 

@@ -11,14 +11,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from distributed import Scheduler, Worker
 
 from generate.run import blocks, dispatch, preparing
+from generate.store import claims
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
+from schemas.io import folder
 from schemas.io.cluster import Cluster, ClusterError, connected
 from schemas.store import Block
 
@@ -62,6 +65,18 @@ def write(study: Path, out: Path) -> None:
     laid_out = planned(study)
     done = blocks.run(laid_out, preparing.prepare(laid_out, out))
     sys.exit(0 if done.done == done.total else 3)
+
+
+def write_elsewhere(study: Path, out: Path, shift: float) -> None:
+    """The same on a machine of its own, whose clock is `shift` seconds off that of the files.
+
+    It beats and waits a hundred times faster, so that a test sees claims run out.
+    """
+    claims.machine_id = lambda: f"machine of {os.getpid()}"  # type: ignore[assignment]
+    claims.HEARTBEAT_SECONDS, claims.WATCH_SECONDS, claims.LEASE_SECONDS = 0.1, 0.6, 3.0
+    clock = SimpleNamespace(time=lambda: time.time() + shift)
+    folder.time = clock  # type: ignore[attr-defined]
+    write(study, out)
 
 
 def write_ledger_first(study: Path, out: Path, reference: Path) -> None:

@@ -1,10 +1,11 @@
 """kill -9 at random moments, again and again: the finished store is byte for byte that of a run in peace.
 
-`make soak` kills many more times.
+`make soak` kills many more times, and its log says how far it is.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -27,6 +28,9 @@ from tests.generate.conftest import edited, write_study
 KILLS = int(os.environ.get("SOAK_KILLS", "4"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 PATIENCE = 120.0
+SKEWS = (-86400.0, -60.0, 0.0, 60.0, 86400.0)
+"""Seconds that the clock of a machine is off that of its disk."""
+told = logging.getLogger("soak")
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,22 @@ def finish(*call: Any) -> None:
 def kill(process: Any) -> None:
     process.kill()
     process.join()
+
+
+def tell(what: str, done: int) -> None:
+    told.info("%s: %d of %d, none lost, none wrong", what, done, KILLS)
+
+
+def in_the_end(peace: Peace, out: Path, *writer: Any) -> None:
+    """A writer until it finds all done: others may hold blocks, or the making of the run, for now."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        process = processes.start(*writer)
+        process.join(PATIENCE)
+        if process.exitcode == 0:
+            finished(peace, out)
+            return
+    pytest.fail(f"no writer had finished the run after {PATIENCE} s")
 
 
 def committed(peace: Peace, out: Path, before: set[Block]) -> set[Block]:
@@ -113,8 +133,65 @@ def test_writers_killed_at_random_moments_lose_nothing(peace: Peace, tmp_path: P
             kill(process)
             kills += 1
             before = committed(peace, out, before)
+            tell("one writer killed", kills)
         finish(processes.write, peace.study, out)
         finished(peace, out)
+
+
+@pytest.mark.parametrize("skewed", [False, True], ids=["one machine", "machines of other clocks"])
+def test_one_of_two_writers_killed_at_random_moments_loses_nothing(
+    peace: Peace, tmp_path: Path, skewed: bool
+) -> None:
+    kills, stores = 0, 0
+    moments, rng = peace.moments(SEED + 4), random.Random(SEED + 5)
+
+    def writer(out: Path) -> tuple[Any, ...]:
+        if skewed:
+            return processes.write_elsewhere, peace.study, out, rng.choice(SKEWS)
+        return processes.write, peace.study, out
+
+    while kills < KILLS:
+        out, before = tmp_path / f"run{stores}", set[Block]()
+        stores += 1
+        pair = [processes.start(*writer(out)) for _ in range(2)]
+        try:
+            while kills < KILLS and any(process.is_alive() for process in pair):
+                pair[0].join(next(moments))
+                victim = rng.randrange(2)
+                if pair[victim].is_alive():
+                    kill(pair[victim])
+                    kills += 1
+                    before = committed(peace, out, before)
+                    tell("one of two writers killed, skewed" if skewed else "one of two", kills)
+                    pair[victim] = processes.start(*writer(out))
+        finally:
+            for process in pair:
+                kill(process)
+        in_the_end(peace, out, *writer(out))
+
+
+def test_a_writer_that_was_stopped_while_others_went_on_changes_nothing(
+    peace: Peace, tmp_path: Path
+) -> None:
+    """A machine that slept, or whose network was away: its claim has run out when it wakes."""
+    moments, rng = peace.moments(SEED + 6), random.Random(SEED + 7)
+    for stops in range(1, KILLS + 1):
+        out = tmp_path / f"run{stops}"
+        sleeper = processes.start(processes.write_elsewhere, peace.study, out, rng.choice(SKEWS))
+        try:
+            sleeper.join(next(moments))
+            if sleeper.is_alive():
+                os.kill(sleeper.pid, signal.SIGSTOP)
+            in_the_end(peace, out, processes.write_elsewhere, peace.study, out, rng.choice(SKEWS))
+            if sleeper.is_alive():
+                os.kill(sleeper.pid, signal.SIGCONT)
+            sleeper.join(PATIENCE)
+            assert sleeper.exitcode in (0, 1, 3)
+        finally:
+            kill(sleeper)
+        finish(processes.write, peace.study, out)
+        finished(peace, out)
+        tell("one writer stopped and continued", stops)
 
 
 def test_a_ledger_written_before_its_data_is_caught(peace: Peace, tmp_path: Path) -> None:
@@ -173,6 +250,7 @@ def test_parts_of_a_cluster_killed_at_random_moments_lose_nothing(
                             client.join(PATIENCE)
                             assert client.exitcode == 4
                         before = committed(peace, out, before)
+                        tell(f"{victim} of a cluster killed", kills)
                     else:
                         pytest.fail(f"the client had not ended after {PATIENCE} s")
             finally:

@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from generate.errors import StoreError
+from generate.run.preparing import prepare
 from generate.store import claims as module
 from generate.store.claims import Claims, key, machine_id
+from generate.study.planning import Plan
 from schemas.io.folder import LocalFolder
+from schemas.io.layout import CREATION
 from schemas.store import Block
 
 BLOCK = Block("toy", "factorial", condition=0, index=0, start=0, stop=1)
@@ -75,6 +79,41 @@ def test_what_was_left_long_ago_is_watched_before_it_is_swept(
     os.utime(changed(claims, machine="another"), (0, 0))
     assert claims.sweep() == 1
     assert claims.sweep() == 0
+
+
+@pytest.mark.parametrize("shift", [-86400.0, 86400.0], ids=["behind", "ahead"])
+def test_the_age_of_a_claim_is_by_the_clock_of_its_disk(
+    claims: Claims, monkeypatch: pytest.MonkeyPatch, shift: float
+) -> None:
+    """A clock that is behind would let the claim of a dead machine look young for a day."""
+    changed(claims, machine="another")
+    here = time.time()
+    monkeypatch.setattr("time.time", lambda: here + shift)
+    assert -5 < claims.folder.age(key("claims", BLOCK)) < 60
+    assert sorted(claims.folder.sizes("claims")) == [key("claims", BLOCK)]
+
+
+def test_a_machine_that_died_while_laying_out_a_run_does_not_hold_it_for_ever(
+    toy_plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that was killed, say: its process ids mean nothing to the next one."""
+    root, moment = tmp_path / "run", 1000.0
+    claims = Claims(LocalFolder(root))
+    claims.claim(CREATION, "theirs")
+    file = root / key("claims", CREATION)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"machine": "another"}))
+    with pytest.raises(StoreError, match=r"is laying out .*, or, if it died, five minutes"):
+        prepare(toy_plan, root)
+
+    def sleep(seconds: float) -> None:
+        nonlocal moment
+        moment += seconds
+
+    monkeypatch.setattr("generate.store.claims.time.monotonic", lambda: moment)
+    monkeypatch.setattr("generate.store.claims.time.sleep", sleep)
+    os.utime(file, (0, 0))
+    prepare(toy_plan, root)
+    assert not file.exists()
 
 
 def test_a_claim_that_was_taken_over_is_not_given_back_by_its_first_owner(claims: Claims) -> None:
