@@ -30,6 +30,7 @@ from schemas.io.checked import CheckedStore, damaged_template, wrong_size
 from schemas.io.files import whole_folder
 from schemas.io.folder import Folder, FolderError, LocalFolder, folder
 from schemas.io.received import guard
+from schemas.io.rescored import rescorings
 from schemas.provenance import ModelIdentity
 from schemas.store import BlockRecord, ExperimentPlan, RunRecord, StoredObject, snapshot_digest
 from schemas.variables import COORDINATES
@@ -225,6 +226,10 @@ class Store:
         for stored in self._recorded():
             yield stored.key, reader.problem(self.folder, stored)
         yield from reader.calibration_problems(self.folder, self.run).items()
+        for rescoring in rescorings(self.folder):
+            yield rescoring.key, None
+            for line, _ in rescoring.problems():
+                yield rescoring.key, line
 
     def _recorded(self) -> Iterator[StoredObject]:
         yield from self.run.template

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from schemas.provenance import CalibrationRecord
 from schemas.reference import pages
 from schemas.reference_set import ReferenceSet
-from schemas.rescored import RescoreRecord
+from schemas.rescored import PieceRecord, RescoreRecord
 from schemas.results import Results
 from schemas.store import BlockRecord, FailureRecord, RunRecord
 from schemas.study import Prompt, Study
@@ -28,6 +28,7 @@ PUBLISHED: dict[str, type[BaseModel]] = {
     "results": Results,
     "reference_set": ReferenceSet,
     "rescored": RescoreRecord,
+    "piece": PieceRecord,
 }
 
 

@@ -1,9 +1,12 @@
 """Importance weights of paths given the stored tokens: what `ibgenerate rescore` adds.
 
-RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/rescored.json   what was scored; written first
 RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/data.zarr/      one Dataset, Zarr v3
+RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/rescored.json   what is scored; written once it is laid out
+RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/pieces/         one record a condition and prompt
 
-The store itself is never changed: this belongs to it by `snapshot`.
+The store itself is never changed: this belongs to it by `snapshot`. As in a run, a piece is there
+once its record is, written after its objects, and a reader checks every object that a record names.
+Version 1.1: before it there were no records of pieces, and `complete` alone said what is scored.
 """
 
 from __future__ import annotations
@@ -13,11 +16,12 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.provenance import Hardware, ModelIdentity, Software
+from schemas.store import StoredObject
 from schemas.study import Strict
 from schemas.variables import Variable
 
 SCHEMA: Literal["ibstats-rescored"] = "ibstats-rescored"
-VERSION = "1.0"
+VERSION = "1.1"
 
 _IMAGE = ("condition", "prompt", "sample")
 
@@ -51,7 +55,7 @@ VARIABLES: dict[str, Variable] = {
         ("condition", "prompt"),
         "bool",
         "1",
-        "scored; written last, once per piece",
+        "scored (a copy of the records of the pieces, never the authority)",
         False,
         per_block=True,
     ),
@@ -64,7 +68,7 @@ known.
 
 
 class RescoreRecord(Strict):
-    """`rescored.json`: what was scored, by which model. Never changes.
+    """`rescored.json`: what is scored, by which model. Never changes.
 
     A rescoring whose `snapshot` is not that of the store belongs to another one.
     """
@@ -87,3 +91,25 @@ class RescoreRecord(Strict):
     software: Software
     hardware: Hardware
     created: str
+    template: list[StoredObject] = Field(
+        default=[], description="What was written into `data.zarr` when it was laid out."
+    )
+    sha256: str = Field(
+        default="", description="Digest of all the above, against damage to the record itself."
+    )
+
+
+class PieceRecord(Strict):
+    """One scored piece: the images of a condition and prompt, by position in the rescoring.
+
+    It is written after the objects it names, whole or not at all.
+    """
+
+    schema_version: str = VERSION
+    snapshot: str = Field(description="That of the rescoring, so that pieces of two never mix.")
+    condition: int = Field(ge=0)
+    prompt: int = Field(ge=0)
+    objects: list[StoredObject] = Field(description="Every file of the piece.")
+    sha256: str = Field(
+        default="", description="Digest of all the above, against damage to the record itself."
+    )

@@ -20,17 +20,19 @@ from generate.models.toy_law import enumerate_law
 from generate.run import rescore as scorer
 from generate.run.blocks import run
 from generate.run.preparing import prepare
+from generate.store.audit import verify
 from generate.store.samples import SampleStore
-from generate.study.planning import plan
+from generate.study.planning import plan, recorded_plan
 from generate.study.study_file import load_study
 from ibstats.cli import app
-from ibstats.errors import IbstatsError
+from ibstats.errors import CorruptStore, IbstatsError
 from ibstats.results.kept import obtain
 from ibstats.statistics import rescored
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import open_store
 from schemas.analysis import Config
 from schemas.provenance import WeightFile
+from schemas.store import seal
 
 N_PROMPTS, N_SAMPLES, PATHS = 4, 60, 8
 MODELS = {
@@ -136,7 +138,7 @@ def test_a_rescoring_that_was_cut_short_goes_on_and_ends_the_same(
         SampleStore.open(copy), "masked", experiment="factorial", n_paths=PATHS
     )
     whole = work.arrays["log_weight"][...]
-    work.arrays["complete"][0, 2] = False
+    work.stored.withdraw((0, 2))
     work.arrays["log_weight"][0, 2] = np.nan
     told = []
     scorer.rescore(work, progress=lambda what, done, total: told.append((done, total)))
@@ -144,12 +146,60 @@ def test_a_rescoring_that_was_cut_short_goes_on_and_ends_the_same(
     np.testing.assert_array_equal(work.arrays["log_weight"][...], whole)
 
 
+def test_what_is_damaged_of_a_rescoring_is_refused_and_repaired_piece_by_piece(
+    scored: Path, tmp_path: Path
+) -> None:
+    """An absent chunk would read as images whose own path is unknown; a swapped one as others."""
+    copy = Path(shutil.copytree(scored, tmp_path / "run"))
+    place = copy / f"rescored/masked/factorial/paths{PATHS}-seed0"
+    chunks = place / "data.zarr/log_weight"
+    expected = digest(place)
+    assert rescored.find(open_store(copy), "masked", "factorial") is not None
+    first, second = (chunks / f"c.0.{prompt}.0.0" for prompt in (0, 1))
+    contents = first.read_bytes(), second.read_bytes()
+    first.write_bytes(contents[1])
+    second.write_bytes(contents[0])
+    (place / "pieces/c0000-p000002.json").unlink()
+    for _ in range(2):
+        with pytest.raises(CorruptStore, match=r"is damaged .*verify --repair` drops it.*rescore`"):
+            rescored.find(open_store(copy), "masked", "factorial")
+    lines = [line for _, line in open_store(copy).verify() if line]
+    assert len(lines) == 3
+    assert len(verify(recorded_plan(SampleStore.open(copy).run), SampleStore.open(copy))) == 3
+    told = CliRunner().invoke(generate_app, ["verify", str(copy), "--repair"])
+    assert told.exit_code == 0, told.output
+    work = scorer.plan_rescoring(
+        SampleStore.open(copy), "masked", experiment="factorial", n_paths=PATHS
+    )
+    scorer.rescore(work)
+    assert digest(place) == expected
+    assert rescored.find(open_store(copy), "masked", "factorial") is not None
+
+
+def test_a_rescoring_that_was_killed_before_its_record_is_begun_anew(
+    scored: Path, tmp_path: Path
+) -> None:
+    copy = Path(shutil.copytree(scored, tmp_path / "run"))
+    place = copy / f"rescored/masked/factorial/paths{PATHS}-seed0"
+    (place / "rescored.json").unlink()
+    with pytest.raises(CorruptStore, match=r"rescored.json' is damaged .missing.; `ibgenerate"):
+        rescored.find(open_store(copy), "masked", "factorial")
+    shutil.rmtree(place / "pieces")
+    assert rescored.find(open_store(copy), "masked", "factorial") is None
+    work = scorer.plan_rescoring(
+        SampleStore.open(copy), "masked", experiment="factorial", n_paths=PATHS
+    )
+    work.open_or_create()
+    assert len(work.pieces()) == N_PROMPTS
+
+
 def test_what_was_scored_from_other_data_is_refused_by_name(scored: Path, tmp_path: Path) -> None:
     copy = tmp_path / "run"
     shutil.copytree(scored, copy)
     file = copy / f"rescored/masked/factorial/paths{PATHS}-seed0/rescored.json"
     record = json.loads(file.read_text())
-    file.write_text(json.dumps(record | {"snapshot": "0" * 64}))
+    record |= {"snapshot": "0" * 64}
+    file.write_text(json.dumps(record | {"sha256": seal(record)}))
     with pytest.raises(IbstatsError, match=f"paths{PATHS}-seed0' was scored from another snapshot"):
         rescored.find(open_store(copy), "masked", "factorial")
     with pytest.raises(StoreError, match="made for another snapshot: delete it to score anew"):

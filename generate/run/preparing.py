@@ -42,17 +42,7 @@ def prepare(
     identities = identify(plan)
     steps = {label: identity.steps for label, identity in identities.items()}
     refuse_idle_windows(plan, steps)
-    claims = Claims(where)
-    if claims.owner(CREATION):
-        claims.sweep()
-    with room_in(where, 0), claims.claimed(CREATION) as attempt:
-        if attempt is None:
-            owner = claims.owner(CREATION)
-            raise StoreError(
-                f"process {owner.get('pid')} on {owner.get('host')} is laying out {where}: wait "
-                "until it has begun to make blocks, or, if it died, five minutes, then run the "
-                "same command again."
-            )
+    with room_in(where, 0), Claims(where).making(CREATION, where):
         return existing(plan, where) or _create(plan, where, identities, device, progress)
 
 

@@ -165,14 +165,12 @@ def rescore(work: Rescoring, *, device: str = "cpu", progress: Progress = silent
     needed = BYTES_A_NUMBER * work.n_rows + BYTES_A_PIECE * n_pieces
     with room_in(store.folder, needed):
         work.open_or_create()
-        pending = list(work.pieces())
+        pending = work.pieces()
         per_piece = record.n_samples * (record.n_paths + 1)
         done = work.n_rows - len(pending) * per_piece
         for condition, prompt in pending:
             scored = Piece(work, laid_out, model, condition, prompt).score()
-            for name, values in scored.items():
-                work.arrays[name][condition, prompt] = values
-            work.arrays["complete"][condition, prompt] = True
+            work.add((condition, prompt), scored)
             done += per_piece
             progress(f"{record.model} paths", done, work.n_rows)
 

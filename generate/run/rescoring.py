@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import zarr
-from pydantic import ValidationError
+from numpy.typing import NDArray
+from zarr.abc.store import Store
 
 from generate.errors import StoreError
 from generate.store.samples import SampleStore
-from schemas.io.layout import DATA, RESCORED_RECORD, rescored_key
+from schemas.io.checked import as_stored
+from schemas.io.layout import DATA, RESCORED_RECORD, rescored_key, rescored_piece_key
+from schemas.io.rescored import Piece, StoredRescoring
 from schemas.io.template import CODEC
-from schemas.rescored import VARIABLES, VERSION, RescoreRecord
+from schemas.io.writer import lay_out
+from schemas.rescored import VARIABLES, VERSION, PieceRecord, RescoreRecord
+from schemas.store import sealed
 from schemas.variables import Variable
 
 SAME_IMAGES = ("run_id", "snapshot", "identity", "conditions", "prompts", "n_samples")
@@ -65,71 +71,105 @@ class Rescoring:
             f"of {r.identity.steps} steps, each with the exact law of its path"
         )
 
+    @property
+    def stored(self) -> StoredRescoring:
+        """The result as it lies in the run now."""
+        return StoredRescoring(self.store.folder, self.key)
+
     @cached_property
     def arrays(self) -> dict[str, zarr.Array[Any]]:
         """The arrays of the result by name, to read and write.
 
         They are there once `open_or_create` was called.
         """
-        data = self.store.folder.zarr(f"{self.key}/{DATA}", read_only=False)
+        data = self.stored.data(read_only=False)
         group = zarr.open_group(data, mode="r+", use_consolidated=False)
         arrays = {}
         for name, array in group.arrays():
             arrays[name] = array.with_config({"write_empty_chunks": True})
         return arrays
 
-    def pieces(self) -> Iterator[tuple[int, int]]:
+    def pieces(self) -> list[Piece]:
         """(condition, prompt) that are not scored yet, by position in the result.
 
-        A piece is written at once and marked complete after that, so that it is whole or scored again.
+        A piece is there once its record is, which is written last.
         """
-        done = np.asarray(self.arrays["complete"][...])
-        for condition, prompt in np.argwhere(~done):
-            yield int(condition), int(prompt)
+        done = self.stored.pieces
+        todo = []
+        for condition, prompt in np.ndindex(len(self.record.conditions), len(self.record.prompts)):
+            if (condition, prompt) not in done:
+                todo.append((condition, prompt))
+        return todo
+
+    def add(self, piece: Piece, scored: Mapping[str, NDArray[Any]]) -> None:
+        """Write what was scored of a piece, durably, then its record, then its mark.
+
+        Where another process has recorded it meanwhile, its objects are left alone.
+        """
+        folder, record_key = self.store.folder, rescored_piece_key(self.key, *piece)
+        objects = []
+        for name, values in scored.items():
+            if folder.exists(record_key):
+                return
+            array = self.arrays[name]
+            array[piece] = values
+            key = f"{name}/c.{'.'.join(map(str, (*piece, *[0] * (array.ndim - 2))))}"
+            folder.sync(f"{self.key}/{DATA}/{key}")
+            objects.append(as_stored(key, folder.read(f"{self.key}/{DATA}/{key}")))
+        condition, prompt = piece
+        record = PieceRecord(
+            snapshot=self.record.snapshot, condition=condition, prompt=prompt, objects=objects
+        )
+        with suppress(FileExistsError):  # another process was faster, with the same numbers
+            folder.create(record_key, sealed(record))
+        self.arrays["complete"][piece] = True
 
     def open_or_create(self) -> None:
         """Begin the result, or go on with one that was begun for the same images and model.
 
-        Raises `StoreError` if what lies there was made for others.
+        Raises `StoreError` if what lies there was made for others, is damaged, or is being laid out
+        by another process.
         """
-        folder, file = self.store.folder, f"{self.key}/{RESCORED_RECORD}"
-        if not folder.exists(file):
-            _write_template(self)
-            folder.create(file, self.record.model_dump_json(indent=1).encode())
-            return
-        try:
-            there = RescoreRecord.model_validate_json(folder.read(file))
-        except ValidationError as error:
-            reason = error.errors()[0]["msg"]
-            raise StoreError(
-                f"{self} holds no rescoring of version {VERSION} ({reason}): delete it to score anew."
-            ) from None
+        if not self.stored.is_begun:
+            with self.store.claims.making(self.key.replace("/", "-"), self):
+                if not self.stored.is_begun:
+                    self._lay_out()
+        there = self.stored.record
         for name in SAME_IMAGES:
             if getattr(there, name) != getattr(self.record, name):
                 raise StoreError(
                     f"{self} was made for another {name}: delete it to score anew, or give another "
                     "--seed."
                 )
+        if not self.stored.has_records:
+            raise StoreError(
+                f"{self} was made by version {there.schema_version}, which kept no record of its "
+                "pieces: delete it to score anew, or give another --seed."
+            )
 
+    def _lay_out(self) -> None:
+        """Write the arrays, empty but for the names of conditions and prompts, then the record."""
+        folder = self.store.folder
+        template = lay_out(folder, f"{self.key}/{DATA}", self._write_template)
+        record = self.record.model_copy(update={"template": template})
+        folder.create(f"{self.key}/{RESCORED_RECORD}", sealed(record))
 
-def _write_template(work: Rescoring) -> None:
-    """Create the arrays of the result, empty but for the names of conditions and prompts."""
-    record = work.record
-    data = work.store.folder.zarr(f"{work.key}/{DATA}", read_only=False)
-    group = zarr.open_group(data, mode="w", zarr_format=3)
-    about = {"schema_name": record.schema_name, "schema_version": VERSION}
-    group.attrs.update(about | {"snapshot": record.snapshot})
-    sizes = {
-        "condition": len(record.conditions),
-        "prompt": len(record.prompts),
-        "sample": record.n_samples,
-        "path": record.n_paths + 1,
-    }
-    labels = {"condition": record.conditions, "prompt": record.prompts}
-    for name, variable in VARIABLES.items():
-        array = _create_array(group, name, variable, sizes)
-        if name in labels:
-            array[...] = np.array(labels[name], dtype=np.dtypes.StringDType())
+    def _write_template(self, data: Store) -> None:
+        record = self.record
+        group = zarr.open_group(data, mode="w", zarr_format=3)
+        about = {"schema_name": record.schema_name, "schema_version": VERSION}
+        group.attrs.update(about | {"snapshot": record.snapshot})
+        sizes = {
+            "condition": len(record.conditions),
+            "prompt": len(record.prompts),
+            "sample": record.n_samples,
+            "path": record.n_paths + 1,
+        }
+        labels = {"condition": record.conditions, "prompt": record.prompts}
+        for name, variable in VARIABLES.items():
+            array = _create_array(group, name, variable, sizes)
+            if name in labels:
+                array[...] = np.array(labels[name], dtype=np.dtypes.StringDType())
 
 
 def _create_array(
@@ -148,5 +188,6 @@ def _create_array(
         compressors=CODEC,
         fill_value=variable.fill,
         dimension_names=variable.dims,
+        chunk_key_encoding={"name": "default", "separator": "."},
         attributes={"units": variable.units, "long_name": variable.long_name},
     )

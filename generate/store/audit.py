@@ -9,6 +9,7 @@ from generate.errors import StoreError
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan
 from schemas.io.layout import DATA, data_key, metadata_key
+from schemas.io.rescored import rescorings
 from schemas.store import BlockRecord, snapshot_digest
 
 
@@ -81,10 +82,10 @@ def _changed(store: SampleStore, records: Iterable[BlockRecord]) -> tuple[str, .
 
 
 def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]:
-    """Compare every committed block with what is stored, and give one line a problem.
+    """Compare every committed block, and what was rescored, with what is stored: one line a problem.
 
     With `repair`, blocks with a problem are dropped from the ledger, so that the next run makes
-    them again.
+    them again, and so are scored pieces.
     """
     found = []
     for block in plan.blocks():
@@ -96,6 +97,11 @@ def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]
         found += problems
         if problems and repair:
             store.withdraw(block)
+    for stored in rescorings(store.folder):
+        for line, piece in list(stored.problems()):
+            found.append(line)
+            if repair:
+                stored.withdraw(piece)
     if repair:
         store.claims.sweep()
     return found

@@ -22,7 +22,7 @@ from pathlib import Path
 import psutil
 from pydantic import ValidationError
 
-from generate.errors import one_line
+from generate.errors import StoreError, one_line
 from schemas.io.files import time_there
 from schemas.io.folder import Folder
 from schemas.io.layout import PARTS, Part, block_key, claim_key
@@ -112,6 +112,24 @@ class Claims:
             beat.join()
             if self.owner(block).get("attempt") == attempt:  # it may have been taken over
                 self.release(block)
+
+    @contextlib.contextmanager
+    def making(self, what: str, place: object) -> Iterator[None]:
+        """Hold the making of something that is no block, as the run itself: `place` is what users see.
+
+        Raises StoreError while another process holds it.
+        """
+        if self.owner(what):
+            self.sweep()
+        with self.claimed(what) as attempt:
+            if attempt is None:
+                owner = self.owner(what)
+                raise StoreError(
+                    f"process {owner.get('pid')} on {owner.get('host')} is laying out {place}: wait "
+                    "until it has begun, or, if it died, five minutes, then run the same command "
+                    "again."
+                )
+            yield
 
     def claim(self, block: Block | str, attempt: str, session: str = "") -> bool:
         """Take a block for this process; False while another live process holds it.

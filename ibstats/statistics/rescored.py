@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from ibstats.errors import IbstatsError
 from ibstats.kernels import sandwich
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 from ibstats.store import Store
-from schemas.io.layout import DATA, RESCORED_RECORD, rescored_under
+from schemas.io.layout import rescored_under
+from schemas.io.rescored import StoredRescoring, rescorings
 from schemas.rescored import RescoreRecord
 
 Array = NDArray[np.float64]
@@ -49,11 +49,8 @@ def find(store: Store, model: str, experiment: str) -> Rescored | None:
     numbers would not belong to it.
     """
     best, most = None, (0, 0)
-    for name in sorted(store.folder.sizes(rescored_under(model, experiment))):
-        key, _, file = name.rpartition("/")
-        if file != RESCORED_RECORD:
-            continue
-        found = read(store, key)
+    for stored in rescorings(store.folder, rescored_under(model, experiment)):
+        found = read(store, stored.key)
         size = (found.record.n_paths, found.data.sizes["prompt"])
         if size[1] and size > most:
             best, most = found, size
@@ -63,33 +60,26 @@ def find(store: Store, model: str, experiment: str) -> Rescored | None:
 def read(store: Store, key: str) -> Rescored:
     """The rescoring at `rescored/<model>/<experiment>/<name>`.
 
-    Only prompts whose images are scored in every condition. Raises IbstatsError if it does not
-    follow its schema, or does not belong to what the store holds.
+    Only prompts whose images are scored in every condition. Raises CorruptStore for damage, and
+    IbstatsError if it does not belong to what the store holds.
     """
-    where, (model, experiment) = f"'{store.folder}/{key}'", key.split("/")[1:3]
-    try:
-        record = RescoreRecord.model_validate_json(store.folder.read(f"{key}/{RESCORED_RECORD}"))
-    except ValidationError as error:
-        raise IbstatsError(
-            f"{where} does not follow its schema ({error.errors()[0]['msg']}); delete it"
-        ) from None
+    stored = StoredRescoring(store.folder, key)
+    record = stored.record
+    model, experiment = record.model, record.experiment
     expected = {
         "run_id": store.run.run_id,
         "snapshot": store.snapshot(model, experiment),
         "identity": store.identity(model),
-        "model": model,
-        "experiment": experiment,
     }
     for name, value in expected.items():
         if getattr(record, name) != value:
             raise IbstatsError(
-                f"{where} was scored from another {name} than the store's; "
+                f"'{stored}' was scored from another {name} than the store's; "
                 "delete it, then `ibgenerate rescore`"
             )
-    stored = store.folder.zarr(f"{key}/{DATA}", read_only=True)
-    data: xr.Dataset = xr.open_zarr(stored, consolidated=False, chunks=None).load()
+    data: xr.Dataset = xr.open_zarr(stored.data(), consolidated=False, chunks=None).load()
     data = data.set_coords(["condition", "prompt"])
-    whole = data["complete"].all("condition").values
+    whole = stored.scored(data["complete"].values).all(axis=0)
     return Rescored(key, record, data.isel(prompt=np.flatnonzero(whole)))
 
 

@@ -39,6 +39,15 @@ def by_key(objects: Iterable[StoredObject]) -> dict[str, StoredObject]:
     return {stored.key: stored for stored in objects}
 
 
+def as_stored(key: str, content: bytes) -> StoredObject:
+    """Give the record of an object that was just written and read back.
+
+    >>> as_stored("a", b"").bytes
+    0
+    """
+    return StoredObject(key=key, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+
+
 def mismatch(stored: StoredObject, content: bytes | None) -> str | None:
     """Give what is wrong with what was read of a recorded object, None if it is as recorded.
 
@@ -73,14 +82,14 @@ def wrong_size(stored: StoredObject, size: int | None) -> str | None:
     return None
 
 
-def damaged_template(file: str, problem: str) -> CorruptStore:
-    """Give the error of an object that `create` wrote, with its repair."""
-    return CorruptStore(f"'{file}' is damaged ({problem}); {RESTORE}")
+def damaged_template(file: str, problem: str, repair: str = RESTORE) -> CorruptStore:
+    """Give the error of an object that was laid out once, with its repair."""
+    return CorruptStore(f"'{file}' is damaged ({problem}); {repair}")
 
 
-def damaged_block(file: str, problem: str) -> CorruptBlock:
+def damaged_block(file: str, problem: str, repair: str = REMAKE) -> CorruptBlock:
     """Give the error of an object of a block, with its repair."""
-    return CorruptBlock(f"'{file}' is damaged ({problem}); {REMAKE}")
+    return CorruptBlock(f"'{file}' is damaged ({problem}); {repair}")
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,10 @@ class Recorded:
     """Objects that `create` wrote."""
     blocks: Mapping[str, StoredObject] = field(default_factory=dict)
     """Objects of committed blocks."""
+    template_repair: str = RESTORE
+    """What to do where one of the template is damaged."""
+    block_repair: str = REMAKE
+    """What to do where one of a block is damaged."""
 
 
 class CheckedStore(WrapperStore[ZarrStore]):
@@ -182,5 +195,5 @@ class CheckedStore(WrapperStore[ZarrStore]):
             return
         file = f"{self._folder}/{self._under}/{key}"
         if key in self._known.template:
-            raise damaged_template(file, problem)
-        raise damaged_block(file, problem)
+            raise damaged_template(file, problem, self._known.template_repair)
+        raise damaged_block(file, problem, self._known.block_repair)

@@ -5,7 +5,7 @@ RUN/data.zarr/<model>/<experiment>/                    one labelled Dataset each
 RUN/ledger/<model>/<experiment>/c<cond>-b<block>.json  one record per finished block; the authority
 RUN/claims/..., RUN/failed/...                         blocks in progress, blocks that failed
 RUN/calibration/<model>.json                           code usage behind the codebook subsets
-RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/    weights of further paths
+RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/    weights of further paths, a record a piece
 RUN/results/                                           written by `ibstats` alone
 
 Keys are relative to the run, with `/`, for a folder and for a URL alike. What lies under `results/`
@@ -108,6 +108,17 @@ def rescored_key(model: str, experiment: str, n_paths: int, seed: int) -> str:
     'rescored/trio-mim/factorial/paths16-seed0'
     """
     return f"{rescored_under(model, experiment)}/paths{n_paths}-seed{seed}"
+
+
+def rescored_piece_key(rescored: str, condition: int, prompt: int) -> str:
+    """Give the key of the record of one scored piece, by two positions in its rescoring.
+
+    `rescored` is a `rescored_key`.
+
+    >>> rescored_piece_key("rescored/trio-mim/factorial/paths16-seed0", 0, 12)
+    'rescored/trio-mim/factorial/paths16-seed0/pieces/c0000-p000012.json'
+    """
+    return f"{rescored}/pieces/c{condition:04d}-p{prompt:06d}.json"
 
 
 class ResultsFolder:

@@ -23,10 +23,11 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import Store
 
 from schemas.errors import CorruptBlock, StoreContractError, StoreError
 from schemas.io import layout, reader
-from schemas.io.checked import CheckedStore
+from schemas.io.checked import CheckedStore, as_stored
 from schemas.io.files import sync, sync_folder, whole_folder
 from schemas.io.folder import Folder, LocalFolder
 from schemas.io.template import PER_BLOCK, Arrays, Template, write_templates
@@ -69,19 +70,8 @@ def create(where: Folder, run: RunRecord, template_of: Callable[[str, str], Temp
         raise StoreError(
             f"'{where}' holds a run already; go on with that one, or choose another place"
         )
-    if isinstance(where, LocalFolder):
-        with whole_folder(where.root / layout.DATA) as temporary:
-            write_templates(where.zarr(temporary.name, read_only=False), run, template_of)
-            sync_folder(temporary)
-        sync(where.root)
-    else:
-        for key in where.sizes(layout.DATA):  # left by one that died before run.json
-            where.remove(key)
-        write_templates(where.zarr(layout.DATA, read_only=False), run, template_of)
-    template = []
-    for key, content in where.found(sorted(where.sizes(layout.DATA))).items():
-        template.append(_object(key.removeprefix(layout.data_key("")), content))
-    run = run.model_copy(update={"template": template})
+    write = partial(write_templates, run=run, template_of=template_of)
+    run = run.model_copy(update={"template": lay_out(where, layout.DATA, write)})
     try:
         where.create(layout.RUN, sealed(run))
     except FileExistsError:
@@ -89,6 +79,27 @@ def create(where: Folder, run: RunRecord, template_of: Callable[[str, str], Temp
             f"another process has just made the run in '{where}'; run the same command again"
         ) from None
     return run
+
+
+def lay_out(where: Folder, under: str, write: Callable[[Store], None]) -> list[StoredObject]:
+    """Make a Zarr hierarchy at a key of a folder, durably, and give what was written.
+
+    `write` fills an empty Zarr store. In a folder it is made under a temporary name and renamed
+    into place. What one that died left there is replaced, so only one may do it at a time.
+    """
+    if isinstance(where, LocalFolder):
+        with whole_folder(where.root / under) as temporary:
+            write(where.zarr(temporary.relative_to(where.root).as_posix(), read_only=False))
+            sync_folder(temporary)
+        sync((where.root / under).parent)
+    else:
+        for key in where.sizes(under):  # left by one that died before it was recorded
+            where.remove(key)
+        write(where.zarr(under, read_only=False))
+    template = []
+    for key, content in where.found(sorted(where.sizes(under))).items():
+        template.append(as_stored(key.removeprefix(f"{under}/"), content))
+    return template
 
 
 @dataclass(frozen=True)
@@ -177,7 +188,7 @@ class RunWriter:
             stored[name][_region(block)] = values[None]
             for key in keys:
                 self.folder.sync(layout.data_key(key))
-                objects.append(_object(key, self.folder.read(layout.data_key(key))))
+                objects.append(as_stored(key, self.folder.read(layout.data_key(key))))
         return objects
 
     def commit(self, block: Block, record: BlockRecord) -> None:
@@ -398,7 +409,3 @@ def content_digests(arrays: Arrays, counts: NDArray[Any] | None = None) -> list[
 def _region(block: Block) -> tuple[slice, slice]:
     """Give where a block lies in an array: its condition and prompts."""
     return slice(block.condition, block.condition + 1), slice(block.start, block.stop)
-
-
-def _object(key: str, content: bytes) -> StoredObject:
-    return StoredObject(key=key, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
