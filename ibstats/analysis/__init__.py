@@ -17,6 +17,7 @@ from ibstats.analysis.quality import quality_groups
 from ibstats.checks import check, of_run
 from ibstats.errors import IbstatsError
 from ibstats.measure import Machine, reference_set
+from ibstats.measure.returned import checked_settings
 from ibstats.measure.users import is_own
 from ibstats.selection import Selection, crossed, select
 from ibstats.statistics import scores, subset_ratio
@@ -142,7 +143,9 @@ def provenance(store: Store, settings: Config, machine: Machine | None = None) -
         followed["metrics"] = _metrics_to_be_had(store, settings, machine)
     if "reference" in machine.weights:
         followed["reference"] = machine.metric("reference").settings()
-    own = {name: machine.metric(name).settings() for name in settings.metrics if is_own(name)}
+    own = {}
+    for name in filter(is_own, settings.metrics):
+        own[name] = checked_settings(machine.metric(name).settings(), name)
     if own:
         followed["own_metrics"] = own
     if "quality" in settings.parts and not settings.scores:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
 from ibstats.importing.layout import Layout
+from schemas.io.arrays import array_names, read_array, read_arrays
 from schemas.io.files import file_sha256
 
 DIMS = {"image": 3}
@@ -57,22 +57,18 @@ class Source:
 
     def _array(self, file: Path) -> NDArray[Any]:
         """The array of a file."""
-        try:
-            found = np.load(file, allow_pickle=False)
-            if isinstance(found, np.ndarray):
-                return found
-            with found:
-                key = self.layout.key
-                if not key and len(found.files) == 1:
-                    key = found.files[0]
-                if key not in found.files:
-                    raise IbstatsError(
-                        f"'{file}' holds {', '.join(found.files) or 'nothing'}; say which of them, "
-                        "as in '{prompt}.npz:NAME'"
-                    )
-                return np.asarray(found[key])
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise IbstatsError(f"'{file}' cannot be read ({_line(error)})") from None
+        if file.suffix.lower() == ".npy":
+            return read_array(file)
+        names = array_names(file)
+        key = self.layout.key
+        if not key and len(names) == 1:
+            key = names[0]
+        if key not in names:
+            raise IbstatsError(
+                f"'{file}' holds {', '.join(names) or 'nothing'}; say which of them, "
+                "as in '{prompt}.npz:NAME'"
+            )
+        return read_arrays(file, [key])[key]
 
     def _shaped(self, values: NDArray[Any], file: Path) -> NDArray[Any]:
         """The array with one dim of samples, checked."""

@@ -6,6 +6,7 @@ Source: Radford et al. (2021), arXiv:2103.00020.
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,8 @@ from ibstats.extras import need
 from ibstats.measure.base import Embedding, Features, Images
 from ibstats.measure.kept import digest
 from schemas.analysis import DEFAULT_CLIP
-from schemas.io.files import file_sha256, whole_file
+from schemas.io.arrays import UnreadableArrays, read_sealed, write_sealed
+from schemas.io.files import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -248,12 +250,28 @@ def texts(network: Clip, wanted: Sequence[str], folder: Path) -> Texts:
         file = found[0]
     else:
         file = folder / f"clip-texts-{content}-{digest(settings)[:16]}.npz"
-    if not file.is_file():
+    kept = _whole(file)
+    if kept is None:
         made = network.embed_texts(wanted)
-        with whole_file(file) as temporary:
-            np.savez(temporary, **made._asdict(), asked=json.dumps(network.asked()))
-    with np.load(file) as kept:
-        return Texts(kept["features"], kept["n_tokens"], int(kept["limit"]))
+        asked = np.array(json.dumps(network.asked()))
+        write_sealed(file, {**made._asdict(), "asked": asked})
+        return made
+    return Texts(kept["features"], kept["n_tokens"], int(kept["limit"]))
+
+
+def _whole(file: Path) -> dict[str, NDArray[Any]] | None:
+    """What is kept in a file, None where there is none; a warning where it is damaged."""
+    if not file.is_file():
+        return None
+    try:
+        kept = read_sealed(file)
+    except UnreadableArrays as error:
+        warnings.warn(f"'{file}' is damaged ({error.reason}); made again", stacklevel=3)
+        return None
+    if not {"features", "n_tokens", "limit", "asked"} <= kept.keys():
+        warnings.warn(f"'{file}' is damaged (arrays are missing); made again", stacklevel=3)
+        return None
+    return kept
 
 
 def _kept(network: Clip, content: str, folder: Path) -> list[Path]:
@@ -262,9 +280,8 @@ def _kept(network: Clip, content: str, folder: Path) -> list[Path]:
     """
     found = []
     for file in sorted(folder.glob(f"clip-texts-{content}-*.npz")):
-        with np.load(file) as kept:
-            asked = json.loads(str(kept["asked"]))
-        if asked == network.asked():
+        kept = _whole(file)
+        if kept is not None and json.loads(str(kept["asked"])) == network.asked():
             found.append(file)
     return found
 

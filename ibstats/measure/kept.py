@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from ibstats.errors import IbstatsError, Unmeasurable
 from ibstats.measure.base import Distance, Embedding, Measurement
 from ibstats.measure.each import Each, here
+from ibstats.measure.returned import checked_settings
 from ibstats.measure.table import (
     MISSING,
     Unfinished,
@@ -121,7 +122,8 @@ def are_kept(selection: Selection, measurement: Measurement) -> bool:
     folder = _folder(selection, measurement)
     if measurement.settings_need_weights:
         return len(_as_asked(folder, measurement, content)) == 1
-    return _is_whole(_file(folder, measurement, measurement.settings(), content))
+    settings = checked_settings(measurement.settings(), measurement.name)
+    return _is_whole(_file(folder, measurement, settings, content))
 
 
 def digest(content: Any) -> str:
@@ -192,7 +194,7 @@ def _located(selection: Selection, measurement: Measurement, content: dict[str, 
     """
     folder = _folder(selection, measurement)
     try:
-        settings = measurement.settings()
+        settings = checked_settings(measurement.settings(), measurement.name)
     except Unmeasurable:
         found = _as_asked(folder, measurement, content)
         if len(found) != 1:
@@ -231,7 +233,7 @@ def _file(
 
 def _as_asked(folder: Path, measurement: Measurement, content: dict[str, Any]) -> list[Kept]:
     """Tables of these images under the asked-for measurement, made where its weights were."""
-    asked = measurement.asked().items()
+    asked = checked_settings(measurement.asked(), measurement.name).items()
     found = []
     for file in sorted(folder.glob(f"{measurement.name}-*.json")):
         record = read_record(file)

@@ -6,6 +6,7 @@ features of half of the images can become a plausible table; here they are one l
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -78,6 +79,31 @@ def checked_features(features: Any, n: int, name: str) -> NDArray[Any]:
             f"`embed` of {name} gave {given.shape} for {n} images; return ({n}, feature)"
         )
     return given
+
+
+def checked_settings(settings: Any, name: str) -> dict[str, Any]:
+    """Give the settings of a measurement as JSON gives them, if it can.
+
+    What is kept is named by them, and found again by comparing them. Raises IbstatsError, which
+    names the setting, for what is no mapping from names to texts, numbers and lists of those.
+    """
+    if not isinstance(settings, dict):
+        raise IbstatsError(
+            f"`settings` of {name} gave a {type(settings).__name__}; return a dict of plain JSON"
+        )
+    found = {}
+    for key, value in settings.items():
+        if not isinstance(key, str):
+            raise IbstatsError(f"`settings` of {name} has the key {key!r}; keys are texts")
+        try:
+            found[key] = json.loads(json.dumps(value, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise IbstatsError(
+                f"`settings` of {name}: '{key}' is no plain JSON ({reason}); give texts, numbers, "
+                "lists and dicts of those, of an array its digest"
+            ) from None
+    return found
 
 
 def _numbers(values: Any, what: str, shape: tuple[int, ...] | None) -> NDArray[Any]:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from ibstats.measure.table import MISSING, remove_table, table_problem
 from ibstats.store import Store, write_tree
+from schemas.io.arrays import UnreadableArrays, read_sealed
 from schemas.io.files import file_sha256, replace_folder, temporary_name, write_whole
 from schemas.results import Results
 from schemas.store import is_whole, seal
@@ -91,6 +92,8 @@ def kept_problems(store: Store) -> Iterator[tuple[Path, str | None]]:
     for file in sorted(results.root.rglob("[!.]*.npy")):
         if not file.name.endswith(".partial.npy"):
             yield file, table_problem(file)
+    for file in sorted(results.root.rglob("[!.]*.npz")):
+        yield file, _arrays_problem(file)
     for file in sorted(results.analyses.glob("[!.]*.json")):
         yield file, document_problem(file, file.stem)
     for tree in sorted(results.analyses.glob("[!.]*.zarr")):
@@ -98,6 +101,15 @@ def kept_problems(store: Store) -> Iterator[tuple[Path, str | None]]:
     for file in [results.document, *sorted(results.ablations.glob("*.json"))]:
         if file.is_file():
             yield file, document_problem(file)
+
+
+def _arrays_problem(file: Path) -> str | None:
+    """Give what is wrong with kept arrays, None if they are whole."""
+    try:
+        read_sealed(file)
+    except UnreadableArrays as error:
+        return error.reason
+    return None
 
 
 def drop(store: Store, damaged: Path) -> None:

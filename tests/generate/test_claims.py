@@ -102,8 +102,6 @@ def test_a_machine_that_died_while_laying_out_a_run_does_not_hold_it_for_ever(
     claims.claim(CREATION, "theirs")
     file = root / key("claims", CREATION)
     file.write_text(json.dumps(json.loads(file.read_text()) | {"machine": "another"}))
-    with pytest.raises(StoreError, match=r"is laying out .*, or, if it died, five minutes"):
-        prepare(toy_plan, root)
 
     def sleep(seconds: float) -> None:
         nonlocal moment
@@ -111,6 +109,8 @@ def test_a_machine_that_died_while_laying_out_a_run_does_not_hold_it_for_ever(
 
     monkeypatch.setattr("generate.store.claims.time.monotonic", lambda: moment)
     monkeypatch.setattr("generate.store.claims.time.sleep", sleep)
+    with pytest.raises(StoreError, match=r"is laying out .*, or, if it died, five minutes"):
+        prepare(toy_plan, root)
     os.utime(file, (0, 0))
     prepare(toy_plan, root)
     assert not file.exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import warnings
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +17,7 @@ from hypothesis import strategies as st
 from ibstats.errors import IbstatsError, MissingWeights
 from ibstats.kernels import frechet
 from ibstats.measure import Machine, reference_set
-from ibstats.measure.clip import Clip, texts
+from ibstats.measure.clip import Clip, Texts, texts
 from ibstats.selection import select
 from ibstats.statistics import quality, scores, set_scores
 from ibstats.statistics.frontier import frontier
@@ -23,6 +25,7 @@ from ibstats.statistics.stacking import means
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import open_store
 from schemas.analysis import Config, LongTexts
+from tests.faults.damages import DAMAGES
 from tests.ibstats.conftest import elsewhere
 
 HOW = Resampling(n_resamples=300)
@@ -199,6 +202,29 @@ def test_each_text_is_embedded_once(
     first = texts(network, ["a", "b"], tmp_path)
     monkeypatch.setattr(network, "embed_texts", lambda wanted: pytest.fail("embedded again"))
     np.testing.assert_array_equal(texts(network, ["a", "b"], tmp_path).features, first.features)
+
+
+def same(found: Texts, expected: Texts) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_embedded_texts_that_are_damaged_are_embedded_again(
+    tiny_clip: Path, tmp_path: Path, damage: str
+) -> None:
+    network = Clip(str(tiny_clip))
+    others = texts(network, ["c", "d"], tmp_path)
+    first = texts(network, ["a", "b"], tmp_path)
+    file = max(tmp_path.glob("clip-texts-*.npz"), key=lambda path: path.stat().st_mtime_ns)
+    DAMAGES[damage](file, random.Random(5))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        same(texts(network, ["a", "b"], tmp_path), first)
+        same(texts(network, ["c", "d"], tmp_path), others)
+    assert all("is damaged" in str(one.message) for one in told)
+    assert bool(told) == (damage != "deleted")
+    assert file.is_file()
 
 
 def test_images_are_scored_against_the_base_prompt_whatever_wording_made_them(run: Path) -> None:

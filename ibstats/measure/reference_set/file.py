@@ -8,8 +8,6 @@ JSON.
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from pydantic import ValidationError
 
 from ibstats.errors import IbstatsError
 from ibstats.kernels.frechet import Target
+from schemas.io.arrays import UnreadableArrays, read_arrays
 from schemas.io.files import file_sha256, whole_file
 from schemas.reference_set import SCHEMA, VERSION, ReferenceSet
 
@@ -67,12 +66,14 @@ def declared(
     without negative eigenvalues.
     """
     try:
-        with np.load(file) as arrays:
-            mean, covariance = arrays["mu"], arrays["sigma"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        arrays = read_arrays(file, ("mu", "sigma"))
+    except UnreadableArrays as error:
         raise IbstatsError(
-            f"'{file}' is no .npz with arrays mu and sigma, as FID tools write them"
+            f"'{file}' is no .npz with arrays mu and sigma, as FID tools write them ({error.reason})"
         ) from None
+    if len(arrays) < 2:
+        raise IbstatsError(f"'{file}' is no .npz with arrays mu and sigma, as FID tools write them")
+    mean, covariance = arrays["mu"], arrays["sigma"]
     refuse_moments(file, mean, covariance)
     if n_features is not None and len(mean) != n_features:
         raise IbstatsError(
@@ -193,22 +194,25 @@ def read(path: str | Path) -> LoadedSet:
 def _content(file: Path) -> tuple[dict[str, Any], Target]:
     """What a file holds, its record not checked yet."""
     try:
-        with np.load(file) as arrays:
-            if "record" not in arrays:
-                raise IbstatsError(
-                    f"'{file}' does not say how its images were prepared; import it with "
-                    f"`ibstats reference {file} --out NEW.npz --size S --images N`"
-                )
-            record: dict[str, Any] = json.loads(str(arrays["record"]))
-            features = None
-            if "features" in arrays:
-                features = arrays["features"].astype(np.float64)
-            refuse_moments(file, arrays["mean"], arrays["covariance"], features)
-            return record, Target(arrays["mean"], arrays["covariance"], features)
-    except IbstatsError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise IbstatsError(f"'{file}' is no reference set ({str(error).splitlines()[0]})") from None
+        arrays = read_arrays(file)
+        record = json.loads(str(arrays.get("record", "null")))
+    except UnreadableArrays as error:
+        raise IbstatsError(f"'{file}' is no reference set ({error.reason})") from None
+    except ValueError as error:
+        raise IbstatsError(f"'{file}' is no reference set (its record: {error})") from None
+    if not isinstance(record, dict):
+        raise IbstatsError(
+            f"'{file}' does not say how its images were prepared; import it with "
+            f"`ibstats reference {file} --out NEW.npz --size S --images N`"
+        )
+    for name in ("mean", "covariance"):
+        if name not in arrays:
+            raise IbstatsError(f"'{file}' is no reference set (it has no {name})")
+    features = None
+    if "features" in arrays:
+        features = arrays["features"].astype(np.float64)
+    refuse_moments(file, arrays["mean"], arrays["covariance"], features)
+    return record, Target(arrays["mean"], arrays["covariance"], features)
 
 
 def check(

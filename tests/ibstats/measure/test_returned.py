@@ -9,6 +9,7 @@ import pytest
 
 from ibstats.errors import IbstatsError
 from ibstats.measure import Distance, EmbeddedDistance, Embedding, Pairs
+from ibstats.measure.returned import checked_settings
 from tests.ibstats.measure.pixels import noise
 from tests.ibstats.measure.test_base import labelled
 
@@ -91,3 +92,29 @@ def test_features_that_are_none_are_refused(base: Any, of: Any, message: str) ->
 
     with np.errstate(invalid="ignore"), pytest.raises(IbstatsError, match=message):
         Mine().row(labelled(noise(N_CELLS, N, 4, 4)), "m")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"layers": {1, 2}},
+            "'layers' is no plain JSON .*set is not JSON serializable.*; give texts",
+        ),
+        ({"of": np.zeros(2)}, "'of' is no plain JSON .*ndarray.*of an array its digest"),
+        ({"scale": float("nan")}, "'scale' is no plain JSON"),
+        ({1: "a"}, "has the key 1; keys are texts"),
+        (["a"], "gave a list; return a dict"),
+        (None, "gave a NoneType; return a dict"),
+    ],
+)
+def test_settings_that_cannot_name_a_table_are_refused(settings: Any, message: str) -> None:
+    with pytest.raises(IbstatsError, match=f"`settings` of mine.*{message}"):
+        checked_settings(settings, "mine")
+
+
+def test_settings_are_compared_as_they_are_kept() -> None:
+    assert checked_settings({"size": (1, 2), "of": {"a": 1}}, "mine") == {
+        "size": [1, 2],
+        "of": {"a": 1},
+    }
