@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from ibstats.errors import MissingPackages
+from schemas import extras
 
 EXTRAS = {
     "matplotlib": "figures",
@@ -33,10 +34,7 @@ def need(what: str, *packages: str) -> None:
     """
     lacking = [package for package in packages if find_spec(package) is None]
     if lacking:
-        extras = sorted({EXTRAS[package] for package in lacking})
-        raise MissingPackages(
-            f"{what} needs {', '.join(lacking)}; pip install 'ibstats[{','.join(extras)}]'"
-        )
+        raise MissingPackages(extras.lacking(what, lacking, EXTRAS))
 
 
 @contextmanager
@@ -48,6 +46,7 @@ def extras_named() -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name in EXTRAS:
-            need("this", error.name)
+        package = extras.package_of(error)
+        if package in EXTRAS:
+            raise MissingPackages(extras.lacking("this command", [package], EXTRAS)) from None
         raise

@@ -1,6 +1,7 @@
-"""Options that every analysing command takes, and what they become: settings, a run, a machine.
+"""Options that analysing commands share, each offered where it means something, and what they become.
 
-The options that change numbers are the fields of `schemas.analysis.Config`; those of the machine stand here.
+They become settings, a run, a machine. The options that change numbers are the fields of `schemas.analysis.Config`,
+which say whose numbers; those of the machine stand here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from rich.markup import escape
 
 from ibstats.errors import IbstatsError
 from ibstats.quantities import by_user
-from schemas.analysis import IMAGES, Config, Resampling, from_plain
+from schemas.analysis import IMAGES, OF_IMAGES, PARTS, Config, Part, Resampling, from_plain
 from schemas.device import device_of_workers, pick_device
 from schemas.io.cluster import Cluster, connected
 from schemas.io.disk import disk_told
@@ -44,7 +45,8 @@ of_workers = partial(typer.Option, rich_help_panel="Workers of the image pass")
 class MachineOptions:
     """Options that change speed and places, not numbers.
 
-    Each field is an option of every analysing command, by its own name.
+    Each field is an option, by its own name: of every analysing command those of `ANYWHERE`, the
+    others of those that read images.
     """
 
     config: Annotated[
@@ -164,11 +166,39 @@ KNOWN = {"metrics": "distance", "scores": "score"}
 """Settings that take names of a family of quantities."""
 
 
-def analysing(function: Callable[..., None]) -> Callable[..., None]:
-    """A command whose last parameter is `Options`: each setting and machine option becomes its own.
+ANYWHERE = ("config", "results")
+"""Machine options that do not concern the image pass."""
 
-    Ctrl-C ends it with status 130; what was measured by then is kept.
+
+def analysing(
+    *parts: Part, without: Sequence[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a command of a function whose last parameter is `Options`.
+
+    Each setting and machine option that changes what the command shows becomes an option of its
+    own: `parts` are those of an analysis that it shows, all if none is named; `without` are options
+    of these parts that it has no use for. Ctrl-C ends it with status 130; what was measured by then
+    is kept.
     """
+    shown = set(parts or PARTS)
+    settings = {}
+    for option, field in _setting_parameters().items():
+        if shown & set(_extra(field)["parts"]) and option not in without:
+            settings[option] = field
+    machine = {}
+    for name, parameter in _machine_parameters().items():
+        of_use = name in ANYWHERE or shown & set(OF_IMAGES)
+        if of_use and name not in without:
+            machine[name] = parameter
+    return partial(_command, settings, machine)
+
+
+def _command(
+    settings: Mapping[str, str],
+    machine: Mapping[str, inspect.Parameter],
+    function: Callable[..., None],
+) -> Callable[..., None]:
+    """The function with an option for each of these settings, by option, and machine options."""
     hints = get_type_hints(function, include_extras=True)
     own = []
     for parameter in list(inspect.signature(function).parameters.values())[:-1]:
@@ -176,8 +206,6 @@ def analysing(function: Callable[..., None]) -> Callable[..., None]:
             annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY
         )
         own.append(keyword)
-    settings = _setting_parameters()
-    machine = _machine_parameters()
 
     @wraps(function)
     def command(**given: Any) -> None:
@@ -204,6 +232,13 @@ def analysing(function: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
+def _extra(field: str) -> dict[str, Any]:
+    """What `schemas.analysis.option` says of a setting."""
+    info = Resampling.model_fields.get(field) or Config.model_fields[field]
+    assert isinstance(info.json_schema_extra, dict)
+    return info.json_schema_extra
+
+
 @cache
 def _setting_parameters() -> dict[str, str]:
     """By the name of the option, the field of the settings that it sets."""
@@ -219,8 +254,7 @@ def _setting_parameters() -> dict[str, str]:
 def _parameter(option: str, name: str) -> inspect.Parameter:
     """A setting as a parameter of a command; None, or False of a flag, where it is not given."""
     field = Resampling.model_fields.get(name) or Config.model_fields[name]
-    extra = field.json_schema_extra
-    assert isinstance(extra, dict)
+    extra = _extra(name)
     flag = f"--{option.replace('_', '-')}"
     panel = str(extra["panel"]) or None
     told = typer.Option(flag, help=_help(name, field), rich_help_panel=panel)

@@ -37,18 +37,23 @@ DEFAULT_CLIP = "openai/clip-vit-large-patch14"
 STATISTICS, IMAGES = "Statistics", "Distances and quality"
 """Panels of the help of a command."""
 
+OF_IMAGES: tuple[Part, ...] = ("diversity", "quality", "shares")
+"""Parts that are made of images, or of what was measured on them."""
+
 
 class SettingsError(ValueError):
     """A setting that cannot be: one line with its name, its value and what is allowed."""
 
 
-def option(name: str, panel: str = "") -> dict[str, Any]:
-    """What a field is called on the command line, if not by its own name, and the panel of the help it stands in.
+def option(name: str, panel: str = "", *parts: Part) -> dict[str, Any]:
+    """What a field is called on the command line, the panel of the help it stands in, and whose numbers it changes.
 
-    >>> option("metric", "Statistics")
-    {'option': 'metric', 'panel': 'Statistics'}
+    Those are `parts` of an analysis, every part where none is named: a command offers it only if it makes one of them.
+
+    >>> option("metric", "Statistics", "diversity")
+    {'option': 'metric', 'panel': 'Statistics', 'parts': ['diversity']}
     """
-    return {"option": name, "panel": panel}
+    return {"option": name, "panel": panel, "parts": list(parts or PARTS)}
 
 
 class Settings(Strict):
@@ -117,7 +122,7 @@ class Config(Settings):
     metrics: tuple[str, ...] = Field(
         default=(),
         description="Distances by user name, or `package.module:Class` of your own; those that can be had if none is.",
-        json_schema_extra=option("metric", IMAGES),
+        json_schema_extra=option("metric", IMAGES, *OF_IMAGES),
     )
     models: tuple[str, ...] = Field(
         default=(),
@@ -137,13 +142,13 @@ class Config(Settings):
     estimator: Estimator = Field(
         default=DEFAULT_ESTIMATOR,
         description="Entropy estimator.",
-        json_schema_extra=option("estimator", STATISTICS),
+        json_schema_extra=option("estimator", STATISTICS, "information"),
     )
     resampling: Resampling = Field(default=Resampling(), description="How intervals are made.")
     margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default={},
         description="Predeclared equivalence margins, +- in the units of a distance: ssim=0.05.",
-        json_schema_extra=option("margin", STATISTICS),
+        json_schema_extra=option("margin", STATISTICS, "diversity"),
     )
     n_shuffles: int = Field(
         default=200, ge=1, description="Shuffles behind the test of I(X;Z) = 0."
@@ -153,27 +158,27 @@ class Config(Settings):
         ge=1,
         description="Images of each prompt that entropies are made of (rarefaction, drawn by the seed); all if none. "
         "Entropies and coverage depend on the token budget, so runs of different size are compared at the same one.",
-        json_schema_extra=option("images_per_prompt", STATISTICS),
+        json_schema_extra=option("images_per_prompt", STATISTICS, "information"),
     )
     scores: tuple[str, ...] = Field(
         default=(),
         description="Scores of quality; those that can be had without a download if none is.",
-        json_schema_extra=option("score", IMAGES),
+        json_schema_extra=option("score", IMAGES, "quality"),
     )
     references: tuple[str, ...] = Field(
         default=(),
         description="Files of reference sets for fid and kid; repeat for sizes.",
-        json_schema_extra=option("reference", IMAGES),
+        json_schema_extra=option("reference", IMAGES, "quality"),
     )
     clip: str = Field(
         default=DEFAULT_CLIP,
         description="CLIP of the scores: hub name or folder.",
-        json_schema_extra=option("clip", IMAGES),
+        json_schema_extra=option("clip", IMAGES, "quality"),
     )
     long_texts: LongTexts = Field(
         default="cut",
         description="Prompts longer than CLIP reads.",
-        json_schema_extra=option("long_texts", IMAGES),
+        json_schema_extra=option("long_texts", IMAGES, "quality"),
     )
     allow_partial: bool = Field(
         default=False,

@@ -101,6 +101,11 @@ def test_the_licence_probe_sees_pingouin_where_it_is() -> None:
     assert {"numpy", "matplotlib", "pillow"} <= closure("figures")
 
 
+def test_every_installation_can_write_every_export() -> None:
+    """NetCDF with groups takes h5netcdf and h5py; CSV, JSON and LaTeX take nothing."""
+    assert {"h5netcdf", "h5py"} <= closure(None)
+
+
 def test_licences_that_are_excepted_are_still_needed() -> None:
     everything = set().union(*(closure(extra) for extra in USERS_EXTRAS))
     assert {*CHOICE_OF_LICENCES, *UNSTATED, *NOT_INSTALLED} <= everything

@@ -12,7 +12,9 @@ from rich.text import Text
 from generate.cli import models, prompts, rescore, run, status
 from generate.cli.console import log
 from generate.errors import GenerateError
+from generate.extras import EXTRAS
 from schemas.errors import internal, out_of_memory
+from schemas.extras import lacking, package_of
 from schemas.io.cluster import ClusterError
 from schemas.io.folder import refusal
 from schemas.version import __version__
@@ -66,6 +68,11 @@ def main() -> None:
         if line is None:
             raise
         _refuse(line)
+    except ModuleNotFoundError as error:
+        package = package_of(error)
+        if package not in EXTRAS:
+            raise
+        _refuse(lacking("this command", [package], EXTRAS))
     except MemoryError as error:
         _refuse(out_of_memory(error))
     except Exception:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Column, Table
 
-from generate.cli.console import out
+from generate.cli.console import out, print_table, scaled
 from generate.cli.options import settings_given
 
 
@@ -31,7 +31,7 @@ def models(
         table.add_row(
             row.name, row.family, row.grids, row.codes, row.licence, row.weights, row.here
         )
-    out.print(table)
+    print_table(table)
 
 
 def inspect(
@@ -69,7 +69,7 @@ def inspect(
     early = "decided by chance" if shares is None else " / ".join(map(str, shares))
     table.add_row("tokens committed by early / middle / late third of the steps", early)
     for file in identity.weights:
-        described = f"{memory.gigabytes(file.bytes)}, sha256 {file.sha256[:16]}"
+        described = f"{scaled(file.bytes, 'B')}, sha256 {file.sha256[:16]}"
         table.add_row(f"weights {file.name}", described)
     if issubclass(adapter, PublicModel):
         needed = memory.gigabytes(adapter.bytes_needed(options))
@@ -78,7 +78,7 @@ def inspect(
         table.add_row(f"option {name}", str(value))
     for name, settings in adapter.presets.items():
         table.add_row(f"preset {name}", _written(settings))
-    out.print(table)
+    print_table(table)
 
 
 def _written(settings: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import typer
 from rich.table import Column, Table
 
-from generate.cli.console import log, out
+from generate.cli.console import log, out, print_table
 from generate.cli.options import settings_given
 from generate.cli.prompts_build import build
 from generate.errors import GenerateError, StudyError
@@ -58,7 +58,7 @@ def list_sets() -> None:
     for name, captions in hub.KNOWN.items():
         where = f"{captions.repository}, {captions.column} (only for `build --source`)."
         table.add_row(name, "", "", "none", where)
-    out.print(table)
+    print_table(table)
 
 
 def show(
@@ -156,7 +156,7 @@ def _print_lengths(prompts: Sequence[Prompt]) -> None:
             wordings += getattr(prompt.paraphrases, length)
         low, high = LENGTH_WORDS[length]
         _add_lengths(table, length, wordings, f"{low} to {high}")
-    out.print(table)
+    print_table(table)
 
 
 def _add_lengths(table: Table, kind: str, wordings: Sequence[str], allowed: str) -> None:
@@ -196,7 +196,7 @@ def _print_drift(prompts: Sequence[Prompt], checkpoint: str) -> None:
         if distances.size:
             table.add_row(length, f"{distances.mean():.3f}", f"{distances.max():.3f}")
     table.add_row("other base prompts", f"{found.between:.3f}", "")
-    out.print(table)
+    print_table(table)
     name, text = found.farthest
     out.print(
         f"farthest: '{text}' of prompt '{name}'; {found.n_cut} texts are cut by the embedding."

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from generate.cli.console import log, out, scaled, shown
+from generate.cli.console import log, out, print_table, scaled, shown
 from generate.cli.options import Device, Out, StudyArgument, read_mapping
 from generate.errors import GenerateError
 from generate.study.planning import Plan, plan
@@ -161,7 +161,7 @@ def _print_costs(found: list[Estimate], workers: int) -> None:
             f"{hours:.3g}",
             each.source,
         )
-    out.print(table)
+    print_table(table)
     all_of_it = total(found)
     hours = all_of_it.seconds_left / SECONDS_AN_HOUR / workers
     also = ""
@@ -212,4 +212,4 @@ def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> No
         used = len(counts) - counts.count(0)
         file = f"{out_dir}/{record_key(label)}"
         table.add_row(label, str(sum(counts)), str(used), str(len(counts)), file)
-    out.print(table)
+    print_table(table)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from generate.cli.console import out, scaled
+from generate.cli.console import out, print_table, scaled
 from generate.cli.options import RunArgument
 from generate.errors import GenerateError
 from generate.study.planning import recorded_plan
@@ -52,7 +52,7 @@ def _print_blocks(laid_out: Plan, store: SampleStore, found: Status) -> None:
             tally = found.tally(model, experiment)
             counts = (tally.done, tally.running, tally.failed, tally.missing)
             table.add_row(model, experiment, *map(str, counts))
-    out.print(table)
+    print_table(table)
     running = sorted(found.running, key=lambda block: (block.model, block.experiment, block.name))
     for block in running[:MOST_RUNNING]:
         owner = store.claims.owner(block)

@@ -6,8 +6,10 @@ import importlib
 from pathlib import Path
 
 from generate.errors import ModelError
+from generate.extras import EXTRAS
 from generate.models.base import Model
 from generate.study.adapter_file import is_file_name, load_file, split_name
+from schemas.extras import lacking, package_of
 
 MODELS: dict[str, str] = {
     "trio-ar": "generate.models.trio:TrioAutoregressive",
@@ -47,6 +49,9 @@ def model_class(name: str, base: Path | None = None) -> type[Model]:
             module = importlib.import_module(where)
         found = getattr(module, class_name)
     except ModuleNotFoundError as error:
+        package = package_of(error)
+        if package in EXTRAS:
+            raise ModelError(lacking(f"model '{name}'", [package], EXTRAS)) from None
         raise ModelError(
             f"model '{name}' needs the module '{error.name}', which is not installed: install it, "
             "or, if the adapter is a file of yours, name the file: 'my_models.py:Class'."

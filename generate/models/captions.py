@@ -11,6 +11,8 @@ import re
 from urllib.parse import unquote_plus
 
 from generate.errors import ModelError
+from generate.extras import EXTRAS
+from schemas.extras import lacking, package_of
 
 DOMAIN = r"[a-zA-Z0-9.\-]+[.](?:com|co|ru|net|org|edu|gov|it)[\w/-]*\b\/?(?!@)"
 ENDINGS = "(?:png|jpg|jpeg|bmp|webp|eps|pdf|apk|mp4)"
@@ -93,9 +95,7 @@ def _once(text: str) -> str:
         from bs4 import BeautifulSoup
         from ftfy import fix_text
     except ModuleNotFoundError as error:
-        raise ModelError(
-            f"captions need the module '{error.name}': install ibstats[models]."
-        ) from None
+        raise ModelError(lacking("a caption", [package_of(error)], EXTRAS)) from None
     text = _replaced(unquote_plus(text).strip().lower(), LINKS)
     text = _replaced(BeautifulSoup(text, features="html.parser").text, MARKS)
     if len(re.findall(r"[-_]", text)) > 3:  # this-is-my-cute-cat

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from generate.errors import StudyError, one_line
+from generate.extras import EXTRAS
+from schemas.extras import lacking, package_of
 
 SHUFFLED_ROWS = 10_000
 """Rows in the buffer that a shuffled stream is drawn from."""
@@ -75,9 +77,7 @@ def _opened(captions: Captions, where: str) -> tuple[Any, Sequence[str]]:
     try:
         import datasets
     except ModuleNotFoundError as error:
-        raise StudyError(
-            f"caption sets need the module '{error.name}': install ibstats[prompts]."
-        ) from None
+        raise StudyError(lacking("a caption set", [package_of(error)], EXTRAS)) from None
     try:
         rows: Any = datasets.load_dataset(
             captions.repository,

@@ -90,5 +90,5 @@ def main() -> None:
 
 def _refuse(line: str) -> None:
     """End with one line and status 1."""
-    log.print(Text("error", "red"), line, highlight=False, soft_wrap=True)
+    log.print(Text("error:", "bold red"), line, highlight=False, soft_wrap=True)
     sys.exit(1)

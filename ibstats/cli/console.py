@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,14 +12,18 @@ from rich.console import Console
 if TYPE_CHECKING:
     from ibstats.report.table import Part
 
-WIDTH = 114
-"""Columns that the tables need; a number is never cut short."""
+PAGE = 114
+"""Columns of tables in a file or a pipe, which have no width of their own."""
 
-out = Console(width=max(Console().width, WIDTH), markup=False, emoji=False)
+out = Console(markup=False, emoji=False)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = PAGE
 
 Run = Annotated[
     str,
-    typer.Argument(help="Run made by `ibgenerate run`: its directory or URL.", show_default=False),
+    typer.Argument(
+        metavar="RUN", help="Run directory, or a URL (s3://bucket/run).", show_default=False
+    ),
 ]
 Format = Annotated[
     list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")

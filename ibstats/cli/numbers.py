@@ -30,31 +30,31 @@ def _sections(run: str, options: Options, parts: tuple[Part, ...], *sections: st
         say(f"no {sections[0]}: {why_none(sections[0])}")
 
 
-@analysing
+@analysing("diversity", without=["margin"])
 def diversity(run: Run, options: Options) -> None:
     """Mean pairwise distance of each cell, with intervals."""
     _sections(run, options, ("diversity",), "diversity")
 
 
-@analysing
+@analysing("information")
 def entropy(run: Run, options: Options) -> None:
     """H(Z), H(Z|X), I(X;Z) and codebook use of each cell, from tokens only."""
     _sections(run, options, ("information",), "entropy")
 
 
-@analysing
+@analysing("diversity", without=["margin"])
 def effects(run: Run, options: Options) -> None:
     """Effects of all factors with tests and effect sizes, waterfalls and synergy gaps."""
     _sections(run, options, ("diversity",), "effects", "waterfall", "waterfall_two")
 
 
-@analysing
+@analysing("quality")
 def quality(run: Run, options: Options) -> None:
     """CLIP score, CLIP-IQA, FID, KID and the scene network's scores: cells, probes, effects, frontier."""
     _sections(run, options, ("quality",), "quality", "quality_effects")
 
 
-@analysing
+@analysing("diversity")
 def strategy(run: Run, options: Options) -> None:
     """Diversity-prioritized, compression-prioritized or decoupled: each verdict with its evidence."""
     if not options.settings().margins:
@@ -65,7 +65,7 @@ def strategy(run: Run, options: Options) -> None:
     _sections(run, options, ("diversity",), "strategy")
 
 
-@analysing
+@analysing("diversity", without=["margin", "interval", "level", "resamples"])
 def power(
     run: Run,
     effect: Annotated[
@@ -89,7 +89,7 @@ def power(
         say(planned.figure)
 
 
-@analysing
+@analysing("ledger", "shares")
 def decompose(
     run: Run,
     crossed: Annotated[
@@ -107,6 +107,11 @@ def decompose(
     """Bits of path and execution; on request, shares of the diversity from distances."""
     from ibstats.report import decomposing
 
+    if "metrics" in options.given and not (crossed or wording or figures):
+        raise IbstatsError(
+            "--metric is of shares of the diversity, and bits come from recorded surprisals; ask for "
+            "shares with --crossed or --wording, or leave --metric out"
+        )
     store, machine = options.open(run), options.machine()
     parts: tuple[Part, ...] = ("shares",) if crossed or wording else ("ledger",)
     settings = options.settings(parts)

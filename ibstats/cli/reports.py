@@ -11,7 +11,7 @@ from ibstats.cli.console import Format, Run, say, say_places, show
 from ibstats.options import Options, analysing
 
 
-@analysing
+@analysing()
 def report(run: Run, options: Options) -> None:
     """Everything: tables here; CSV, JSON, figures and contact sheets under RUN/results."""
     from ibstats.checks import check_factorial
@@ -25,7 +25,7 @@ def report(run: Run, options: Options) -> None:
     say_places(made.places)
 
 
-@analysing
+@analysing()
 def export(
     run: Run,
     kind: Annotated[str, typer.Option("--format", help="csv, latex, json or netcdf.")],
@@ -45,7 +45,7 @@ def export(
         say(str(file))
 
 
-@analysing
+@analysing()
 def figures(
     run: Run,
     kind: Format = None,
@@ -65,7 +65,7 @@ def figures(
     say(f"{len(made)} files in {where}")
 
 
-@analysing
+@analysing(without=["margin"])
 def ablations(run: Run, kind: Format = None, *, options: Options) -> None:
     """Every ablation (or that of --experiment): arms, paired changes, inflection point; tables, LaTeX, figures."""
     from ibstats.report import files, tables
@@ -77,7 +77,7 @@ def ablations(run: Run, kind: Format = None, *, options: Options) -> None:
     say_places(made[0].places)
 
 
-@analysing
+@analysing(without=["margin", "experiment", "results"])
 def repro(
     runs: Annotated[list[str], typer.Argument(help="Run directories or URLs.", show_default=False)],
     file: Annotated[Path | None, typer.Option("--out", help="Write the table as CSV too.")] = None,

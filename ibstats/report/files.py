@@ -165,7 +165,7 @@ def export(
 ) -> list[Path]:
     """Write an analysis as `csv`, `latex`, `json` or `netcdf` into a folder; gives the files.
 
-    Raises IbstatsError for another `kind`, and for NetCDF without a package that writes it.
+    Raises IbstatsError for another `kind`.
     """
     if kind not in KINDS:
         raise unknown("export format", kind, KINDS)
@@ -221,19 +221,22 @@ def write_latex(document: Results, folder: Path) -> list[Path]:
 def write_netcdf(tree: xr.DataTree, file: Path) -> Path:
     """Write the labelled tree as NetCDF; gives the file.
 
-    What is no text among its attributes travels as JSON. Raises IbstatsError without a package
-    that writes groups.
+    Attributes of the root that are no text travel as JSON; an attribute that is None is left out,
+    and a text that lacks is empty.
     """
-    plain = tree.copy()
-    plain.attrs = {}
+    plain = tree.map_over_datasets(_storable)
     for name, value in tree.attrs.items():
         plain.attrs[name] = value if isinstance(value, str) else json.dumps(value)
-    try:
-        with whole_file(file) as temporary:
-            plain.to_netcdf(temporary)
-    except (ValueError, ImportError) as error:
-        raise IbstatsError(
-            "NetCDF with groups needs the package netCDF4 or h5netcdf; pip install netCDF4 "
-            f"({str(error).splitlines()[0]})"
-        ) from None
+    with whole_file(file) as temporary:
+        plain.to_netcdf(temporary, engine="h5netcdf")
     return file
+
+
+def _storable(group: xr.Dataset) -> xr.Dataset:
+    """A group with attributes and texts that HDF5 has a type for."""
+    made = group.copy()
+    made.attrs = {name: value for name, value in group.attrs.items() if value is not None}
+    for name, variable in group.data_vars.items():
+        if variable.dtype == object:
+            made[name] = variable.where(variable.notnull(), "")
+    return made

@@ -225,3 +225,16 @@ def test_a_cluster_that_is_not_there_ends_in_one_line(
     options.write_text("[memory]")
     assert call(monkeypatch, *arguments, "--cluster-options", options) == 1
     assert "holds a list, but must be a mapping" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_tables_keep_their_words_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
+) -> None:
+    monkeypatch.setattr("generate.cli.console.out.width", width)
+    assert call(monkeypatch, "models") == 0
+    said = capsys.readouterr().out
+    assert "…" not in said
+    assert max(map(len, said.splitlines())) <= width
+    for word in ("autoregressive", "diffusion", "vq-diffusion", "openrail++", "Apache-2.0"):
+        assert word in said

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import typer
+import xarray as xr
 from rich.console import Console
 
 from ibstats import cli
 from ibstats.cli import console
+from ibstats.report import files
 from ibstats.results.kept import read_results
+from schemas.analysis import Config, Resampling
 
 
 def call(
@@ -42,8 +48,6 @@ def test_report_prints_every_part_and_repeats_itself_exactly(ask, run: Path) -> 
 
 
 def test_report_leaves_valid_files(ask, run: Path) -> None:
-    import json
-
     import jsonschema
 
     from schemas.results import Results
@@ -167,3 +171,120 @@ def test_an_error_of_ours_says_that_it_is_one(ask, run: Path, monkeypatch) -> No
     assert status == 1
     assert "RuntimeError: a slip" in told
     assert "error of ibstats itself" in told
+
+
+OFFERED = {
+    "diversity": {"--metric", "--device", "--cluster"},
+    "entropy": {"--estimator", "--images-per-prompt"},
+    "effects": {"--metric", "--device", "--cluster"},
+    "strategy": {"--metric", "--device", "--cluster", "--margin"},
+    "quality": {"--metric", "--device", "--cluster", "--score", "--reference", "--clip"},
+    "decompose": {"--metric", "--device", "--cluster"},
+    "power": {"--metric", "--device", "--cluster"},
+}
+"""Of the options that not every command has use for, those of each command."""
+
+SOMEWHERE = set().union(*OFFERED.values())
+
+
+@pytest.mark.parametrize("command", OFFERED)
+def test_a_command_offers_only_what_it_computes(command: str) -> None:
+    parameters = typer.main.get_command(cli.app).commands[command].params  # type: ignore[attr-defined]
+    offered = {name for parameter in parameters for name in parameter.opts}
+    assert offered & SOMEWHERE == OFFERED[command]
+    assert {"--model", "--experiment", "--allow-partial", "--config", "--results"} <= offered
+
+
+def test_report_offers_every_setting_of_an_analysis() -> None:
+    parameters = typer.main.get_command(cli.app).commands["report"].params  # type: ignore[attr-defined]
+    offered = {name for parameter in parameters for name in parameter.opts}
+    wanted = set()
+    for model in (Config, Resampling):
+        for field in model.model_fields.values():
+            if isinstance(field.json_schema_extra, dict):
+                wanted.add(f"--{str(field.json_schema_extra['option']).replace('_', '-')}")
+    assert wanted <= offered
+    assert offered >= SOMEWHERE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("entropy", "RUN", "--metric", "ssim"), "No such option: --metric"),
+        (("diversity", "RUN", "--clip", "x"), "No such option: --clip"),
+        (("repro", "RUN", "--margin", "ssim=1"), "No such option: --margin"),
+    ],
+)
+def test_an_option_that_means_nothing_here_is_refused(
+    ask, run: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    status, _, told = ask(*(a.replace("RUN", str(run)) for a in arguments))
+    assert status == 2
+    assert message in told
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "name", "message"),
+    [
+        ("decompose", "--metric", "foo", "ask for shares with --crossed or --wording"),
+        ("decompose --wording", "--metric", "foo", "unknown metric 'foo'"),
+        ("repro", "--metric", "foo", "unknown metric 'foo'"),
+        ("figures", "--metric", "foo", "unknown metric 'foo'"),
+        ("export --format csv", "--metric", "foo", "unknown metric 'foo'"),
+        ("power --difference 1", "--metric", "foo", "unknown metric 'foo'"),
+        ("decompose", "--model", "foo", "unknown model 'foo'"),
+        ("repro", "--model", "foo", "unknown model 'foo'"),
+        ("figures", "--model", "foo", "unknown model 'foo'"),
+        ("quality", "--score", "foo", "unknown score 'foo'"),
+    ],
+)
+def test_an_unknown_name_is_refused_by_every_command(
+    ask, run: Path, command: str, option: str, name: str, message: str
+) -> None:
+    first, *rest = command.split()
+    status, printed, told = ask(first, str(run), *rest, option, name)
+    assert (status, printed) == (1, "")
+    assert message in told
+    assert len(told.strip().splitlines()) == 1
+
+
+def test_names_in_a_settings_file_are_checked_where_no_option_takes_them(
+    ask, run: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "analysis.yaml").write_text("metrics: [foo]")
+    status, printed, told = ask("entropy", str(run), "--config", str(tmp_path / "analysis.yaml"))
+    assert (status, printed) == (1, "")
+    assert "unknown metric 'foo'" in told
+
+
+def diversity_written(folder: Path) -> list[float]:
+    """Estimates of diversity in exported files, in order of size; LaTeX holds them rounded, so not."""
+    found: list[float] = []
+    for file in folder.iterdir():
+        if file.name == "diversity.csv":
+            with file.open(newline="") as stream:
+                found += [float(row["estimate"]) for row in csv.DictReader(stream)]
+        elif file.suffix == ".json":
+            rows = json.loads(file.read_text())["rows"]
+            found += [row["estimate"] for row in rows if row["section"] == "diversity"]
+        elif file.suffix == ".nc":
+            with xr.open_datatree(file, engine="h5netcdf") as tree:
+                for model in tree.children:
+                    found += tree[f"{model}/diversity"]["estimate"].values.ravel().tolist()
+    return sorted(found)
+
+
+def test_every_export_format_is_written_and_holds_the_same_numbers(
+    ask, run: Path, tmp_path: Path
+) -> None:
+    """With packages of the base installation: test_project says which those are."""
+    for kind in files.KINDS:
+        arguments = ["--metric", "pixel_cosine", "--format", kind, "--out", str(tmp_path / kind)]
+        status, said, told = ask("export", str(run), *arguments)
+        assert status == 0, told
+        assert all(Path(line).is_file() for line in said.splitlines())
+    expected = diversity_written(tmp_path / "json")
+    assert len(expected) == 3 * 8
+    assert diversity_written(tmp_path / "csv") == expected
+    assert diversity_written(tmp_path / "netcdf") == expected
+    assert "\\begin{" in (tmp_path / "latex/diversity.tex").read_text()

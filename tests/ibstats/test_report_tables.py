@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -23,7 +24,7 @@ EVERY = (*tables.SECTIONS, "effective_number", "waterfall_two", "quality_effects
 MADE = {"factorial": documents.factorial(), "ablation": documents.ablation()}
 
 
-def printed(parts: Sequence[Part], width: int = terminal.WIDTH) -> str:
+def printed(parts: Sequence[Part], width: int = 114) -> str:
     console = Console(width=width, file=io.StringIO(), record=True)
     terminal.show(parts, console)
     return console.export_text()
@@ -112,11 +113,28 @@ def test_names_are_printed_as_they_are() -> None:
         assert text in said
 
 
-def test_no_line_on_the_terminal_is_longer_than_the_tables_need() -> None:
-    for document in MADE.values():
-        said = printed(all_parts(document), 200)
-        table_lines = [line for line in said.splitlines() if line.startswith(" ")]
-        assert max(map(len, table_lines)) <= terminal.WIDTH
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("kind", MADE)
+def test_tables_fit_the_terminal_with_every_number_whole(kind: str, width: int) -> None:
+    parts = all_parts(MADE[kind])
+    said = printed(parts, width)
+    assert max(map(len, said.splitlines())) <= width
+    assert "…" not in said
+    words = set(said.split())
+    for part in parts:
+        if isinstance(part, Table):
+            for cell in itertools.chain.from_iterable(part.rows):
+                if isinstance(cell, Interval):
+                    whole = terminal.styled(cell, folded=True).plain.split()
+                    assert set(whole) <= words
+
+
+def test_a_wide_terminal_is_used() -> None:
+    """Fewer tables are split, so fewer lines are needed."""
+    parts = all_parts(MADE["factorial"])
+    lines = [printed(parts, width).count("\n") for width in (60, 80, 120, 200)]
+    assert lines == sorted(lines, reverse=True)
+    assert lines[3] < lines[2]
 
 
 def test_a_quantity_that_one_model_lacks_is_a_dash_beside_the_others() -> None:

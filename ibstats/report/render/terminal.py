@@ -28,9 +28,6 @@ from ibstats.report.table import (
 )
 from ibstats.results import words
 
-WIDTH = 114
-"""Columns that tables need, and the most that they take."""
-
 WORD = 40
 """Characters from which on a single word may go over several lines."""
 
@@ -99,26 +96,22 @@ def _notes(parts: Sequence[Part]) -> set[str]:
 def _show(table: Table, below: Sequence[str], console: Console) -> None:
     for piece in split(table, partial(_fits, console=console)):
         console.print(Styled(piece.title, "italic"))
-        console.print(_narrowest(piece, console), width=_room(console))
+        console.print(_narrowest(piece, console), width=console.width)
     for line in below:
         console.print(Styled(line, "dim italic"))
 
 
 def _fits(table: Table, console: Console) -> bool:
-    return _width(_grid(table, LAYOUTS[-1])) <= _room(console)
+    return _width(_grid(table, LAYOUTS[-1])) <= console.width
 
 
 def _narrowest(table: Table, console: Console) -> Grid:
     """The table in the first layout in which it fits."""
     for layout in LAYOUTS:
         made = _grid(table, layout)
-        if _width(made) <= _room(console):
+        if _width(made) <= console.width:
             break
     return made
-
-
-def _room(console: Console) -> int:
-    return min(console.width, WIDTH)
 
 
 def _width(table: Grid) -> int:

@@ -98,7 +98,7 @@ def test_the_metric_of_the_documentation_is_reported_like_ours(
     (tmp_path / "my_metrics.py").write_text(code, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     name = "my_metrics.py:MeanColour"
-    arguments = ["diversity", str(run_copy), "--metric", name, "--model", "toy-mim"]
+    arguments = ["report", str(run_copy), "--metric", name, "--model", "toy-mim"]
     arguments += ["--margin", "mean_colour_distance=0.1", "--resamples", "200"]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
