@@ -24,7 +24,10 @@ ESTIMATORS: dict[str, tuple[str, ...]] = {
 }
 """Sources of the entropy estimators."""
 
-SECTIONS: dict[str, tuple[str, ...]] = {"sobol": ("sobol2001global",)}
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "pair_distance": ("sobol2001global",),
+    "sobol": ("sobol2001global",),
+}
 """Sources of what is done with the numbers, by section of the results."""
 
 SOFTWARE = """\

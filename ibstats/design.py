@@ -241,6 +241,16 @@ class Design:
                 found.append(self.difference(name, self.baseline, level))
         return found
 
+    def moved(self, factor: str, level: str) -> str | None:
+        """The condition that differs from the baseline in that factor alone; None if there is none.
+
+        None too where there is no baseline, or it has that level itself.
+        """
+        if self.baseline is None:
+            return None
+        name = self.cell({**self.condition(self.baseline).levels, factor: level})
+        return None if name == self.baseline else name
+
     def against_baseline(self) -> list[Contrast]:
         """Each other condition minus the baseline, in the order of the data.
 

@@ -43,8 +43,11 @@ class DesignRecord(Strict):
     """The condition without intervention, with which the others are compared; None if there is none."""
 
 
+SAMPLING, ARGMAX = "sampling", "argmax"
+"""The factor, and its level, that take every draw of a token from a traversal."""
+
 FACTORS = (
-    Factor(name="sampling", low="argmax", high="stochastic"),
+    Factor(name=SAMPLING, low=ARGMAX, high="stochastic"),
     Factor(name="prompt_type", low="original", high="paraphrase"),
     Factor(name="codebook", low="subset", high="full"),
 )

@@ -24,6 +24,7 @@ Section = Literal[
     "equivalence",
     "strategy",
     "ledger",
+    "pair_distance",
     "sobol",
     "wording",
     "quality",
@@ -66,7 +67,8 @@ class ResultRow(Strict):
     part: str | None = Field(
         default=None,
         description="What of it: share of path or execution, ratio or slope of an inflection, bit of a code, share of "
-        "the images or prompts of a rarefaction.",
+        "the images or prompts of a rarefaction; of pair distances `neither` (D_0), what is left of it (`path_shared`, "
+        "`execution_shared`, `argmax`: shares of D_0), and `redundancy`.",
     )
     at: dict[str, str] = Field(default={}, description="Factors held at one level, and that level.")
     distance: str | None = Field(

@@ -6,6 +6,7 @@ import csv
 import functools
 import io
 import json
+from itertools import product
 from pathlib import Path
 
 import jsonschema
@@ -213,7 +214,7 @@ def test_a_report_and_its_exports_hold_the_ledger_and_the_shares(
 ) -> None:
     config = Config(
         parts=("ledger", "shares"),
-        metrics=("pixel_cosine", "ssim"),
+        metrics=("pixel_cosine",),
         resampling=Resampling(n_resamples=100),
     )
     document = obtain(store, config)
@@ -230,17 +231,24 @@ def test_a_report_and_its_exports_hold_the_ledger_and_the_shares(
         float(expected)
     )
     shares = {(r.model, r.term, r.attribution): r for r in document.rows if r.section == "sobol"}
-    assert {r.quantity for r in shares.values()} == {
-        "pixel_cosine_distance"
-    }  # SSIM has no embedding
+    assert {r.quantity for r in shares.values()} == {"pixel_cosine_distance"}
     assert shares["toy-ar", "stochastic/original/full", "path_total"].estimate == 0
     assert shares["toy-ar", "argmax/original/full", "path"].estimate is None
     assert shares["toy-diffusion", "argmax/original/full", "path"].estimate == pytest.approx(1.0)
+    left = {(r.model, r.quantity, r.part): r for r in document.rows if r.section == "pair_distance"}
+    for part, share in (("path_shared", 1), ("execution_shared", 0), ("argmax", 0)):
+        assert left["toy-ar", "pixel_cosine_distance", part].estimate == share
+    for model, part in product(("toy-masked", "toy-diffusion"), ("path", "execution")):
+        other = {"path": "execution", "execution": "path"}[part]
+        total = shares[model, "stochastic/original/full", f"{other}_total"]
+        row = left[model, "pixel_cosine_distance", f"{part}_shared"]
+        assert row.estimate == pytest.approx(total.estimate, rel=1e-10)
+        assert (row.low, row.high) == pytest.approx((total.low, total.high), rel=1e-6)
     console = Console(width=114, record=True, file=io.StringIO())
     terminal.show(tables.factorial_parts(Numbers(document), ("ledger",)), console)
     printed = " ".join(console.export_text().split())
     assert "toy-ar (autoregressive): the order is fixed: the path takes 0 of" in printed
-    assert "and 0% of the diversity; under argmax nothing is left to chance." in printed
+    assert "all of the diversity comes from execution; under argmax nothing is left" in printed
     for kind, name in (("csv", "ledger.csv"), ("csv", "sobol.csv"), ("latex", "ledger.tex")):
         made = files.export(store, config, tmp_path, kind)
         assert tmp_path / name in made

@@ -39,7 +39,7 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("small")
     (folder / "study.yaml").write_text(STUDY)
     call("generate.cli", "run", folder / "study.yaml", "--out", folder / "run", "--device", "cpu")
-    return folder / "run", call("ibstats.cli", "report", folder / "run")
+    return folder / "run", call("ibstats.cli", "report", folder / "run", "--full")
 
 
 def rows(run: Path, **wanted: str) -> list[dict[str, object]]:
@@ -94,6 +94,27 @@ def test_random_reveal_keeps_diversity_under_argmax(reported: tuple[Path, str]) 
         reported[0], section="diversity", model="trio-diffusion", term="argmax/original/full"
     ):
         assert row["estimate"] > 0  # type: ignore[operator]
+
+
+def test_the_answer_fits_a_terminal_and_says_what_each_probe_does(
+    reported: tuple[Path, str],
+) -> None:
+    said = call("ibstats.cli", "report", reported[0])
+    lines = said.splitlines()
+    assert len(lines) <= 40
+    assert max(len(line.rstrip()) for line in lines if str(reported[0]) not in line) <= 80
+    assert "trio-ar (autoregressive)" in said
+    assert "to zero" in said
+    assert "nan" not in said.lower()
+    left = {}
+    for row in rows(reported[0], section="pair_distance", quantity="reference_distance"):
+        left[row["model"], row["part"]] = row["estimate"]
+    assert [left["trio-ar", part] for part in ("path_shared", "execution_shared")] == [1, 0]
+    assert left["trio-ar", "redundancy"] == 0
+    assert {part for _, part in left} >= {"neither", "argmax"}
+    embedded = {row["quantity"] for row in rows(reported[0], section="sobol")}
+    by_pairs = {row["quantity"] for row in rows(reported[0], section="pair_distance")}
+    assert by_pairs - embedded == {"ssim_dissimilarity"}
 
 
 def test_the_report_prints_effects_entropy_and_both_synergy_gaps(
@@ -182,5 +203,5 @@ def test_a_second_pass_does_no_work_and_prints_the_same(reported: tuple[Path, st
     again = call("generate.cli", "run", run.parent / "study.yaml", "--out", run, "--device", "cpu")
     assert ", 0 of them now" in again
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
-    assert call("ibstats.cli", "report", run) == first
+    assert call("ibstats.cli", "report", run, "--full") == first
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()} == before

@@ -69,7 +69,7 @@ def analyse(
         notes += said
         designs[settings.experiment] = selection.design.record().model_dump()
         for noise in crossed(store, model, allow_partial=True):
-            if f"shares_{noise.experiment}" in made:
+            if f"pairs_{noise.experiment}" in made or f"shares_{noise.experiment}" in made:
                 designs[noise.experiment] = noise.design.record().model_dump()
     if not groups and notes:
         raise IbstatsError(notes[0])
@@ -179,7 +179,7 @@ def _metrics_to_be_had(store: Store, settings: Config, machine: Machine) -> list
             wanted = []
             if {"diversity", "quality", "shares"} & set(settings.parts):
                 wanted.append(selection)
-            if "shares" in settings.parts and chosen.embedded:
+            if "shares" in settings.parts:
                 noise = crossed(store, selection.model, allow_partial=settings.allow_partial)
                 wanted += [one for one in noise if one.is_complete]
             for one in wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
@@ -13,10 +14,11 @@ from ibstats.errors import IbstatsError, Unmeasurable
 from ibstats.measure import Machine
 from ibstats.quantities import quantity
 from ibstats.selection import Selection, crossed
+from ibstats.statistics import diversity, pair_distances, rescored
 from ibstats.statistics import path_and_execution as bits
-from ibstats.statistics import rescored
 from ibstats.store import Store
 from schemas.analysis import Config
+from schemas.design import ARGMAX, SAMPLING
 
 NOTHING_VARIES = "nothing varies, so there is no share"
 
@@ -60,17 +62,18 @@ def bits_groups(
 def shares_groups(
     selection: Selection, settings: Config, machine: Machine
 ) -> tuple[Groups, list[str]]:
-    """Groups from distances of embeddings: shares by crossed noise, and of the wording.
+    """Groups from distances: what crossed noise leaves of the diversity, shares of it, the wording.
 
-    `shares_EXPERIMENT` of every crossed-noise experiment, and `wording`. They are of the model
-    without other intervention, so they stand beside a factorial, not beside each ablation.
+    `pairs_EXPERIMENT` and `shares_EXPERIMENT` of every crossed-noise experiment, and `wording`.
+    They are of the model without other intervention, so they stand beside a factorial, not beside
+    each ablation.
     """
     groups: Groups = {}
     notes: list[str] = []
     if selection.design.is_ablation:
         return groups, notes
     for noise in crossed(selection.store, selection.model, allow_partial=settings.allow_partial):
-        made, said = _shares(noise, settings, machine)
+        made, said = _crossed(noise, selection, settings, machine)
         groups |= made
         notes += said
     made, said = _wording(selection, settings, machine)
@@ -129,29 +132,120 @@ def _rescored(selection: Selection, settings: Config, *, revised: bool) -> tuple
     return {"rescored": found.assign(units=("quantity", _units(names))).assign_attrs(attrs)}, []
 
 
-def _shares(noise: Selection, settings: Config, machine: Machine) -> tuple[Groups, list[str]]:
-    """Sobol indices of a crossed-noise experiment, by every distance of an embedding that can be had."""
+def _crossed(
+    noise: Selection, selection: Selection, settings: Config, machine: Machine
+) -> tuple[Groups, list[str]]:
+    """Pair distances of a crossed-noise experiment by every distance that can be had.
+
+    And Sobol indices by those of an embedding. `selection` is the experiment that is analysed.
+    """
     if not noise.is_complete:
         complete = noise.store.complete(noise.model, noise.experiment).all(axis=0)
         done = f"{int(complete.sum())} of {complete.size} prompts of '{noise.experiment}'"
         return {}, [f"{noise.model}: {done} are complete; left out"]
-    found, notes = measured(noise, settings, machine, embedded=True)
-    if not found:
-        return {}, notes
-    paths, executions = noise.crossing
-    shares = []
-    for table in found.values():
-        variance = bits.crossed_components(table["distance"], paths, executions)
-        shares.append(bits.sobol_shares(variance, settings.resampling))
-    stacked: xr.Dataset = xr.concat(shares, dim="quantity", combine_attrs="override")
-    stacked = stacked.assign_coords(quantity=list(found)).rename(share="part")
+    found, notes = _of_pairs(noise, settings, machine)
+    embedded = [one.name for one in machine.metrics(settings.metrics) if one.embedded]
+    groups: Groups = {}
+    of_pairs = _pairs(noise, selection, found, settings, machine)
+    if of_pairs:
+        groups[f"pairs_{noise.experiment}"] = _by_distance(of_pairs, noise, "pair_distance")
+    shares = {}
+    for name, table in found.items():
+        if name in embedded:
+            variance = bits.crossed_components(table["distance"], *noise.crossing)
+            shares[name] = bits.sobol_shares(variance, settings.resampling).rename(share="part")
+    if shares:
+        groups[f"shares_{noise.experiment}"] = _by_distance(shares, noise, "sobol")
+    return groups, notes
+
+
+def _of_pairs(
+    selection: Selection, settings: Config, machine: Machine
+) -> tuple[dict[str, xr.Dataset], list[str]]:
+    """Every distance that can be had, and notes; one of no embedding may be out of reach here."""
+    try:
+        return measured(selection, settings, machine)
+    except Unmeasurable as error:
+        found, notes = measured(selection, settings, machine, embedded=True)
+        return found, [*notes, f"{selection.model}/{selection.experiment}: {error}"]
+
+
+def _by_distance(made: Mapping[str, xr.Dataset], noise: Selection, section: str) -> xr.Dataset:
+    """Shares stacked over the distances they are by, with a note where nothing varies."""
+    stacked: xr.Dataset = xr.concat(made.values(), dim="quantity", combine_attrs="override")
     estimate = stacked["estimate"]
-    texts = np.where(np.isnan(estimate.values), NOTHING_VARIES, "").astype(object)
-    stacked = stacked.assign(
-        note=(estimate.dims, texts), units=("quantity", np.array(["1"] * len(found), dtype=object))
+    note = stacked["note"] if "note" in stacked else xr.full_like(estimate, "", dtype=object)
+    note = note.where(estimate.notnull(), NOTHING_VARIES)
+    units = np.array(["1"] * len(made), dtype=object)
+    stacked = stacked.assign_coords(quantity=list(made))
+    stacked = stacked.assign(note=note, units=("quantity", units))
+    attrs = {"section": section, "n_images": noise.n_samples, "experiment": noise.experiment}
+    return stacked.assign_attrs(attrs)
+
+
+def _pairs(
+    noise: Selection,
+    selection: Selection,
+    found: Mapping[str, xr.Dataset],
+    settings: Config,
+    machine: Machine,
+) -> dict[str, xr.Dataset]:
+    """Pair distances of the condition without intervention, by distance; none where there is none.
+
+    Argmax images are those of the analysed experiment where it has them, for it has more of them.
+    """
+    baseline = noise.design.baseline
+    if baseline is None:
+        return {}
+    left, whole = selection.design.moved(SAMPLING, ARGMAX), selection.design.baseline
+    others: Mapping[str, xr.Dataset] = {}
+    if left is not None:
+        others, _ = _of_pairs(selection, settings, machine)
+    made = {}
+    for name, table in found.items():
+        means = pair_distances.pair_means(table["distance"], *noise.crossing)
+        own = means.sel(condition=baseline, drop=True)
+        argmax, source = _own_argmax(noise, means), noise.experiment
+        if name in others and left is not None:
+            of_prompt = diversity.mean_pairwise(others[name]["distance"])
+            argmax = _left_and_whole(of_prompt, left, of_prompt, str(whole))
+            source = selection.experiment
+        shares = pair_distances.pair_shares(own, argmax, settings.resampling)
+        notes = []
+        for part in shares["part"].values:
+            is_theirs = part in (pair_distances.ARGMAX, pair_distances.REDUNDANCY)
+            notes.append(f"argmax images of '{source}'" if is_theirs else "")
+        note = ("part", np.array(notes, dtype=object))
+        made[name] = shares.assign(note=note).assign_attrs(condition=baseline)
+    parts = list(pair_distances.PARTS)
+    for shares in made.values():
+        parts = [part for part in parts if part in shares["part"]]
+    return {name: shares.sel(part=parts) for name, shares in made.items()}
+
+
+def _own_argmax(noise: Selection, means: xr.Dataset) -> xr.Dataset | None:
+    """Distances of the argmax images of a crossed-noise experiment; None where it has none.
+
+    Of images with other paths and one execution noise: argmax does not ask for it.
+    """
+    left, whole = noise.design.moved(SAMPLING, ARGMAX), noise.design.baseline
+    if left is None:
+        return None
+    execution, neither = means[pair_distances.EXECUTION], means[pair_distances.NEITHER]
+    return _left_and_whole(execution, left, neither, str(whole))
+
+
+def _left_and_whole(
+    argmax: xr.DataArray, left: str, baseline: xr.DataArray, whole: str
+) -> xr.Dataset:
+    """Mean distances `(prompt)` of one condition's images beside those of another one's."""
+    return xr.Dataset(
+        {
+            "left": ("prompt", argmax.sel(condition=left).values),
+            "whole": ("prompt", baseline.sel(condition=whole).values),
+        },
+        coords={"prompt": argmax["prompt"].values},
     )
-    attrs = {"section": "sobol", "n_images": noise.n_samples, "experiment": noise.experiment}
-    return {f"shares_{noise.experiment}": stacked.assign_attrs(attrs)}, notes
 
 
 def _wording(selection: Selection, settings: Config, machine: Machine) -> tuple[Groups, list[str]]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 PAGE = 114
 """Columns of tables in a file or a pipe, which have no width of their own."""
 
+COLUMNS, LINES = 80, 40
+"""The most that an answer takes of a terminal."""
+
 out = Console(markup=False, emoji=False)
 if not out.is_terminal and "COLUMNS" not in os.environ:
     out.width = PAGE

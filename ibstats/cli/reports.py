@@ -2,27 +2,56 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from ibstats.cli.console import Format, Run, say, say_places, show
+from ibstats.cli.console import COLUMNS, LINES, Format, Run, say, say_places, show
+from ibstats.errors import IbstatsError
 from ibstats.options import Options, analysing
 
 
 @analysing()
-def report(run: Run, options: Options) -> None:
-    """Everything: tables here; CSV, JSON, figures and contact sheets under RUN/results."""
+def report(
+    run: Run,
+    full: Annotated[
+        bool, typer.Option("--full", help="Every table instead of the answer alone.")
+    ] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="The answer as Markdown, on stdout.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="The answer as JSON, on stdout.")] = False,
+    *,
+    options: Options,
+) -> None:
+    """The answer of each model on one screen; everything else, with figures, under RUN/results."""
     from ibstats.checks import check_factorial
-    from ibstats.report import files, tables
+    from ibstats.report import answer, files, tables
+    from ibstats.report.render import json, terminal
+    from ibstats.report.render import markdown as text
 
+    if full + markdown + as_json > 1:
+        raise IbstatsError("--full, --markdown and --json exclude each other; give one of them")
     store, settings = options.open(run), options.settings()
     check_factorial(store, settings.experiment)
     made = files.report(store, settings, options.machine())
-    show(tables.factorial_parts(made.numbers))
-    say("")
-    say_places(made.places)
+    if full:
+        show(tables.factorial_parts(made.numbers))
+        say("")
+        say_places(made.places)
+        return
+    found = made.answer(files.next_command(store))
+    if markdown:
+        print(text.render(found.parts()), end="")
+    elif as_json:
+        print(json.render(found.parts()), end="")
+    else:
+        screen = Console(width=min(Console().width, COLUMNS), markup=False, emoji=False)
+        height = partial(terminal.height, width=screen.width)
+        terminal.show(answer.shortened(found, height, LINES).parts(), screen)
 
 
 @analysing()

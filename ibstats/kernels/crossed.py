@@ -29,6 +29,14 @@ class Crossed(NamedTuple):
     interaction: Array
 
 
+class Pairs(NamedTuple):
+    """Mean distances of pairs of samples by what they share, in the unit of the distance."""
+
+    neither: Array
+    path_shared: Array
+    execution_shared: Array
+
+
 class Grouped(NamedTuple):
     """Mean distances inside a group and between two, and the group's variance component.
 
@@ -66,6 +74,37 @@ def crossed(distance: ArrayLike, n_paths: int, n_executions: int) -> Crossed:
         np.asarray((square_e / (b - 1) - interaction) / a),
         np.asarray(interaction),
     )
+
+
+def pairs(distance: ArrayLike, n_paths: int, n_executions: int) -> Pairs:
+    """Mean distances of `(..., a b, a b)` over pairs that share no draw, or one; `(...)` each.
+
+    Sample s was made by path s // b and execution s % b; any distance will do, with zeros on its
+    diagonal. Of squared distances of an embedding with components P, E and PE the means are 2 (P +
+    E + PE), 2 (E + PE) and 2 (P + PE) in expectation: shares of the first are 1 less first-order
+    indices, and total ones. Means that differ by rounding alone are equal.
+
+    >>> x = np.array([0.0, 0.0, 2.0, 2.0])  # the path alone decides
+    >>> [float(part) for part in pairs((x[:, None] - x) ** 2, n_paths=2, n_executions=2)]
+    [4.0, 0.0, 4.0]
+    """
+    a, b = n_paths, n_executions
+    values = np.asarray(distance, dtype=np.float64)
+    table = values.reshape(*values.shape[:-2], a, b, a, b)
+    same_path = np.einsum("...ijik->...", table)
+    same_execution = np.einsum("...ijkj->...", table)
+    others = table.sum(axis=(-4, -3, -2, -1)) - same_path - same_execution
+    neither = _positive(others, others + same_path + same_execution) / (a * b * (a - 1) * (b - 1))
+    path = _settled(same_path / (a * b * (b - 1)), neither)
+    execution = _settled(same_execution / (a * b * (a - 1)), neither)
+    return Pairs(np.asarray(neither), path, execution)
+
+
+def _settled(mean: Array, whole: Array) -> Array:
+    """A mean without rounding: 0 or `whole` where it is nearly that."""
+    near_zero = np.abs(mean) < ROUNDING * whole
+    near_whole = np.abs(mean - whole) < ROUNDING * whole
+    return np.where(near_zero, 0.0, np.where(near_whole, whole, mean))
 
 
 def _positive(square: Array, total: Array) -> Array:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ibstats.extras import need
 from ibstats.measure import Machine
 from ibstats.report import figures as drawing
 from ibstats.report import tables
+from ibstats.report.answer import Answer, answer
 from ibstats.report.render import latex
 from ibstats.results.kept import obtain, obtain_tree, write_json
 from ibstats.results.lookup import Numbers
@@ -43,6 +45,10 @@ class Reported:
     numbers: Numbers
     places: dict[str, str]
 
+    def answer(self, command: str = "") -> Answer:
+        """The answer that the numbers give, with these places; `command` is the next useful one."""
+        return replace(answer(self.numbers), places=self.places, command=command)
+
 
 def report(store: Store, settings: Config, machine: Machine | None = None) -> Reported:
     """The results of a run, with JSON, CSV and figures under RUN/results, unless they are there.
@@ -65,6 +71,21 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
         except MissingPackages as error:
             places["figures"] = str(error)
     return Reported(Numbers(document), places)
+
+
+def next_command(store: Store) -> str:
+    """The command that is of most use after a report of this run.
+
+    What is missing comes first: blocks of the run, then its ablations.
+    """
+    run = shlex.quote(str(store.folder))
+    for model, experiment in store.records:
+        if not store.complete(model, experiment).all():
+            return f"ibgenerate status {run}"
+    for name in ablations(store):
+        if not (store.results.ablations / f"{name}.json").is_file():
+            return f"ibstats ablations {run}"
+    return f"ibstats report {run} --full"
 
 
 def _is_current(file: Path, document: Results) -> bool:

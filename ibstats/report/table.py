@@ -140,9 +140,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A sentence beside the tables."""
+    """A sentence beside the tables.
+
+    One that is `whole` holds a path or a command, which no renderer breaks over lines.
+    """
 
     words: str
+    whole: bool = False
 
 
 @dataclass(frozen=True)

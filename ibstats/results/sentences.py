@@ -26,18 +26,17 @@ if TYPE_CHECKING:
 Found = Mapping[str, "ResultRow"]
 """Rows of one model and condition: bits by quantity, or shares by part."""
 
-PARTS = ("path", "execution", "interaction")
-"""Shares of the diversity, by who makes them; they add to one."""
+HALF = 0.5
+"""Redundancy on either side of which the two noises are said to do the same, or each its own part."""
 
 NOT_SPLIT = "its path was not recorded in a way that splits path and execution (see the note)."
 
 
-def path_and_execution(bits: Found, shares: Found, argmax: Found, under_argmax: Found) -> str:
-    """What a model's bits and shares say without intervention and, in the end, under argmax.
+def path_and_execution(bits: Found, left: Found, argmax: Found) -> str:
+    """What a model's bits and pair distances say without intervention and, in the end, under argmax.
 
-    `bits` and `shares` are of the baseline, `argmax` and `under_argmax` of the condition that
-    differs from it by argmax alone. Clauses whose numbers are missing are left out. Of two sources
-    one is called the larger only if their intervals do not meet.
+    `bits` are of the baseline, `argmax` those of the condition that differs from it by argmax
+    alone; `left` are pair distances by part. Clauses whose numbers are missing are left out.
     """
     path, joint = _known(bits, "path_causal"), _known(bits, "joint")
     part = bits.get("share_path_causal")
@@ -45,7 +44,6 @@ def path_and_execution(bits: Found, shares: Found, argmax: Found, under_argmax: 
         return NOT_SPLIT
     if _is_zero(path):
         said = f"the order is fixed: the path takes 0 of {joint.estimate:.1f} bits"
-        said += _of_fixed(shares.get("path_total"))
     else:
         said = f"the path takes {words.percent(part)} of {joint.estimate:.1f} bits"
         residual = _known(bits, "residual_upper")
@@ -53,8 +51,38 @@ def path_and_execution(bits: Found, shares: Found, argmax: Found, under_argmax: 
             said += (
                 f", and at most {residual.estimate:.1f} bits of it cannot be read off the tokens"
             )
-        said += _drivers(shares)
-    return f"{said}; {_under_argmax(argmax, under_argmax)}."
+    found = [said, pair_distances(left), _under_argmax(argmax)]
+    return f"{'; '.join(filter(None, found))}."
+
+
+def pair_distances(left: Found) -> str:
+    """What is left of the diversity where images share one noise; empty where it is not known.
+
+    How the two noises go together is said only where the interval of R lies on one side of a half.
+    """
+    path, execution = _known(left, "path_shared"), _known(left, "execution_shared")
+    if path is None or execution is None:
+        return ""
+    if _is_zero(execution):
+        return "all of the diversity comes from execution"
+    if _is_zero(path):
+        return "all of the diversity comes from the path"
+    said = (
+        f"images that share the path noise keep {words.interval(path, 2)} of the diversity, those "
+        f"that share the execution noise {words.interval(execution, 2)}"
+    )
+    redundancy = _known(left, "redundancy")
+    if redundancy is None:
+        return said
+    return f"{said} (R {words.interval(redundancy, 2)}: {_reading(redundancy)})"
+
+
+def _reading(redundancy: ResultRow) -> str:
+    if redundancy.low is not None and redundancy.low > HALF:
+        return "either noise alone gives most of it"
+    if redundancy.high is not None and redundancy.high < HALF:
+        return "each noise adds a part of its own"
+    return "how they go together is not told apart"
 
 
 def _known(found: Found, name: str) -> ResultRow | None:
@@ -63,48 +91,13 @@ def _known(found: Found, name: str) -> ResultRow | None:
     return None if row is None or row.estimate is None else row
 
 
-def _of_fixed(involved: ResultRow | None) -> str:
-    """What share of the diversity a path makes that has no entropy."""
-    if involved is None or involved.estimate is None:
-        return ""
-    if _is_zero(involved):
-        return " and 0% of the diversity"
-    return f", yet {words.percent(involved)} of the diversity"
-
-
-def _drivers(shares: Found) -> str:
-    """Who makes the diversity; one is called the larger only if the intervals do not meet."""
-    path, execution = _known(shares, "path"), _known(shares, "execution")
-    interaction = _known(shares, "interaction")
-    if path is None or execution is None or interaction is None:
-        return ""
-    alone = f"path alone makes {words.percent(path)} of the diversity"
-    alone += f", execution alone {words.percent(execution)}"
-    if _above(interaction, path) and _above(interaction, execution):
-        share = words.percent(interaction)
-        return f"; {share} of the diversity is the interaction of path and execution ({alone})"
-    if _above(path, execution):
-        return f"; {alone}: more by the path"
-    if _above(execution, path):
-        return f"; {alone}: more by execution"
-    return f"; {alone}: not told apart"
-
-
-def _above(one: ResultRow, other: ResultRow) -> bool:
-    return one.low is not None and other.high is not None and one.low > other.high
-
-
-def _under_argmax(bits: Found, shares: Found) -> str:
+def _under_argmax(bits: Found) -> str:
     joint, path = _known(bits, "joint"), _known(bits, "path_causal")
     if joint is None or path is None:
         return "argmax was not measured"
     if _is_zero(joint):
         return "under argmax nothing is left to chance"
-    said = f"under argmax {path.estimate:.1f} bits of path are left"
-    drives = _known(shares, "path")
-    if drives is not None:
-        said += f" and make {words.percent(drives)} of what diversity there is"
-    return said
+    return f"under argmax {path.estimate:.1f} bits of path are left"
 
 
 def _is_zero(row: ResultRow) -> bool:

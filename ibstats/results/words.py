@@ -5,6 +5,7 @@ Every table, figure caption and sentence takes its words here, so a fact is said
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -36,12 +37,12 @@ SMALLEST_P = 1e-4
 def number(value: float | None, digits: int = 4) -> str:
     """A number with fixed decimals, a dash where undefined.
 
-    >>> number(0.25, 2), number(None)
-    ('0.25', '–')
+    >>> number(0.25, 2), number(-0.0001, 2), number(None)
+    ('0.25', '0.00', '–')
     """
     if value is None:
         return DASH
-    return f"{value:.{digits}f}"
+    return f"{value:z.{digits}f}"
 
 
 def bracket(low: float | None, high: float | None, digits: int = 4) -> str:
@@ -64,6 +65,16 @@ def interval(row: ResultRow, digits: int = 4) -> str:
     if row.degenerate:
         return f"{estimate} degenerate"
     return f"{estimate} {bracket(row.low, row.high, digits)}".rstrip()
+
+
+def decimals(row: ResultRow, least: int = 2, most: int = 4) -> int:
+    """Decimals that show the interval of a row to two digits, between `least` and `most`.
+
+    Three where it has no width.
+    """
+    if row.degenerate or row.low is None or row.high is None or row.low == row.high:
+        return 3
+    return min(max(1 - math.floor(math.log10(row.high - row.low)), least), most)
 
 
 def percent(row: ResultRow) -> str:
@@ -148,6 +159,19 @@ def made(rows: Sequence[ResultRow]) -> str:
         units = f"{extent(found, 'n_units')} blocks of {units}"
     said = f"{level}intervals: {methods} over {units}"
     return f"{said} with {extent(found, 'n_images')} images each{how}."
+
+
+def made_briefly(rows: Sequence[ResultRow]) -> str:
+    """How the intervals of some rows were made, in a line: level, method, prompts, seed.
+
+    See `made` for the whole of it. Empty where no row has an interval.
+    """
+    found = [row for row in rows if row.interval_method]
+    if not found:
+        return ""
+    methods = [METHODS.get(name, name) for name in distinct(found, "interval_method")[:1]]
+    level = f"{found[0].level:.0%} " if found[0].level else ""
+    return f"{level}intervals: {methods[0]} over {extent(found, 'n_prompts')} prompts"
 
 
 def is_open(row: ResultRow) -> bool:

@@ -15,6 +15,7 @@ DISTANCES = ("pixel_cosine_distance", "lpips_alex_distance")
 SCORES = ("clip_iqa", "reference_accuracy", "reference_accuracy_shape", "fid")
 BITS = ("path_causal", "execution_causal", "joint", "residual_upper", "tokens_upper")
 PARTS = ("path", "execution", "interaction", "path_total", "execution_total")
+PAIRS = ("neither", "path_shared", "execution_shared", "argmax", "redundancy")
 STEPS = ("baseline", "sampling", "prompt_type", "codebook", "predicted", "gap", "actual")
 EFFECTS = ("sampling", "codebook", "sampling:codebook")
 PROBES = {"argmax": ("argmax", "original", "full"), "subset": ("stochastic", "original", "subset")}
@@ -123,6 +124,9 @@ def _of_factorial(model: str) -> list[ResultRow]:
     for part, name in product(("0.5 of images", "1 of images"), ("mutual_information", "hill_2")):
         here = {"model": model, "condition": BASELINE, "part": part, "weak": True}
         rows.append(row("rarefaction", name, **here, note="rests on little"))
+    for distance, part in product(DISTANCES, PAIRS):
+        fields = {"model": model, "experiment": "crossed", "part": part, "condition": BASELINE}
+        rows.append(row("pair_distance", distance, **fields, note="argmax images of 'factorial'"))
     for effect in EFFECTS:
         here = {"model": model, "effect": effect, **TESTED}
         rows += [row("effect", distance, **here) for distance in DISTANCES]

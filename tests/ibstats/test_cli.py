@@ -40,11 +40,25 @@ def ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
 
 
 def test_report_prints_every_part_and_repeats_itself_exactly(ask, run: Path) -> None:
-    status, first, _ = ask("report", str(run), *METRICS)
+    status, first, _ = ask("report", str(run), *METRICS, "--full")
     assert status == 0
     for part in ("Diversity", "H(Z) bit", "utilisation", "Effects on", "synergy gap", "degenerate"):
         assert part in first
-    assert ask("report", str(run), *METRICS)[1] == first
+    assert ask("report", str(run), *METRICS, "--full")[1] == first
+
+
+def test_report_answers_in_words_in_markdown_and_in_json(ask, run: Path) -> None:
+    import json
+
+    said = ask("report", str(run), *METRICS)[1]
+    assert len(said.splitlines()) <= 40
+    assert "next: ibstats report" in said
+    assert "| model |" in ask("report", str(run), *METRICS, "--markdown")[1]
+    found = json.loads(ask("report", str(run), *METRICS, "--json")[1])
+    assert found[0]["heading"] in said
+    status, _, told = ask("report", str(run), "--full", "--json")
+    assert status == 1
+    assert "--full, --markdown and --json exclude each other" in told
 
 
 def test_report_leaves_valid_files(ask, run: Path) -> None:
@@ -156,6 +170,8 @@ def test_names_with_brackets_are_shown_whole(ask, run: Path, tmp_path: Path) -> 
     shutil.copytree(run, named)
     status, said, _ = ask("report", str(named), "--metric", "pixel_cosine")
     assert status == 0
+    assert f"results.json, tables, figures: {named}/results" in said
+    status, said, _ = ask("report", str(named), "--metric", "pixel_cosine", "--full")
     assert f"results: {named}/results/results.json" in said
     status, _, told = ask("report", str(named / "no[/]where"))
     assert status == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 
-from ibstats.kernels.crossed import crossed, grouped, ratio_values
+from ibstats.kernels.crossed import crossed, grouped, pairs, ratio_values
 
 
 def squared_distances(points: np.ndarray) -> np.ndarray:
@@ -66,3 +68,64 @@ def test_ratio_values_average_to_the_ratio_of_means() -> None:
     x, y = np.array([1.0, 2.0, 6.0]), np.array([2.0, 3.0, 4.0])
     assert ratio_values(x, y).mean() == pytest.approx(1.0)
     assert np.isnan(ratio_values(x, np.zeros(3))).all()
+
+
+def law(rng: np.random.Generator) -> np.ndarray:
+    """Vectors `(path, execution, dimension)` of a small law; both draws are uniform."""
+    return rng.normal(size=(3, 1, 2)) + rng.normal(size=(1, 4, 2)) + rng.normal(size=(3, 4, 2))
+
+
+def enumerated(f: np.ndarray) -> tuple[float, float, float]:
+    """Mean squared distances of two draws that share nothing, the path, the execution."""
+    neither, path, execution = [], [], []
+    n, m = f.shape[:2]
+    for u, v, u2, v2 in product(range(n), range(m), range(n), range(m)):
+        neither.append(((f[u, v] - f[u2, v2]) ** 2).sum())
+        path.append(((f[u, v] - f[u, v2]) ** 2).sum())
+        execution.append(((f[u, v] - f[u2, v]) ** 2).sum())
+    return float(np.mean(neither)), float(np.mean(path)), float(np.mean(execution))
+
+
+def test_pair_distances_are_total_indices_of_the_other_noise() -> None:
+    f = law(np.random.default_rng(2))
+    neither, path, execution = enumerated(f)
+    rows, cols, whole = f.mean(axis=1), f.mean(axis=0), f.mean(axis=(0, 1))
+    of_path = ((rows - whole) ** 2).sum(axis=-1).mean()
+    of_execution = ((cols - whole) ** 2).sum(axis=-1).mean()
+    both = ((f - rows[:, None] - cols[None] + whole) ** 2).sum(axis=-1).mean()
+    assert path == pytest.approx(2 * (of_execution + both), rel=1e-12)
+    assert execution == pytest.approx(2 * (of_path + both), rel=1e-12)
+    assert neither == pytest.approx(2 * (of_path + of_execution + both), rel=1e-12)
+
+
+def test_pair_distances_of_all_draws_average_to_those_of_the_law() -> None:
+    f = law(np.random.default_rng(3))
+    n, m = f.shape[:2]
+    found = []
+    for u, u2, v, v2 in product(range(n), range(n), range(m), range(m)):
+        drawn = f[[u, u, u2, u2], [v, v2, v, v2]]
+        found.append(pairs(squared_distances(drawn), 2, 2))
+    assert np.mean(found, axis=0) == pytest.approx(enumerated(f), rel=1e-12)
+
+
+def test_pair_distances_of_any_distance_are_means_over_their_pairs() -> None:
+    rng = np.random.default_rng(4)
+    half = np.triu(rng.uniform(size=(6, 6)), 1)
+    distance = half + half.T
+    found = pairs(distance, 2, 3)
+    means: dict[tuple[bool, bool], list[float]] = {}
+    for s, other in product(range(6), range(6)):
+        if s != other:
+            shared = (s // 3 == other // 3, s % 3 == other % 3)
+            means.setdefault(shared, []).append(distance[s, other])
+    assert found.neither == pytest.approx(np.mean(means[False, False]))
+    assert found.path_shared == pytest.approx(np.mean(means[True, False]))
+    assert found.execution_shared == pytest.approx(np.mean(means[False, True]))
+
+
+def test_a_noise_that_does_nothing_leaves_all_of_the_diversity_exactly() -> None:
+    of_execution = np.random.default_rng(5).normal(size=(7, 3, 4))
+    phi = np.repeat(of_execution[:, None], 3, axis=1).reshape(7, 9, 4)
+    found = pairs(squared_distances(phi), 3, 3)
+    assert (found.path_shared == found.neither).all()
+    assert (found.execution_shared == 0).all()

@@ -28,48 +28,50 @@ FIXED = found(path_causal=(0.0, 0.0), joint=(0.0, 0.0))
 SPLIT = found(path_causal=(50.0, 5.0), joint=(100.0, 5.0), share_path_causal=(0.5, 0.05))
 
 
-def test_a_fixed_order_is_said_to_take_nothing_only_where_it_takes_nothing() -> None:
+def test_a_fixed_order_is_said_to_take_nothing_and_to_make_nothing() -> None:
     bits = found(path_causal=(0.0, 0.0), joint=(80.0, 2.0), share_path_causal=(0.0, 0.0))
-    said = sentences.path_and_execution(bits, found(path_total=(0.0, 0.0)), FIXED, {})
+    left = found(path_shared=(1.0, 0.0), execution_shared=(0.0, 0.0))
+    said = sentences.path_and_execution(bits, left, FIXED)
     assert said == (
-        "the order is fixed: the path takes 0 of 80.0 bits and 0% of the diversity; under argmax "
-        "nothing is left to chance."
+        "the order is fixed: the path takes 0 of 80.0 bits; all of the diversity comes from "
+        "execution; under argmax nothing is left to chance."
     )
-    said = sentences.path_and_execution(bits, found(path_total=(0.03, 0.02)), FIXED, {})
-    assert "yet 3% [1%, 5%] of the diversity" in said
 
 
 @pytest.mark.parametrize(
-    ("shares", "verdict"),
+    ("redundancy", "reading"),
     [
-        ((0.1, 0.2, 0.7), "70% [65%, 75%] of the diversity is the interaction of path and"),
-        ((0.5, 0.2, 0.3), "execution alone 20% [15%, 25%]: more by the path"),
-        ((0.2, 0.5, 0.3), "execution alone 50% [45%, 55%]: more by execution"),
-        ((0.42, 0.38, 0.2), "not told apart"),
+        ((0.9, 0.2), "R 0.90 [0.70, 1.10]: either noise alone gives most of it"),
+        ((0.1, 0.2), "R 0.10 [-0.10, 0.30]: each noise adds a part of its own"),
+        ((0.4, 0.2), "R 0.40 [0.20, 0.60]: how they go together is not told apart"),
     ],
 )
-def test_one_source_is_called_the_larger_only_if_the_intervals_do_not_meet(
-    shares: tuple[float, float, float], verdict: str
+def test_how_two_noises_go_together_is_said_only_where_the_interval_tells(
+    redundancy: tuple[float, float], reading: str
 ) -> None:
-    path, execution, interaction = shares
-    drives = found(path=(path, 0.05), execution=(execution, 0.05), interaction=(interaction, 0.05))
+    left = found(path_shared=(0.98, 0.05), execution_shared=(1.02, 0.05), redundancy=redundancy)
     bits = SPLIT | found(residual_upper=(40.0, 1.0))
-    said = sentences.path_and_execution(bits, drives, {}, {})
+    said = sentences.path_and_execution(bits, left, {})
     assert "takes 50% [45%, 55%] of 100.0 bits, and at most 40.0 bits of it cannot be read" in said
-    assert verdict in said
+    assert "share the path noise keep 0.98 [0.93, 1.03] of the diversity, those that share" in said
+    assert f"({reading})" in said
     assert said.endswith("argmax was not measured.")
+
+
+def test_a_path_that_makes_everything_is_said_to() -> None:
+    left = found(path_shared=(0.0, 0.0), execution_shared=(1.0, 0.0))
+    assert sentences.pair_distances(left) == "all of the diversity comes from the path"
+    assert sentences.pair_distances(found(path_shared=(0.5, 0.1))) == ""
 
 
 def test_what_argmax_leaves_is_measured() -> None:
     left = found(path_causal=(30.0, 1.0), joint=(30.0, 1.0))
-    said = sentences.path_and_execution(SPLIT, {}, left, found(path=(1.0, 0.0)))
-    assert said.endswith(
-        "under argmax 30.0 bits of path are left and make 100% of what diversity there is."
-    )
+    said = sentences.path_and_execution(SPLIT, {}, left)
+    assert said.endswith("under argmax 30.0 bits of path are left.")
 
 
 def test_a_path_that_was_not_recorded_is_said_to_be() -> None:
-    assert sentences.path_and_execution({}, {}, {}, {}) == sentences.NOT_SPLIT
+    assert sentences.path_and_execution({}, {}, {}) == sentences.NOT_SPLIT
 
 
 def offered(**changes: Any) -> str:

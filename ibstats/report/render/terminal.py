@@ -5,28 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from io import StringIO
 
 from rich import box
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text as Styled
 
+from ibstats.report.render import plain
 from ibstats.report.table import (
     Cell,
-    Count,
     Heading,
     Interval,
     Missing,
-    Number,
-    P,
     Paragraph,
     Part,
     Table,
     Text,
     split,
-    stars,
 )
-from ibstats.results import words
 
 WORD = 40
 """Characters from which on a single word may go over several lines."""
@@ -72,8 +69,8 @@ def show(parts: Sequence[Part], console: Console) -> None:
             case Heading(title):
                 console.rule(Styled(title, "bold"), align="left")
                 said = set()
-            case Paragraph(sentence):
-                console.print(Styled(sentence))
+            case Paragraph(sentence, whole):
+                console.print(Styled(sentence), soft_wrap=whole)
                 said.add(sentence)
             case Table():
                 following = _notes(parts[place + 1 : place + 2])
@@ -82,6 +79,18 @@ def show(parts: Sequence[Part], console: Console) -> None:
                     notes.append(part.caption)
                     said.add(part.caption)
                 _show(part, notes, console)
+
+
+def height(parts: Sequence[Part], width: int) -> int:
+    """Lines that `show` takes on a terminal of that many columns.
+
+    >>> height([Paragraph("one two")], 80), height([Paragraph("one two")], 4)
+    (1, 2)
+    """
+    console = Console(width=width, file=StringIO())
+    with console.capture() as capture:
+        show(parts, console)
+    return len(capture.get().splitlines())
 
 
 def _notes(parts: Sequence[Part]) -> set[str]:
@@ -170,33 +179,12 @@ def styled(cell: Cell, *, folded: bool = False) -> Styled:
 
     Names keep their brackets: they are text, never markup.
     """
+    said = plain.text(cell, folded=folded)
     match cell:
-        case Text(said, strong):
-            return Styled(said, "bold" if strong else "")
-        case Count(value):
-            return Styled(words.number(value, 0))
-        case Number(value, digits):
-            return Styled(words.number(value, digits))
-        case P(value):
-            return Styled(words.p_value(value))
+        case Text(strong=True):
+            return Styled(said, "bold")
         case Missing():
-            return Styled(words.DASH, "dim")
+            return Styled(said, "dim")
         case Interval():
-            return _interval(cell, folded=folded)
-
-
-def _interval(cell: Interval, *, folded: bool) -> Styled:
-    estimate = words.number(cell.estimate, cell.digits)
-    bounds = words.bracket(cell.low, cell.high, cell.digits)
-    if cell.degenerate:
-        bounds = "degenerate"
-    marks = _joined(stars(cell.p), words.WEAK if cell.weak else "")
-    said = _joined(cell.sign, estimate, bounds, marks, cell.word)
-    if folded:
-        said = f"{_joined(cell.sign, estimate, marks, cell.word)}\n{bounds}"
-    return Styled(said, STYLES[cell.weak])
-
-
-def _joined(*parts: str) -> str:
-    """Those parts that are not empty, with spaces between them."""
-    return " ".join(filter(None, parts))
+            return Styled(said, STYLES[cell.weak])
+    return Styled(said)

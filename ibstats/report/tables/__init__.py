@@ -12,6 +12,7 @@ from ibstats.report.tables import (
     factorial,
     grid,
     information,
+    pair_distances,
     path_and_execution,
     quality,
     strategy,
@@ -87,11 +88,15 @@ def decomposition_parts(
 ) -> list[Part]:
     """Bits of path and execution of each model, bounds by rescored paths, and what they say.
 
-    `n_tokens` has the tokens of an image by model, for bits per token. `crossed`: shares of the
-    diversity by crossed noise instead.
+    `n_tokens` has the tokens of an image by model, for bits per token. `crossed`: what crossed
+    noise leaves of the diversity instead, in pair distances, then its shares of the variance.
     """
     parts: list[Part] = []
     if crossed:
+        models = numbers.models("pair_distance")
+        for distance in numbers.quantities("pair_distance"):
+            parts += pair_distances.pairs(numbers, models, distance.name)
+        parts += pair_distances.said(numbers, models)
         for model in numbers.models("sobol"):
             parts += path_and_execution.shares(numbers, model)
         return [*parts, *_notes(numbers)]

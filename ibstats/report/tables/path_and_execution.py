@@ -13,6 +13,7 @@ from ibstats.report.table import (
     Column,
     Count,
     Interval,
+    Missing,
     Number,
     Paragraph,
     Part,
@@ -21,9 +22,10 @@ from ibstats.report.table import (
     interval,
     stacked,
 )
-from ibstats.report.tables import grid
+from ibstats.report.tables import grid, pair_distances
 from ibstats.results import sentences, words
 from ibstats.results.lookup import distinct, keyed
+from schemas.design import ARGMAX, SAMPLING
 
 if TYPE_CHECKING:
     from ibstats.results.lookup import Numbers
@@ -46,28 +48,25 @@ BRACKETS = (LOWER[0], UPPER[0], LOWER[1], UPPER[1])
 ALL_PARTS = ("path", "execution", "interaction", "path_total", "execution_total")
 """Shares of crossed noise: alone, their interaction, and totals (with the interaction)."""
 
+BRIEF = ("path_shared", "execution_shared", "redundancy")
+"""Those that there is room for on one screen."""
+
 WIDE = 1000
 """Bits from which decimals say nothing."""
-
-SAMPLING, ARGMAX = "sampling", "argmax"
-"""The factor and its level that take every draw from a traversal."""
 
 REVISED = "tokens are revised: the residual is of the whole trajectory, an upper bound alone"
 WHERE_NOTHING_VARIES = f"{words.DASH} in a share: nothing varies"
 
 
 def side_by_side(numbers: Numbers, experiment: str) -> list[Part]:
-    """Every model with and without argmax: bits, and shares of the diversity by crossed noise.
+    """Every model: bits with and without argmax, and what is left where a noise is shared.
 
     Then a sentence for each model, and why numbers are missing; nothing where no bits are known.
     """
     models = numbers.models("ledger", experiment=experiment)
     if not models:
         return []
-    distances = numbers.quantities("sobol")
-    distance = None
-    if distances:
-        distance = distances[0].name
+    distance = pair_distances.shown_distance(numbers)
     blocks, said, remarks = [], [], dict[str, None]()
     for model in models:
         block, sentence, notes = _model(numbers, experiment, model, distance)
@@ -76,14 +75,13 @@ def side_by_side(numbers: Numbers, experiment: str) -> list[Part]:
         remarks |= notes
     columns = grid.columns(quantity(name).short for name in SHOWN)
     title = "Path and execution: bits per image"
-    if distance is not None:
-        columns += grid.columns(sentences.PARTS)
-        title += f", shares of {quantity(distance).long} from crossed noise"
     made = stacked("path-and-execution", title, ["model", "condition"], blocks, columns)
-    table = replace(made, caption=_caption(numbers, experiment, distance))
-    if distance is not None:
-        table = replace(table, notes=(WHERE_NOTHING_VARIES,))
-    return [table, *map(Paragraph, (*said, *remarks))]
+    rows = numbers.all("ledger", experiment=experiment, paths=None)
+    tables = [
+        replace(made, caption=words.made(rows)),
+        *pair_distances.pairs(numbers, models, distance),
+    ]
+    return [*tables, *map(Paragraph, (*said, *remarks))]
 
 
 def _model(
@@ -95,24 +93,74 @@ def _model(
     found = []
     for condition in compared(numbers, experiment, model):
         bits = bits_of(numbers, experiment, model, condition)
-        shares = shares_of(numbers, experiment, model, condition, distance)
-        found.append((bits, shares))
+        found.append(bits)
         cells = [_bits_cell(bits, name) for name in SHOWN]
-        if distance is not None:
-            cells += grid.intervals(shares, sentences.PARTS, 2)
         block.append((Text(model), Text(_name(numbers, experiment, condition)), *cells))
         for name in SHOWN:
             if name in bits and words.remark(bits[name]):
                 remarks[f"{model}: {words.remark(bits[name])}"] = None
     if numbers.baseline(experiment) is None or not found:
         return block, [], remarks
-    bits, shares = found[0]
-    argmax: tuple[sentences.Found, sentences.Found] = ({}, {})
+    argmax: sentences.Found = {}
     if len(found) > 1:
         argmax = found[1]
     family = numbers.families.get(model, "family unknown")
-    said = sentences.path_and_execution(bits, shares, *argmax)
+    left = pair_distances.of_model(numbers, model, distance)
+    said = sentences.path_and_execution(found[0], left, argmax)
     return block, [f"{model} ({family}): {said}"], remarks
+
+
+def brief(
+    numbers: Numbers, experiment: str, models: Sequence[str], distance: str | None
+) -> list[Table]:
+    """Path and execution of each model in a line: bits, and what is left where a noise is shared.
+
+    Of the condition without intervention. `distance` is that of the pairs where they were measured
+    by it, else another one stands in. Empty where neither bits nor pairs are known.
+    """
+    by = pair_distances.shown_distance(numbers, distance)
+    baseline = numbers.baseline(experiment)
+    lines: list[tuple[Cell, ...]] = []
+    used: list[ResultRow] = []
+    for model in models:
+        left = pair_distances.of_model(numbers, model, by)
+        bits: Mapping[str, ResultRow] = {}
+        if baseline is not None:
+            bits = bits_of(numbers, experiment, model, baseline)
+        if left or bits:
+            cells = [_pair_cell(left.get(part)) for part in BRIEF]
+            lines.append((Text(model), _both_bits(bits), *cells))
+            used += left.values()
+    if not lines:
+        return []
+    columns, title, notes = [Column("bits")], "Path + execution: bits of an image", []
+    if used:
+        columns += grid.columns(pair_distances.HEADS[part] for part in BRIEF)
+        title += ", diversity left where one is shared"
+        notes.append(pair_distances.REDUNDANT)
+        if by != distance:
+            notes.append(f"diversity left: by {quantity(str(by)).long}")
+    else:
+        lines = [line[:2] for line in lines]
+    made = stacked("path-and-execution", title, ["model"], [lines], columns)
+    return [replace(made, caption=words.made_briefly(used), notes=tuple(notes))]
+
+
+def _both_bits(bits: Mapping[str, ResultRow]) -> Cell:
+    """Bits of the path and of the execution, or the bounds that stand in for them."""
+    said = []
+    for name in SHOWN[:2]:
+        cell = _bits_cell(bits, name)
+        if not isinstance(cell, Interval):
+            return Missing("not recorded")
+        said.append(f"{cell.sign}{words.number(cell.estimate, 0)}")
+    return Text(" + ".join(said))
+
+
+def _pair_cell(row: ResultRow | None) -> Cell:
+    if row is None or row.estimate is None:
+        return interval(row)
+    return Interval(row.estimate, row.low, row.high, 2, row.degenerate)
 
 
 def _name(numbers: Numbers, experiment: str, condition: str) -> str:
@@ -177,28 +225,6 @@ def _is_tighter(row: ResultRow, there: ResultRow) -> bool:
     return row.quantity in LOWER and row.estimate > there.estimate
 
 
-def shares_of(
-    numbers: Numbers, experiment: str, model: str, condition: str, distance: str | None
-) -> dict[str, ResultRow]:
-    """Shares of the diversity by part, of the crossed noise of the condition with these levels.
-
-    The crossed-noise experiment is another one than `experiment`; its condition is the one with
-    equal levels, or, where levels are not known, with the same name. Empty if `distance` is None.
-    """
-    if distance is None:
-        return {}
-    levels = _levels(numbers, experiment).get(condition)
-    found: dict[str, ResultRow] = {}
-    for row in numbers.all("sobol", model=model, quantity=distance):
-        theirs = _levels(numbers, row.experiment).get(str(row.condition))
-        same = row.condition == condition
-        if levels and theirs:
-            same = levels == theirs
-        if same:
-            found.setdefault(str(row.part), row)
-    return found
-
-
 def _bits_cell(bits: Mapping[str, ResultRow], name: str) -> Cell:
     """A quantity, or the bound that stands in for it where it was not recorded."""
     row, sign = bits.get(name), ""
@@ -209,18 +235,6 @@ def _bits_cell(bits: Mapping[str, ResultRow], name: str) -> Cell:
         return interval(row)
     digits = 1 if row.estimate < WIDE else 0
     return Interval(row.estimate, row.low, row.high, digits, row.degenerate, sign=sign)
-
-
-def _caption(numbers: Numbers, experiment: str, distance: str | None) -> str:
-    """How the numbers were made."""
-    bits = numbers.all("ledger", experiment=experiment, paths=None)
-    shares = numbers.all("sobol", quantity=distance)
-    said = ""
-    for what, rows in (("Bits", bits), ("Shares", shares)):
-        made = words.made(rows)
-        if made:
-            said += f" {what}: {made}"
-    return said.strip()
 
 
 def bits(numbers: Numbers, experiment: str, model: str, n_tokens: int | None = None) -> list[Part]:

@@ -1,0 +1,88 @@
+"""What is left of the diversity where images share one noise: shares of the distance of pairs that share neither.
+
+With a paths and b executions a prompt: D_0 over pairs that share neither noise, D_P over those that
+share the path noise alone, D_E the execution noise alone, and D_A over argmax images of other
+paths. Redundancy R = (D_P + D_A) / D_0 - 1 is 0 where each noise adds its own part, and 1 where
+either alone gives all. For squared distances of an embedding D_P / D_0 and D_E / D_0 are the total
+indices of execution and path of Sobol' (2001), doi:10.1016/S0378-4754(00)00270-6.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from ibstats.kernels import crossed
+from ibstats.statistics.uncertainty import Resampling, mean_interval
+
+Array = NDArray[np.float64]
+
+NEITHER, PATH, EXECUTION = crossed.Pairs._fields
+ARGMAX, REDUNDANCY = "argmax", "redundancy"
+
+PARTS = (NEITHER, PATH, EXECUTION, ARGMAX, REDUNDANCY)
+"""D_0 in the unit of the distance, then D_P, D_E and D_A as shares of it, and R."""
+
+BOUNDS = ("estimate", "low", "high")
+
+
+def pair_means(distance: xr.DataArray, n_paths: int, n_executions: int) -> xr.Dataset:
+    """Mean distances by what pairs share: `neither`, `path_shared`, `execution_shared`.
+
+    Over `(condition, prompt)`, in the unit of the distance `(condition, prompt, sample,
+    sample_other)`; sample s has path s // n_executions and execution s % n_executions.
+    """
+    values = distance.transpose("condition", "prompt", "sample", "sample_other").values
+    found = crossed.pairs(values, n_paths, n_executions)
+    dims = ("condition", "prompt")
+    coords = {dim: distance[dim].values for dim in dims}
+    return xr.Dataset({name: (dims, mean) for name, mean in found._asdict().items()}, coords=coords)
+
+
+def pair_shares(pairs: xr.Dataset, argmax: xr.Dataset | None, how: Resampling) -> xr.Dataset:
+    """D_0, and what is left of it, over `part` (`PARTS`) with intervals over prompts.
+
+    Parameters: `pairs (prompt)`, of one condition, as `pair_means` has them; `argmax (prompt)` with
+    `left`, the mean distance of argmax images of other paths, and `whole`, that of the pairs that
+    share neither noise in the same experiment, whose prompts may be others; None where there are
+    none. Shares are ratios of means, with linearised intervals; they are at least 0 and may exceed
+    1 by the error of sampling, D_A also in truth. NaN where nothing varies. `n_prompts (part)`.
+
+    >>> pairs = xr.Dataset(
+    ...     {"neither": ("prompt", [2.0, 4.0]), "path_shared": ("prompt", [2.0, 4.0])},
+    ...     coords={"prompt": ["a", "b"]},
+    ... ).assign(execution_shared=("prompt", [0.0, 0.0]))
+    >>> pair_shares(pairs, None, Resampling())["estimate"].values
+    array([3., 1., 0.])
+    """
+    whole = pairs[NEITHER].values
+    values = {NEITHER: whole}
+    for name in (PATH, EXECUTION):
+        values[name] = crossed.ratio_values(pairs[name].values, whole)
+    if argmax is not None:
+        values[ARGMAX] = crossed.ratio_values(argmax["left"].values, argmax["whole"].values)
+        redundant = _redundancy(pairs, argmax)
+        if redundant is not None:
+            values[REDUNDANCY] = redundant
+    made = []
+    for name, of_prompt in values.items():
+        found = mean_interval(xr.DataArray(of_prompt, dims="prompt"), how)
+        if name != REDUNDANCY:
+            for bound in BOUNDS:
+                found[bound] = found[bound].clip(min=0)
+        made.append(found.assign(n_prompts=len(of_prompt)).expand_dims(part=[name]))
+    stacked: xr.Dataset = xr.concat(made, "part", combine_attrs="override")
+    del stacked.attrs["n_prompts"]
+    return stacked
+
+
+def _redundancy(pairs: xr.Dataset, argmax: xr.Dataset) -> Array | None:
+    """Values of R whose mean is R, of the prompts that both experiments have; None below two."""
+    both = np.intersect1d(pairs["prompt"].values, argmax["prompt"].values)
+    if len(both) < 2:
+        return None
+    one, other = pairs.sel(prompt=both), argmax.sel(prompt=both)
+    kept = crossed.ratio_values(one[PATH].values, one[NEITHER].values)
+    left = crossed.ratio_values(other["left"].values, other["whole"].values)
+    return kept + left - 1
