@@ -21,18 +21,26 @@ from ibstats.errors import (
     IbstatsError,
     IncompleteStore,
     MissingImages,
+    StoreContractError,
     StoreNotFound,
     unknown,
 )
 from schemas.errors import StoreError
-from schemas.io import layout, reader
+from schemas.io import copied, layout, reader
 from schemas.io.checked import CheckedStore, damaged_template, wrong_size
 from schemas.io.files import whole_folder
 from schemas.io.folder import Folder, FolderError, LocalFolder, folder
 from schemas.io.received import guard
 from schemas.io.rescored import rescorings
 from schemas.provenance import ModelIdentity
-from schemas.store import BlockRecord, ExperimentPlan, RunRecord, StoredObject, snapshot_digest
+from schemas.store import (
+    BlockRecord,
+    ExperimentPlan,
+    RunRecord,
+    StoredObject,
+    blocks_of,
+    snapshot_digest,
+)
 from schemas.variables import COORDINATES
 
 
@@ -195,6 +203,11 @@ class Store:
         repair = (
             "import it again" if self.run.study is None else "finish the run with `ibgenerate run`"
         )
+        pending = list(blocks_of(model, experiment, self._plan(model, experiment)))
+        committed = reader.Ledger(self.folder, self.run).done(pending)
+        lost = copied.unrecorded(self.folder, pending, committed)
+        if lost > len(committed):
+            repair = f"{lost} blocks have samples and no record: {copied.AGAIN}, else {repair}"
         if whole.any():
             repair += ", or pass allow_partial (--allow-partial) to use complete prompts only"
         return IncompleteStore(
@@ -272,17 +285,26 @@ class Store:
             if stored.key.startswith(f"{group}/") and (has_images or not unused):
                 problem = wrong_size(stored, sizes.get(key))
                 if problem is not None:
+                    self._refuse_half_copied(model, experiment, images=has_images)
                     raise damaged_template(f"{self.folder}/{key}", problem)
         for record in self.records[model, experiment]:
             for stored in record.objects:
                 size = sizes.get(layout.data_key(stored.key))
                 if size != stored.bytes and (has_images or stored.key not in images):
+                    self._refuse_half_copied(model, experiment, images=has_images)
                     seen = "missing" if size is None else f"{size} bytes long"
                     raise CorruptBlock(
                         f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} "
                         "bytes; run `ibgenerate verify --repair` and resume"
                     )
         return has_images
+
+    def _refuse_half_copied(self, model: str, experiment: str, *, images: bool) -> None:
+        """Raise CorruptStore where so much lacks that it looks like a copy that stopped."""
+        records = self.records[model, experiment]
+        said = copied.half_copied(self.folder, self.run, records, images=images)
+        if said is not None:
+            raise CorruptStore(said)
 
 
 def unequal_samples(dataset: xr.Dataset, name: str) -> str:
@@ -321,8 +343,14 @@ def open_store(path: str | Path, results: Path | None = None) -> Store:
     try:
         run = reader.read_run(where)
         guard(where)
-        variables = reader.read_variables(where, run)
-        run = reader.with_designs(where, run)
+        try:
+            variables = reader.read_variables(where, run)
+            run = reader.with_designs(where, run)
+        except (CorruptStore, StoreContractError):
+            said = copied.half_copied(where, run)
+            if said is not None:
+                raise CorruptStore(said) from None
+            raise
         records = reader.Ledger(where, run).by_dataset()
     except FolderError as error:
         raise StoreNotFound(str(error)) from None

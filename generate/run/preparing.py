@@ -22,6 +22,7 @@ from generate.study import subset
 from generate.study.planning import Plan, refuse_idle_windows
 from schemas.io.folder import Folder, folder
 from schemas.io.layout import CREATION, RUN
+from schemas.io.writer import finish_creation
 from schemas.provenance import CalibrationRecord, ModelIdentity, now
 from schemas.store import RunRecord
 
@@ -43,6 +44,7 @@ def prepare(
     steps = {label: identity.steps for label, identity in identities.items()}
     refuse_idle_windows(plan, steps)
     with room_in(where, 0), Claims(where).making(CREATION, where):
+        finish_creation(where)
         return existing(plan, where) or _create(plan, where, identities, device, progress)
 
 

@@ -16,12 +16,12 @@ from zarr.abc.store import Store
 from generate.errors import StoreError
 from generate.store.samples import SampleStore
 from schemas.io.checked import as_stored
+from schemas.io.laid_out import lay_out
 from schemas.io.layout import DATA, RESCORED_RECORD, rescored_key, rescored_piece_key
 from schemas.io.rescored import Piece, StoredRescoring
 from schemas.io.template import CODEC
-from schemas.io.writer import lay_out
 from schemas.rescored import VARIABLES, VERSION, PieceRecord, RescoreRecord
-from schemas.store import sealed
+from schemas.store import StoredObject, sealed
 from schemas.variables import Variable
 
 SAME_IMAGES = ("run_id", "snapshot", "identity", "conditions", "prompts", "n_samples")
@@ -149,10 +149,13 @@ class Rescoring:
 
     def _lay_out(self) -> None:
         """Write the arrays, empty but for the names of conditions and prompts, then the record."""
-        folder = self.store.folder
-        template = lay_out(folder, f"{self.key}/{DATA}", self._write_template)
-        record = self.record.model_copy(update={"template": template})
-        folder.create(f"{self.key}/{RESCORED_RECORD}", sealed(record))
+
+        def record_of(template: list[StoredObject]) -> bytes:
+            return sealed(self.record.model_copy(update={"template": template}))
+
+        with suppress(FileExistsError):  # another process was faster
+            under, record_key = f"{self.key}/{DATA}", f"{self.key}/{RESCORED_RECORD}"
+            lay_out(self.store.folder, under, record_key, self._write_template, record_of)
 
     def _write_template(self, data: Store) -> None:
         record = self.record

@@ -15,6 +15,7 @@ from generate.store.template import template
 from generate.study.planning import Plan
 from generate.study.reading import Reading
 from schemas.io import reader, writer
+from schemas.io.copied import half_copied
 from schemas.io.folder import Folder, folder
 from schemas.io.layout import DATA
 from schemas.io.received import guard
@@ -47,7 +48,7 @@ class SampleStore(writer.RunWriter):
                 f"'{where}' holds imported samples, which no study made: only `ibstats` reads them."
             )
         if check:
-            reader.check_template(where, run)
+            _check_template(where, run)
         return cls(where, run)
 
     @property
@@ -74,6 +75,17 @@ class SampleStore(writer.RunWriter):
     def data(self) -> Store:
         """The Zarr hierarchy, to read."""
         return self.folder.zarr(DATA, read_only=True)
+
+
+def _check_template(where: Folder, run: RunRecord) -> None:
+    """Refuse what `create` wrote and is not as it was; a copy that stopped is called one."""
+    try:
+        reader.check_template(where, run)
+    except StoreError:
+        said = half_copied(where, run)
+        if said is not None:
+            raise StoreError(said) from None
+        raise
 
 
 def create(

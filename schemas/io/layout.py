@@ -21,6 +21,21 @@ RUN = "run.json"
 DATA = "data.zarr"
 RESCORED_RECORD = "rescored.json"
 
+RESULTS = frozenset(
+    {
+        "results.json",
+        "report.html",
+        "analyses",
+        "distances",
+        "features",
+        "figures",
+        "tables",
+        "export",
+        "ablations",
+    }
+)
+"""Every name that `ibstats` gives to what lies directly under `results/`."""
+
 Part = Literal["ledger", "claims", "failed"]
 PARTS: tuple[Part, ...] = ("ledger", "claims", "failed")
 """Folders with one small object per block."""

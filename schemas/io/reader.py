@@ -64,6 +64,12 @@ def read_run(where: Folder) -> RunRecord:
     try:
         content = where.read(layout.RUN)
     except (FileNotFoundError, NotADirectoryError):
+        if where.sizes("ledger"):
+            raise NotAStore(
+                f"'{where}' has no run.json and holds blocks, which are made after it: if it "
+                "was copied, copy it again (`rsync -a` goes on where it stopped); if it was not, "
+                "restore run.json from a copy"
+            ) from None
         raise NotAStore(
             f"'{where}' has no run.json: not a run, or its creation did not finish; "
             f"`ibgenerate run STUDY --out {where}` makes one"

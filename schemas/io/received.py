@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from zarr.codecs import ZstdCodec
 from zarr.registry import register_codec
 
 from schemas.errors import CorruptStore, StoreError
+from schemas.io import layout
 from schemas.io.folder import Folder, LocalFolder
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 ZSTD = b"\x28\xb5\x2f\xfd"
 """How a zstd frame begins (RFC 8878, 3.1.1)."""
+TEMPORARY = re.compile(r"\..+\.[0-9a-f]{32}(\..+)?")
+"""Names of files of ours that are being written, or that a killed process left."""
 DICTIONARY_ID = (0, 1, 2, 4)
 """Bytes of the dictionary's id in a frame's header, by the flag that says so."""
 TEXT_BYTES = 2**20
@@ -44,9 +48,19 @@ def refuse_links_out(root: Path) -> None:
     """Raise StoreError for the first symbolic link under a folder that leads out of it.
 
     By such a link a run could have its reader show, or overwrite, files of his own. The folder
-    itself may be a link.
+    itself may be a link, and `results` may be one of the user's own, to a larger disk say: to a
+    folder that is empty, or holds nothing but what `ibstats` writes.
     """
-    inside = root.resolve()
+    results = layout.ResultsFolder(root).root
+    _refuse_links(root, root.resolve(), but=results)
+    if results.is_symlink() and results.is_dir():
+        if not results.resolve().is_relative_to(root.resolve()):
+            _refuse_foreign(results)
+        _refuse_links(results, results.resolve())
+
+
+def _refuse_links(root: Path, inside: Path, but: Path | None = None) -> None:
+    """Refuse links under `root` that lead out of `inside`, but for one."""
     folders = [str(root)]
     while folders:
         with os.scandir(folders.pop()) as entries:
@@ -54,10 +68,22 @@ def refuse_links_out(root: Path) -> None:
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
                 elif entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside):
-                    raise StoreError(
-                        f"'{entry.path}' is a link out of the run, to '{os.readlink(entry.path)}': "
-                        "put what it names in its place, if you know who made it"
-                    )
+                    if but is None or Path(entry.path) != but or not but.is_dir():
+                        raise _leads_out(Path(entry.path))
+
+
+def _refuse_foreign(results: Path) -> None:
+    """Refuse a link `results` to a folder that holds anything that `ibstats` does not write."""
+    for entry in results.iterdir():
+        if entry.name not in layout.RESULTS and not TEMPORARY.fullmatch(entry.name):
+            raise _leads_out(results, f", which holds '{entry.name}'")
+
+
+def _leads_out(link: Path, also: str = "") -> StoreError:
+    return StoreError(
+        f"'{link}' is a link out of the run, to '{os.readlink(link)}'{also}: put what it names in "
+        "its place, if you know who made it"
+    )
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,12 @@ from typing import Any, Literal
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.abc.store import Store
 
 from schemas.errors import CorruptBlock, StoreContractError, StoreError
 from schemas.io import layout, reader
 from schemas.io.checked import CheckedStore, as_stored
-from schemas.io.files import sync, sync_folder, whole_folder
-from schemas.io.folder import Folder, LocalFolder
+from schemas.io.folder import Folder
+from schemas.io.laid_out import finish, lay_out
 from schemas.io.template import PER_BLOCK, Arrays, Template, write_templates
 from schemas.provenance import Hardware, ModelIdentity, Software, now
 from schemas.store import (
@@ -61,45 +60,33 @@ def create(where: Folder, run: RunRecord, template_of: Callable[[str, str], Temp
     """Lay out a run: the template of every Dataset, then `run.json`.
 
     That file says that the run is there. `template_of` gives the template of a model and
-    experiment, by their names. In a folder the template is made under a temporary name and renamed
-    into place; all of it survives a power loss before `run.json` is written. Returns the run as
-    recorded, with what was written. Raises StoreError where a run is, and StoreContractError for a
-    template that does not follow the contract.
+    experiment, by their names. All of it survives a power loss before `run.json` is written, and no
+    other process can replace it (see `schemas.io.laid_out`). Returns the run as recorded, with what
+    was written. Raises StoreError where a run is, and StoreContractError for a template that does
+    not follow the contract.
     """
+    finish_creation(where)
     if where.exists(layout.RUN):
         raise StoreError(
             f"'{where}' holds a run already; go on with that one, or choose another place"
         )
     write = partial(write_templates, run=run, template_of=template_of)
-    run = run.model_copy(update={"template": lay_out(where, layout.DATA, write)})
+
+    def record_of(template: list[StoredObject]) -> bytes:
+        return sealed(run.model_copy(update={"template": template}))
+
     try:
-        where.create(layout.RUN, sealed(run))
+        lay_out(where, layout.DATA, layout.RUN, write, record_of)
     except FileExistsError:
         raise StoreError(
             f"another process has just made the run in '{where}'; run the same command again"
         ) from None
-    return run
+    return reader.read_run(where)
 
 
-def lay_out(where: Folder, under: str, write: Callable[[Store], None]) -> list[StoredObject]:
-    """Make a Zarr hierarchy at a key of a folder, durably, and give what was written.
-
-    `write` fills an empty Zarr store. In a folder it is made under a temporary name and renamed
-    into place. What one that died left there is replaced, so only one may do it at a time.
-    """
-    if isinstance(where, LocalFolder):
-        with whole_folder(where.root / under) as temporary:
-            write(where.zarr(temporary.relative_to(where.root).as_posix(), read_only=False))
-            sync_folder(temporary)
-        sync((where.root / under).parent)
-    else:
-        for key in where.sizes(under):  # left by one that died before it was recorded
-            where.remove(key)
-        write(where.zarr(under, read_only=False))
-    template = []
-    for key, content in where.found(sorted(where.sizes(under))).items():
-        template.append(as_stored(key.removeprefix(f"{under}/"), content))
-    return template
+def finish_creation(where: Folder) -> None:
+    """Finish a run whose `create` was killed at its last step, if there is one."""
+    finish(where, layout.DATA, layout.RUN)
 
 
 @dataclass(frozen=True)

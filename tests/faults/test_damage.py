@@ -32,21 +32,6 @@ from tests.generate.conftest import edited, write_study
 FLIPS = int(os.environ.get("SOAK_KILLS", "2"))
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    study = edited(
-        write_study(tmp_path_factory.mktemp("study")), models=["toy-masked"], block_prompts=5
-    )
-    return plan(*load_study(str(study)))
-
-
-@pytest.fixture(scope="module")
-def whole(small: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("whole") / "run"
-    run(small, prepare(small, root))
-    return root
-
-
 @pytest.fixture
 def root(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "run"))

@@ -69,8 +69,38 @@ def test_a_link_out_of_a_run_is_refused_and_one_within_it_is_not(tmp_path: Path)
     refuse_links_out(run)
     (tmp_path / "named").symlink_to(run)
     refuse_links_out(tmp_path / "named")
-    for name, target in (("data/b", "../../secret"), ("results", tmp_path)):
+    for name, target in (("data/b", "../../secret"), ("results", tmp_path), ("x", tmp_path)):
         (run / name).symlink_to(target)
         with pytest.raises(StoreError, match="is a link out of the run"):
             refuse_links_out(run)
         (run / name).unlink()
+
+
+def test_results_may_be_a_link_of_the_users_own_to_where_nothing_else_is(tmp_path: Path) -> None:
+    """To a larger disk, say; but no run that was received can have us write among other files."""
+    run, disk = tmp_path / "run", tmp_path / "disk"
+    (run / "inside").mkdir(parents=True)
+    disk.mkdir()
+    link = run / "results"
+    link.symlink_to("inside")
+    refuse_links_out(run)
+    link.unlink()
+    link.symlink_to(disk)
+    refuse_links_out(run)
+    (disk / "analyses").mkdir()
+    (disk / "results.json").write_text("{}")
+    (disk / f".results.{'0' * 32}.json").write_text("left by a kill")
+    refuse_links_out(run)
+    (disk / "analyses" / "out").symlink_to(tmp_path)
+    with pytest.raises(StoreError, match="analyses/out' is a link out of the run"):
+        refuse_links_out(run)
+    (disk / "analyses" / "out").unlink()
+    for name in ("thesis.tex", ".ssh"):
+        (disk / name).write_text("mine")
+        with pytest.raises(StoreError, match=rf"results' is a link .*, which holds '{name}'"):
+            refuse_links_out(run)
+        (disk / name).unlink()
+    link.unlink()
+    link.symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreError, match="is a link out of the run"):
+        refuse_links_out(run)
