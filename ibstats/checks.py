@@ -34,8 +34,9 @@ def check(settings: Config, store: Store) -> None:
     for name in settings.metrics:
         metric(name)  # a user's own is loaded, which registers its quantity
     _check_names("score", settings.scores, by_user("score"))
-    names = [record.name for record in of_family("distance")]
-    _check_names("distance in margins", settings.margins, [*names, *by_user("distance")])
+    names = [record.name for record in of_family("distance", "score")]
+    asked = [*by_user("distance"), *by_user("score")]
+    _check_names("distance or score in margins", settings.margins, [*names, *asked])
 
 
 def _check_names(kind: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -147,8 +147,9 @@ class Config(Settings):
     resampling: Resampling = Field(default=Resampling(), description="How intervals are made.")
     margins: dict[str, Annotated[float, Field(gt=0)]] = Field(
         default={},
-        description="Predeclared equivalence margins, +- in the units of a distance: ssim=0.05.",
-        json_schema_extra=option("margin", STATISTICS, "diversity"),
+        description="Predeclared equivalence margins, +- in the units of a distance or score: ssim=0.05; "
+        "where none is, 5 % of the value without intervention.",
+        json_schema_extra=option("margin", STATISTICS, "diversity", "quality"),
     )
     n_shuffles: int = Field(
         default=200, ge=1, description="Shuffles behind the test of I(X;Z) = 0."

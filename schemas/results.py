@@ -16,6 +16,7 @@ Section = Literal[
     "diversity",
     "effective_number",
     "effect",
+    "simple_effect",
     "probe",
     "waterfall",
     "information",

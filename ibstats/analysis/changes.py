@@ -10,7 +10,7 @@ import xarray as xr
 
 from ibstats.design import Design, Subfactorial
 from ibstats.planned import planned
-from ibstats.statistics.effects import compare, effects, waterfall
+from ibstats.statistics.effects import compare, effects, simple_effects, waterfall
 from ibstats.statistics.stacking import over_quantities
 from ibstats.statistics.uncertainty import Resampling
 
@@ -26,9 +26,10 @@ class Sections:
     contrasts: str
     probes: str = ""
     comparisons: str = ""
+    simple: str = ""
 
 
-DIVERSITY = Sections("effect", "contrast", "probe", "comparison")
+DIVERSITY = Sections("effect", "contrast", "probe", "comparison", "simple_effect")
 INFORMATION = Sections("information_effect", "information_effect")
 QUALITY = Sections("quality_effect", "quality_effect", "quality_probe")
 
@@ -45,7 +46,8 @@ def changes(
 
     Parameters: `values`, quantities `(condition, prompt)` or `(condition, block)`; the design;
     `how`; the sections of the results for each family.
-    A complete factorial gives `effects` and, from the baseline, `probes`; a part of one the effects
+    A complete factorial gives `effects`, `simple_effects` (with other factors held at a level) and,
+    from the baseline, `probes`; a part of one the effects
     of its largest complete parts, with the levels held; an ablation, or conditions that are just
     named, `contrasts` with the baseline and the `comparisons` planned for its kind.
     """
@@ -55,6 +57,9 @@ def changes(
         name = "effects" if number == 0 else f"effects_{number + 1}"
         made = over_quantities(values, partial(_effects, design=design, part=part, how=how))
         found[name] = made.assign_attrs(section=sections.effects, at=json.dumps(dict(part.at)))
+    if sections.simple and not design.is_ablation and _is_crossed(design):
+        made = over_quantities(values, partial(_simple_effects, design=design, how=how))
+        found["simple_effects"] = made.assign_attrs(section=sections.simple)
     families = {"probes": (sections.probes, design.probes())}
     if not parts:
         families["contrasts"] = (sections.contrasts, design.against_baseline())
@@ -75,6 +80,15 @@ def _effects(y: xr.DataArray, design: Design, part: Subfactorial, how: Resamplin
     return effects(design.by_factor(y, part), how)
 
 
+def _simple_effects(y: xr.DataArray, design: Design, how: Resampling) -> xr.Dataset:
+    return simple_effects(design.by_factor(y), how)
+
+
+def _is_crossed(design: Design) -> bool:
+    """Whether all combinations of two or more factors are there."""
+    return design.is_factorial and len(design.factors) > 1
+
+
 HELD = {"sampling": "stochastic"}
 """What is held fixed in the waterfall of the other two factors (paper, Fig. 10 and 13)."""
 
@@ -85,7 +99,7 @@ def waterfalls(values: xr.Dataset, design: Design, how: Resampling) -> Groups:
     Of all factors, and with sampling held stochastic (paper, Fig. 10 and 13) where that leaves two.
     Empty for other designs.
     """
-    if design.is_ablation or not design.is_factorial:
+    if design.is_ablation or not _is_crossed(design):
         return {}
     levels = {"waterfall": {}, "waterfall_stochastic": HELD}
     names = [factor.name for factor in design.factors]

@@ -9,13 +9,13 @@ import xarray as xr
 
 from ibstats.analysis import changes
 from ibstats.analysis.changes import Groups
+from ibstats.analysis.margins import DEFAULT, declared, margins
 from ibstats.analysis.measured import measured
 from ibstats.errors import Unmeasurable
 from ibstats.measure import Machine
-from ibstats.quantities import by_user
 from ibstats.selection import Selection
 from ibstats.statistics import diversity, strategy, subset_ratio, windows
-from ibstats.statistics.stacking import means, over_quantities
+from ibstats.statistics.stacking import means, over_quantities, units
 from schemas.analysis import Config
 
 EFFECTIVE_ORDERS = {"vendi": 1, "rke": 2}
@@ -57,17 +57,26 @@ def diversity_groups(
 
 
 def _strategy(selection: Selection, values: xr.Dataset, settings: Config) -> Groups:
-    """Verdict of each distance with a declared margin, and the answers to the probes that it rests on."""
+    """Verdict of each distance, and the answers to the probes that it rests on.
+
+    The margin is the declared one, else a share of the diversity without intervention; where that
+    has none, there is no verdict.
+    """
     design = selection.design
-    margins = margins_of(settings)
-    claimed = values[[name for name in values.data_vars if name in margins]]
-    if not claimed.data_vars or design.baseline is None or not strategy.has_rules(design):
+    if design.baseline is None or not strategy.has_rules(design):
+        return {}
+    whole = {}
+    for name, value in values.data_vars.items():
+        whole[str(name)] = float(units(value).sel(condition=design.baseline).mean())
+    known = margins(settings, whole)
+    claimed = values[[name for name in values.data_vars if name in known]]
+    if not claimed.data_vars:
         return {}
     varies = strategy.path_varies(selection.dataset, design.baseline)
 
     def one(y: xr.DataArray) -> xr.Dataset:
         """The evidence of one distance."""
-        return strategy.evidence(y, design, margins[str(y.name)], varies, settings.resampling)
+        return strategy.evidence(y, design, known[str(y.name)], varies, settings.resampling)
 
     evidence = over_quantities(claimed, one)
     path = "varies between samples" if varies else "is fixed"
@@ -75,22 +84,14 @@ def _strategy(selection: Selection, values: xr.Dataset, settings: Config) -> Gro
     verdicts = evidence[[*shared, "strategy"]].rename(strategy="verdict")
     answers = evidence.drop_vars("strategy").rename(outcome="verdict")
     said = "p is of the two one-sided tests, p_holm of the difference"
+    notes = []
+    for name in evidence["quantity"].values:
+        notes.append(said if name in declared(settings) else f"{said}; {DEFAULT}")
+    answers = answers.assign(note=("quantity", np.array(notes, dtype=object)))
     return {
         "strategy": verdicts.assign_attrs(section="strategy", note=f"the path {path}"),
-        "equivalence": answers.assign_attrs(section="equivalence", note=said),
+        "equivalence": answers.assign_attrs(section="equivalence"),
     }
-
-
-def margins_of(settings: Config) -> dict[str, float]:
-    """Margins by the name of the distance in results; a user may give either name.
-
-    In the unit of the distance, as `schemas.analysis.Config.margins` has them.
-    """
-    known = by_user("distance")
-    found = {}
-    for name, margin in settings.margins.items():
-        found[known[name].name if name in known else name] = margin
-    return found
 
 
 def _by_kind(selection: Selection, values: xr.Dataset, settings: Config) -> Groups:

@@ -9,6 +9,7 @@ import xarray as xr
 
 from ibstats.analysis import changes
 from ibstats.analysis.changes import Groups
+from ibstats.analysis.margins import margins
 from ibstats.analysis.measured import measured
 from ibstats.measure import Machine
 from ibstats.selection import Selection
@@ -43,7 +44,8 @@ def quality_groups(
     for name, group in made.items():
         groups[f"quality_{name}"] = group.drop_vars("note", errors="ignore")
     if selection.kind == "subset_ratio" and "contrasts" in made:
-        groups["quality_losses"] = _losses(selection, made["contrasts"])
+        lost = _losses(selection, settings, summary, made["contrasts"])
+        groups["quality_losses"] = lost
     found, _ = measured(selection, settings, machine)
     if found:
         distance = {}
@@ -58,13 +60,23 @@ def quality_groups(
     return groups, notes + said
 
 
-def _losses(selection: Selection, contrasts: xr.Dataset) -> xr.Dataset:
-    """Which ratios lose quality; no rows of their own, but what the offer rests on."""
+def _losses(
+    selection: Selection, settings: Config, summary: xr.Dataset, contrasts: xr.Dataset
+) -> xr.Dataset:
+    """Which ratios lose quality, and at which it is stable; no rows, but what the offer rests on."""
     kept = {condition.name: condition for condition in selection.design.conditions}
     ratios = []
     for name in contrasts["condition"].values:
         ratios.append(float(kept[str(name)].settings["keep_ratio"]))
-    found = subset_ratio.losses(contrasts, xr.DataArray(ratios, dims="effect"))
+    whole = summary["estimate"].sel(condition=selection.design.baseline)
+    values = dict(zip(map(str, whole["quantity"].values), map(float, whole.values), strict=True))
+    margin = margins(settings, values)
+    known = [margin.get(str(name), np.nan) for name in contrasts["quantity"].values]
+    found = subset_ratio.losses(
+        contrasts,
+        xr.DataArray(ratios, dims="effect"),
+        xr.DataArray(known, dims="quantity"),
+    )
     found.attrs = {name: value for name, value in found.attrs.items() if name != "section"}
     return found
 

@@ -48,7 +48,7 @@ def effects(run: Run, options: Options) -> None:
     _sections(run, options, ("diversity",), "effects", "waterfall", "waterfall_two")
 
 
-@analysing("quality")
+@analysing("quality", without=["margin"])
 def quality(run: Run, options: Options) -> None:
     """CLIP score, CLIP-IQA, FID, KID and the scene network's scores: cells, probes, effects, frontier."""
     _sections(run, options, ("quality",), "quality", "quality_effects")
@@ -57,11 +57,6 @@ def quality(run: Run, options: Options) -> None:
 @analysing("diversity")
 def strategy(run: Run, options: Options) -> None:
     """Diversity-prioritized, compression-prioritized or decoupled: each verdict with its evidence."""
-    if not options.settings().margins:
-        raise IbstatsError(
-            "a strategy rests on equivalence, and no margin was declared; give one per metric, decided before "
-            "looking at the data: --margin ssim=0.02, or `margins:` in the --config file"
-        )
     _sections(run, options, ("diversity",), "strategy")
 
 

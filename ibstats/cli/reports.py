@@ -115,15 +115,15 @@ def repro(
 ) -> None:
     """The paper's claims beside the results of these runs: reproduced, not reproduced or not comparable, and why."""
     from ibstats.report.tables import claims as shown
-    from ibstats.results import claims
+    from ibstats.results import claims, findings
     from ibstats.store import open_store
 
     stores = [open_store(run) for run in runs]
-    pool = claims.evidence(stores, options.settings(), options.machine())
-    findings = [claims.examine(claim, pool) for claim in claims.claims()]
-    show([shown.claims(findings)])
+    pool = findings.evidence(stores, options.settings(), options.machine())
+    found = [findings.examine(claim, pool) for claim in claims.claims()]
+    show([shown.claims(found)])
     if file is not None:
-        say(f"table: {claims.write_csv(findings, file)}")
+        say(f"table: {findings.write_csv(found, file)}")
 
 
 def diff(

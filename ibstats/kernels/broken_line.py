@@ -115,6 +115,22 @@ def fit(x: ArrayLike, curves: ArrayLike) -> BrokenLine:
     return BrokenLine(knot, below, above)
 
 
+def fitted(x: ArrayLike, curves: ArrayLike) -> Array:
+    """The best broken line of each curve at its points, `(..., point)` as the curves.
+
+    Raises IbstatsError as `knots` does.
+
+    >>> fitted([0, 1, 2, 3, 4], [0, 2, 4, 5, 6]).round(6)
+    array([0., 2., 4., 5., 6.])
+    """
+    points, y = np.asarray(x, dtype=np.float64), np.asarray(curves, dtype=np.float64)
+    line = fit(points, y)
+    bent = _basis(points - np.asarray(line.knot)[..., None])
+    rise = np.stack([line.slope_below, line.slope_above], axis=-1)
+    shape = (bent[..., 1:] @ rise[..., None])[..., 0]
+    return np.asarray(shape + (y - shape).mean(axis=-1, keepdims=True))
+
+
 def _line(x: Array, y: Array) -> tuple[tuple[Array, Array], Array]:
     """Least-squares line of each row: intercept at zero and slope, and the squares left over."""
     centred = x - x.mean()

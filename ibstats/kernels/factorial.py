@@ -7,7 +7,7 @@ intervals and tests of the mean apply. Factors have no names here; the caller gi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from string import ascii_uppercase
 from typing import Literal, NamedTuple
@@ -92,6 +92,22 @@ def contrast_matrix(k: int) -> Array:
     for subset in subsets(k):
         columns.append(signs[:, subset].prod(axis=1))
     return np.stack(columns, axis=1) / 2.0 ** (k - 1)
+
+
+def simple_weights(k: int, factor: int, held: Mapping[int, int]) -> Array:
+    """Weights of the cells in the effect of a factor with others at one level, `(2^k,)`.
+
+    `held` has the level of each such factor, 0 low or 1 high, by its number; over the rest the mean
+    is taken.
+
+    >>> simple_weights(2, 0, {1: 0})
+    array([-1.,  0.,  1.,  0.])
+    """
+    levels = _levels(k)
+    there = np.ones(len(levels), dtype=bool)
+    for other, level in held.items():
+        there &= levels[:, other] == level
+    return there * (2 * levels[:, factor] - 1) / 2.0 ** (k - 1 - len(held))
 
 
 def _cells(y: ArrayLike, leading: int) -> tuple[Array, int]:

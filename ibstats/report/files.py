@@ -67,7 +67,7 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
         try:
             need("drawing", "matplotlib")
             tree = obtain_tree(store, settings, machine)
-            draw(store, settings, document, tree, folder.figures, ("png",), interactions=False)
+            draw(store, settings, document, tree, folder.figures, ("png",))
         except MissingPackages as error:
             places["figures"] = str(error)
     return Reported(Numbers(document), places)
@@ -169,15 +169,13 @@ def draw(
     tree: xr.DataTree,
     folder: Path,
     formats: Sequence[str],
-    *,
-    interactions: bool = True,
 ) -> list[Path]:
     """Draw everything that an analysis has data for, with contact sheets; gives the files.
 
-    `document` and `tree` are of one analysis; `interactions` adds the figures of interactions.
+    `document` and `tree` are of one analysis.
     """
     numbers = Numbers(document)
-    made = drawing.draw(numbers, tree, folder, formats, interactions=interactions)
+    made = drawing.draw(numbers, tree, folder, formats)
     return made + drawing.sheets(store, settings, folder, formats)
 
 

@@ -102,6 +102,8 @@ def group_rows(
         fields = dict(shared)
         for column, (own, values) in columns.items():
             value = _plain(values[tuple(place[dim] for dim in own)])
+            if column == "at":
+                value = json.loads(value)
             if value is not None or column == "estimate":
                 fields[column] = value
         fields.setdefault("estimate", None)

@@ -14,6 +14,7 @@ from ibstats.statistics.subset_ratio import (
     AT_EDGE,
     FALLS,
     FALLS_AT_LARGEST,
+    INCONCLUSIVE,
     NO_POINT,
     NOT_MEASURED,
     OFFER_NOTE,
@@ -120,7 +121,7 @@ class Offer:
     at: str
     """The condition of that change, as a table names it; empty where there is none."""
     stable_from: float | None
-    """Smallest ratio from which on quality does not fall."""
+    """Smallest ratio from which on quality is shown to be stable."""
 
 
 def offers(numbers: Numbers, experiment: str) -> dict[str, Offer]:
@@ -157,7 +158,7 @@ def offered(found: Mapping[str, Offer]) -> Iterator[str]:
     """A sentence for each model, one for the study, which has one ratio for all, and the rule.
 
     Nothing if no model offers anything. The study takes the median inflection point, or the ratio
-    from which on no model loses quality, whichever is larger.
+    from which on the quality of each model is stable, whichever is larger.
     """
     if not found:
         return
@@ -172,8 +173,10 @@ def _of_model(one: Offer) -> str:
     score = _score(one)
     if verdict == NO_POINT or one.knee is None:
         said = f"no inflection point of {distance}"
+        if one.knee is not None and one.knee.verdict:
+            said += f" ({one.knee.verdict})"
         if one.stable_from:
-            said += f"; {score} does not fall significantly from {one.stable_from:.2f} on"
+            said += f"; {score} is stable from {one.stable_from:.2f} on"
         return said
     knee = f"inflection of {distance} at {words.interval(one.knee, 2)}"
     if one.knee.verdict == AT_EDGE:
@@ -181,13 +184,17 @@ def _of_model(one: Offer) -> str:
     if verdict == NOT_MEASURED or one.evidence is None:
         return f"{knee}; quality was not measured, so it is not known whether it is stable there"
     change = f"{score} changes by {words.interval(one.evidence, 3)}"
-    change += f" at {one.at}"
+    change += f" at {one.at}, margin ±{words.number(one.evidence.margin, 3)}"
+    stable = f"stable from {words.number(one.row.estimate, 2)} on"
+    if one.row.estimate is None:
+        stable = "no swept ratio is shown to be stable"
     if verdict == FALLS_AT_LARGEST:
         return f"{knee}, but quality falls even at the largest swept ratio: {change}"
     if verdict == FALLS:
-        stable = f"no significant loss from {words.number(one.row.estimate, 2)} on"
         return f"{knee}, but quality falls: {change}; {stable}"
-    return f"{knee}; quality is stable there: {change}, no significant loss"
+    if verdict == INCONCLUSIVE:
+        return f"{knee}, but few prompts leave open whether quality is stable: {change}; {stable}"
+    return f"{knee}; quality is stable there: {change}"
 
 
 def _score(one: Offer) -> str:
@@ -214,19 +221,20 @@ def _of_study(found: Mapping[str, Offer]) -> str:
     if hopeless:
         who = ", ".join(hopeless)
         return (
-            f"no ratio is offered, since {who} loses quality even at the largest; try larger ones"
+            f"no ratio is offered, since the quality of {who} is not shown to be stable even at the "
+            "largest; try larger ones, or more prompts"
         )
     middle = median(points)
     scores = ", ".join(dict.fromkeys(scored))
     if middle < floor:
         return (
-            f"keep_ratio {floor:.2f}, the smallest swept ratio from which on no model loses "
-            f"{scores}; the median inflection point, {middle:.2f}, is below it"
+            f"keep_ratio {floor:.2f}, the smallest swept ratio from which on {scores} of each model "
+            f"is stable; the median inflection point, {middle:.2f}, is below it"
         )
     said = f"keep_ratio {middle:.2f}, the median inflection point; "
     clauses = []
     if scores:
-        clauses.append(f"no model loses {scores} there")
+        clauses.append(f"{scores} is stable there, within the margin of each model")
     if unknown:
         clauses.append(f"quality was not measured ({', '.join(unknown)})")
     return said + "; ".join(clauses)

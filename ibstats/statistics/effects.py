@@ -7,7 +7,8 @@ conditions, `(condition, prompt)`."""
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import combinations, product
 
 import numpy as np
 import xarray as xr
@@ -24,6 +25,9 @@ TWO_FACTOR_NOTE = (
     "evidence of additivity. Read the gap of simple effects instead."
 )
 """Printed with every two-factor waterfall."""
+
+MOST_HELD_TOGETHER = 3
+"""Factors of a design up to which simple effects hold any number of the others, not one alone."""
 
 ATTRIBUTIONS = ("marginal", "simple", "shapley")
 """How a waterfall shares the way from the all-low to the all-high cell out among the factors."""
@@ -63,6 +67,49 @@ def effects(y: xr.DataArray, how: Resampling) -> xr.Dataset:
         # max-T needs symmetry, which differences from a cell that never varies do not have
         found["p_max_t"] = xr.full_like(found["p_max_t"], np.nan)
     return found
+
+
+def simple_effects(y: xr.DataArray, how: Resampling) -> xr.Dataset:
+    """Effect of each factor with one or more others held at a level: what a crossover is made of.
+
+    Parameters: `y (prompt, factor, ...)` of two or more factors; `how`. Returns the columns of
+    `tested` over `effect`, one family, with the coordinate `at (effect)`: the levels held, as JSON.
+    Over the factors that are not held the mean is taken; of more than three factors one is held.
+
+    >>> from ibstats.statistics.uncertainty import Resampling
+    >>> cells = xr.DataArray(
+    ...     np.random.default_rng(0).random((9, 2, 2)),
+    ...     dims=("prompt", "sampling", "codebook"),
+    ...     coords={"sampling": ["argmax", "stochastic"], "codebook": ["subset", "full"]},
+    ... )
+    >>> found = simple_effects(cells, Resampling(n_resamples=100))
+    >>> str(found["effect"].values[0]), str(found["at"].values[0])
+    ('sampling', '{"codebook": "subset"}')
+    """
+    factors = factors_of(y)
+    names, places, weights = [], [], []
+    for number, held in _held(len(factors)):
+        names.append(factors[number])
+        at = {factors[i]: str(y[factors[i]].values[level]) for i, level in held.items()}
+        places.append(json.dumps(at))
+        weights.append(factorial.simple_weights(len(factors), number, held))
+    cells = y.transpose("prompt", *factors).values.reshape(y.sizes["prompt"], -1)
+    values = factorial.linear(cells, np.column_stack(weights))
+    contrast = xr.DataArray(values, dims=("prompt", "effect"), attrs=y.attrs)
+    found = tested(contrast, how)
+    texts = {"effect": names, "at": ("effect", np.array(places, dtype=object))}
+    return found.assign_coords(texts)
+
+
+def _held(k: int) -> Iterator[tuple[int, dict[int, int]]]:
+    """Each of k factors, with the levels at which others are held."""
+    most = k - 1 if k <= MOST_HELD_TOGETHER else 1
+    for factor in range(k):
+        others = [i for i in range(k) if i != factor]
+        for size in range(1, most + 1):
+            for held in combinations(others, size):
+                for levels in product((0, 1), repeat=size):
+                    yield factor, dict(zip(held, levels, strict=True))
 
 
 def compare(y: xr.DataArray, contrasts: Sequence[Contrast], how: Resampling) -> xr.Dataset:
@@ -134,8 +181,8 @@ def waterfall(y: xr.DataArray, how: Resampling, at: dict[str, str] | None = None
     Parameters: `y (prompt, factor, ...)` of two or more factors; `how`; `at`, factors to hold at
     one level, for instance `{"sampling": "stochastic"}` for the paper's Fig. 10 and 13.
     Returns `(attribution, step)` with the steps baseline, one per factor, predicted, gap, actual.
-    The gap carries a test, `t`, `df` and `p (attribution, step)`, NaN elsewhere; the Shapley gap is
-    zero by definition. With two factors a `note` says that the gap of marginal effects is zero by
+    The gap carries a test, `t`, `df` and `p (attribution, step)`, unadjusted, NaN elsewhere; the
+    Shapley gap is zero by definition. With two factors a `note` says that the gap of marginal effects is zero by
     algebra. Raises IbstatsError for fewer than two factors.
     """
     cells = y.sel(at or {}, drop=True)

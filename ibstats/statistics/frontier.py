@@ -12,7 +12,7 @@ from ibstats.quantities import quantity
 from ibstats.statistics.stacking import FEWEST_UNITS, units
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 
-ON_FRONTIER, DOMINATED, CLEARLY = "frontier", "dominated", "clearly dominated"
+ON_FRONTIER, DOMINATED = "frontier", "dominated"
 
 
 def frontier(diversity: xr.Dataset, scores: xr.Dataset, how: Resampling) -> xr.Dataset:
@@ -20,11 +20,10 @@ def frontier(diversity: xr.Dataset, scores: xr.Dataset, how: Resampling) -> xr.D
 
     Parameters: `diversity`, distances `(condition, prompt)` by name; `scores`, `(condition,
     prompt)` or `(condition, block)` by name; `how`, the resampling.
-    Returns `verdict (distance, quantity, condition)`: `frontier`, `dominated` (some condition is at
-    least as good in both and better in one, by the estimates), or `clearly dominated` (of some
-    condition the paired intervals exclude zero in both, at a level for all its rivals, Bonferroni:
-    one that looks better by chance is easily found among many); `against` names one that does it,
-    empty on the frontier.
+    Returns `verdict (distance, quantity, condition)`: `dominated` (some condition is better in
+    both: the paired intervals exclude zero, at a level for all its rivals, Bonferroni: one that
+    looks better by chance is easily found among many), else `frontier`, which shows no more than
+    that; `against` names a condition that dominates, empty on the frontier.
     """
     conditions = [str(name) for name in scores["condition"].values]
     x = {str(name): _differences(value, how) for name, value in diversity.data_vars.items()}
@@ -38,27 +37,21 @@ def frontier(diversity: xr.Dataset, scores: xr.Dataset, how: Resampling) -> xr.D
     for i, diverse in enumerate(x.values()):
         for j, good in enumerate(y.values()):
             for c in range(len(conditions)):
-                word, rival = _verdict(diverse, good, c)
-                verdict[i, j, c] = word
-                against[i, j, c] = "" if rival is None else conditions[rival]
+                rival = _rival(diverse, good, c)
+                if rival is not None:
+                    verdict[i, j, c] = DOMINATED
+                    against[i, j, c] = conditions[rival]
     dims = ("distance", "quantity", "condition")
     names = {"distance": list(x), "quantity": list(y), "condition": conditions}
     coords: dict[str, Any] = {d: np.array(labels, dtype=object) for d, labels in names.items()}
     return xr.Dataset({"verdict": (dims, verdict), "against": (dims, against)}, coords=coords)
 
 
-def _verdict(diverse: xr.Dataset, good: xr.Dataset, condition: int) -> tuple[str, int | None]:
-    """Verdict of one condition and the first rival that makes it, from paired differences `(of, condition)`."""
+def _rival(diverse: xr.Dataset, good: xr.Dataset, condition: int) -> int | None:
+    """The first condition that is better in both, by paired differences `(of, condition)`; None if there is none."""
     a, b = diverse.isel(condition=condition), good.isel(condition=condition)
-    clear = (a["low"].values > 0) & (b["low"].values > 0)
-    if clear.any():
-        return CLEARLY, int(np.flatnonzero(clear)[0])
-    gains = a["estimate"].values, b["estimate"].values
-    weak = (gains[0] >= 0) & (gains[1] >= 0)
-    better = weak & ((gains[0] > 0) | (gains[1] > 0))
-    if better.any():
-        return DOMINATED, int(np.flatnonzero(better)[0])
-    return ON_FRONTIER, None
+    better = (a["low"].values > 0) & (b["low"].values > 0)
+    return int(np.flatnonzero(better)[0]) if better.any() else None
 
 
 def _differences(value: xr.DataArray, how: Resampling) -> xr.Dataset:

@@ -34,6 +34,9 @@ Bits = dict[str, xr.DataArray]
 SHARES = ("path", "execution", "interaction", "path_total", "execution_total")
 """Sobol indices of crossed noise: first order, interaction, and totals (with it)."""
 
+OF_JOINT = ("path_causal", "execution_causal", "trajectory_path")
+"""What is shown as a share of the joint bits."""
+
 REVISED = 0.05
 """Bits of execution that the last tokens of an image may miss by rounding."""
 ROUNDING = 1e-3
@@ -61,6 +64,9 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
         found["path_upper_schedule"] = _schedule_bits(dataset["token_step"], identity.steps)
     if identity.family == "diffusion" and "joint_surprisal" in dataset:
         found |= _of_trajectory(dataset, found)
+    n_tokens = int(np.prod(identity.grid))
+    if found:
+        found["image_capacity"] = xr.full_like(drawn["surprisal"], n_tokens * identity.capacity)
     ordered = [record.name for record in of_family("bits")]
     bounds = [found[name] for name in ordered if name.startswith("path_upper") and name in found]
     if bounds:
@@ -77,7 +83,7 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
     attrs = {
         "units": "bit",
         "long_name": "entropy per image",
-        "n_tokens": int(np.prod(identity.grid)),
+        "n_tokens": n_tokens,
         "remarks": json.dumps(remarks(dataset, identity, found)),
     }
     return xr.DataArray(values, coords, ("quantity", "condition", "prompt"), attrs=attrs)
@@ -155,13 +161,13 @@ def ledger_intervals(bits: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Means of `ledger` over prompts with intervals, `(quantity, condition)` in bits.
 
     Where the joint entropy is known, `share_estimate`, `share_low`, ... `(part, condition)` are the
-    shares of it that A and B make: the ratio of the means.
+    shares of it that A and B make, and the trajectory where it is the path: the ratio of the means.
     """
     result = mean_interval(bits, how).assign_attrs(bits.attrs)
     if "joint" not in bits["quantity"]:
         return result
     joint = bits.sel(quantity="joint").transpose("prompt", "condition").values
-    parts = ["path_causal", "execution_causal"]
+    parts = [name for name in OF_JOINT if name in bits["quantity"]]
     ratios = []
     for name in parts:
         part = bits.sel(quantity=name).transpose("prompt", "condition").values

@@ -1,12 +1,12 @@
 """Which strategy a model follows, from how its diversity answers the three probes (paper, section 4.2).
 
-"No change" is claimed only by equivalence within a margin declared beforehand; a difference that is neither
-significant nor shown to be small stays inconclusive, and the verdict says "mixed".
+"No change" is claimed only by equivalence within a margin declared beforehand. A strategy is named only if
+each probe shows its answer, and "mixed" only if intervals rule out every strategy; else the word is "undecided".
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +14,10 @@ import xarray as xr
 
 from ibstats.design import Contrast, Design
 from ibstats.statistics.effects import compare
-from ibstats.statistics.uncertainty import Resampling, equivalence
+from ibstats.statistics.uncertainty import Resampling, bootstrap, equivalence
 
 ALPHA = 0.05
+MIXED, UNDECIDED = "mixed", "undecided"
 
 
 class Rule(NamedTuple):
@@ -51,17 +52,51 @@ def has_rules(design: Design) -> bool:
     return there >= set(PROBES)
 
 
-def verdict(outcomes: Mapping[str, str], path_varies: bool) -> str:
-    """Name of the strategy whose rule these answers fit, else "mixed".
+class Answer(NamedTuple):
+    """What a probe showed of the diversity.
 
-    >>> verdict({"argmax": "drop", "subset": "drop", "paraphrase": "rise"}, path_varies=True)
-    'diversity-prioritized'
+    `shown` is the word that `outcome` gives; `low` and `high` are the bounds of the change, simultaneous
+    over the probes, and `is_zero` says that no diversity is left at all.
     """
-    answers = Rule(outcomes["argmax"], outcomes["subset"], outcomes["paraphrase"], path_varies)
+
+    shown: str
+    low: float
+    high: float
+    is_zero: bool
+
+
+RULED_OUT: dict[str, Callable[[Answer, float], bool]] = {
+    "drop": lambda answer, margin: answer.low > -margin,
+    "equivalent": lambda answer, margin: answer.high < -margin or answer.low > margin,
+    "rise": lambda answer, margin: answer.high < margin,
+    "to zero": lambda answer, margin: not answer.is_zero,
+}
+"""Whether an answer cannot be that word: its whole interval lies elsewhere."""
+
+
+def verdict(answers: Mapping[str, Answer], path_varies: bool, margin: float) -> str:
+    """Name of the strategy whose rule the answers show, "mixed" if they rule out every one.
+
+    "undecided" otherwise. `answers` are by probe; `margin` is +- in the unit of the diversity.
+
+    >>> drop, rise = Answer("drop", -0.3, -0.1, False), Answer("rise", 0.1, 0.3, False)
+    >>> shown = {"argmax": drop, "subset": drop, "paraphrase": rise}
+    >>> verdict(shown, path_varies=True, margin=0.02), verdict(shown, False, 0.02)
+    ('diversity-prioritized', 'mixed')
+    >>> unclear = Answer("inconclusive", -0.1, 0.3, False)
+    >>> verdict(shown | {"paraphrase": unclear}, path_varies=True, margin=0.02)
+    'undecided'
+    """
+    possible = False
     for name, rule in RULES.items():
-        if rule == answers:
+        if rule.path_varies != path_varies:
+            continue
+        wanted = {probe: getattr(rule, probe) for probe in PROBES}
+        if all(answers[probe].shown == word for probe, word in wanted.items()):
             return name
-    return "mixed"
+        out = [RULED_OUT[word](answers[probe], margin) for probe, word in wanted.items()]
+        possible = possible or not any(out)
+    return UNDECIDED if possible else MIXED
 
 
 def outcome(change: np.ndarray, left: np.ndarray, p_difference: float, p_equivalence: float) -> str:
@@ -88,22 +123,27 @@ def evidence(
     Parameters: `y (condition, prompt)`, diversity; the `design`, which holds the three probes;
     `margin`, +- in the unit of `y`; whether the model's path varies between samples; `how`.
     Returns `estimate`, `low`, `high`, `degenerate`, `p_holm` (of the difference, over the probes),
-    `p` (two one-sided tests at +-margin), `outcome`, `margin` over `effect`, and `strategy`.
+    `p` (two one-sided tests at +-margin), `outcome`, `margin` over `effect`, and `strategy`. What
+    rules a strategy out are intervals at a level for all three probes (Bonferroni).
     """
     probes = design.probes()
     result = compare(y, probes, how)[["estimate", "low", "high", "degenerate", "p_holm"]]
-    answers: dict[str, str] = {}
+    answers: dict[str, Answer] = {}
     p_equivalence = []
+    level = 1 - (1 - how.level) / len(PROBES)
     for number, probe in enumerate(probes):
         left, change = _left_and_change(y, probe)
         p = equivalence(change, margin, how, ALPHA).p
         p_equivalence.append(p)
         p_difference = float(result["p_holm"].values[number])
-        answers[probe.name] = outcome(change, left, p_difference, p)
-    found = verdict(answers, path_varies)
+        shown = outcome(change, left, p_difference, p)
+        low, high = bootstrap(change[:, None], how, difference=True).interval(level)
+        answers[probe.name] = Answer(shown, float(low[0]), float(high[0]), not left.any())
+    found = verdict(answers, path_varies, margin)
+    words = [answer.shown for answer in answers.values()]
     return result.assign(
         p=("effect", p_equivalence),
-        outcome=("effect", np.array(list(answers.values()), dtype=object)),
+        outcome=("effect", np.array(words, dtype=object)),
         margin=("effect", np.full(len(probes), margin)),
         strategy=((), np.array(found, dtype=object)),
     )

@@ -132,6 +132,9 @@ def _of_factorial(model: str) -> list[ResultRow]:
         rows += [row("effect", distance, **here) for distance in DISTANCES]
         rows += [row("quality_effect", score, **here) for score in SCORES]
         rows.append(row("information_effect", "codebook_entropy", **here))
+    for level in ("original", "paraphrase"):
+        here = {"model": model, "effect": "sampling", "at": {"prompt_type": level}, **TESTED}
+        rows += [row("simple_effect", distance, **here) for distance in DISTANCES]
     for probe, levels in PROBES.items():
         of = {"condition": "-".join(levels), "against": BASELINE, "effect": probe, **TESTED}
         rows += [row("probe", distance, model=model, **of) for distance in DISTANCES]
@@ -180,13 +183,15 @@ def _of_ablation(model: str) -> list[ResultRow]:
             rows.append(row("comparison", distance, **change))
         for score in SCORES:
             rows.append(row("quality_effect", score, **change))
-    for distance, part in product(DISTANCES, ("ratio", "slope_below", "slope_above")):
-        fields = {"part": part, "p_max_t": 0.01} | of
+    parts = ("ratio", "slope_below", "slope_above", "swept_from", "swept_to")
+    for distance, part in product(DISTANCES, parts):
+        fields = {"part": part, "p": 0.02, "p_max_t": 0.01} | of
         rows.append(row("inflection", distance, verdict="found", **fields))
     for distance in DISTANCES:
         keep = {"part": "keep_ratio", "score": "clip_iqa", "verdict": "quality falls"} | of
         rows.append(row("offer", distance, **keep))
         change = {"effect": "keep-0.25 - keep-1.00", "condition": ARMS[0], "distance": distance}
+        change["margin"] = 0.1
         rows.append(row("offer", "clip_iqa", **change, **of))
     rows.append(row("offer", "clip_iqa", part="stable_from", **of))
     return rows

@@ -99,7 +99,7 @@ def test_report_leaves_valid_files(ask, run: Path) -> None:
         ),
         (("report", "RUN", "--interval", "wald"), "'method' is 'wald', but must be one of"),
         (("report", "RUN", "--margin", "ssim_dissimilarity"), "NAME=VALUE"),
-        (("report", "RUN", "--margin", "ssi=.1"), "unknown distance in margins 'ssi'"),
+        (("report", "RUN", "--margin", "ssi=.1"), "unknown distance or score in margins 'ssi'"),
         (("entropy", "RUN", "--level", "95"), "'level' is 95.0, but must be below 1"),
         (("entropy", "RUN", "--resamples", "0"), "'n_resamples' is 0, but must be 1 or more"),
         (("entropy", "RUN", "--seed", "-1"), "'seed' is -1, but must be 0 or more"),

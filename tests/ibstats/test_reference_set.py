@@ -363,7 +363,7 @@ def test_quality_prints_scores_probes_effects_and_frontier_and_exports_them(
     assert {row.section for row in document.rows} >= {"quality_effect", "quality_probe", "frontier"}
     scored = {(row.quantity, row.term): row for row in document.rows if row.section == "quality"}
     for row in (row for row in document.rows if row.section == "frontier"):
-        assert row.verdict in {"frontier", "dominated", "clearly dominated"}
+        assert row.verdict in {"frontier", "dominated"}
         same = scored[row.quantity, row.term]
         for made in (
             "estimate",

@@ -88,18 +88,21 @@ def test_an_offer_names_the_change_that_decides_it() -> None:
     said = offered(keep_ratio={"estimate": 0.6, "verdict": "quality falls"})
     assert (
         "inflection of LPIPS at 0.50 [0.25, 0.75], but quality falls: CLIP-IQA changes by "
-        "0.500 [0.250, 0.750] at keep-0.25; no significant loss from 0.60 on.\n"
+        "0.500 [0.250, 0.750] at keep-0.25, margin ±0.100; stable from 0.60 on.\n"
     ) in said
-    assert "no significant loss is not equivalence" in said
+    assert "what is neither is inconclusive" in said
 
 
 @pytest.mark.parametrize(
     ("changes", "study"),
     [
-        ({"ratio": {"estimate": 0.6}}, "keep_ratio 0.60, the median inflection point; no model"),
+        (
+            {"ratio": {"estimate": 0.6}},
+            "keep_ratio 0.60, the median inflection point; CLIP-IQA is stable",
+        ),
         (
             {"ratio": {"estimate": 0.4}},
-            "keep_ratio 0.50, the smallest swept ratio from which on no model loses CLIP-IQA; the",
+            "keep_ratio 0.50, the smallest swept ratio from which on CLIP-IQA of each model is stable; the",
         ),
         (
             {"keep_ratio": {"score": None, "verdict": "quality not measured"}},
@@ -109,7 +112,10 @@ def test_an_offer_names_the_change_that_decides_it() -> None:
             {"keep_ratio": {"verdict": "no inflection point"}},
             "no inflection point was found, so no ratio is offered; try smaller ratios",
         ),
-        ({"stable_from": {"estimate": None}}, "no ratio is offered, since trio [bold]red loses"),
+        (
+            {"stable_from": {"estimate": None}},
+            "no ratio is offered, since the quality of trio [bold]",
+        ),
     ],
 )
 def test_the_study_is_offered_one_ratio_at_which_no_model_loses_quality(
@@ -122,4 +128,4 @@ def test_an_inflection_point_that_may_lie_beyond_the_sweep_is_said_to() -> None:
     said = offered(ratio={"verdict": "found at the edge"})
     assert "at 0.50 [0.25, 0.75] (it may lie beyond the sweep)" in said
     said = offered(keep_ratio={"verdict": "no inflection point"})
-    assert "no inflection point of LPIPS; CLIP-IQA does not fall significantly from 0.50 on" in said
+    assert "no inflection point of LPIPS (found); CLIP-IQA is stable from 0.50 on" in said

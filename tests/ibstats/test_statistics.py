@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from pathlib import Path
 
@@ -282,11 +283,36 @@ def test_strategies_follow_their_rules(
     assert str(found["strategy"].values) == expected
 
 
-def test_too_little_data_is_inconclusive_not_equivalent() -> None:
+def test_too_little_data_is_inconclusive_and_the_strategy_undecided_not_mixed() -> None:
     y = design(0.6 + np.random.default_rng(0).normal(0, 0.2, (6, 2, 2, 2)))
-    assert set(strategy.evidence(by_condition(y), DESIGN, 0.01, True, HOW)["outcome"].values) == {
-        "inconclusive"
-    }
+    found = strategy.evidence(by_condition(y), DESIGN, 0.01, True, HOW)
+    assert set(found["outcome"].values) == {"inconclusive"}
+    assert str(found["strategy"].values) == "undecided"
+
+
+def test_simple_effects_are_differences_of_means_of_cells_with_others_held() -> None:
+    y = design(np.random.default_rng(3).normal(size=(8, 2, 2, 2)))
+    found = effects.simple_effects(y, HOW)
+    assert found.sizes["effect"] == 24
+    for number, effect in enumerate(found["effect"].values):
+        at = json.loads(str(found["at"].values[number]))
+        cells = y.sel(at)
+        rest = [dim for dim in cells.dims if dim not in ("prompt", effect)]
+        change = cells.isel({effect: 1}) - cells.isel({effect: 0})
+        values = change.mean(rest) if rest else change
+        assert float(found["estimate"][number]) == pytest.approx(float(values.mean()))
+        assert float(found["t"][number]) == pytest.approx(stats.ttest_1samp(values, 0).statistic)
+    held = {str(at) for at in found["at"].values}
+    assert '{"sampling": "stochastic", "codebook": "full"}' in held
+
+
+def test_of_many_factors_simple_effects_hold_one() -> None:
+    names = ["a", "b", "c", "d"]
+    levels = {name: ["low", "high"] for name in names}
+    values = np.random.default_rng(0).normal(size=(5, 2, 2, 2, 2))
+    y = xr.DataArray(values, dims=("prompt", *names), coords=levels)
+    found = effects.simple_effects(y, HOW)
+    assert found.sizes["effect"] == 4 * 3 * 2
 
 
 def test_pair_variance_is_hoeffdings() -> None:

@@ -42,28 +42,23 @@ def draw(
     tree: xr.DataTree | None,
     folder: Path,
     formats: Sequence[str] = FORMATS,
-    *,
-    interactions: bool = True,
 ) -> list[Path]:
     """Draw every figure of an analysis that it has rows for; the files.
 
     Parameters: the rows; the labelled tree behind them, which knows the maps of positions, the
     shares of the codebook kept and what quality they lose (without it these are left out); the
-    folder, made if it is not there; kinds of files; whether to draw `interactions` too, which are
-    one a model and distance. Raises IbstatsError for an unknown kind of file.
+    folder, made if it is not there; kinds of files. Raises IbstatsError for an unknown kind of file.
     """
     check_formats(formats)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     with style():
-        for name, figure in figures(numbers, tree, interactions=interactions):
+        for name, figure in figures(numbers, tree):
             files += save(figure, folder / name, formats)
     return files
 
 
-def figures(
-    numbers: Numbers, tree: xr.DataTree | None = None, *, interactions: bool = True
-) -> Iterator[tuple[str, Figure]]:
+def figures(numbers: Numbers, tree: xr.DataTree | None = None) -> Iterator[tuple[str, Figure]]:
     """Name and figure of everything that an analysis has rows for, one by one.
 
     What is drawn follows from the design: of a factorial its effects, of any other experiment its
@@ -74,7 +69,7 @@ def figures(
         return
     design = source.design
     if design.factors and design.kind not in ABLATIONS:
-        yield from factorial.figures(source, interactions=interactions)
+        yield from factorial.figures(source)
         yield from quality.figures(source)
     else:
         yield from ablations.figures(source)

@@ -19,7 +19,7 @@ from ibstats.report.figures.canvas import (
     whiskers,
 )
 from ibstats.report.figures.source import Source, axis
-from ibstats.statistics.subset_ratio import NOT_FOUND
+from ibstats.statistics.subset_ratio import POINTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -165,7 +165,7 @@ def _inflections(source: Source, name: str) -> dict[str, ResultRow]:
     for model in source.models:
         of = {"model": model, "quantity": name, "experiment": source.experiment}
         row = source.numbers.one("inflection", part="ratio", **of)
-        if row is not None and row.estimate is not None and row.verdict != NOT_FOUND:
+        if row is not None and row.estimate is not None and row.verdict in POINTS:
             found[model] = row
     return found
 

@@ -59,11 +59,11 @@ PROMPTS = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 """Numbers of prompts that an axis of power may name."""
 
 
-def figures(source: Source, *, interactions: bool = True) -> Iterator[tuple[str, Figure]]:
+def figures(source: Source) -> Iterator[tuple[str, Figure]]:
     """Name and figure of everything that there are rows for, one by one.
 
     Of each distance `cells`, `probes`, `waterfall` (also with levels held, where the rows have
-    such), `forest` and, if wanted, an `interaction` of each model; then `positions` and
+    such), `forest` and an `interaction` of each model; then `positions` and
     `positions-shannon`.
     """
     experiment = source.experiment
@@ -76,7 +76,7 @@ def figures(source: Source, *, interactions: bool = True) -> Iterator[tuple[str,
             yield f"waterfall-{name}{quantity}", _waterfalls(source, quantity, at)
         if source.numbers.all("effect", **of):
             yield f"forest-{quantity}", _forest(source, quantity)
-        if interactions and len(source.design.factors) in FACETINGS:
+        if len(source.design.factors) in FACETINGS:
             for model in source.numbers.models("diversity", **of):
                 yield f"interaction-{model}-{quantity}", _interaction(source, model, quantity)
     maps = _maps(source)

@@ -30,8 +30,8 @@ from ibstats.statistics.subset_ratio import (
     EDGE_NOTE,
     KNEE_NOTE,
     NO_POINT,
-    NOT_FOUND,
     OFFER_NOTE,
+    POINTS,
 )
 from schemas.study import ABLATIONS
 
@@ -201,8 +201,10 @@ def _title(measured: Quantity, *, first: bool = True) -> str:
 def inflection(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
     """Where diversity over the share of codes kept bends, with the slopes on both sides.
 
-    Ratio and slopes with intervals, and the p value that the slope changes at all. A ratio that is
-    not significant reads `not found`, one at the end of the sweep carries `edge`.
+    The ratios swept are in the title; a line is the inflection with its slopes and their intervals,
+    and the p value that the slope changes and no smooth curve says as much. A ratio that is not found
+    reads as its verdict (`smooth`, `no distinct bend`, `not found`), one at the end of the sweep
+    carries `edge`.
     """
     blocks, points = [], []
     for model in models:
@@ -213,7 +215,7 @@ def inflection(numbers: Numbers, experiment: str, models: Sequence[str]) -> list
             keys = product([row.quantity], ("slope_below", "slope_above"))
             sides = grid.intervals(by, keys, 2)
             name = Text(quantity(row.quantity).short)
-            cells = (_knee(row), *sides, P(row.p_max_t))
+            cells = (_knee(row), *sides, P(row.p))
             block.append((*grid.named(models, model), name, *cells))
             points.append(row)
         blocks.append(block)
@@ -226,6 +228,7 @@ def inflection(numbers: Numbers, experiment: str, models: Sequence[str]) -> list
         Column("p", P),
     )
     title = "Inflection point of diversity over the share of codes kept"
+    title += _swept(numbers, experiment)
     made = stacked("inflection", title, grid.heads(models, "diversity by"), blocks, columns)
     notes = [KNEE_NOTE]
     if AT_EDGE in distinct(points, "verdict"):
@@ -233,11 +236,21 @@ def inflection(numbers: Numbers, experiment: str, models: Sequence[str]) -> list
     return [replace(made, caption=words.made(points), notes=tuple(notes))]
 
 
+def _swept(numbers: Numbers, experiment: str) -> str:
+    """Over which ratios, where the rows say so."""
+    ends = []
+    for part in ("swept_from", "swept_to"):
+        row = numbers.one("inflection", experiment=experiment, part=part)
+        if row is not None:
+            ends.append(words.number(row.estimate, 2))
+    return f", swept from {' to '.join(ends)}" if ends else ""
+
+
 def _knee(row: ResultRow) -> Cell:
     if row.estimate is None:
         return Missing("undefined")
-    if row.verdict == NOT_FOUND:
-        return Text(NOT_FOUND)
+    if row.verdict not in POINTS:
+        return Text(row.verdict or "")
     knee = Interval(row.estimate, row.low, row.high, 2, row.degenerate)
     if row.verdict == AT_EDGE:
         return replace(knee, word="edge")

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING
 from ibstats.report.table import Column, Table, Text
 
 if TYPE_CHECKING:
-    from ibstats.results.claims import Finding, Verdict
+    from ibstats.results.findings import Finding, Verdict
 
 VERDICTS: tuple[Verdict, ...] = ("reproduced", "not reproduced", "not comparable")
 
 NOTE = (
     "The paper publishes neither its prompts, nor the number of images, nor all sampling settings: "
-    "its numbers are compared with intervals over our prompts. Equivalence: two one-sided tests "
-    "within 5 % of the value without intervention, a margin of ours; a number holds if our whole "
-    "interval lies within that margin of it. FID and Frechet distances grow by a bias where "
-    "diversity falls. Wording of the claims is ours."
+    "its numbers are compared with intervals over our prompts. A claim holds if our whole interval "
+    "lies where it has the value, and is contradicted if the value lies outside with p < .01, Holm "
+    "over its rows. Margins are ours: 5 % of the value without intervention for what does not "
+    "change, 5 % of a published value, 20 % of a published difference. FID and Frechet distances "
+    "grow by a bias where diversity falls. Wording of the claims is ours."
 )
 
 

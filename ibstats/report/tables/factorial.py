@@ -191,7 +191,7 @@ def _waterfall(rows: Sequence[ResultRow], quantity: Quantity) -> Table:
             continue
         gaps = list(map(by_step.get, keys))
         block.append((Text("synergy gap"), *map(_gap, gaps)))
-        block.append((Text("p of the gap"), *map(_gap_p, gaps)))
+        block.append((Text("p of the gap, unadjusted"), *map(_gap_p, gaps)))
     title, name = f"Waterfall of {quantity.long}", f"waterfall-{quantity.name}"
     if rows[0].at:
         title += f" ({_held(rows[0])})"

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from schemas.results import ResultRow
 
 DOMINATED = (
-    "dominated: another condition is at least as good in both and better in one; clearly dominated: "
-    "the paired intervals of both differences exclude zero, at a level adjusted (Bonferroni) for the "
-    "number of other conditions"
+    "dominated: another condition is better in both, since the paired intervals of both differences "
+    "exclude zero, at a level adjusted (Bonferroni) for the number of other conditions; frontier: "
+    "none was shown to be"
 )
 """What the verdicts of the frontier mean."""
 

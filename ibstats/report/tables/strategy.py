@@ -15,12 +15,19 @@ if TYPE_CHECKING:
     from ibstats.results.lookup import Numbers
     from schemas.results import ResultRow
 
+NAMED = (
+    "A strategy is named where every probe shows its answer; mixed: intervals for all probes "
+    "together rule out each strategy; undecided: neither"
+)
+"""When which word stands in the last column."""
+
 
 def strategies(numbers: Numbers, experiment: str) -> list[Table]:
-    """A table for each distance that a margin was declared for, a line a model.
+    """A table for each distance, a line a model.
 
     A cell is the change of diversity by a probe and what it was judged to be by equivalence within
-    the margin; the columns after them say whether the path varies and which strategy follows.
+    the margin; the columns after them say whether the path varies and which strategy follows. The
+    notes say when a strategy is named, and where the margin comes from if none was declared.
     """
     models = numbers.models("strategy", experiment=experiment)
     tables = []
@@ -42,11 +49,11 @@ def _of(numbers: Numbers, experiment: str, distance: Quantity) -> Table:
     title = f"Strategy by {distance.long} (change from the baseline"
     margins = distinct(outcomes, "margin")
     if margins:
-        title += f"; equivalence margin {' or '.join(map('±{:g}'.format, margins))}"
+        title += f"; equivalence margin {' or '.join(map('±{:.3g}'.format, margins))}"
     columns = [*grid.columns(probes), Column("path"), Column("strategy")]
     made = stacked(f"strategy-{distance.name}", f"{title})", ["model"], [lines], columns)
-    notes = tuple(filter(None, [words.open_intervals(outcomes)]))
-    return replace(made, caption=words.made(outcomes), notes=notes)
+    notes = filter(None, [NAMED, *words.remarks(outcomes), words.open_intervals(outcomes)])
+    return replace(made, caption=words.made(outcomes), notes=tuple(notes))
 
 
 def _outcome(row: ResultRow | None) -> Cell:

@@ -61,8 +61,8 @@ def test_figures_of_eight_models_are_one_column_wide_and_cut_nothing_off(
 
 def test_equal_data_give_equal_files(tmp_path: Path) -> None:
     numbers = Numbers(factorial())
-    once = draw(numbers, None, tmp_path / "once", interactions=False)
-    again = draw(numbers, None, tmp_path / "again", interactions=False)
+    once = draw(numbers, None, tmp_path / "once")
+    again = draw(numbers, None, tmp_path / "again")
     assert [file.name for file in once] == [file.name for file in again]
     assert all(a.read_bytes() == b.read_bytes() for a, b in zip(once, again, strict=True))
 
