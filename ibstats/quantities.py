@@ -18,6 +18,8 @@ import yaml
 
 Family = Literal["distance", "effective", "entropy", "usage", "bits", "share", "score"]
 Better = Literal["larger", "smaller", ""]
+Material = Literal["scenes", "pictures", "small"]
+"""What a distance is measured on: scenes of the trio, other images, images too small for a network."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ class Quantity:
     """The quantity that this one is a part of, for instance one attribute of an accuracy."""
     steps: bool = False
     """Whether it is a share of so few answers that prompts agree by chance."""
-    by_default: bool = False
-    """Whether a distance is measured when nothing is asked for."""
+    by_default: tuple[Material, ...] = ()
+    """On what a distance is measured when nothing is asked for."""
     sources: tuple[str, ...] = ()
     """What to cite for it, by keys of `schemas/citations.bib`; empty where it is our own."""
 
@@ -166,6 +168,10 @@ EFFECTIVE_SOURCES = {
 """What to cite for them, besides the sources of the distance."""
 
 
+LISTS = ("sources", "by_default")
+"""Keys of a record that hold lists."""
+
+
 @cache
 def _records() -> dict[str, Quantity]:
     """Every known quantity by its name in results: those of the file, then those registered."""
@@ -174,6 +180,7 @@ def _records() -> dict[str, Quantity]:
     known: dict[str, Quantity] = {}
     for family, records in families.items():
         for name, values in records.items():
-            sources = tuple(values.pop("sources", ()))
-            known[name] = Quantity(name, family, sources=sources, **values)
+            for key in LISTS:
+                values[key] = tuple(values.get(key, ()))
+            known[name] = Quantity(name, family, **values)
     return known

@@ -11,11 +11,11 @@ import xarray as xr
 from ibstats.analysis.changes import Groups
 from ibstats.analysis.diversity import diversity_groups
 from ibstats.analysis.information import information_groups
-from ibstats.analysis.measured import to_be_had
+from ibstats.analysis.measured import metrics_of, to_be_had
 from ibstats.analysis.path_and_execution import bits_groups, rescored_digests, shares_groups
 from ibstats.analysis.quality import quality_groups
 from ibstats.checks import check, of_run
-from ibstats.errors import IbstatsError
+from ibstats.errors import IbstatsError, Unmeasurable
 from ibstats.measure import Machine, reference_set
 from ibstats.measure.returned import checked_settings
 from ibstats.measure.users import is_own
@@ -145,7 +145,12 @@ def provenance(store: Store, settings: Config, machine: Machine | None = None) -
         followed["reference"] = machine.metric("reference").settings()
     own = {}
     for name in filter(is_own, settings.metrics):
-        own[name] = checked_settings(machine.metric(name).settings(), name)
+        chosen = machine.metric(name)
+        try:
+            fixed = chosen.settings()
+        except Unmeasurable:  # its weights are elsewhere, and so was it measured
+            fixed = chosen.asked()
+        own[name] = checked_settings(fixed, name)
     if own:
         followed["own_metrics"] = own
     if "quality" in settings.parts and not settings.scores:
@@ -175,7 +180,7 @@ def _metrics_to_be_had(store: Store, settings: Config, machine: Machine) -> list
     """Which of the default distances there are, as `model/experiment/distance`."""
     found = []
     for selection in _selections(store, settings):
-        for chosen in machine.metrics():
+        for chosen in metrics_of(selection, settings, machine):
             wanted = []
             if {"diversity", "quality", "shares"} & set(settings.parts):
                 wanted.append(selection)

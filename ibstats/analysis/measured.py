@@ -6,10 +6,31 @@ import xarray as xr
 
 from ibstats.errors import Unmeasurable
 from ibstats.measure import Distance, Machine, are_kept, distances
+from ibstats.measure.scene_network import sees
+from ibstats.quantities import Material
 from ibstats.selection import Selection
 from schemas.analysis import Config
 
 NO_COMPONENTS = "is not the distance of an embedding, so it has no variance components"
+
+
+PHOTOGRAPH = 64
+"""Pixels of a side from which on a network of photographs sees more than blur."""
+
+
+def metrics_of(selection: Selection, settings: Config, machine: Machine) -> list[Distance]:
+    """The distances asked for, else those that are measured on such images when nothing is.
+
+    The scene network is for scenes of the trio alone, a network of photographs for other images
+    that are not too small.
+    """
+    size = selection.identity.image_size
+    on: Material = "small"
+    if sees(size, selection.store.run.prompts):
+        on = "scenes"
+    elif min(size) >= PHOTOGRAPH:
+        on = "pictures"
+    return machine.metrics(settings.metrics, on=on)
 
 
 def measured(
@@ -23,7 +44,7 @@ def measured(
     """
     found: dict[str, xr.Dataset] = {}
     notes = []
-    for chosen in machine.metrics(settings.metrics):
+    for chosen in metrics_of(selection, settings, machine):
         if embedded and not chosen.embedded:
             if settings.metrics:
                 notes.append(f"{chosen.name} {NO_COMPONENTS}")

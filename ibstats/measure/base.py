@@ -57,7 +57,7 @@ class Measurement(Portable, abc.ABC):
     """Name in the results; also the beginning of the names of its files."""
     kind: ClassVar[Literal["distance", "network"]]
     """What it is, by the word that its record in the results uses."""
-    settings_need_weights: ClassVar[bool] = False
+    settings_need_weights: bool = False
     """Whether `settings` can be told only where the weights are; if so, `asked` tells the rest of
     them.
     """
@@ -159,9 +159,9 @@ class Distance(Measurement):
     """Whether it is a squared Euclidean distance of an embedding, so that diversity has variance
     components.
     """
-    long_name: ClassVar[str] = ""
+    long_name: str = ""
     """In a caption or on an axis."""
-    short_name: ClassVar[str] = ""
+    short_name: str = ""
     """In a column head; the long name if empty."""
     unit: ClassVar[str] = "1"
     most: ClassVar[float] = np.inf
@@ -248,6 +248,10 @@ class Embedding(Measurement):
     """
 
     kind = "network"
+    long_name: str = ""
+    """In a caption, of a distance in its space."""
+    short_name: str = ""
+    """In a column head."""
     n_logits: int = 0
     """Last columns of the features that are readings, not coordinates."""
     n_features: ClassVar[int | None] = None
@@ -265,6 +269,10 @@ class Embedding(Measurement):
         The features of an image must not depend on the others. Raises MissingWeights or
         MissingPackages where what computes them lacks.
         """
+
+    def coordinates(self, features: NDArray[Any]) -> NDArray[Any]:
+        """Give the columns of features `(..., feature)` that distances use: all but the readings."""
+        return features[..., : features.shape[-1] - self.n_logits]
 
     def row(self, images: xr.DataArray, model: str) -> Features:
         """Give features `(condition, sample, feature)` of one prompt's images.
@@ -309,7 +317,21 @@ def in_batches(
     parts = []
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
-            part = np.ascontiguousarray(images[start : start + batch_size])
+            part = np.require(images[start : start + batch_size], requirements=["C", "W"])
             pixels = torch.from_numpy(part).permute(0, 3, 1, 2).contiguous().to(device)
             parts.append(forward(pixels).float().cpu().numpy())
     return np.concatenate(parts)
+
+
+def resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Give 8-bit images `(n, channel, y, x)` at another height and width: whole, bicubic, antialiased.
+
+    Values stay whole numbers from 0 to 255, in single precision; an image of that size stays as it
+    is.
+    """
+    import torch.nn.functional as F
+
+    if tuple(pixels.shape[-2:]) == size:
+        return pixels.float()
+    scaled = F.interpolate(pixels.float(), size=size, mode="bicubic", antialias=True)
+    return scaled.round().clamp(0, 255)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ibstats.errors import IbstatsError, MissingWeights, Unmeasurable
-from ibstats.extras import need
+from ibstats.errors import IbstatsError, Unmeasurable
 from ibstats.measure.base import Embedding, Features, Images
+from ibstats.measure.hub import Checkpoint, first
 from ibstats.measure.kept import digest
 from schemas.analysis import DEFAULT_CLIP
 from schemas.io.arrays import UnreadableArrays, read_sealed, write_sealed
@@ -36,8 +36,6 @@ FILES = (
 
 PATTERNS = ["*.json", "*.txt", "model.safetensors"]
 """Files asked of the hub."""
-
-PACKAGES = ("torch", "torchvision", "transformers")
 
 
 class Texts(NamedTuple):
@@ -73,6 +71,14 @@ class Clip(Embedding):
     ) -> None:
         super().__init__(weights, device, batch_size, download=download)
         self.checkpoint = DEFAULT_CLIP if weights is None else str(weights)
+        self._files = Checkpoint(
+            self.checkpoint,
+            what="CLIP",
+            needed=FILES,
+            fetched=PATTERNS,
+            option="--clip FOLDER",
+            download=download,
+        )
 
     def asked(self) -> dict[str, Any]:
         """Give the checkpoint as the user named it."""
@@ -85,7 +91,7 @@ class Clip(Embedding):
         """
         found = self.asked()
         for names in FILES:
-            file = _first(self.folder, names)
+            file = first(self.folder, names)
             if file is not None:
                 found[file.name] = file_sha256(file)
         return found
@@ -96,65 +102,14 @@ class Clip(Embedding):
         Raises MissingPackages without torch, torchvision and transformers, and MissingWeights where
         the checkpoint lacks and cannot be fetched.
         """
-        need("CLIP", *PACKAGES)
-        return [self.folder]
+        return self._files.find()
 
-    @cached_property
+    @property
     def folder(self) -> Path:
         """The folder of the checkpoint's files; MissingWeights says which one lacks and where it
         would be.
         """
-        if Path(self.checkpoint).is_dir():
-            folder, reason = Path(self.checkpoint), "the folder is not whole"
-        else:
-            folder, reason = self._snapshot()
-        for names in FILES:
-            if _first(folder, names) is None:
-                raise MissingWeights(
-                    f"CLIP needs {' or '.join(names)} of '{self.checkpoint}', which is not in "
-                    f"'{folder}' ({reason}); fetch it on a connected machine with "
-                    f"`hf download {self.checkpoint}` and copy that folder, or pass --clip FOLDER"
-                )
-        return folder
-
-    def _snapshot(self) -> tuple[Path, str]:
-        """Folder of the hub's snapshot, and what was tried if files are not in it."""
-        need("CLIP", *PACKAGES, "huggingface_hub")
-        from huggingface_hub import constants
-
-        repository, _, revision = self.checkpoint.partition("@")
-        cached = Path(constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
-        reason = "no download was tried"
-        is_hub_name = repository.count("/") == 1
-        if is_hub_name and not self.download and not cached.is_dir():
-            return cached, reason  # the hub's client takes half a second to import
-        from huggingface_hub import errors, snapshot_download
-
-        tries = [True]
-        if self.download:
-            tries.append(False)
-        for offline in tries:
-            try:
-                found = snapshot_download(
-                    repository,
-                    revision=revision or None,
-                    allow_patterns=PATTERNS,
-                    local_files_only=offline,
-                )
-            except errors.HFValidationError:
-                raise MissingWeights(
-                    f"CLIP '{self.checkpoint}' is neither a folder here nor a hub name "
-                    "'owner/name'; pass --clip FOLDER"
-                ) from None
-            except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
-                folder = cached
-                if not offline:
-                    reason = f"download failed: {' '.join(str(error).split())[:120]}"
-            else:
-                folder = Path(found)
-                if all(_first(folder, names) is not None for names in FILES):
-                    break
-        return folder, reason
+        return self._files.folder
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
@@ -162,31 +117,15 @@ class Clip(Embedding):
         self.find_weights()
         from transformers import CLIPModel, CLIPProcessor
 
-        folder = self.folder
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = config.get("model_type")
+        kind = self._files.config().get("model_type")
         if kind != "clip":
             raise IbstatsError(
                 f"'{self.checkpoint}' holds a network of kind '{kind}', but the scores need 'clip'"
             )
-        try:
-            loaded: Any = CLIPModel.from_pretrained(
-                folder, local_files_only=True, output_loading_info=True, dtype="float32"
-            )
-            processor = CLIPProcessor.from_pretrained(folder, local_files_only=True)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise IbstatsError(
-                f"'{self.checkpoint}' does not load ({' '.join(str(error).split())[:200]})"
-            ) from None
-        network, report = loaded
-        lacking = sorted(map(str, report["missing_keys"]))
-        lacking += sorted(map(str, report["mismatched_keys"]))
-        if lacking:
-            raise IbstatsError(
-                f"'{self.checkpoint}' lacks {len(lacking)} weights, first '{lacking[0]}'; fetch it "
-                "again"
-            )
-        return network.to(self.device).eval().requires_grad_(False), processor
+        network, processor = self._files.load(
+            CLIPModel.from_pretrained, CLIPProcessor.from_pretrained
+        )
+        return network.to(self.device), processor
 
     def embed(self, images: Images) -> Features:
         """Give unit-length embeddings `(n, feature)` of images `(n, y, x, channel)`.
@@ -200,7 +139,7 @@ class Clip(Embedding):
         parts = []
         with torch.inference_mode():
             for batch in _batches(len(images), self.batch_size):
-                pixels = torch.from_numpy(np.ascontiguousarray(images[batch]))
+                pixels = torch.from_numpy(np.require(images[batch], requirements=["C", "W"]))
                 ready = processor.image_processor(
                     images=list(pixels.permute(0, 3, 1, 2)), return_tensors="pt"
                 )
@@ -284,14 +223,6 @@ def _kept(network: Clip, content: str, folder: Path) -> list[Path]:
         if kept is not None and json.loads(str(kept["asked"])) == network.asked():
             found.append(file)
     return found
-
-
-def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    """The first of some files that a folder holds."""
-    for name in names:
-        if (folder / name).is_file():
-            return folder / name
-    return None
 
 
 def _batches(n: int, size: int) -> Iterator[slice]:

@@ -72,7 +72,7 @@ def _activations(
     parts = []
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
-            part = np.ascontiguousarray(images[start : start + batch_size])
+            part = np.require(images[start : start + batch_size], requirements=["C", "W"])
             pixels = torch.from_numpy(part).to(device)
             # channels stay last in memory, which pools fastest
             unit = pixels.permute(0, 3, 1, 2).float().div_(255)

@@ -11,6 +11,7 @@ from typing import Self
 from ibstats.measure import named
 from ibstats.measure.base import Distance, Embedding
 from ibstats.measure.each import Each, here
+from ibstats.quantities import Material
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,12 @@ class Machine:
             download=self.download,
         )
 
-    def metrics(self, asked: Sequence[str] = ()) -> list[Distance]:
+    def metrics(self, asked: Sequence[str] = (), *, on: Material = "scenes") -> list[Distance]:
         """Make the distances asked for, else the default ones, for which nothing is fetched.
 
-        Raises as `metric` does, for the first that cannot be made.
+        `on` says what the default is for, see `ibstats.measure.default_metrics`. Raises as `metric`
+        does, for the first that cannot be made.
         """
         if asked:
             return [self.metric(name) for name in asked]
-        return [self.offline().metric(name) for name in named.default_metrics()]
+        return [self.offline().metric(name) for name in named.default_metrics(on)]

@@ -6,69 +6,101 @@ from typing import Any
 
 from ibstats.errors import IbstatsError, unknown
 from ibstats.measure.base import Distance, Embedding
+from ibstats.measure.embedding_cosine import EmbeddingCosine
+from ibstats.measure.hub_embedding import HubEmbedding
 from ibstats.measure.users import is_own, own_class
-from ibstats.quantities import Quantity, by_user, of_family, register
+from ibstats.quantities import Material, Quantity, by_user, of_family, register
 
 NETWORKS = {
     "clip": "ibstats.measure.clip:Clip",
+    "clip_336": "ibstats.measure.hub_embedding:Clip336",
+    "dinov2": "ibstats.measure.hub_embedding:Dinov2",
+    "efficientnet_lite0": "ibstats.measure.efficientnet:EfficientNetLite0",
     "inception": "ibstats.measure.inception:Inception",
     "reference": "ibstats.measure.scene_network:SceneFeatures",
 }
-"""Networks behind the scores of quality by name, resolved on use."""
+"""Networks by name, resolved on use: those behind scores, and the embedding that needs no hub."""
+
+COSINE = "embedding_cosine:"
+"""What stands before the name of a network whose cosine distance is asked for."""
 
 OWN_RANK = 100
-"""Place of a user's distance among those that may stand for diversity: after all of ours."""
+"""Place of a distance that is registered on use among those that may stand for diversity: after all of ours."""
 
 
 def metric(name: str, **options: Any) -> Distance:
-    """Make the distance of that name: one of `ibstats.quantities`, or a class of your own.
+    """Make the distance of that name: of `ibstats.quantities`, of a network, or of your own.
 
-    Your own is named `package.module:Class` or `path/to/file.py:Class`, and its quantity is
-    registered. `options` are those of `Measurement`: weights, device, batch_size, download. Raises
-    IbstatsError for an unknown name, MissingWeights if the weights given do not exist.
+    `embedding_cosine:NETWORK` is 1 - cos of the features of any network, see `network`. Your own is
+    named `package.module:Class` or `path/to/file.py:Class`. The quantity of both is registered.
+    `options` are those of `Measurement`: weights, device, batch_size, download. Raises IbstatsError
+    for an unknown name, MissingWeights if the weights given do not exist.
 
     >>> metric("pixel_cosine").name
     'pixel_cosine_distance'
+    >>> metric("embedding_cosine:facebook/dinov2-base").name
+    'embedding_cosine_facebook_dinov2_base'
     """
-    if is_own(name):
-        own: Distance = own_class(name, Distance)(**options)
-        _register(own, name)
-        return own
     known = by_user("distance")
-    if name not in known:
-        raise unknown("metric", name, known)
-    made: Distance = own_class(known[name].made_by, Distance)(**options)
+    if name.startswith(COSINE):
+        made: Distance = EmbeddingCosine(network(name.removeprefix(COSINE), **options))
+        if made.name != known[COSINE[:-1]].name:
+            _register(made, name)
+    elif is_own(name):
+        made = own_class(name, Distance)(**options)
+        _register(made, name)
+    elif name in known:
+        made = own_class(known[name].made_by, Distance)(**options)
+    else:
+        raise unknown("metric", name, [*known, f"{COSINE}NETWORK"])
     return made
 
 
-def default_metrics() -> tuple[str, ...]:
+def default_metrics(on: Material = "scenes") -> tuple[str, ...]:
     """Give the names of the distances that are measured when nothing is asked for.
 
-    LPIPS is left out where it was not measured yet and its weights are not on the machine.
+    `on` says on what: `scenes` of the trio, which its own network sees; other `pictures`,
+    which a network of photographs sees; or images too `small` for that. LPIPS and EfficientNet are
+    left out where they were not measured yet and their weights are not on the machine.
 
-    >>> default_metrics()
+    >>> default_metrics("scenes")
     ('pixel_cosine', 'ssim', 'reference', 'lpips_alex')
+    >>> default_metrics("pictures")
+    ('pixel_cosine', 'ssim', 'embedding_cosine', 'lpips_alex')
     """
-    return tuple(record.user for record in of_family("distance") if record.by_default)
+    names = []
+    for record in of_family("distance"):
+        if on in record.by_default:
+            names.append(record.user)
+    return tuple(names)
 
 
 def network(name: str, **options: Any) -> Embedding:
-    """Make the network of that name, one of `NETWORKS`; raises IbstatsError for another name.
+    """Make the network of that name.
 
-    `options` are those of `Measurement`: weights (of CLIP a hub name or folder), device,
-    batch_size, download.
+    One of `NETWORKS`; a checkpoint of the model hub (`owner/name`) or a folder that holds one; or
+    your own class, `package.module:Class` or `path/to/file.py:Class`. `options` are those of
+    `Measurement`: weights (of CLIP a hub name or folder), device, batch_size, download. Raises
+    IbstatsError for another name.
 
     >>> network("reference").name
     'reference'
     """
-    if name not in NETWORKS:
-        raise unknown("feature network", name, NETWORKS)
-    made: Embedding = own_class(NETWORKS[name], Embedding)(**options)
+    if name in NETWORKS:
+        made: Embedding = own_class(NETWORKS[name], Embedding)(**options)
+    elif is_own(name):
+        made = own_class(name, Embedding)(**options)
+        if made.name in NETWORKS:
+            raise IbstatsError(f"network '{name}' needs a name of its own: '{made.name}' is ours")
+    elif "/" in name:
+        made = HubEmbedding(name, **options)
+    else:
+        raise unknown("feature network", name, [*NETWORKS, "owner/name of the hub"])
     return made
 
 
 def _register(own: Distance, name: str) -> None:
-    """Make the quantity of a user's distance known, as tables and figures name it."""
+    """Make the quantity of a distance known that is not in the registry, as tables name it."""
     long = own.long_name or own.name
     record = Quantity(
         own.name,

@@ -29,6 +29,7 @@ from ibstats.measure.base import (
 from ibstats.measure.features import feature_pairs
 from schemas.io.files import file_sha256
 from schemas.reference_set import SCENE_FEATURES
+from schemas.study import Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,6 +39,24 @@ SHIPPED = Path(__file__).parent / "scene_network.safetensors"
 
 SIZE = (32, 32)
 """Height and width of the scenes; features of other images are refused, not resized."""
+
+
+def sees(size: tuple[int, int], prompts: Sequence[Prompt]) -> bool:
+    """Whether the scene network, as shipped, means something on images of that size and prompts.
+
+    It does on scenes of the trio: images of their height and width, whose prompts assert something,
+    and only what the network was trained to tell.
+    """
+    if tuple(size) != SIZE:
+        return False
+    known = SceneNetwork().attributes
+    asserted = False
+    for prompt in prompts:
+        for name, value in prompt.attributes.items():
+            asserted = True
+            if value not in known.get(name, ()):
+                return False
+    return asserted
 
 
 class SceneNetwork(Portable):

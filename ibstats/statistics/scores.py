@@ -18,13 +18,12 @@ import xarray as xr
 from ibstats.errors import IbstatsError, Unmeasurable, unknown
 from ibstats.measure import Embedding, Machine, are_kept, embeddings, reference_set
 from ibstats.measure.clip import Clip, Texts, texts
-from ibstats.measure.scene_network import SIZE, SceneFeatures
+from ibstats.measure.scene_network import SceneFeatures, sees
 from ibstats.quantities import Quantity, by_user
 from ibstats.selection import Selection
 from ibstats.statistics import quality, set_scores
 from schemas.analysis import Config
 from schemas.io.layout import ResultsFolder
-from schemas.study import Prompt
 
 N = TypeVar("N", bound=Embedding)
 
@@ -182,8 +181,7 @@ def _fitting(selection: Selection, settings: Config) -> tuple[list[str], list[st
         if any(one.target.features is not None for one in known):
             wanted.append("kid")
     run = selection.store.run
-    is_trio = tuple(selection.identity.image_size) == SIZE and _of_the_trio(run.prompts)
-    if is_trio:
+    if sees(selection.identity.image_size, run.prompts):
         wanted += ["reference_accuracy", "reference_frechet", "reference_kernel"]
     records = by_user("score")
     sets = [score for score in wanted if records[score].of_sets]
@@ -191,18 +189,6 @@ def _fitting(selection: Selection, settings: Config) -> tuple[list[str], list[st
         return wanted, []
     kept = [score for score in wanted if score not in sets]
     return kept, [f"{', '.join(sets)} need {set_scores.FEWEST} prompts or more"]
-
-
-def _of_the_trio(prompts: Sequence[Prompt]) -> bool:
-    """Whether prompts assert something, and only what the scene network can see."""
-    known = SceneFeatures().attributes
-    asserted = False
-    for prompt in prompts:
-        for name, value in prompt.attributes.items():
-            asserted = True
-            if value not in known.get(name, ()):
-                return False
-    return asserted
 
 
 def _by_network(asked: Sequence[str]) -> dict[str, list[Quantity]]:

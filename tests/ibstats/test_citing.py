@@ -44,6 +44,8 @@ def test_every_distance_score_and_estimator_has_its_source() -> None:
     assert set(citing.ESTIMATORS) == set(ESTIMATORS)
     assert set(EFFECTIVE_SOURCES) == set(EFFECTIVE)
     for record in of_family("distance", "score"):
+        if ":" in record.user:  # registered by another test, as a user does
+            continue
         own = record.name in OWN or record.name.startswith("reference_accuracy")
         assert bool(record.sources) != own, record.name
 

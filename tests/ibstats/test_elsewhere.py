@@ -45,7 +45,7 @@ def home(backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     changed = lpips.BACKBONES["squeeze"]._replace(file=backbone.name)
     monkeypatch.setitem(lpips.BACKBONES, "squeeze", changed)
-    monkeypatch.setattr(named, "default_metrics", lambda: ("pixel_cosine", "lpips_squeeze"))
+    monkeypatch.setattr(named, "default_metrics", lambda on: ("pixel_cosine", "lpips_squeeze"))
     place = cached(backbone.name)
     place.parent.mkdir(parents=True)
     return place
@@ -189,7 +189,6 @@ def test_a_package_that_lacks_leaves_out_what_needs_it_and_names_its_extra(
         "ssim_dissimilarity",
     ]
     for what in (
-        "reference_distance is left out: the scene network",
         "LPIPS (alex)",
         "clip_iqa left out: CLIP",
     ):
@@ -219,7 +218,7 @@ def test_images_too_small_for_a_default_metric_leave_it_out_with_a_note(
     shutil.copy(backbone, home)
     monkeypatch.setattr(conftest, "SIZE", (8, 8))
     default = "pixel_cosine", "ssim", "lpips_squeeze"
-    monkeypatch.setattr(named, "default_metrics", lambda: default)
+    monkeypatch.setattr(named, "default_metrics", lambda on: default)
     store = open_store(conftest.write_run(tmp_path / "small", families={"toy-mim": "masked"}))
     tree = analyse(store, Config(parts=("diversity",), resampling=QUICK))
     assert list(tree["toy-mim/diversity"]["quantity"].values) == ["pixel_cosine_distance"]

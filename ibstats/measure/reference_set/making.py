@@ -191,5 +191,4 @@ def _n_features(network: Embedding, size: tuple[int, int]) -> int | None:
 
 def _coordinates(network: Embedding, batch: list[Images]) -> Features:
     """The columns of a network's features that distances between sets use."""
-    features = network.embed(np.stack(batch))
-    return features[:, : features.shape[1] - network.n_logits]
+    return network.coordinates(network.embed(np.stack(batch)))

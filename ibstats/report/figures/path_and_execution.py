@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from ibstats.analysis.measured import metrics_of
 from ibstats.errors import IbstatsError, MissingImages, Unmeasurable
 from ibstats.measure import Distance, Machine, distances
 from ibstats.quantities import quantity
@@ -131,7 +132,7 @@ def _measured(
     `embedded`: only distances of an embedding, which have variance components. Raises Unmeasurable
     if one asked for cannot be had, unless for want of images.
     """
-    for metric in sorted(machine.metrics(settings.metrics), key=_rank):
+    for metric in sorted(metrics_of(selection, settings, machine), key=_rank):
         if embedded and not metric.embedded:
             continue
         try:

@@ -18,7 +18,6 @@ from ibstats.measure import Distance, Embedding, Pairs, distances, embeddings, k
 from ibstats.measure.base import Features, Images
 from ibstats.measure.each import here
 from ibstats.measure.pixel import PixelCosine
-from ibstats.quantities import by_user
 from ibstats.selection import select
 from schemas.errors import DiskFullError
 from tests.ibstats import conftest
@@ -44,7 +43,7 @@ FILES = {
 """Names of version 0.1.0 for the run below."""
 
 
-@pytest.mark.parametrize("name", by_user("distance"))
+@pytest.mark.parametrize("name", KEYS)
 def test_keys_of_distances_are_those_of_before(name: str) -> None:
     chosen = metric(name)
     assert kept.digest([chosen.name, chosen.settings(), ORIGIN])[:16] == KEYS[name]
