@@ -6,8 +6,6 @@ from typing import Any
 
 from ibstats.errors import IbstatsError, unknown
 from ibstats.measure.base import Distance, Embedding
-from ibstats.measure.embedding_cosine import EmbeddingCosine
-from ibstats.measure.hub_embedding import HubEmbedding
 from ibstats.measure.users import is_own, own_class
 from ibstats.quantities import Material, Quantity, by_user, of_family, register
 
@@ -21,8 +19,14 @@ NETWORKS = {
 }
 """Networks by name, resolved on use: those behind scores, and the embedding that needs no hub."""
 
+HUB = "ibstats.measure.hub_embedding:HubEmbedding"
+"""What makes a network of a checkpoint, resolved on use."""
+
 COSINE = "embedding_cosine:"
 """What stands before the name of a network whose cosine distance is asked for."""
+
+COSINE_OF = "ibstats.measure.embedding_cosine:EmbeddingCosine"
+"""What makes that distance, resolved on use."""
 
 OWN_RANK = 100
 """Place of a distance that is registered on use among those that may stand for diversity: after all of ours."""
@@ -43,7 +47,8 @@ def metric(name: str, **options: Any) -> Distance:
     """
     known = by_user("distance")
     if name.startswith(COSINE):
-        made: Distance = EmbeddingCosine(network(name.removeprefix(COSINE), **options))
+        of = network(name.removeprefix(COSINE), **options)
+        made: Distance = own_class(COSINE_OF, Distance)(of)
         if made.name != known[COSINE[:-1]].name:
             _register(made, name)
     elif is_own(name):
@@ -93,7 +98,7 @@ def network(name: str, **options: Any) -> Embedding:
         if made.name in NETWORKS:
             raise IbstatsError(f"network '{name}' needs a name of its own: '{made.name}' is ours")
     elif "/" in name:
-        made = HubEmbedding(name, **options)
+        made = own_class(HUB, Embedding)(name, **options)
     else:
         raise unknown("feature network", name, [*NETWORKS, "owner/name of the hub"])
     return made
