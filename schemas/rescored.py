@@ -6,7 +6,8 @@ RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/pieces/         one record a 
 
 The store itself is never changed: this belongs to it by `snapshot`. As in a run, a piece is there
 once its record is, written after its objects, and a reader checks every object that a record names.
-Version 1.1: before it there were no records of pieces, and `complete` alone said what is scored.
+Before version 1.1 there were no records of pieces, and `complete` alone said what is scored; 1.2
+added contrasts: the same images under texts that they were not made from.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from schemas.study import Strict
 from schemas.variables import Variable
 
 SCHEMA: Literal["ibstats-rescored"] = "ibstats-rescored"
-VERSION = "1.1"
+VERSION = "1.2"
 
 _IMAGE = ("condition", "prompt", "sample")
 
@@ -67,6 +68,35 @@ known.
 """
 
 
+_PATH_WEIGHT = (
+    "path 0 made the tokens, the others are drawn from a proposal r that knows no text; "
+    "where the order is fixed there is one path and r = 1"
+)
+CONTRAST_VARIABLES: dict[str, Variable] = {
+    "log_weight": Variable(
+        (*_IMAGE, "path", "contrast"),
+        "float64",
+        "bit",
+        f"log2 of q(P, Z | contrast) / r(P | Z): {_PATH_WEIGHT}",
+        float("nan"),
+        per_block=True,
+    ),
+    "own_log_weight": Variable(
+        (*_IMAGE, "path"),
+        "float64",
+        "bit",
+        f"log2 of q(P, Z | X) / r(P | Z), X the text the image was made from: {_PATH_WEIGHT}",
+        float("nan"),
+        per_block=True,
+    ),
+    **{name: VARIABLES[name] for name in ("complete", "condition", "prompt")},
+    "contrast": Variable(("contrast",), "string", "1", "what stands in the place of X", ""),
+}
+"""Variables of a contrast. NaN in `log_weight` is a contrast that a prompt does not have; -inf is a
+path, or where the order is fixed a grid, that cannot be.
+"""
+
+
 class RescoreRecord(Strict):
     """`rescored.json`: what is scored, by which model. Never changes.
 
@@ -85,9 +115,25 @@ class RescoreRecord(Strict):
     conditions: list[str]
     prompts: list[str]
     n_samples: int
-    n_paths: int = Field(ge=1, description="Proposed paths per image, K.")
+    n_paths: int = Field(
+        ge=0, description="Proposed paths per image, K; 0 in a contrast where the order is fixed."
+    )
     seed: int
     proposal: str
+    contrast: str = Field(
+        default="",
+        description="Texts under which images are scored besides their own: `study` (the prompts of the "
+        "run), `wordings` (those of the own prompt), `empty`, or a number of other prompts of the "
+        "same source. Empty where only paths are scored.",
+    )
+    contrasts: list[str] = Field(
+        default=[], description="Names of the contrasts: ids of prompts, or numbers of wordings."
+    )
+    unrestricted: bool = Field(
+        default=False,
+        description="Whether the images are scored under the law without argmax and codebook subset, "
+        "whatever their condition.",
+    )
     software: Software
     hardware: Hardware
     created: str
@@ -97,6 +143,11 @@ class RescoreRecord(Strict):
     sha256: str = Field(
         default="", description="Digest of all the above, against damage to the record itself."
     )
+
+
+def variables_of(record: RescoreRecord) -> dict[str, Variable]:
+    """Give what the Dataset of a rescoring holds, by name."""
+    return CONTRAST_VARIABLES if record.contrast else VARIABLES
 
 
 class PieceRecord(Strict):

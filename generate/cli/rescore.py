@@ -30,19 +30,32 @@ def rescore(
         int | None, typer.Option(min=1, help="The first so many prompts; default all.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the proposed paths.")] = 0,
+    contrast: Annotated[
+        str | None,
+        typer.Option(
+            help="Score the images under other texts too: study (the run's prompts), wordings (of the own "
+            "prompt), empty (no text), or a number of other prompts. `ibstats information` reads it."
+        ),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Bound H(Z|X) and the residual H(P|Z,X): score the stored tokens along more paths.
 
+    With --contrast measure what whole images tell of their prompt, of models with a fixed order too.
     The result lies in RUN/rescored; what is scored already is not scored again.
     """
     from generate.run import rescore as scorer
+    from generate.run.contrasts import parse_contrast
     from generate.store.samples import SampleStore
 
     store = SampleStore.open(run_dir)
-    chosen = model or scorer.with_a_path(store.run)
+    asked = "" if contrast is None else parse_contrast(contrast)
+    chosen = model or (list(store.run.models) if asked else scorer.with_a_path(store.run))
     if not chosen:
-        raise GenerateError("every model of this run has a fixed order: nothing is to be rescored.")
+        raise GenerateError(
+            "every model of this run has a fixed order: nothing is to be rescored but under other "
+            "texts (--contrast)."
+        )
     with shown() as bars:
         device = pick_device(device)
         plans = []
@@ -56,6 +69,7 @@ def rescore(
                 conditions=condition or (),
                 n_prompts=prompts,
                 device=device,
+                contrast=asked,
             )
             plans.append(work)
         for work in plans:

@@ -221,7 +221,12 @@ class TrioAutoregressive(Trio):
             return guidance.logits(self.network.next_logits(conditioning, cache, rows, position))
 
         return autoregressive.traverse(
-            next_logits, N_POSITIONS, law=self.law, probe=probe, noise=noise
+            next_logits,
+            N_POSITIONS,
+            law=self.law,
+            probe=probe,
+            noise=noise,
+            all_logits=lambda tokens: self.grid_logits(conditioning, tokens, step=0),
         )
 
 

@@ -13,13 +13,14 @@ import numpy as np
 
 from generate.errors import StoreError
 from generate.provenance import hardware, software
-from generate.run.importance import Piece
+from generate.run import contrasts
+from generate.run.importance import Images, score_paths
 from generate.run.loading import load
 from generate.run.progress import Progress, silent
 from generate.run.rescoring import Rescoring
 from generate.store.room import room_in
 from generate.store.samples import SampleStore
-from generate.study.conditions import BASELINE
+from generate.study.conditions import BASELINE, Condition
 from generate.study.planning import Plan, recorded_plan
 from schemas.provenance import ModelIdentity, now
 from schemas.rescored import RescoreRecord
@@ -60,25 +61,34 @@ def plan_rescoring(
     conditions: Sequence[str] = (),
     n_prompts: int | None = None,
     device: str = "cpu",
+    contrast: str = "",
 ) -> Rescoring:
     """What would be scored of one model and experiment of a run, on `n_paths` proposed paths each.
 
     `conditions` are names of the experiment's; where none is given, the baseline is taken, and
-    where there is none, all. `n_prompts` are the first so many prompts that are complete in all of
-    them. Raises `StoreError` where there is nothing to score, or nothing by that name.
+    where there is none, all (of a `contrast` see `contrasts.contrasted_conditions`). `n_prompts` are
+    the first so many prompts that are complete in all of them. With a `contrast` the images are
+    scored under other texts too, those of a fixed order along their one path. Raises `StoreError`
+    where there is nothing to score, or nothing by that name.
     """
     run = store.run
     identity = _known("model", model, run.models)
     shape = _known("experiment", experiment, run.experiments)
     if n_paths < 1:
         raise StoreError(f"--paths is {n_paths}, but must be at least 1.")
-    if identity.family not in PROPOSALS:
+    has_path = identity.family in PROPOSALS
+    if not has_path and not contrast:
         raise StoreError(
             f"'{model}' has a fixed order: its token surprisals are exact, and nothing is to be "
-            "rescored."
+            "rescored but under other texts (--contrast)."
         )
-    chosen = _chosen(experiment, shape.conditions, conditions)
     laid_out = recorded_plan(run)
+    cells = laid_out.experiments[experiment]
+    if contrast and not conditions:
+        conditions = contrasts.contrasted_conditions(contrast, cells, BASELINE.name)
+    chosen = _chosen(experiment, shape.conditions, conditions)
+    if contrast.isdigit():
+        _refuse_reworded(cells, chosen)
     committed = _committed(store, laid_out, model, experiment)
     done = np.zeros((len(shape.conditions), shape.n_prompts), dtype=bool)
     for block in committed:
@@ -90,7 +100,11 @@ def plan_rescoring(
             f"no prompt of '{model}/{experiment}' is complete in {', '.join(chosen)}: finish the "
             "run first."
         )
-    prompts = laid_out.prompts_of(experiment)
+    prompts = [laid_out.prompts_of(experiment)[index] for index in whole]
+    labels = []
+    if contrast:
+        most = max(cell.n_paraphrases for cell in cells if cell.name in chosen)
+        labels = contrasts.labels_of(contrast, laid_out, prompts, max(most, 1))
     record = RescoreRecord(
         run_id=run.run_id,
         snapshot=_snapshot(store, committed),
@@ -98,16 +112,36 @@ def plan_rescoring(
         identity=identity,
         experiment=experiment,
         conditions=chosen,
-        prompts=[prompts[index].id for index in whole],
+        prompts=[prompt.id for prompt in prompts],
         n_samples=shape.n_samples,
-        n_paths=n_paths,
+        n_paths=n_paths if has_path else 0,
         seed=seed,
-        proposal=PROPOSALS[identity.family],
+        proposal=_proposal(identity.family, contrast),
+        contrast=contrast,
+        contrasts=labels,
+        unrestricted=contrast == contrasts.EMPTY,
         software=software(),
         hardware=hardware(device),
         created=now(),
     )
     return Rescoring(store, record)
+
+
+def _proposal(family: str, contrast: str) -> str:
+    """How paths are proposed, in words; empty for a family that has one."""
+    if contrast and family in PROPOSALS:
+        return f"{PROPOSALS[family]}; under the empty caption, the same paths for all texts"
+    return PROPOSALS.get(family, "")
+
+
+def _refuse_reworded(cells: Sequence[Condition], chosen: Sequence[str]) -> None:
+    """Refuse to compare paraphrases with prompts that have none of their own here."""
+    for cell in cells:
+        if cell.name in chosen and cell.prompt_type != BASELINE.prompt_type:
+            raise StoreError(
+                f"'{cell.name}' has paraphrases, but other prompts are taken in their original "
+                "wording: name conditions with that (--condition), or use --contrast study."
+            )
 
 
 def _known(what: str, name: str, known: Mapping[str, Known]) -> Known:
@@ -162,17 +196,28 @@ def rescore(work: Rescoring, *, device: str = "cpu", progress: Progress = silent
     model = load(laid_out, record.model, device)
     _refuse_other_model(record, model.identity)
     n_pieces = len(record.conditions) * len(record.prompts)
+    others = []
+    if record.contrast.isdigit():
+        others = contrasts.other_prompts(int(record.contrast), laid_out)
+    what = "contrasts" if record.contrast else "paths"
     needed = BYTES_A_NUMBER * work.n_rows + BYTES_A_PIECE * n_pieces
     with room_in(store.folder, needed):
         work.open_or_create()
         pending = work.pieces()
-        per_piece = record.n_samples * (record.n_paths + 1)
+        per_piece = work.n_rows // n_pieces
         done = work.n_rows - len(pending) * per_piece
         for condition, prompt in pending:
-            scored = Piece(work, laid_out, model, condition, prompt).score()
+            images = Images(work, laid_out, model, condition, prompt)
+            if record.contrast:
+                texts = contrasts.texts_of(
+                    images, store.fixed(record.model, record.experiment), others
+                )
+                scored = contrasts.score_contrasts(images, texts)
+            else:
+                scored = score_paths(images)
             work.add((condition, prompt), scored)
             done += per_piece
-            progress(f"{record.model} paths", done, work.n_rows)
+            progress(f"{record.model} {what}", done, work.n_rows)
 
 
 def _refuse_other_model(record: RescoreRecord, here: ModelIdentity) -> None:

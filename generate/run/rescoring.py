@@ -17,14 +17,23 @@ from generate.errors import StoreError
 from generate.store.samples import SampleStore
 from schemas.io.checked import as_stored
 from schemas.io.laid_out import lay_out
-from schemas.io.layout import DATA, RESCORED_RECORD, rescored_key, rescored_piece_key
-from schemas.io.rescored import Piece, StoredRescoring
+from schemas.io.layout import DATA, RESCORED_RECORD, rescored_piece_key
+from schemas.io.rescored import Piece, StoredRescoring, key_of
 from schemas.io.template import CODEC
-from schemas.rescored import VARIABLES, VERSION, PieceRecord, RescoreRecord
+from schemas.rescored import VERSION, PieceRecord, RescoreRecord, variables_of
 from schemas.store import StoredObject, sealed
 from schemas.variables import Variable
 
-SAME_IMAGES = ("run_id", "snapshot", "identity", "conditions", "prompts", "n_samples")
+SAME_IMAGES = (
+    "run_id",
+    "snapshot",
+    "identity",
+    "conditions",
+    "prompts",
+    "n_samples",
+    "contrasts",
+    "unrestricted",
+)
 """What two rescorings must share to be one."""
 
 
@@ -41,8 +50,7 @@ class Rescoring:
     @property
     def key(self) -> str:
         """Where the result lies in the run."""
-        r = self.record
-        return rescored_key(r.model, r.experiment, r.n_paths, r.seed)
+        return key_of(self.record)
 
     def __str__(self) -> str:
         return f"{self.store.root}/{self.key}"
@@ -54,11 +62,13 @@ class Rescoring:
 
     @property
     def n_rows(self) -> int:
-        """Traversals to make: K + 1 for each image.
+        """Traversals to make: K + 1 for each image, and as many again for each contrast.
 
-        Each is a row of a batch, so this is what time and memory go by.
+        Each is a row of a batch, so this is what time and memory go by. A contrast of several
+        wordings counts once.
         """
-        return self.n_images * (self.record.n_paths + 1)
+        n_texts = 1 + len(self.record.contrasts)
+        return self.n_images * (self.record.n_paths + 1) * n_texts
 
     def cost(self) -> str:
         """The work in words, for people: how many images, paths and steps.
@@ -66,9 +76,12 @@ class Rescoring:
         The time is not known before: it is about that of sampling as many images as there are paths.
         """
         r = self.record
+        texts = ""
+        if r.contrast:
+            texts = f" x {1 + len(r.contrasts)} texts"
         return (
-            f"{r.model}: {self.n_images} images x {r.n_paths + 1} paths = {self.n_rows} traversals "
-            f"of {r.identity.steps} steps, each with the exact law of its path"
+            f"{r.model}: {self.n_images} images x {r.n_paths + 1} paths{texts} = {self.n_rows} "
+            f"traversals of {r.identity.steps} steps, each with the exact law of its path"
         )
 
     @property
@@ -167,9 +180,14 @@ class Rescoring:
             "prompt": len(record.prompts),
             "sample": record.n_samples,
             "path": record.n_paths + 1,
+            "contrast": len(record.contrasts),
         }
-        labels = {"condition": record.conditions, "prompt": record.prompts}
-        for name, variable in VARIABLES.items():
+        labels = {
+            "condition": record.conditions,
+            "prompt": record.prompts,
+            "contrast": record.contrasts,
+        }
+        for name, variable in variables_of(record).items():
             array = _create_array(group, name, variable, sizes)
             if name in labels:
                 array[...] = np.array(labels[name], dtype=np.dtypes.StringDType())

@@ -20,9 +20,8 @@ class Replay:
     The trace has exact `path_surprisal` and `joint_surprisal` of that path, and
     `proposal_surprisal`, so that `proposal_surprisal - joint_surprisal`, summed over steps, is log2
     of the importance weight q(P, Z) / r(P | Z), whose mean over proposals is q(Z). A path that
-    cannot have made the tokens has infinite `joint_surprisal`. Serves masked and diffusion
-    traversals: where the order is fixed, the summed `token_surprisal` is the surprisal of the grid
-    already.
+    cannot have made the tokens has infinite `joint_surprisal`. Where the order is fixed there is
+    one path, which takes no bits: the summed `joint_surprisal` is the surprisal of the grid.
     """
 
     tokens: Tensor

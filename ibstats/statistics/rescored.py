@@ -50,6 +50,8 @@ def find(store: Store, model: str, experiment: str) -> Rescored | None:
     """
     best, most = None, (0, 0)
     for stored in rescorings(store.folder, rescored_under(model, experiment)):
+        if stored.record.contrast:
+            continue
         found = read(store, stored.key)
         size = (found.record.n_paths, found.data.sizes["prompt"])
         if size[1] and size > most:

@@ -6,6 +6,7 @@ RUN/ledger/<model>/<experiment>/c<cond>-b<block>.json  one record per finished b
 RUN/claims/..., RUN/failed/...                         blocks in progress, blocks that failed
 RUN/calibration/<model>.json                           code usage behind the codebook subsets
 RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/    weights of further paths, a record a piece
+RUN/rescored/<model>/<experiment>/contrast-<C>-paths<K>-seed<S>/   weights under other texts
 RUN/results/                                           written by `ibstats` alone
 
 Keys are relative to the run, with `/`, for a folder and for a URL alike. What lies under `results/`
@@ -116,13 +117,20 @@ def rescored_under(model: str, experiment: str) -> str:
     return f"rescored/{group_name(model, experiment)}"
 
 
-def rescored_key(model: str, experiment: str, n_paths: int, seed: int) -> str:
+def rescored_key(model: str, experiment: str, n_paths: int, seed: int, contrast: str = "") -> str:
     """Key under which one rescoring lies: its record and its Zarr hierarchy.
+
+    `contrast` names the texts under which the images are scored besides their own.
 
     >>> rescored_key("trio-mim", "factorial", n_paths=16, seed=0)
     'rescored/trio-mim/factorial/paths16-seed0'
+    >>> rescored_key("trio-ar", "factorial", n_paths=0, seed=0, contrast="study")
+    'rescored/trio-ar/factorial/contrast-study-paths0-seed0'
     """
-    return f"{rescored_under(model, experiment)}/paths{n_paths}-seed{seed}"
+    name = f"paths{n_paths}-seed{seed}"
+    if contrast:
+        name = f"contrast-{contrast}-{name}"
+    return f"{rescored_under(model, experiment)}/{name}"
 
 
 def rescored_piece_key(rescored: str, condition: int, prompt: int) -> str:

@@ -51,8 +51,7 @@ class StoredRescoring:
         """What is scored, as it was recorded."""
         key = f"{self.key}/{layout.RESCORED_RECORD}"
         record = _read(self.folder, key, RescoreRecord)
-        r = record
-        if layout.rescored_key(r.model, r.experiment, r.n_paths, r.seed) != self.key:
+        if key_of(record) != self.key:
             raise _broken(self.folder, key, "it is of another rescoring")
         if record.schema_version.split(".")[0] != VERSION.split(".")[0]:
             raise _broken(self.folder, key, f"version {record.schema_version}, not {VERSION}")
@@ -171,6 +170,12 @@ class StoredRescoring:
         # Records of pieces go first: without them, what a kill leaves counts as not begun.
         for key in sorted(self.folder.sizes(self.key), key=lambda key: not key.startswith(records)):
             self.folder.remove(key)
+
+
+def key_of(record: RescoreRecord) -> str:
+    """Give the key of the rescoring that a record is of."""
+    r = record
+    return layout.rescored_key(r.model, r.experiment, r.n_paths, r.seed, r.contrast)
 
 
 def rescorings(where: Folder, under: str = "rescored") -> list[StoredRescoring]:

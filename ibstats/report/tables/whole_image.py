@@ -1,0 +1,62 @@
+"""Tables of what whole images tell of their text."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ibstats.quantities import of_family
+from ibstats.report.table import Column, Interval, Table, Text, interval, stacked
+from ibstats.report.tables import grid
+from ibstats.results import words
+from ibstats.results.lookup import distinct
+
+if TYPE_CHECKING:
+    from ibstats.results.lookup import Numbers
+    from schemas.results import ResultRow
+
+AMONG = {
+    "study": "the prompts of the run",
+    "wordings": "the wordings of the prompt",
+    "empty": "no prompt",
+}
+"""What an image's text stands among, by contrast."""
+
+
+def told(numbers: Numbers, experiment: str, model: str) -> list[Table]:
+    """What the images of each condition tell of their text, in bits an image, a block a condition.
+
+    Of bounds by paths those of the most paths. Empty where no contrast was scored.
+    """
+    here = {"experiment": experiment, "model": model}
+    rows = numbers.all("whole_image", **here)
+    if not rows:
+        return []
+    blocks, used = [], []
+    for condition in grid.in_order(numbers, experiment, distinct(rows, "condition")):
+        block = []
+        for row in _shown(numbers.all("whole_image", condition=condition, **here)):
+            among = AMONG.get(str(row.part), f"{row.part} other prompts")
+            name = Text(numbers.short(experiment, condition))
+            block.append((name, Text(_long(row)), Text(among), interval(row, 2)))
+            used.append(row)
+        blocks.append(block)
+    title = f"{model}: what whole images tell of their text"
+    columns = [Column("bits an image", Interval)]
+    made = stacked(f"whole-image-{model}", title, ["condition", "quantity", "among"], blocks, columns)
+    return [replace(made, caption=words.made(used), notes=grid.notes(used))]
+
+
+def _shown(rows: list[ResultRow]) -> list[ResultRow]:
+    """The rows of the most paths of each contrast, in the order of quantities."""
+    most: dict[str | None, int] = {}
+    for row in rows:
+        most[row.part] = max(most.get(row.part, 0), row.paths or 0)
+    order = [record.name for record in of_family("image")]
+    chosen = [row for row in rows if (row.paths or 0) == most[row.part]]
+    return sorted(chosen, key=lambda row: (list(most).index(row.part), order.index(row.quantity)))
+
+
+def _long(row: ResultRow) -> str:
+    (record,) = [one for one in of_family("image") if one.name == row.quantity]
+    return record.long
