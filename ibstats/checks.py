@@ -91,6 +91,7 @@ def check_factorial(store: Store, experiment: str) -> None:
 
 NEEDED = {
     "effects": "it takes two-level factors or a baseline; `ibstats import --baseline NAME` names one",
+    "whole_image": "it takes images scored under other texts, by `ibgenerate rescore RUN --contrast study`",
     "strategy": "it takes the paper's probes: argmax, paraphrases and a subset of the codebook, with a baseline",
 }
 """What a design must have for a part of a report."""

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import yaml
 
-Family = Literal["distance", "effective", "entropy", "usage", "bits", "share", "score"]
+Family = Literal["distance", "effective", "entropy", "usage", "bits", "image", "share", "score"]
 Better = Literal["larger", "smaller", ""]
 Material = Literal["scenes", "pictures", "small"]
 """What a distance is measured on: scenes of the trio, other images, images too small for a network."""

@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from schemas.study import Strict
 
-Part = Literal["diversity", "information", "quality", "ledger", "shares"]
+Part = Literal["diversity", "information", "quality", "ledger", "shares", "whole_image"]
 PARTS: tuple[Part, ...] = get_args(Part)
 
 Estimator = Literal[
@@ -132,7 +132,8 @@ class Config(Settings):
     parts: tuple[Part, ...] = Field(
         default=PARTS,
         description="Parts: diversity, quality and shares read images (or what was computed from them), information "
-        "and ledger (bits of path and execution) saved arrays; shares are of crossed noise and of the wording.",
+        "and ledger (bits of path and execution) saved arrays; shares are of crossed noise and of the wording; "
+        "whole_image is of contrasts, which `ibgenerate rescore` scores.",
     )
     experiment: str = Field(
         default="factorial",

@@ -146,7 +146,10 @@ class RescoreRecord(Strict):
 
 
 def variables_of(record: RescoreRecord) -> dict[str, Variable]:
-    """Give what the Dataset of a rescoring holds, by name."""
+    """Give what the Dataset of a rescoring holds, by name.
+
+    A contrast has an axis of texts more, and no bits of the path by itself.
+    """
     return CONTRAST_VARIABLES if record.contrast else VARIABLES
 
 

@@ -28,6 +28,7 @@ Section = Literal[
     "pair_distance",
     "sobol",
     "wording",
+    "whole_image",
     "quality",
     "quality_effect",
     "quality_probe",

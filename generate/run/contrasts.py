@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from generate.errors import StoreError
 from generate.prompts.sources import load_prompts, overlap
-from generate.run.importance import Array, Images
+from generate.run.importance import Array, Images, Replayed
 from generate.study.conditions import Condition
 from generate.study.noise import proposal_keys
 from generate.study.planning import Plan
@@ -172,6 +172,7 @@ def _paths(images: Images) -> tuple[torch.Tensor | None, Array]:
     proposed = images.replayed(repeated, [NOTHING] * (n * k), noise, None, free)
     if proposed.steps is None:
         raise StoreError(f"'{record.model}' says no steps of a path; contrasts need them.")
+    _refuse_revised(images, taken, images.steps)
     others = proposed.steps.reshape(n, k, -1)
     steps = torch.cat([images.steps[:, None], others], dim=1)
     bits = np.concatenate([taken.proposal[:, None], proposed.proposal.reshape(n, k)], axis=1)
@@ -189,13 +190,25 @@ def _log_joint(
     n_paths = images.record.n_paths + 1
     rows = np.repeat(np.arange(n), n_paths)
     all_rows = np.tile(rows, len(texts))
-    all_texts = [line[image] for line in texts for image in rows]
+    all_texts = [line[image] for line in texts for image in rows.tolist()]
     keys = images.path_key[all_rows]
     all_steps = None
     if steps is not None:
         all_steps = steps.reshape(n * n_paths, -1).repeat(len(texts), 1)
     found = images.replayed(all_rows, all_texts, PhiloxNoise(keys, keys), all_steps, probe)
+    if all_steps is not None:
+        _refuse_revised(images, found, all_steps)
     return -found.joint.reshape(len(texts), n, n_paths)
+
+
+def _refuse_revised(images: Images, found: Replayed, asked: torch.Tensor) -> None:
+    """Refuse a model that did not take the paths that it was given."""
+    is_same = found.steps is not None and bool((found.steps == asked).all())
+    if not is_same or np.isnan(found.joint).any():
+        raise StoreError(
+            f"'{images.record.model}' revises tokens after their reveal, so that their steps do not say "
+            "the path: it cannot be scored under other texts."
+        )
 
 
 def log2_mean(log2_values: Array) -> Array:

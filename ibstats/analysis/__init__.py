@@ -14,6 +14,7 @@ from ibstats.analysis.information import information_groups
 from ibstats.analysis.measured import metrics_of, to_be_had
 from ibstats.analysis.path_and_execution import bits_groups, rescored_digests, shares_groups
 from ibstats.analysis.quality import quality_groups
+from ibstats.analysis.whole_image import contrast_digests, whole_image_groups
 from ibstats.checks import check, of_run
 from ibstats.errors import IbstatsError, Unmeasurable
 from ibstats.measure import Machine, reference_set
@@ -34,6 +35,7 @@ PARTS: Mapping[Part, Callable[[Selection, Config, Machine], Made]] = {
     "quality": quality_groups,
     "ledger": bits_groups,
     "shares": shares_groups,
+    "whole_image": whole_image_groups,
 }
 """What makes each part of an analysis."""
 
@@ -163,6 +165,8 @@ def provenance(store: Store, settings: Config, machine: Machine | None = None) -
         followed["references_sha256"] = [one.sha256 for one in known]
     if "ledger" in settings.parts:
         followed["rescored"] = rescored_digests(store, settings)
+    if "whole_image" in settings.parts:
+        followed["contrasts"] = contrast_digests(store, settings)
     if "shares" in settings.parts:
         noise = [name for name in store.experiments() if store.kind(name) == "crossed_noise"]
         followed["crossed"] = {name: store.snapshot(experiment=name) for name in noise}

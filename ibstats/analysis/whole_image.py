@@ -63,6 +63,11 @@ def _group(found: Rescored, bits: xr.DataArray, settings: Config) -> xr.Dataset:
     names = [str(name) for name in group["quantity"].values]
     units = np.array([quantity(name).unit for name in names], dtype=object)
     group = group.assign(units=("quantity", units), note=_notes(group))
+    is_cap = group["quantity"].str.endswith("_cap")
+    for bound in ("low", "high"):
+        group[bound] = group[bound].where(~is_cap)
+    group["degenerate"] = group["degenerate"] & ~is_cap
+    group["method"] = group["method"].where(~is_cap, "")
     if not contrasts.has_path(found):
         group = group.isel(paths=0, drop=True)
     attrs = {

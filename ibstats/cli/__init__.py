@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "report": reports.report,
     "diversity": numbers.diversity,
     "entropy": numbers.entropy,
+    "information": numbers.information,
     "effects": numbers.effects,
     "quality": numbers.quality,
     "strategy": numbers.strategy,

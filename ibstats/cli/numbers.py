@@ -42,6 +42,12 @@ def entropy(run: Run, options: Options) -> None:
     _sections(run, options, ("information",), "entropy")
 
 
+@analysing("whole_image")
+def information(run: Run, options: Options) -> None:
+    """I(X;Z) of whole images, of prompts and of wordings, H(Z), alignment: from `ibgenerate rescore --contrast`."""
+    _sections(run, options, ("whole_image",), "whole_image")
+
+
 @analysing("diversity", without=["margin"])
 def effects(run: Run, options: Options) -> None:
     """Effects of all factors with tests and effect sizes, waterfalls and synergy gaps."""

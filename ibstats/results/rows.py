@@ -33,7 +33,7 @@ ORDER = ("quantity", "attribution", "distance", "condition", "effect", "step", "
 ATTRIBUTIONS = ("distance", "score", "paths")
 """Fields that the label `attribution` may be made of, the first that a row has."""
 
-OF_PARTS = ("sobol", "wording", "pair_distance")
+OF_PARTS = ("sobol", "wording", "pair_distance", "whole_image")
 """Sections whose label `attribution` is the part."""
 
 

@@ -173,7 +173,10 @@ class StoredRescoring:
 
 
 def key_of(record: RescoreRecord) -> str:
-    """Give the key of the rescoring that a record is of."""
+    """Give the key of the rescoring that a record is of.
+
+    See `schemas.io.layout.rescored_key` for what it is made from.
+    """
     r = record
     return layout.rescored_key(r.model, r.experiment, r.n_paths, r.seed, r.contrast)
 

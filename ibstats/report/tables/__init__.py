@@ -16,6 +16,7 @@ from ibstats.report.tables import (
     path_and_execution,
     quality,
     strategy,
+    whole_image,
 )
 from ibstats.results import words
 from ibstats.results.lookup import distinct
@@ -24,10 +25,19 @@ from schemas.study import ABLATIONS
 if TYPE_CHECKING:
     from ibstats.results.lookup import Numbers
 
-SECTIONS = ("diversity", "entropy", "effects", "waterfall", "quality", "ledger", "strategy")
+SECTIONS = (
+    "diversity",
+    "entropy",
+    "whole_image",
+    "effects",
+    "waterfall",
+    "quality",
+    "ledger",
+    "strategy",
+)
 """Parts of a report, in order; `waterfall_two` and `quality_effects` are made on request."""
 
-VALUES = ("diversity", "information", "quality", "ledger")
+VALUES = ("diversity", "information", "quality", "ledger", "whole_image")
 """Sections whose rows say which conditions a model has."""
 
 Maker = Callable[["Numbers", str, str], Sequence[Part]]
@@ -252,6 +262,7 @@ BY_MODEL: dict[str, Maker] = {
     "diversity": _diversity,
     "effective_number": _effective,
     "entropy": _entropy,
+    "whole_image": whole_image.told,
     "effects": _effects,
     "waterfall": _waterfall,
     "waterfall_two": _waterfall_two,

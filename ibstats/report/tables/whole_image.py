@@ -43,7 +43,9 @@ def told(numbers: Numbers, experiment: str, model: str) -> list[Table]:
         blocks.append(block)
     title = f"{model}: what whole images tell of their text"
     columns = [Column("bits an image", Interval)]
-    made = stacked(f"whole-image-{model}", title, ["condition", "quantity", "among"], blocks, columns)
+    made = stacked(
+        f"whole-image-{model}", title, ["condition", "quantity", "among"], blocks, columns
+    )
     return [replace(made, caption=words.made(used), notes=grid.notes(used))]
 
 
