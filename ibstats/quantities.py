@@ -92,8 +92,9 @@ def quantity(name: str) -> Quantity:
     """The record of a quantity by its name in results.
 
     Some are named after another one: `vendi_D` and `rke_D` are effective numbers of images under
-    distance D, `share_B` is the share of the joint bits that B makes, `bit_I_entropy` is of one bit
-    of the codes. A name that nobody registered gets a record that says no more than the name.
+    distance D, `share_B` is the share of the joint bits that B makes, `digit_I_entropy` is of one
+    digit of the codes, the most significant being 0. A name that nobody registered gets a record
+    that says no more than the name.
 
     >>> quantity("ssim_dissimilarity").long
     'structural dissimilarity, 1 - SSIM'
@@ -113,8 +114,9 @@ def quantity(name: str) -> Quantity:
     if kind == "share":
         base = quantity(of)
         return Quantity(name, "share", f"share of the joint bits: {base.long}", base.short, most=1)
-    if kind == "bit":
-        return Quantity(name, "entropy", f"entropy of {name}", name, unit="bit", most=1)
+    if kind == "digit":
+        long = f"entropy of digit {of.partition('_')[0]} of a code"
+        return Quantity(name, "entropy", long, name, unit="bit")
     return Quantity(name, "usage", name, name)
 
 

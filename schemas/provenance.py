@@ -97,6 +97,20 @@ class ModelIdentity(Strict):
         """
         return math.log2(self.codebook_size) if self.codebook_size else math.nan
 
+    @property
+    def digit_levels(self) -> tuple[int, ...]:
+        """Values of each digit of an id, most significant first; none where ids have no digits.
+
+        Those of `levels`; runs of before there were any say `lfq`, whose digits are bits.
+
+        >>> ModelIdentity(model="show-o", codebook_size=8, quantizer="lfq").digit_levels
+        (2, 2, 2)
+        """
+        bits = (self.codebook_size - 1).bit_length()
+        if not self.levels and self.quantizer == "lfq" and self.codebook_size == 1 << bits:
+            return (2,) * bits
+        return tuple(self.levels)
+
     def fixing(self) -> dict[str, Any]:
         """Give what fixes the law of the samples, as JSON has it, to compare and to digest.
 

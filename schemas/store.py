@@ -3,7 +3,8 @@
 What its Datasets hold is in `schemas/variables.py`, where everything lies in
 `schemas/io/layout.py`. Version 1.1: a run need not come from `ibgenerate`, so a study, weights and
 steps may lack, and it names its factors, levels and baseline itself. Every run of version 1.0 is
-one of 1.1.
+one of 1.1. Version 1.2: codes of real images (`recovered`, `squared_error`, `image_name`), and the
+levels of a model's codes. Every run of 1.1 is one of 1.2.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from schemas.variables import COORDINATES, VARIABLES
 __getattr__ = attributes(__name__)
 
 SCHEMA = "ibstats-samples"
-VERSION = "1.1"
+VERSION = "1.2"
 
 
 @dataclass(frozen=True)

@@ -111,14 +111,46 @@ class PromptSource(Written):
     )
 
 
+ENCODED = "encoded"
+"""Codes of real images: a source of calibration, and what a run that holds them calls itself."""
+ENCODED_IMAGES = 2000
+"""Real images that a calibration counts, where it does not say."""
+
+
 class Calibration(PromptSource):
     """Prompts on which code usage is counted; disjoint from the study's.
 
-    Counting on the prompts that are tested would bias the subset probe.
+    Counting on the prompts that are tested would bias the subset probe. The source `encoded` counts
+    codes of `n` real images (default 2000) instead: of a `run` of `ibgenerate encode`, or, for the
+    trio, of fresh scenes.
     """
 
     n: int | None = Field(default=48, ge=1)
     samples: int = Field(default=4, ge=1)
+    run: str | None = Field(
+        default=None,
+        description="Run of `ibgenerate encode` whose codes are counted, where the source is "
+        "'encoded'; default the model's own images.",
+    )
+
+    @property
+    def encoded(self) -> bool:
+        """Whether codes of real images are counted, and not those of samples."""
+        return self.source == ENCODED
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_images(cls, data: Any) -> Any:
+        """Of real images, `n` is their number; by default it is larger than that of prompts."""
+        if not isinstance(data, dict):
+            return data
+        if data.get("source") != ENCODED:
+            if data.get("run") is not None:
+                raise ValueError("a run is named, so write source: encoded")
+            return data
+        if "samples" in data and data["samples"] != cls.model_fields["samples"].default:
+            raise ValueError("real images are not sampled: leave samples out, and say n")
+        return {"n": ENCODED_IMAGES, **{key: data[key] for key in data if data[key] is not None}}
 
 
 class Factorial(Written):

@@ -91,6 +91,22 @@ VARIABLES: dict[str, Variable] = {
         fill=NAN,
         per_block=True,
     ),
+    "recovered": Variable(
+        dims=_TOKEN,
+        dtype="bool",
+        units="1",
+        long_name="the code that the decoded image, in 8 bits, is encoded as is the token",
+        fill=False,
+        per_block=True,
+    ),
+    "squared_error": Variable(
+        dims=_SAMPLE,
+        dtype="float32",
+        units="1",
+        long_name="mean squared error of the reconstruction, pixels in [0, 1]",
+        fill=NAN,
+        per_block=True,
+    ),
     "complete": Variable(
         dims=("condition", "prompt"),
         dtype="bool",
@@ -199,6 +215,7 @@ COORDINATES: dict[str, Variable] = {
     "prompt_attributes": Variable(
         ("prompt",), "string", "1", "asserted attributes as JSON, '{}' if unknown", "{}"
     ),
+    "image_name": Variable(("sample",), "string", "1", "file that was encoded", ""),
     "text": Variable(("text",), "string", "1", "prompt or paraphrase", ""),
     "text_prompt": Variable(("text",), "int32", "1", "index of the prompt the text belongs to", -1),
     "text_kind": Variable(("text",), "string", "1", "original, short, medium or long", ""),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from generate.cli import models, prompts, rescore, run, status
+from generate.cli import encode, models, prompts, rescore, run, status
 from generate.cli.console import log
 from generate.errors import GenerateError
 from generate.extras import EXTRAS
@@ -26,6 +26,7 @@ COMMANDS = (
     status.status,
     status.verify,
     rescore.rescore,
+    encode.encode,
     models.models,
     models.inspect,
     models.convert,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
 
@@ -81,6 +81,15 @@ class Model(abc.ABC):
 
         One reading a text, in their order. None if the adapter cannot tell, as here: then nobody is
         warned of texts that are cut or alike. Runs without the weights.
+        """
+        return None
+
+    def codes_of_images(
+        self, n_images: int, seed: int
+    ) -> Iterator[NDArray[np.integer[Any]]] | None:
+        """Ids (image, position), some images at a time, of real ones that the model was trained on.
+
+        `n_images` in all, fixed by `seed`. None if the adapter has none, as here.
         """
         return None
 

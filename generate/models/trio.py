@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from generate.traversal.trace import Trace
 from generate.traversal.transition import absorbing
 from generate.trio.captions import PAD, tokenise
 from generate.trio.quantizers import LAB
+from generate.trio.stage_tokenizer import draw_images
 from generate.trio.tokenizer import Tokenizer, load_tokenizer
 from generate.trio.transformer import GridTransformer, Prefix, load_transformer
 from generate.trio.weights import SHIPPED, file_name
@@ -34,6 +35,7 @@ from schemas.provenance import ModelIdentity
 GRID = (8, 8)
 N_POSITIONS = GRID[0] * GRID[1]
 IMAGE_SIZE = (32, 32)
+SCENES_AT_ONCE = 256
 
 QuantizerName = Literal["vq", "fsq", "fsq-865", "lfq", "bsq"]
 """The keys of `generate.trio.quantizers.LAB`."""
@@ -153,6 +155,15 @@ class Trio(Model):
         Raises ModelError for a caption outside the grammar.
         """
         return [Reading(tuple(row[row != PAD].tolist()), cut=False) for row in _tokens(texts)]
+
+    def codes_of_images(self, n_images: int, seed: int) -> Iterator[NDArray[np.integer[Any]]]:
+        """Ids of fresh scenes, all attributes and wordings equally often."""
+        for index, start in enumerate(range(0, n_images, SCENES_AT_ONCE)):
+            rng = np.random.default_rng([seed, index])
+            scenes = draw_images(min(SCENES_AT_ONCE, n_images - start), rng)
+            with torch.inference_mode():
+                ids = self.tokenizer.encode(scenes.to(self.device)).flatten(1)
+            yield ids.cpu().numpy()
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str]) -> Prefix:

@@ -90,14 +90,15 @@ def stored(
     where: Folder,
     label: str,
     identity: ModelIdentity,
-    prompts: Sequence[Prompt],
+    source_sha256: str,
     n_samples: int,
     seed: int,
 ) -> CalibrationRecord | None:
     """Counts of the model `label` that lie in a run; None if there are none.
 
-    Raises `StoreError` if they are broken, or were made from another model, other prompts, another
-    number of samples or another seed.
+    `source_sha256` is the digest of the prompts, or of the real images, that they are counted on.
+    Raises `StoreError` if they are broken, or were made from another model, other prompts or
+    images, another number of samples or another seed.
     """
     try:
         document = json.loads(where.read(record_key(label)))
@@ -110,7 +111,7 @@ def stored(
         raise StoreError(
             f"{where}/{record_key(label)} is broken: delete it, and the codes are counted again."
         ) from None
-    wanted = (identity.fixing(), prompts_digest(prompts), n_samples, seed)
+    wanted = (identity.fixing(), source_sha256, n_samples, seed)
     if (record.model.fixing(), record.prompts_sha256, record.samples, record.seed) != wanted:
         raise StoreError(
             f"{where}/{record_key(label)} was counted with another model, prompts, samples or "

@@ -70,7 +70,7 @@ def _calibrate(
     """Count the code usage of all models at once, one a worker."""
     from distributed import as_completed
 
-    total = len(plan.calibration_prompts) * plan.study.calibration.samples
+    total = plan.n_calibration
     counted = {}
     for label in plan.models:
         task = (worker.calibrate, plan, str(where), label, cluster.device)

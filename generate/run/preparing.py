@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from generate.errors import StoreError
+from generate.prompts.sources import prompts_digest
 from generate.provenance import hardware, software
-from generate.run import calibration
+from generate.run import calibration, real_images
 from generate.run.batching import batch_sizes
 from generate.run.loading import identify, load, readings
 from generate.run.progress import Progress, silent
@@ -91,8 +92,11 @@ def _config_digest(
 ) -> str:
     """sha256 of everything that fixes the samples of a run: blocks of two runs mix only if equal."""
     models = {label: identity.fixing() for label, identity in identities.items()}
+    study = plan.study.model_dump(mode="json")
+    if plan.study.calibration.run is None:  # as in studies of before it could be said
+        del study["calibration"]["run"]
     document = {
-        "study": plan.study.model_dump(mode="json"),
+        "study": study,
         "prompts": plan.prompts_sha256,
         "models": models,
         "calibration": calibration_sha256,
@@ -165,12 +169,15 @@ def calibrate(
     where = folder(root)
     if sizes is None:
         sizes = batch_sizes(plan, partial(load, plan, device=device), device)
-    prompts, n_samples = plan.calibration_prompts, plan.study.calibration.samples
+    asked = plan.study.calibration
+    source, n_samples = prompts_digest(plan.calibration_prompts), asked.samples
+    if asked.encoded:
+        source, n_samples = real_images.digest(asked, plan.base), asked.n or 0
     records = {}
     for label, identity in identify(plan).items():
         if only not in (None, label):
             continue
-        record = calibration.stored(where, label, identity, prompts, n_samples, plan.study.seed)
+        record = calibration.stored(where, label, identity, source, n_samples, plan.study.seed)
         if record is None:
             record = _count(plan, label, sizes[label], device, progress)
             calibration.save(where, label, record)
@@ -182,8 +189,8 @@ def _count(
     plan: Plan, label: str, batch_size: int, device: str, progress: Progress
 ) -> CalibrationRecord:
     """Code usage of one model, counted now."""
-    n_samples = plan.study.calibration.samples
-    total = len(plan.calibration_prompts) * n_samples
+    asked = plan.study.calibration
+    total = plan.n_calibration
     done = 0
 
     def advance(n: int) -> None:
@@ -192,10 +199,15 @@ def _count(
         progress(f"{label} calibration", done, total)
 
     advance(0)
+    model = load(plan, label, device)
+    if asked.encoded:
+        return real_images.count(
+            model, asked, plan.base, label=label, seed=plan.study.seed, advance=advance
+        )
     return calibration.calibrate(
-        load(plan, label, device),
+        model,
         plan.calibration_prompts,
-        n_samples,
+        asked.samples,
         label=label,
         seed=plan.study.seed,
         batch_size=batch_size,

@@ -56,6 +56,14 @@ class Plan:
         return False
 
     @property
+    def n_calibration(self) -> int:
+        """Images that each model's code usage is counted on: samples, or real ones."""
+        asked = self.study.calibration
+        if asked.encoded:
+            return asked.n or 0
+        return len(self.calibration_prompts) * asked.samples
+
+    @property
     def prompts_sha256(self) -> str:
         """Digest of the study prompts: ids, texts and paraphrases."""
         return prompts_digest(self.prompts)
@@ -156,7 +164,7 @@ def plan(study: Study, base: Path) -> Plan:
     _check_samples(laid_out)
     _check_conditions(laid_out)
     _check_prompt_counts(laid_out)
-    if not laid_out.needs_calibration:
+    if not laid_out.needs_calibration or study.calibration.encoded:
         return laid_out
     calibration = load_prompts(study.calibration, "calibration", base)
     shared = overlap(prompts, calibration)

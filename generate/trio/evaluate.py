@@ -1,8 +1,10 @@
 """Quality of the trio: reconstruction, use of the caption, agreement of samples with captions.
 
     python -m generate.trio.evaluate
+    python -m generate.trio.evaluate --quantizer bsq
 
-prints the figures of the model card, measured on the shipped weights.
+prints the figures of the model card, measured on the shipped weights, or on those of one quantizer
+of the lab.
 """
 
 import argparse
@@ -20,6 +22,7 @@ from generate.traversal import PhiloxNoise
 from generate.trio import scenes, weights
 from generate.trio.captions import Meaning
 from generate.trio.prompt_sets import prompt_set
+from generate.trio.quantizers import LAB
 from generate.trio.reference import Reference, load_reference
 from generate.trio.stage_tokenizer import render_batch
 from generate.trio.stage_transformer import draw_samples, loss
@@ -29,6 +32,8 @@ from generate.trio.wording_control import control
 
 BATCH = 64
 MEMBERS = ("trio-ar", "trio-mim", "trio-diffusion", "trio-raster")
+ANY_ORDER = MEMBERS[1:]
+"""Members that the quantizers of the lab have weights for."""
 
 
 def peak_signal_to_noise(one: Tensor, other: Tensor) -> float:
@@ -129,6 +134,26 @@ def family_accuracy(
     return attribute_accuracy(reference, torch.cat(images), meanings)
 
 
+def of_quantizer(
+    quantizer: str, *, scenes: int, prompts: int, samples: int
+) -> dict[str, dict[str, float]]:
+    """Figures of a quantizer of the lab: reconstruction, use of the caption, samples by member.
+
+    Of `scenes` fresh scenes, and of `samples` of each of `prompts` study prompts, without guidance.
+    """
+    tokenizer = load_tokenizer(weights.SHIPPED / weights.file_name("tokenizer", quantizer))
+    reference = load_reference()
+    figures = {"reconstruction": reconstruction(tokenizer, reference, count=scenes, seed=11)}
+    transformer = load_transformer(weights.SHIPPED / weights.file_name("masked", quantizer))
+    figures["masked"] = caption_use(transformer, tokenizer, count=scenes, seed=12)
+    options = {"quantizer": quantizer, "guidance": 1.0}
+    for name in ANY_ORDER:
+        figures[name] = family_accuracy(
+            name, reference, prompts=prompts, samples=samples, seed=13, **options
+        )
+    return figures
+
+
 def main() -> None:
     """Print the figures of all parts of the trio as JSON.
 
@@ -143,7 +168,17 @@ def main() -> None:
     )
     parser.add_argument("--prompts", type=int, default=100, help="study prompts for samples")
     parser.add_argument("--samples", type=int, default=6, help="samples of each prompt")
+    parser.add_argument("--quantizer", choices=list(LAB), help="one quantizer of the lab alone")
     chosen = parser.parse_args()
+    if chosen.quantizer is not None:
+        found = of_quantizer(
+            chosen.quantizer,
+            scenes=chosen.scenes,
+            prompts=chosen.prompts,
+            samples=chosen.samples,
+        )
+        print(json.dumps(found, indent=2))
+        return
     tokenizer, reference = load_tokenizer(), load_reference()
     figures: dict[str, object] = {}
     figures["reconstruction"] = reconstruction(tokenizer, reference, count=chosen.scenes, seed=11)

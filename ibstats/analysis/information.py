@@ -45,14 +45,11 @@ SHARED = ("text_index", "path_key", "execution_key")
 FEW = 99
 """Resamples where only estimates are read."""
 
-BIT_QUANTIZERS = ("lfq",)
-"""Quantizers whose codes are bits of the channels."""
-
 
 def information_groups(
     selection: Selection, settings: Config, machine: Machine
 ) -> tuple[Groups, list[str]]:
-    """Groups from tokens: information, collision, codebook_use, unrelated, positions, bits.
+    """Groups from tokens: information, collision, codebook_use, unrelated, positions, digits.
 
     And the changes of the first two; `subset` and `subset_removed` where a codebook is restricted.
     Changes of Shannon's entropies that move with the number of images have no p value
@@ -72,8 +69,9 @@ def information_groups(
             share[number] = information.rarefy(label, settings.images_per_prompt, how.seed)
     usable = usable_codes(selection)
     parts = list(PARTS)
-    if selection.identity.quantizer in BIT_QUANTIZERS:
-        parts.append("by_bit")
+    levels = selection.identity.digit_levels
+    if levels:
+        parts.append("by_digit")
     made = information.measure(
         tokens,
         n_codes,
@@ -81,6 +79,7 @@ def information_groups(
         estimator=settings.estimator,
         usable=usable.values.tolist(),
         share=share,
+        levels=levels,
         n_shuffles=settings.n_shuffles,
         seed=how.seed,
     )
@@ -102,8 +101,8 @@ def information_groups(
     subsets, uncertain = _subsets(selection, tokens, how)
     groups |= subsets
     notes += uncertain
-    if "by_bit" in made:
-        groups["bits"] = means(made["by_bit"], how).assign_attrs(section="information")
+    if "by_digit" in made:
+        groups["digits"] = means(made["by_digit"], how).assign_attrs(section="information")
     of = {
         "estimator": settings.estimator,
         "n_codes": n_codes,

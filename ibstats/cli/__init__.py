@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ibstats.cli import numbers, reference, reports, runs
+from ibstats.cli import codebook, numbers, reference, reports, runs
 from ibstats.errors import IbstatsError
 from ibstats.extras import extras_named
 from ibstats.options import log
@@ -36,6 +36,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "quality": numbers.quality,
     "strategy": numbers.strategy,
     "decompose": numbers.decompose,
+    "codebook": codebook.codebook,
     "ablations": reports.ablations,
     "figures": reports.figures,
     "export": reports.export,

@@ -14,6 +14,7 @@ Each statistic is a function of the tokens; `measure` makes several from one cou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -36,10 +37,13 @@ QUANTITIES = ("codebook_entropy", "conditional_entropy", "mutual_information", "
 class _Estimated:
     """Entropies of one condition's counts, each made once."""
 
-    def __init__(self, counted: Counted, estimator: str, size: int) -> None:
+    def __init__(
+        self, counted: Counted, estimator: str, size: int, levels: Sequence[int] = ()
+    ) -> None:
         self.counted = counted
         self.estimator = estimator
         self.size = size
+        self.levels = tuple(levels)
         self.known: dict[str, Array] = {}
 
     def entropy(self, counts: NDArray[Any]) -> Array:
@@ -157,30 +161,39 @@ def _by_position(one: _Estimated) -> dict[str, Array]:
     return found | unseen.maps_of(one.counted)
 
 
-def _by_bit(one: _Estimated) -> dict[str, Array]:
-    counted = one.counted
-    n_bits = (counted.n_codes - 1).bit_length()
-    if counted.n_codes != 1 << n_bits:
+def _by_digit(one: _Estimated) -> dict[str, Array]:
+    counted, levels = one.counted, one.levels
+    if math.prod(levels) != counted.n_codes or not levels:
         raise StoreContractError(
-            f"a codebook of {counted.n_codes} codes has no bits of its own: LFQ has a power of two"
+            f"levels {list(levels)} have {math.prod(levels)} codes, but the codebook has "
+            f"{counted.n_codes}: they are the values of each digit of an id"
         )
-    codes = np.arange(counted.n_codes)
-    found = {}
-    for bit in range(n_bits):
-        is_set = (codes >> (n_bits - 1 - bit) & 1).astype(np.int64)
-        to_bit = np.stack([1 - is_set, is_set], axis=1)
-        whole = counted.total @ to_bit
-        marginal = float(entropy.estimate(whole, one.estimator, 2))
-        values = np.full(counted.n_prompts, marginal)
-        if counted.n_prompts > 1:
-            without = []
-            for counts in counted.prompts():
-                without.append(entropy.estimate(whole - counts @ to_bit, one.estimator, 2))
-            values = _jackknife(marginal, np.concatenate(without))
-        found[f"bit_{bit}_entropy"] = values
-    total = np.sum(list(found.values()), axis=0)
-    found["bit_redundancy"] = total - _per_prompt(one)["codebook_entropy"]
-    return found
+    rest = np.arange(counted.n_codes)
+    found: dict[str, Array] = {}
+    for digit in reversed(range(len(levels))):
+        rest, values = np.divmod(rest, levels[digit])
+        found[f"digit_{digit}_entropy"] = _of_digit(
+            one, np.eye(levels[digit], dtype=np.int64)[values]
+        )
+    in_order = {
+        f"digit_{digit}_entropy": found[f"digit_{digit}_entropy"] for digit in range(len(levels))
+    }
+    total = np.sum(list(in_order.values()), axis=0)
+    in_order["total_correlation"] = total - _per_prompt(one)["codebook_entropy"]
+    return in_order
+
+
+def _of_digit(one: _Estimated, to_digit: NDArray[np.int64]) -> Array:
+    """Jackknife values of the entropy of a digit, whose values are columns (code, value)."""
+    counted, n_values = one.counted, to_digit.shape[1]
+    whole = counted.total @ to_digit
+    marginal = float(entropy.estimate(whole, one.estimator, n_values))
+    if counted.n_prompts == 1:
+        return np.full(1, marginal)
+    without = []
+    for counts in counted.prompts():
+        without.append(entropy.estimate(whole - counts @ to_digit, one.estimator, n_values))
+    return _jackknife(marginal, np.concatenate(without))
 
 
 def _shuffle_test(counted: Counted, n_shuffles: int, rng: np.random.Generator) -> dict[str, float]:
@@ -217,7 +230,7 @@ PARTS: dict[str, tuple[Callable[[_Estimated], Mapping[str, Any]], tuple[str, ...
     "pooled": (_pooled, ("condition",)),
     "coverage": (_coverage, ("condition",)),
     "by_position": (_by_position, ("condition", "row", "col")),
-    "by_bit": (_by_bit, ("condition", "prompt")),
+    "by_digit": (_by_digit, ("condition", "prompt")),
     "half": (_half, ("condition", "prompt")),
     "unseen": (lambda one: unseen.values_of(one.counted), ("condition", "prompt")),
 }
@@ -239,13 +252,14 @@ def measure(
     estimator: str = entropy.DEFAULT,
     usable: Sequence[int] | None = None,
     share: Sequence[xr.DataArray] = (),
+    levels: Sequence[int] = (),
     n_shuffles: int = 0,
     seed: int = 0,
 ) -> dict[str, xr.Dataset]:
     """Several statistics of the same tokens, by name, from one counting of them.
 
     `parts` are names of functions of this module (`per_prompt`, `pooled`, `coverage`,
-    `by_position`, `by_bit`, `shuffle_test`), whose parameters these are; `half`, which is
+    `by_position`, `by_digit`, `shuffle_test`), whose parameters these are; `half`, which is
     `per_prompt` of the first half of each prompt's images; `unseen` (`unseen.per_prompt`);
     `collision`, `collision_at_positions` (of tokens at one position) and
     `collision_by_position`, which are those of `ibstats.statistics.collision` for pairs of images
@@ -258,7 +272,7 @@ def measure(
     of_condition = collision.shared(tokens, share, "apart")
     rows: dict[str, list[Mapping[str, Any]]] = {part: [] for part in parts}
     for number, counted in enumerate(counting.conditions(tokens, n_codes)):
-        one = _Estimated(counted, estimator, usable[number])
+        one = _Estimated(counted, estimator, usable[number], levels)
         agreeing = collision.Agreeing(counted, of_condition(number))
         for part, found in rows.items():
             if part == SHUFFLE:
@@ -368,28 +382,36 @@ def by_position(
     return found.assign_attrs(units="bit")
 
 
-def by_bit(
+def by_digit(
     tokens: xr.DataArray,
-    n_codes: int,
+    levels: Sequence[int],
     estimator: str = entropy.DEFAULT,
     usable: Sequence[int] | None = None,
 ) -> xr.Dataset:
-    """H of each bit of the codes, and how far their sum exceeds H(Z), in bits.
+    """H of each digit of the codes, and how far their sum exceeds H(Z), in bits.
 
-    For quantizers whose bits are channels (LFQ). Jackknife values `(condition, prompt)`, as
-    `per_prompt` has them: `bit_0_entropy` (the most significant bit), ..., `bit_redundancy`.
-    Redundancy is the total correlation of the bits (Watanabe 1960), 0 when they are independent;
-    below 0 only by estimation error. Paper, section 3.3. `tokens (condition, prompt, sample, row,
-    col)`; `usable`, the number of codes that each condition may use, serves H(Z) alone. Raises
-    StoreContractError unless `n_codes` is a power of two, and for codes of `n_codes` or more.
+    For quantizers whose digits are channels (FSQ; LFQ and BSQ, whose digits are bits). Jackknife
+    values `(condition, prompt)`, as `per_prompt` has them: `digit_0_entropy` (the most significant
+    digit), ..., `total_correlation`, which is 0 when digits are independent; below 0 only by
+    estimation error. Source: Watanabe (1960), doi:10.1147/rd.41.0066; paper, section 3.3. `tokens
+    (condition, prompt, sample, row, col)`; `levels` are the values of each digit, their product is
+    the size of the codebook; `usable`, the number of codes that each condition may use, serves H(Z)
+    alone. Raises StoreContractError without levels, and for codes of that size or more.
 
     >>> codes = np.array([0, 3, 0, 3]).reshape(1, 1, 1, 2, 2)
     >>> tokens = xr.DataArray(codes, dims=("condition", "prompt", "sample", "row", "col"))
-    >>> float(by_bit(tokens, 4, "plugin")["bit_redundancy"][0, 0])
+    >>> float(by_digit(tokens, (2, 2), "plugin")["total_correlation"][0, 0])
     1.0
     """
-    parts = ("by_bit",)
-    return measure(tokens, n_codes, parts, estimator=estimator, usable=usable)["by_bit"]
+    made = measure(
+        tokens,
+        math.prod(levels),
+        ("by_digit",),
+        estimator=estimator,
+        usable=usable,
+        levels=levels,
+    )
+    return made["by_digit"]
 
 
 def shuffle_test(tokens: xr.DataArray, n_codes: int, *, n_shuffles: int, seed: int) -> xr.Dataset:

@@ -88,23 +88,28 @@ def test_codes_outside_the_codebook_are_refused() -> None:
         information.pooled(tokens(np.full((1, 2, 2, 1, 1), 16)), 16)
 
 
-def test_bits_of_independent_channels_add_up_and_copies_do_not() -> None:
+def test_digits_of_independent_channels_add_up_and_copies_do_not() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.integers(0, 2, (2, 1, 5, 20, 10, 10)), rng.random((1, 5, 20, 10, 10)) < 0.1
-    independent = information.by_bit(tokens(first[0] * 4 + first[1] * 2 + second), 8, "plugin")
+    codes = tokens(first[0] * 4 + first[1] * 2 + second)
+    independent = information.by_digit(codes, (2, 2, 2), "plugin")
     assert list(independent.data_vars) == [
-        "bit_0_entropy",
-        "bit_1_entropy",
-        "bit_2_entropy",
-        "bit_redundancy",
+        "digit_0_entropy",
+        "digit_1_entropy",
+        "digit_2_entropy",
+        "total_correlation",
     ]
     expected = stats.entropy([0.1, 0.9], base=2)
-    assert float(independent["bit_2_entropy"].mean()) == pytest.approx(expected, abs=0.01)
-    assert float(independent["bit_redundancy"].mean()) == pytest.approx(0, abs=0.01)
-    copied = information.by_bit(tokens(first[0] * 3), 4, "plugin")
-    assert float(copied["bit_redundancy"].mean()) == pytest.approx(1, abs=0.01)
-    with pytest.raises(StoreContractError, match="6 codes has no bits"):
-        information.by_bit(tokens(first[0]), 6)
+    assert float(independent["digit_2_entropy"].mean()) == pytest.approx(expected, abs=0.01)
+    assert float(independent["total_correlation"].mean()) == pytest.approx(0, abs=0.01)
+    copied = information.by_digit(tokens(first[0] * 3), (2, 2), "plugin")
+    assert float(copied["total_correlation"].mean()) == pytest.approx(1, abs=0.01)
+    mixed = information.by_digit(tokens(first[0] * 3 + 2 * second), (2, 3), "plugin")
+    assert float(mixed["digit_0_entropy"].mean()) == pytest.approx(1, abs=0.01)
+    assert float(mixed["digit_1_entropy"].mean()) == pytest.approx(expected, abs=0.01)
+    assert float(mixed["total_correlation"].mean()) == pytest.approx(0, abs=0.01)
+    with pytest.raises(StoreContractError, match="they are the values of each digit"):
+        information.measure(tokens(first[0]), 4, ["by_digit"], levels=(2, 3))
 
 
 def test_rarefaction_takes_equal_budgets() -> None:
@@ -172,16 +177,19 @@ def test_one_counting_makes_what_each_function_makes() -> None:
     drawn = tokens(np.random.default_rng(0).integers(0, 9, (2, 6, 4, 3, 3)).astype(np.uint16))
     wording = xr.DataArray(np.arange(4) % 2, dims="sample")
     parts = (*information.PARTS, *information.COLLISION, information.SHUFFLE)
-    made = information.measure(drawn, 16, parts, share=[wording], n_shuffles=9, seed=3)
+    made = information.measure(
+        drawn, 16, parts, share=[wording], levels=(4, 4), n_shuffles=9, seed=3
+    )
     alone = {
         "per_prompt": information.per_prompt(drawn, 16),
         "pooled": information.pooled(drawn, 16),
         "coverage": information.coverage(drawn, 16),
         "by_position": information.by_position(drawn, 16),
-        "by_bit": information.by_bit(drawn, 16),
+        "by_digit": information.by_digit(drawn, (4, 4)),
         "half": information.per_prompt(drawn.isel(sample=[0, 1]), 16),
         "unseen": unseen.per_prompt(drawn, 16),
         "collision": collision.per_prompt(drawn, 16, [wording]),
+        "collision_at_positions": collision.per_prompt(drawn, 16, [wording], at_positions=True),
         "collision_by_position": collision.by_position(drawn, 16, [wording]),
         "shuffle_test": information.shuffle_test(drawn, 16, n_shuffles=9, seed=3),
     }

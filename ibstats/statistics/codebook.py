@@ -1,0 +1,327 @@
+"""How a codebook is used: entropies, digits, neighbours and codes seen, the image as unit.
+
+A share of codes used means nothing without the number of tokens behind it, and tokens of one image
+are alike: so every number here says how many images and tokens it is of, intervals are jackknifed
+over images (over prompts where a run has several, whose images are alike too), and codes not seen
+are counted from what images show, not tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy
+from numpy.typing import NDArray
+
+from ibstats.errors import IbstatsError, StoreContractError
+from ibstats.kernels import grouped
+from ibstats.kernels.grouped import LeftOut
+from ibstats.statistics.unseen import MOST_UNSEEN
+
+Array = NDArray[np.float64]
+Tokens = NDArray[np.integer[Any]]
+
+MOST_GROUPS = 100
+"""Units are left out in at most so many groups of neighbours."""
+CURVE = 24
+"""Points of a rarefaction curve, the images in equal ratios."""
+
+
+class Estimate(NamedTuple):
+    """An estimate with its interval; the bounds are None where there is one unit.
+
+    It is `weak` where it rests on codes that were not seen.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    weak: bool = False
+
+    def through(self, function: Any) -> Estimate:
+        """The same of an increasing function of the number.
+
+        >>> Estimate(1.0, 0.0, 2.0).through(lambda x: 2**x)
+        Estimate(value=2.0, low=1.0, high=4.0, weak=False)
+        """
+        bounds = [None if bound is None else float(function(bound)) for bound in self[1:3]]
+        return Estimate(float(function(self.value)), bounds[0], bounds[1], self.weak)
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The ids of some images and what is known of their codebook.
+
+    `tokens` are (unit, image, row, col): a unit is what was drawn independently, an image of its
+    own or a prompt with its images. `recovered` is like `tokens`, `squared_error` (unit, image);
+    None where nobody measured them. Raises StoreContractError for ids of `n_codes` or more, and for
+    levels whose product is not `n_codes`.
+
+    >>> codes = Codes(np.arange(8).reshape(2, 1, 2, 2) % 4, 4, levels=(2, 2))
+    >>> round(codes.entropy.value, 6), codes.used
+    (2.0, 4)
+    """
+
+    tokens: Tokens
+    n_codes: int
+    levels: tuple[int, ...] = ()
+    recovered: NDArray[np.bool_] | None = None
+    squared_error: Array | None = None
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.tokens.size == 0:
+            raise StoreContractError("no tokens: nothing can be said of the codebook")
+        if int(self.tokens.max()) >= self.n_codes:
+            raise StoreContractError(
+                f"`tokens` holds code {int(self.tokens.max())}, but codes run 0..{self.n_codes - 1}"
+                "; were the special-token offsets removed before writing?"
+            )
+        if self.levels and math.prod(self.levels) != self.n_codes:
+            raise StoreContractError(
+                f"levels {list(self.levels)} have {math.prod(self.levels)} codes, but the codebook "
+                f"has {self.n_codes}"
+            )
+
+    @property
+    def n_images(self) -> int:
+        """Images of all units."""
+        return int(self.tokens.shape[0] * self.tokens.shape[1])
+
+    @property
+    def n_positions(self) -> int:
+        """Tokens of an image."""
+        return int(self.tokens.shape[2] * self.tokens.shape[3])
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all images."""
+        return int(self.tokens.size)
+
+    @cached_property
+    def _group_of_unit(self) -> NDArray[np.int64]:
+        n = len(self.tokens)
+        return np.arange(n) * min(n, MOST_GROUPS) // n
+
+    @property
+    def _sizes(self) -> NDArray[np.int64]:
+        """Units of each group."""
+        return np.bincount(self._group_of_unit)
+
+    def _groups(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """The group of each of the values (unit, ...), flat."""
+        return np.repeat(self._group_of_unit, values[0].size)
+
+    def _table(self, symbols: NDArray[Any]) -> grouped.Table:
+        """Counts of symbols (unit, ...) by group."""
+        return grouped.table(symbols.ravel(), self._groups(symbols), len(self._sizes))
+
+    def _estimate(
+        self,
+        found: LeftOut,
+        least: float = -math.inf,
+        most: float = math.inf,
+        unseen: float = 0.0,
+    ) -> Estimate:
+        """Jackknifed, with a t interval, both within what is possible.
+
+        `unseen` is the mass of symbols not seen that it rests on.
+        """
+        made = grouped.jackknife(found, self._sizes)
+        weak = unseen > MOST_UNSEEN
+        value = float(np.clip(made.value, least, most))
+        if not np.isfinite(made.error):
+            return Estimate(value, weak=weak)
+        half = scipy.special.stdtrit(made.n_groups - 1, (1 + self.level) / 2) * made.error
+        low, high = np.clip([made.value - half, made.value + half], least, most)
+        return Estimate(value, float(low), float(high), weak)
+
+    @property
+    def capacity(self) -> float:
+        """log2 of the codes, in bits."""
+        return math.log2(self.n_codes)
+
+    @cached_property
+    def _ids(self) -> NDArray[np.int64]:
+        return self.tokens.reshape(len(self.tokens), -1).astype(np.int64)
+
+    @cached_property
+    def _counts(self) -> grouped.Table:
+        return self._table(self._ids)
+
+    @cached_property
+    def _plain(self) -> LeftOut:
+        return grouped.entropy(self._counts)
+
+    @cached_property
+    def entropy(self) -> Estimate:
+        """H(Z) of a token at any position, in bits."""
+        return self._estimate(self._plain, 0, self.capacity, grouped.unseen(self._counts))
+
+    @property
+    def perplexity(self) -> Estimate:
+        """2^H(Z), in codes."""
+        return self.entropy.through(lambda bits: 2**bits)
+
+    @cached_property
+    def collision_entropy(self) -> Estimate:
+        """-log2 of the chance that tokens of two units agree, in bits.
+
+        NaN where none do, or for fewer than three units.
+        """
+        found = grouped.collision(self._counts)
+        if not found.whole > 0 or len(self._sizes) < 3:
+            return Estimate(math.nan)
+        if not (found.without > 0).all():
+            return Estimate(float(-np.log2(found.whole)))
+        return self._estimate(LeftOut(-np.log2(found.whole), -np.log2(found.without)), 0)
+
+    @cached_property
+    def entropy_given_position(self) -> Estimate:
+        """H(Z|position), the mean over positions, in bits."""
+        place = np.arange(self.n_positions) * self.n_codes
+        symbols = self.tokens.reshape(*self.tokens.shape[:2], -1).astype(np.int64) + place
+        counts = self._table(symbols)
+        whole, without = grouped.entropy(counts)
+        shift = math.log2(self.n_positions)  # every position is equally often
+        found = LeftOut(whole - shift, without - shift)
+        return self._estimate(found, 0, self.capacity, grouped.unseen(counts))
+
+    @cached_property
+    def neighbour_information(self) -> Estimate:
+        """I of a token and that to its right, or below it in a grid of one column, in bits.
+
+        NaN for a single position.
+        """
+        axis = 3 if self.tokens.shape[3] > 1 else 2
+        if self.tokens.shape[axis] < 2:
+            return Estimate(math.nan)
+        ids = np.moveaxis(self.tokens, axis, -1).astype(np.int64)
+        one, other = ids[..., :-1], ids[..., 1:]
+        pairs = self._table(one * self.n_codes + other)
+        whole, without = grouped.entropy(pairs)
+        for each in (one, other):
+            part = grouped.entropy(self._table(each))
+            whole, without = whole - part.whole, without - part.without
+        found = LeftOut(-whole, -without)
+        return self._estimate(found, 0, self.capacity, grouped.unseen(pairs))
+
+    @cached_property
+    def _digits(self) -> list[LeftOut]:
+        found, rest = [], self._ids
+        for level in reversed(self.levels):
+            found.append(grouped.entropy(self._table(rest % level)))
+            rest = rest // level
+        return found[::-1]
+
+    @property
+    def digit_entropies(self) -> list[Estimate]:
+        """H of each digit of an id, most significant first, in bits; none without levels."""
+        made = []
+        for level, found in zip(self.levels, self._digits, strict=True):
+            made.append(self._estimate(found, 0, math.log2(level)))
+        return made
+
+    @property
+    def total_correlation(self) -> Estimate:
+        """Bits of the digits together, less H(Z); 0 when digits are independent, NaN without levels.
+
+        Source: Watanabe (1960), doi:10.1147/rd.41.0066.
+        """
+        if not self.levels:
+            return Estimate(math.nan)
+        whole = np.sum([found.whole for found in self._digits]) - self._plain.whole
+        without = np.sum([found.without for found in self._digits], axis=0) - self._plain.without
+        found = LeftOut(np.asarray(whole), np.asarray(without))
+        return self._estimate(found, unseen=grouped.unseen(self._counts))
+
+    @cached_property
+    def n_showing(self) -> NDArray[np.int64]:
+        """How many images show each code, (code,)."""
+        image = np.arange(self.n_images, dtype=np.int64) * self.n_codes
+        pairs = (self._ids.reshape(self.n_images, -1) + image[:, None]).ravel()
+        pairs.sort()
+        first = np.concatenate([[True], pairs[1:] != pairs[:-1]])
+        return np.bincount(pairs[first] % self.n_codes, minlength=self.n_codes)
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Tokens of each code, (code,)."""
+        return np.bincount(self._ids.ravel(), minlength=self.n_codes)
+
+    @property
+    def used(self) -> int:
+        """Codes seen."""
+        return int((self.n_showing > 0).sum())
+
+    @property
+    def unseen(self) -> float:
+        """Mass of the codes that n - 1 images do not show: the tokens on codes of a single image.
+
+        1 for a single image. Source: Good (1953), doi:10.1093/biomet/40.3-4.237, applied to images.
+        """
+        return float(self.counts[self.n_showing == 1].sum() / self.n_tokens)
+
+    @property
+    def expected_in_all(self) -> float:
+        """Codes that ever more images would show: Chao's lower bound, at most the codebook."""
+        return min(float(self.n_codes), grouped.chao(self.n_showing, self.n_images))
+
+    def expected(self, sizes: Sequence[int]) -> Array:
+        """Codes that so many images would show, on average, (size,)."""
+        return grouped.expected_codes(self.n_showing, self.n_images, sizes)
+
+    def curve(self) -> tuple[NDArray[np.int64], Array]:
+        """The rarefaction curve: numbers of images, and the codes they show on average."""
+        sizes = np.unique(np.geomspace(1, self.n_images, CURVE).round().astype(np.int64))
+        return sizes, self.expected(sizes.tolist())
+
+    @cached_property
+    def recovery(self) -> Estimate:
+        """Share of positions whose decoded image is encoded as the same code; NaN unmeasured."""
+        if self.recovered is None:
+            return Estimate(math.nan)
+        values = self.recovered.reshape(len(self.recovered), -1)
+        return self._estimate(self._mean(values), 0, 1)
+
+    @cached_property
+    def decibels(self) -> Estimate:
+        """Peak signal-to-noise ratio over all pixels together, in dB; NaN unmeasured."""
+        if self.squared_error is None:
+            return Estimate(math.nan)
+        found = self._mean(self.squared_error.reshape(len(self.squared_error), -1))
+        if not found.whole > 0:
+            return Estimate(math.inf)
+        with np.errstate(divide="ignore"):
+            return self._estimate(
+                LeftOut(-10 * np.log10(found.whole), -10 * np.log10(found.without))
+            )
+
+    def _mean(self, values: NDArray[Any]) -> LeftOut:
+        return grouped.mean(values.ravel(), self._groups(values), len(self._sizes))
+
+    def of_images(self, n_images: int, rng: np.random.Generator) -> Codes:
+        """The same of at most `n_images` images, drawn without replacement.
+
+        As many of each unit, from as many units as there can be. Raises IbstatsError for more
+        images than there are.
+        """
+        n_units, each = self.tokens.shape[:2]
+        if not 1 <= n_images <= n_units * each:
+            raise IbstatsError(f"{n_images} images were asked for, but there are {n_units * each}")
+        units = np.sort(rng.permutation(n_units)[:n_images])
+        images = np.sort(rng.permutation(each)[: max(1, n_images // n_units)])
+        chosen = np.ix_(units, images)
+        return Codes(
+            self.tokens[chosen],
+            self.n_codes,
+            self.levels,
+            None if self.recovered is None else self.recovered[chosen],
+            None if self.squared_error is None else self.squared_error[chosen],
+            self.level,
+        )
