@@ -148,12 +148,25 @@ def _chameleon(network: Any) -> dict[str, Any]:
     """ChameleonVQVAE of transformers, which has no decoder."""
 
     def encode(images: Tensor) -> Tensor:
-        found = network.encode(images * 2 - 1)
-        ids: Tensor = found.image_tokens if hasattr(found, "image_tokens") else found[2]
+        ids: Tensor = network.encode(images * 2 - 1).image_tokens
         side = math.isqrt(ids.numel() // len(images))
         return ids.view(len(images), side, side)
 
     return {"codes": network.config.num_embeddings, "encode": encode}
+
+
+def _emu3(network: Any) -> dict[str, Any]:
+    """Emu3VQVAE of transformers: a picture is a film of equal frames."""
+
+    def encode(images: Tensor) -> Tensor:
+        sizes = torch.tensor([images.shape[2:]] * len(images))
+        return torch.stack(list(network.encode(images * 2 - 1, image_sizes=sizes).image_tokens))
+
+    def decode(ids: Tensor) -> Tensor:
+        images: Tensor = network.decode(ids)
+        return (images + 1) / 2
+
+    return {"codes": network.config.codebook_size, "encode": encode, "decode": decode}
 
 
 CLASSES: Mapping[str, Callable[[Any], dict[str, Any]]] = MappingProxyType(
@@ -161,6 +174,7 @@ CLASSES: Mapping[str, Callable[[Any], dict[str, Any]]] = MappingProxyType(
         "diffusers:VQModel": _vq_model,
         "transformers:JanusVQVAE": _janus,
         "transformers:ChameleonVQVAE": _chameleon,
+        "transformers:Emu3VQVAE": _emu3,
     }
 )
 """Tokenizers of installed libraries, and how each encodes and decodes."""

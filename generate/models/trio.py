@@ -215,6 +215,7 @@ class TrioAutoregressive(Trio):
 
     family: ClassVar[Family] = "autoregressive"
     weights = "causal"
+    card = Card(grids="8x8", codebook_size=256, quantizer="vq")
 
     @torch.inference_mode()
     def traverse(self, conditioning: Prefix, probe: Probe, noise: Noise) -> Trace:
