@@ -12,7 +12,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from functools import cache, partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import typer
 import yaml
@@ -27,6 +36,7 @@ from schemas.device import device_of_workers, pick_device
 from schemas.io.cluster import Cluster, connected
 from schemas.io.disk import disk_told
 from schemas.io.yaml_text import read_yaml as parsed
+from schemas.progress import HELP, Lines, Shown, way
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -34,6 +44,8 @@ if TYPE_CHECKING:
     from ibstats.measure import Each, Machine
     from ibstats.store import Store
     from schemas.store import Block
+
+Item = TypeVar("Item")
 
 log = Console(stderr=True, markup=False, emoji=False)
 
@@ -82,6 +94,7 @@ class MachineOptions:
     wait: Annotated[
         float | None, of_workers(help="Seconds without any worker after which it ends.")
     ] = None
+    progress: Annotated[Shown, typer.Option(help=HELP)] = Shown.auto
 
 
 @dataclass(frozen=True)
@@ -140,11 +153,14 @@ class Options:
         """
         from ibstats.measure import Machine, here, on_cluster
 
-        each = with_progress(here)
+        each = with_progress(here, self.own.progress)
         if self.own.cluster is not None or self.own.workers is not None:
             asked = self._cluster()
             connect = cache(partial(self._connected, asked))
-            device, each = asked.device, with_progress(on_cluster(connect, asked))
+            device, each = (
+                asked.device,
+                with_progress(on_cluster(connect, asked), self.own.progress),
+            )
         else:
             device = pick_device(self.own.device)
         weights = dict(_pairs(self.own.weights, "--weights"))
@@ -345,32 +361,49 @@ def _margins(values: list[str]) -> dict[str, float]:
     return found
 
 
-def with_progress(each: Each) -> Each:
-    """A way to go over prompts that shows a bar on stderr while it does.
+def with_progress(each: Each, asked: Shown = Shown.auto) -> Each:
+    """A way to go over prompts that shows progress on stderr while it does.
 
-    `each` is the way it goes; results are the same and come in the same order.
+    `each` is the way it goes; results are the same and come in the same order. `asked` says how
+    progress is shown.
     """
 
     def shown(
         function: Callable[[int], Any], numbers: Sequence[int], label: str
     ) -> Iterator[tuple[int, Any]]:
         """A number and its result, with the bar moved on."""
-        from rich.progress import track
-
         found = each(function, numbers, label)
-        yield from track(
-            found, description=escape(label), total=len(numbers), console=log, transient=True
-        )
+        yield from followed(found, label, len(numbers), "prompts", asked)
 
     return shown
 
 
-def each_block(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Blocks one by one, with a bar on stderr.
+def each_block(blocks: Iterable[Block], asked: Shown = Shown.auto) -> Iterator[Block]:
+    """Blocks one by one, with progress on stderr.
 
-    The bar moves when the next block is asked for, so it counts those that are done.
+    It moves when the next block is asked for, so it counts those that are done.
+    """
+    blocks = list(blocks)
+    yield from followed(blocks, "importing", len(blocks), "blocks", asked)
+
+
+def followed(
+    items: Iterable[Item], label: str, total: int, unit: str, asked: Shown
+) -> Iterator[Item]:
+    """Items one by one, with a bar that goes away when it is full, or plain lines in a log.
+
+    An item counts as done when the next one is asked for; `unit` is what they are.
     """
     from rich.progress import track
 
-    blocks = list(blocks)
-    yield from track(blocks, description="importing", console=log, transient=True)
+    chosen = way(asked, on_terminal=log.is_terminal and log.is_interactive)
+    if chosen == "bars":
+        yield from track(items, description=escape(label), total=total, console=log, transient=True)
+    elif chosen == "plain":
+        with Lines(partial(log.print, soft_wrap=True), unit) as lines:
+            lines.progress(label, 0, total)
+            for number, item in enumerate(items, 1):
+                yield item
+                lines.progress(label, number, total)
+    else:
+        yield from items

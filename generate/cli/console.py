@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from generate.run.display import Display, display
+from generate.run.display import Follower, display
+from schemas.progress import Shown
 
 # Names of files, models and prompts may hold brackets: no text is read as markup.
 out = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
@@ -23,10 +24,10 @@ INTERRUPTED = 130
 
 
 @contextmanager
-def shown() -> Iterator[Display]:
+def shown(asked: Shown = Shown.auto) -> Iterator[Follower]:
     """Progress on stderr; Ctrl-C ends with a line instead of a traceback."""
     try:
-        with display(log) as bars:
+        with display(log, asked) as bars:
             yield bars
     except KeyboardInterrupt:
         log.print("interrupted; committed blocks are kept: run the same command to go on.")

@@ -11,6 +11,7 @@ import yaml
 
 from generate.errors import GenerateError, one_line
 from schemas.io.yaml_text import read_yaml
+from schemas.progress import HELP, Shown
 
 StudyArgument = Annotated[
     str, typer.Argument(metavar="STUDY", help="A study file (YAML), or 'trio' for the shipped one.")
@@ -20,6 +21,7 @@ RunArgument = Annotated[
 ]
 Out = Annotated[str, typer.Option("--out", help="Run directory, or a URL (s3://bucket/run).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Progress = Annotated[Shown, typer.Option("--progress", help=HELP)]
 
 
 def read_mapping(option: str, path: Path | None) -> dict[str, Any]:

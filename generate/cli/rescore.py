@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 
 from generate.cli.console import log, out, shown
-from generate.cli.options import Device, RunArgument
+from generate.cli.options import Device, Progress, RunArgument
 from generate.errors import GenerateError
 from schemas.device import pick_device
+from schemas.progress import Shown
 
 
 def rescore(
@@ -38,6 +39,7 @@ def rescore(
         ),
     ] = None,
     device: Device = "auto",
+    progress: Progress = Shown.auto,
 ) -> None:
     """Bound H(Z|X) and the residual H(P|Z,X): score the stored tokens along more paths.
 
@@ -56,7 +58,7 @@ def rescore(
             "every model of this run has a fixed order: nothing is to be rescored but under other "
             "texts (--contrast)."
         )
-    with shown() as bars:
+    with shown(progress) as bars:
         device = pick_device(device)
         plans = []
         for label in chosen:

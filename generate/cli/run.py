@@ -9,13 +9,14 @@ import typer
 from rich.table import Table
 
 from generate.cli.console import log, out, print_table, scaled, shown
-from generate.cli.options import Device, Out, StudyArgument, read_mapping
+from generate.cli.options import Device, Out, Progress, StudyArgument, read_mapping
 from generate.errors import GenerateError
 from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
 from schemas.device import device_of_workers, pick_device
 from schemas.io.cluster import Cluster, connected
 from schemas.io.folder import folder
+from schemas.progress import Shown
 
 if TYPE_CHECKING:
     from generate.run.cost import Estimate
@@ -55,6 +56,7 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the study costs; make nothing.")
     ] = False,
+    progress: Progress = Shown.auto,
 ) -> None:
     """Make the store of a study, or go on with one that was interrupted.
 
@@ -62,15 +64,15 @@ def run(
     """
     laid_out = plan(*load_study(study))
     if dry_run:
-        _say_cost(laid_out, out_dir, pick_device(device), workers or 1)
+        _say_cost(laid_out, out_dir, pick_device(device), workers or 1, progress)
         return
     if cluster is None and workers is None:
-        done = _run_here(laid_out, out_dir, device)
+        done = _run_here(laid_out, out_dir, device, progress)
     else:
         kind = cluster or "local"
         options = read_mapping("--cluster-options", cluster_options)
         asked = Cluster(kind, workers, device_of_workers(kind, device), options, wait)
-        done = _run_on_cluster(laid_out, out_dir, asked)
+        done = _run_on_cluster(laid_out, out_dir, asked, progress)
     out.print(
         f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now; digest "
         f"{done.digest[:16]}"
@@ -90,27 +92,33 @@ def run(
         )
 
 
-def _run_here(laid_out: Plan, where: str, device: str) -> Summary:
+def _run_here(laid_out: Plan, where: str, device: str, asked: Shown) -> Summary:
     """Make a study in this process."""
     from generate.run import blocks, preparing
 
-    with shown() as bars:
+    with shown(asked) as bars:
         device = pick_device(device)
         store = preparing.prepare(laid_out, where, device=device, progress=bars.progress)
         _say_uncertain(store)
-        return blocks.run(laid_out, store, device=device, progress=bars.progress)
+        return blocks.run(laid_out, store, device=device, progress=bars.progress, tell=bars.tell)
 
 
-def _run_on_cluster(laid_out: Plan, where: str, asked: Cluster) -> Summary:
+def _run_on_cluster(laid_out: Plan, where: str, asked: Cluster, progress: Shown) -> Summary:
     """Make a study on a cluster, which is started where it is not there."""
     from generate.run import dispatch
 
-    with shown() as bars, connected(asked) as client:
+    with shown(progress) as bars, connected(asked) as client:
         log.print(f"dashboard: {client.dashboard_link}")
         store = dispatch.prepare(client, laid_out, where, asked, progress=bars.progress)
         _say_uncertain(store)
         return dispatch.run(
-            client, laid_out, store, asked, progress=bars.progress, watch=bars.watch
+            client,
+            laid_out,
+            store,
+            asked,
+            progress=bars.progress,
+            watch=bars.watch,
+            tell=bars.tell,
         )
 
 
@@ -122,12 +130,12 @@ def _say_uncertain(store: SampleStore) -> None:
         log.print(line)
 
 
-def _say_cost(laid_out: Plan, where: str, device: str, workers: int) -> None:
+def _say_cost(laid_out: Plan, where: str, device: str, workers: int, asked: Shown) -> None:
     """The cost plan of a study, for so many workers."""
     from generate.run import preparing, rehearsal
 
     store = preparing.existing(laid_out, folder(where))
-    with shown():
+    with shown(asked):
         found = rehearsal.forecast(laid_out, store, device)
     _print_costs(found, workers)
 
@@ -174,7 +182,12 @@ def _print_costs(found: list[Estimate], workers: int) -> None:
     )
 
 
-def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
+def create(
+    study: StudyArgument,
+    out_dir: Out,
+    device: Device = "auto",
+    progress: Progress = Shown.auto,
+) -> None:
     """Count code usage and lay out the store, without sampling the study.
 
     Several processes or machines can then make its blocks at once with `ibgenerate run`.
@@ -183,14 +196,19 @@ def create(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
     from generate.store.audit import summary
 
     laid_out = plan(*load_study(study))
-    with shown() as bars:
+    with shown(progress) as bars:
         device = pick_device(device)
         store = prepare(laid_out, out_dir, device=device, progress=bars.progress)
     _say_uncertain(store)
     out.print(f"{out_dir}: {summary(laid_out, store).total} blocks to make with `ibgenerate run`.")
 
 
-def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> None:
+def calibrate(
+    study: StudyArgument,
+    out_dir: Out,
+    device: Device = "auto",
+    progress: Progress = Shown.auto,
+) -> None:
     """Count how often each model uses each code on the calibration prompts.
 
     `ibgenerate run` does it by itself where a condition restricts the codebook.
@@ -203,7 +221,7 @@ def calibrate(study: StudyArgument, out_dir: Out, device: Device = "auto") -> No
         raise GenerateError(
             "no condition of this study restricts the codebook, so there is nothing to count."
         )
-    with shown() as bars:
+    with shown(progress) as bars:
         device = pick_device(device)
         records = preparing.calibrate(laid_out, out_dir, device=device, progress=bars.progress)
     table = Table("model", "tokens", "codes used", "of", "file")

@@ -13,9 +13,10 @@ from generate.errors import DiskError, ModelError, StoreError
 from generate.models.base import Model
 from generate.provenance import hardware, software
 from generate.run.loading import load_recorded
-from generate.run.progress import Progress, silent
+from generate.run.progress import Progress, Tell, quiet, silent
 from generate.run.returned import decode, sample
 from generate.store.audit import Summary, summary
+from generate.store.claims import key
 from generate.store.room import bytes_needed, room_in
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, size
@@ -33,11 +34,22 @@ Committed now, committed before, in the hands of another process, or failed and 
 """
 
 
+COMMITTED: tuple[Outcome, ...] = ("made", "done")
+"""What becomes of a block whose images are there."""
+
+
 def run(
-    plan: Plan, store: SampleStore, *, device: str = "cpu", progress: Progress = silent
+    plan: Plan,
+    store: SampleStore,
+    *,
+    device: str = "cpu",
+    progress: Progress = silent,
+    tell: Tell = quiet,
 ) -> Summary:
     """Make every pending block of a store; blocks that fail are recorded and the rest goes on.
 
+    `progress` counts images that are committed; `tell` is told why the first block of each model
+    failed, as soon as it did.
     Interrupting it loses at most the block at hand. Errors that no later block could escape (a full
     disk, a model that does not load, a service that does not answer) end the run.
     """
@@ -60,12 +72,26 @@ def run(
             continue
         model = load_recorded(plan, store.run, label, device)
         progress(label, n_done, n_samples)
+        n_failed = 0
         for block in pending:
             outcome = make_block(plan, store, model, block, device=device)
             made += outcome == "made"
-            n_done += size(block, plan)
+            if outcome in COMMITTED:
+                n_done += size(block, plan)
+            if outcome == "failed":
+                n_failed += 1
+                if n_failed == 1:
+                    tell(why_failed(store, block))
             progress(label, n_done, n_samples)
     return summary(plan, store, made=made)
+
+
+def why_failed(store: SampleStore, block: Block) -> str:
+    """Why a block failed, in one line, and where the whole text is."""
+    return (
+        f"{block.model}: block {block.name} of {block.experiment} failed: "
+        f"{store.claims.why_failed(block)} (whole text: {store.folder}/{key('failed', block)})"
+    )
 
 
 def restore_marks(store: SampleStore, done: Iterable[Block]) -> None:

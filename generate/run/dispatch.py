@@ -19,7 +19,7 @@ from generate.errors import GenerateError
 from generate.run import blocks, worker
 from generate.run.display import Worker
 from generate.run.preparing import existing
-from generate.run.progress import Progress, silent
+from generate.run.progress import Progress, Tell, quiet, silent
 from generate.store.audit import Summary, summary
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, size
@@ -93,6 +93,7 @@ def run(
     *,
     progress: Progress = silent,
     watch: Watch = lambda workers: None,
+    tell: Tell = quiet,
 ) -> Summary:
     """Make every pending block of a store on the workers of a cluster.
 
@@ -101,7 +102,7 @@ def run(
     """
     store.claims.sweep()
     blocks.restore_marks(store, store.ledger.done(plan.blocks()))
-    session = _Session(client, plan, store, cluster, progress)
+    session = _Session(client, plan, store, cluster, progress, tell)
     try:
         session.work(watch)
     finally:
@@ -113,13 +114,21 @@ class _Session:
     """The blocks that a client has in flight, and what became of those before."""
 
     def __init__(
-        self, client: Client, plan: Plan, store: SampleStore, cluster: Cluster, progress: Progress
+        self,
+        client: Client,
+        plan: Plan,
+        store: SampleStore,
+        cluster: Cluster,
+        progress: Progress,
+        tell: Tell,
     ) -> None:
         self.client = client
         self.plan = plan
         self.store = store
         self.cluster = cluster
         self.progress = progress
+        self.tell = tell
+        self.told: set[str] = set()
         self.name = uuid.uuid4().hex
         self.todo: deque[Block] = deque()
         self.flying: dict[Future, Block] = {}
@@ -194,7 +203,11 @@ class _Session:
             self.images[name] += n_images
         if outcome == "failed":
             self.failed[name] += 1
-        self.done[block.model] += n_images
+            if block.model not in self.told:
+                self.told.add(block.model)
+                self.tell(blocks.why_failed(self.store, block))
+        if outcome in blocks.COMMITTED:
+            self.done[block.model] += n_images
         self._tell(block.model)
 
     def _outcome(self, block: Block, future: Future) -> tuple[str, blocks.Outcome]:

@@ -1,10 +1,11 @@
-"""Progress on the terminal: a bar for each kind of work, and a line for each worker of a cluster."""
+"""Progress: bars and a line for each worker of a cluster on a terminal, plain lines in a log."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -21,6 +22,8 @@ from rich.progress import (
 )
 from rich.table import Column, Table
 from rich.text import Text
+
+from schemas.progress import Lines, Shown, way
 
 MOST_WORKERS = 20
 """Workers that are listed one by one."""
@@ -43,6 +46,19 @@ class Worker:
     failed: int
 
 
+class Follower(Protocol):
+    """What work tells of itself while it goes on."""
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Take note of how many of the images of some work are there."""
+
+    def watch(self, workers: list[Worker]) -> None:
+        """Take note of what every worker does at the moment."""
+
+    def tell(self, line: str) -> None:
+        """Say something at once, in a line of its own."""
+
+
 class Rate(ProgressColumn):
     """Column with the images per second of this command; not of what was there before.
 
@@ -63,7 +79,8 @@ class Display:
     A renderable of rich; `progress` and `watch` change it, and may be handed to what works.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console) -> None:
+        self.console = console
         self.bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -86,6 +103,10 @@ class Display:
     def watch(self, workers: list[Worker]) -> None:
         """Show what every worker does, from now on."""
         self.workers = workers
+
+    def tell(self, line: str) -> None:
+        """Say something above the bars, in a line of its own."""
+        self.console.print(line, soft_wrap=True)
 
     def __rich__(self) -> Group:
         if not self.workers:
@@ -110,17 +131,42 @@ def _table(workers: list[Worker]) -> Table:
     return table
 
 
-@contextmanager
-def display(console: Console) -> Iterator[Display]:
-    """A display that is live on a console until the end of the `with` statement.
+class Log:
+    """Plain lines in place of bars, or none of them; what is told at once is always said."""
 
-    What is no terminal gets the last state of it, once.
+    def __init__(self, console: Console, lines: Lines | None) -> None:
+        self.console = console
+        self.lines = lines
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Take note of how many of the images of some work are there."""
+        if self.lines is not None:
+            self.lines.progress(what, done, total)
+
+    def watch(self, workers: list[Worker]) -> None:
+        """Nothing: a log does not list workers."""
+
+    def tell(self, line: str) -> None:
+        """Say something at once, in a line of its own."""
+        self.console.print(line, soft_wrap=True)
+
+
+@contextmanager
+def display(console: Console, asked: Shown = Shown.auto) -> Iterator[Follower]:
+    """What shows progress on a console until the end of the `with` statement.
+
+    Live bars on a terminal; elsewhere, or where `asked` says so, plain lines or nothing.
     """
-    shown = Display()
-    try:
+    chosen = way(asked, on_terminal=console.is_terminal and console.is_interactive)
+    if chosen == "bars":
+        shown = Display(console)
         with Live(shown, console=console, refresh_per_second=4):
             yield shown
             shown.watch([])
-    finally:
-        if not console.is_interactive:
-            console.print()
+    elif chosen == "plain":
+        log = Log(console, None)
+        with Lines(log.tell, "images") as lines:
+            log.lines = lines
+            yield log
+    else:
+        yield Log(console, None)

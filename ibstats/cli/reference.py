@@ -10,6 +10,7 @@ import typer
 from ibstats.cli.console import say
 from ibstats.options import with_progress
 from schemas.device import pick_device
+from schemas.progress import HELP, Shown
 
 
 def reference(
@@ -38,6 +39,7 @@ def reference(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per forward pass.")] = 64,
     weights: Annotated[str | None, typer.Option(help="Weight file of the network.")] = None,
+    progress: Annotated[Shown, typer.Option(help=HELP)] = Shown.auto,
 ) -> None:
     """Statistics of reference images for fid and kid: one file that says how its images were prepared."""
     from ibstats.measure import Machine, here
@@ -57,7 +59,7 @@ def reference(
             pick_device(device),
             batch_size,
             {network: weights} if weights else {},
-            with_progress(here),
+            with_progress(here, progress),
         ),
     )
     height, width = found.size

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from ibstats.cli.console import Run, say, show
 from ibstats.errors import IbstatsError
 from ibstats.options import each_block
+from schemas.progress import HELP, Shown
 
 
 def import_samples(
@@ -43,6 +45,7 @@ def import_samples(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what was found, and write nothing.")
     ] = False,
+    progress: Annotated[Shown, typer.Option(help=HELP)] = Shown.auto,
 ) -> None:
     """Make a run of images or token grids from anywhere: a folder with a layout, or a YAML spec."""
     from ibstats import importing
@@ -64,7 +67,7 @@ def import_samples(
     if run is None or dry_run:
         return
     said = {"made": "imported to", "done": "imported already:"}
-    say(f"{said[importing.write(found, run, each_block)]} {run}")
+    say(f"{said[importing.write(found, run, partial(each_block, asked=progress))]} {run}")
     say(f"next: ibstats report {run}")
 
 

@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from ibstats.kernels import crossed
+from ibstats.statistics.ratios import ratio_interval, sum_interval
 from ibstats.statistics.uncertainty import Resampling, mean_interval
-
-Array = NDArray[np.float64]
 
 NEITHER, PATH, EXECUTION = crossed.Pairs._fields
 ARGMAX, REDUNDANCY = "argmax", "redundancy"
@@ -46,7 +44,7 @@ def pair_shares(pairs: xr.Dataset, argmax: xr.Dataset | None, how: Resampling) -
     Parameters: `pairs (prompt)`, of one condition, as `pair_means` has them; `argmax (prompt)` with
     `left`, the mean distance of argmax images of other paths, and `whole`, that of the pairs that
     share neither noise in the same experiment, whose prompts may be others; None where there are
-    none. Shares are ratios of means, with linearised intervals; they are at least 0 and may exceed
+    none. Shares are ratios of means (`ratio_interval`); they are at least 0 and may exceed
     1 by the error of sampling, D_A also in truth. NaN where nothing varies. `n_prompts (part)`.
 
     >>> pairs = xr.Dataset(
@@ -56,33 +54,32 @@ def pair_shares(pairs: xr.Dataset, argmax: xr.Dataset | None, how: Resampling) -
     >>> pair_shares(pairs, None, Resampling())["estimate"].values
     array([3., 1., 0.])
     """
-    whole = pairs[NEITHER].values
-    values = {NEITHER: whole}
+    found = {NEITHER: mean_interval(pairs[NEITHER], how)}
     for name in (PATH, EXECUTION):
-        values[name] = crossed.ratio_values(pairs[name].values, whole)
+        found[name] = ratio_interval(pairs[name], pairs[NEITHER], how)
     if argmax is not None:
-        values[ARGMAX] = crossed.ratio_values(argmax["left"].values, argmax["whole"].values)
-        redundant = _redundancy(pairs, argmax)
+        found[ARGMAX] = ratio_interval(argmax["left"], argmax["whole"], how)
+        redundant = _redundancy(pairs, argmax, how)
         if redundant is not None:
-            values[REDUNDANCY] = redundant
+            found[REDUNDANCY] = redundant
     made = []
-    for name, of_prompt in values.items():
-        found = mean_interval(xr.DataArray(of_prompt, dims="prompt"), how)
+    for name, one in found.items():
         if name != REDUNDANCY:
             for bound in BOUNDS:
-                found[bound] = found[bound].clip(min=0)
-        made.append(found.assign(n_prompts=len(of_prompt)).expand_dims(part=[name]))
+                one[bound] = one[bound].clip(min=0)
+        one = one.assign(n_prompts=one.attrs["n_prompts"])
+        made.append(one.expand_dims(part=[name]))
     stacked: xr.Dataset = xr.concat(made, "part", combine_attrs="override")
     del stacked.attrs["n_prompts"]
     return stacked
 
 
-def _redundancy(pairs: xr.Dataset, argmax: xr.Dataset) -> Array | None:
-    """Values of R whose mean is R, of the prompts that both experiments have; None below two."""
+def _redundancy(pairs: xr.Dataset, argmax: xr.Dataset, how: Resampling) -> xr.Dataset | None:
+    """R of the prompts that both experiments have, with its interval; None below two."""
     both = np.intersect1d(pairs["prompt"].values, argmax["prompt"].values)
     if len(both) < 2:
         return None
     one, other = pairs.sel(prompt=both), argmax.sel(prompt=both)
-    kept = crossed.ratio_values(one[PATH].values, one[NEITHER].values)
-    left = crossed.ratio_values(other["left"].values, other["whole"].values)
-    return kept + left - 1
+    kept = (one[PATH].values, one[NEITHER].values)
+    left = (other["left"].values, other["whole"].values)
+    return sum_interval([kept, left], how, less=1.0)

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ibstats.errors import IbstatsError
 from ibstats.kernels import crossed as components
 from ibstats.quantities import of_family
+from ibstats.statistics.ratios import ratio_interval
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 from ibstats.statistics.windows import under_argmax
 
@@ -166,15 +167,10 @@ def ledger_intervals(bits: xr.DataArray, how: Resampling) -> xr.Dataset:
     result = mean_interval(bits, how).assign_attrs(bits.attrs)
     if "joint" not in bits["quantity"]:
         return result
-    joint = bits.sel(quantity="joint").transpose("prompt", "condition").values
-    parts = [name for name in OF_JOINT if name in bits["quantity"]]
-    ratios = []
-    for name in parts:
-        part = bits.sel(quantity=name).transpose("prompt", "condition").values
-        ratios.append(components.ratio_values(part, joint))
-    coords = {"part": parts, "condition": bits["condition"]}
-    values = xr.DataArray(np.stack(ratios), coords, ("part", "prompt", "condition"))
-    shares = mean_interval(values, how)
+    joint = bits.sel(quantity="joint", drop=True)
+    known = [name for name in OF_JOINT if name in bits["quantity"]]
+    parts = bits.sel(quantity=known).rename(quantity="part")
+    shares = ratio_interval(parts.drop_attrs(), joint, how)
     for name in ("estimate", "low", "high", "degenerate"):
         result[f"share_{name}"] = shares[name]
     return result
@@ -205,15 +201,12 @@ def sobol_shares(variance: xr.DataArray, how: Resampling) -> xr.Dataset:
     doi:10.1016/S0378-4754(00)00270-6.
     """
     path, execution, interaction = (
-        variance.sel(component=name).transpose("prompt", "condition").values
-        for name in components.Crossed._fields
+        variance.sel(component=name, drop=True) for name in components.Crossed._fields
     )
     whole = path + execution + interaction
     tops = (path, execution, interaction, path + interaction, execution + interaction)
-    values = np.stack([components.ratio_values(top, whole) for top in tops])
-    coords = {"share": list(SHARES), "condition": variance["condition"].values}
-    dims = ("share", "prompt", "condition")
-    return mean_interval(xr.DataArray(values, coords, dims, attrs={"units": "1"}), how)
+    stacked = xr.concat(tops, "share", coords="minimal").assign_coords(share=list(SHARES))
+    return ratio_interval(stacked.assign_attrs(units="1"), whole, how)
 
 
 def paraphrase_budget(
@@ -243,13 +236,12 @@ def paraphrase_budget(
             )
     values = distance.transpose("condition", "prompt", "sample", "sample_other").values[spread]
     found = components.grouped(values, groups[spread])
-    share = components.ratio_values(found.component.T, (found.component + found.within / 2).T).T
-    coords = {
-        "part": [*found._fields, "share"],
-        "condition": distance["condition"].values[spread],
-    }
-    parts = xr.DataArray(np.stack([*found, share]), coords, ("part", "condition", "prompt"))
-    return mean_interval(parts, how)
+    coords = {"part": list(found._fields), "condition": distance["condition"].values[spread]}
+    parts = xr.DataArray(np.stack(found), coords, ("part", "condition", "prompt"))
+    component = parts.sel(part=["component"]).assign_coords(part=["share"])
+    whole = parts.sel(part="component", drop=True) + parts.sel(part="within", drop=True) / 2
+    shares = ratio_interval(component, whole, how)
+    return xr.concat([mean_interval(parts, how), shares], "part", combine_attrs="override")
 
 
 def _all_differ(labels: NDArray[Any]) -> bool:

@@ -238,3 +238,18 @@ def test_tables_keep_their_words_whole(
     assert max(map(len, said.splitlines())) <= width
     for word in ("autoregressive", "diffusion", "vq-diffusion", "openrail++", "Apache-2.0"):
         assert word in said
+
+
+def test_a_log_gets_lines_of_progress_and_no_blank_ones(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("schemas.progress.QUICK", 0.0)
+    where = study_file.parent / "logged"
+    assert call(monkeypatch, "run", study_file, "--out", where, "--device", "cpu") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert any("images in 0:0" in line for line in lines)
+    assert all(line.strip() for line in lines)
+    again = study_file.parent / "silent"
+    arguments = ("--out", again, "--device", "cpu", "--progress", "none")
+    assert call(monkeypatch, "run", study_file, *arguments) == 0
+    assert "images" not in capsys.readouterr().err

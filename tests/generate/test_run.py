@@ -196,8 +196,20 @@ def test_a_block_that_fails_is_recorded_and_the_rest_goes_on(
 
     with monkeypatch.context() as patch:
         patch.setattr(toy.ToyMasked, "encode", fail_on_one_text)
-        broken = run(toy_plan, store)
+        told: list[str] = []
+        counted: dict[str, tuple[int, int]] = {}
+        broken = run(
+            toy_plan,
+            store,
+            progress=lambda what, done, total: counted.__setitem__(what, (done, total)),
+            tell=told.append,
+        )
     assert (broken.done, broken.failed) == (N_BLOCKS - 4, 4)
+    (line,) = told  # the first cause, once, as soon as it is known
+    assert "failed: RuntimeError: poison (whole text: " in line
+    assert Path(line.rpartition("whole text: ")[2].rstrip(")")).is_file()
+    done, total = counted["toy-masked"]
+    assert 0 < done < total  # images of blocks that failed are not there
     failure = json.loads(next((store.root / "failed/toy-masked/factorial").iterdir()).read_text())
     assert failure["error"] == "RuntimeError: poison"
     assert "fail_on_one_text" in failure["traceback"]
