@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 from ibstats.errors import IbstatsError
 from ibstats.quantities import quantity
+from ibstats.results.one_file import DOCUMENT
 from ibstats.store import Store, open_store
 from schemas.citations import METHOD, MODELS, entries
 from schemas.io.layout import ResultsFolder
@@ -78,16 +80,24 @@ def cite(run: str | Path) -> str:
     return "\n\n".join([*parts, *remarks]) + "\n"
 
 
+def _document(file: Path) -> bytes:
+    """The JSON of a document that lies open, or in the file of an analysis."""
+    if file.suffix != ".zip":
+        return file.read_bytes()
+    with ZipFile(file) as archive:
+        return archive.read(DOCUMENT)
+
+
 def _reported(store: Store) -> dict[str, tuple[str, ...]]:
     """Sources by quantity, estimator and section, over all analyses kept beside a run."""
     folder = ResultsFolder(store.path)
     found: dict[str, tuple[str, ...]] = {}
-    for file in [folder.document, *sorted(folder.analyses.glob("*.json"))]:
+    for file in [folder.document, *sorted(folder.analyses.glob("[!.]*.zip"))]:
         if not file.is_file():
             continue
         try:
-            rows = json.loads(file.read_bytes())["rows"]
-        except (ValueError, KeyError, TypeError):
+            rows = json.loads(_document(file))["rows"]
+        except (ValueError, KeyError, TypeError, BadZipFile):
             raise IbstatsError(f"'{file}' is no results document; remove it") from None
         for row in rows:
             found[row["quantity"]] = quantity(row["quantity"]).sources

@@ -381,17 +381,6 @@ def _with_object_strings(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.assign_coords(coords).assign(variables)
 
 
-def read_tree(path: Path) -> xr.DataTree:
-    """Give the tree of an analysis, loaded.
-
-    It is as `write_tree` left it, texts as objects.
-    """
-    tree: xr.DataTree = xr.open_datatree(
-        path, engine="zarr", consolidated=False, chunks=None
-    ).load()
-    return tree
-
-
 def check_sample_count(n_samples: int, minimum: int = 2) -> None:
     """Raise IbstatsError for fewer images than a pair needs.
 

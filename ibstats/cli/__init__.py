@@ -28,6 +28,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "describe": runs.describe,
     "cite": runs.cite_run,
     "verify": runs.verify,
+    "clean": runs.clean,
     "report": reports.report,
     "diversity": numbers.diversity,
     "entropy": numbers.entropy,

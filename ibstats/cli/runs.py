@@ -115,3 +115,28 @@ def verify(
     say(f"{n_kept} tables and analyses checked, {damaged} with problems")
     if problems or (damaged and not repair):
         raise typer.Exit(1)
+
+
+def clean(
+    run: Run,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Everything under results, distances and features too.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")
+    ] = False,
+) -> None:
+    """Remove kept analyses that the report does not rest on; distances and features stay."""
+    from ibstats.results import cleaning
+    from ibstats.store import open_store
+
+    n_bytes = 0
+    found = cleaning.unneeded(open_store(run), everything=everything)
+    for path in found:
+        n_bytes += cleaning.size(path)
+        if dry_run:
+            say(str(path))
+        else:
+            cleaning.remove(path)
+    done = "would go" if dry_run else "removed"
+    say(f"{len(found)} files and folders {done}, {n_bytes / 1e6:.1f} MB")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ibstats.results import words
+
 if TYPE_CHECKING:
     from schemas.results import ResultRow, Results
 
@@ -81,7 +83,9 @@ def causes(before: Results, after: Results) -> list[str]:
     if before.run_id != after.run_id:
         found.append(f"another run: {before.run_id} -> {after.run_id}")
     if before.snapshot != after.snapshot:
-        found.append(f"other data: snapshot {before.snapshot[:12]} -> {after.snapshot[:12]}")
+        found.append(
+            f"other data: snapshot {words.snapshot(before.snapshot)} -> {words.snapshot(after.snapshot)}"
+        )
     if before.ibstats_version != after.ibstats_version:
         found.append(
             f"another version of ibstats: {before.ibstats_version} -> {after.ibstats_version}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from contextlib import suppress
 from pathlib import Path
 
 import xarray as xr
@@ -13,15 +12,10 @@ from ibstats.analysis import analyse, provenance
 from ibstats.errors import IbstatsError
 from ibstats.measure import Machine
 from ibstats.measure.table import MISSING
+from ibstats.results import one_file
 from ibstats.results.rows import analysis_digest, results
-from ibstats.results.sealed import (
-    DIFFERS,
-    document_problem,
-    keep_tree,
-    sealed_results,
-    tree_problem,
-)
-from ibstats.store import Store, open_store, read_tree
+from ibstats.results.sealed import DIFFERS, analysis_problem, document_problem, sealed_results
+from ibstats.store import Store, open_store
 from schemas.analysis import Config
 from schemas.io.files import write_whole
 from schemas.io.layout import ResultsFolder
@@ -36,29 +30,25 @@ def obtain(store: Store, settings: Config, machine: Machine | None = None) -> Re
 
     See `ibstats.analysis.analyse` for the parameters and what is raised.
     """
-    kept = _kept(store, settings, machine)
-    file = kept.with_suffix(".json")
-    if _is_whole(file, document_problem(file, kept.name)):
-        return Results.model_validate_json(file.read_bytes())
-    return _made(store, settings, machine, kept)
+    file = _kept(store, settings, machine)
+    if _is_whole(file):
+        return one_file.read_document(file)
+    return _made(store, settings, machine, file)
 
 
-def _is_whole(path: Path, problem: str | None) -> bool:
-    """Whether something kept has no problem; a warning where it is there and damaged."""
+def _is_whole(file: Path) -> bool:
+    """Whether a kept analysis has no problem; a warning where it is there and damaged."""
+    problem = analysis_problem(file)
     if problem not in (None, MISSING):
-        warnings.warn(f"'{path}' is damaged ({problem}); made again", stacklevel=3)
+        warnings.warn(f"'{file}' is damaged ({problem}); made again", stacklevel=3)
     return problem is None
 
 
-def _made(store: Store, settings: Config, machine: Machine | None, kept: Path) -> Results:
-    """Make an analysis and keep it: the tree, the record of its files, then the document."""
+def _made(store: Store, settings: Config, machine: Machine | None, file: Path) -> Results:
+    """Make an analysis and keep it."""
     tree = analyse(store, settings, machine)
     document = sealed_results(results(tree))
-    file, folder = kept.with_suffix(".json"), kept.with_suffix(".zarr")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if tree_problem(folder) is not None:
-        keep_tree(tree, folder)
-    write_json(document, file)
+    one_file.write(tree, document, file)
     return document
 
 
@@ -68,14 +58,12 @@ def obtain_tree(store: Store, settings: Config, machine: Machine | None = None) 
     It holds arrays that are no rows, such as values by prompt. See `ibstats.analysis.analyse` for
     the parameters and what is raised.
     """
-    kept = _kept(store, settings, machine)
-    path = kept.with_suffix(".zarr")
+    file = _kept(store, settings, machine)
     for _ in range(ATTEMPTS):
-        if _is_whole(path, tree_problem(path)):
-            with suppress(FileNotFoundError):  # another process replaces it at this moment
-                return read_tree(path)
-        _made(store, settings, machine, kept)
-    raise IbstatsError(f"'{path}' is damaged as soon as it is written; check the disk")
+        if _is_whole(file):
+            return one_file.read_tree(file)
+        _made(store, settings, machine, file)
+    raise IbstatsError(f"'{file}' is damaged as soon as it is written; check the disk")
 
 
 def _kept(store: Store, settings: Config, machine: Machine | None) -> Path:

@@ -1,25 +1,24 @@
-"""Whether a kept analysis is whole: its document by its own digest, its tree by the record of its files."""
+"""Whether what is kept beside a run is whole: tables, analyses, documents, each by a digest of its own."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import xarray as xr
+from zipfile import BadZipFile
 
 from ibstats.measure.table import MISSING, remove_table, table_problem
-from ibstats.store import Store, write_tree
+from ibstats.results import one_file
+from ibstats.store import Store
 from schemas.io.arrays import UnreadableArrays, read_sealed
-from schemas.io.files import file_sha256, replace_folder, temporary_name, write_whole
 from schemas.results import Results
 from schemas.store import is_whole, seal
 
 BROKEN = "it cannot be read"
 """What is wrong with a file that is not even JSON."""
+OTHER = "it is of another analysis"
+"""What is wrong with an analysis under a name that is not its own."""
 DIFFERS = "its checksum differs"
 """What is wrong with a file that is not the one that was written."""
 
@@ -44,7 +43,7 @@ def document_problem(file: Path, analysis: str | None = None) -> str | None:
     if not is_whole(document):
         return DIFFERS
     if analysis is not None and not str(document.get("analysis_sha256")).startswith(analysis):
-        return "it is of another analysis"
+        return OTHER
     try:
         Results.model_validate(document)
     except ValueError:
@@ -52,38 +51,22 @@ def document_problem(file: Path, analysis: str | None = None) -> str | None:
     return None
 
 
-def keep_tree(tree: xr.DataTree, folder: Path) -> None:
-    """Keep the tree of an analysis as `NAME.zarr`, with length and sha256 of each file in `NAME.seal`.
+def analysis_problem(file: Path) -> str | None:
+    """Give what is wrong with the file of an analysis, None if it is whole.
 
-    Both are made of a private folder, and published unless another process has done so meanwhile:
-    trees of one name have equal files, so that either record is that of either tree.
+    An analysis is named by the digest of what it follows from; see `ibstats.results.one_file`.
     """
-    private = temporary_name(folder)
     try:
-        write_tree(tree, private)
-        document = {"name": folder.stem, "files": _files(private)}
-        content = json.dumps(document | {"sha256": seal(document)}, indent=1)
-        if tree_problem(folder) is not None:
-            replace_folder(private, folder)
-            write_whole(folder.with_suffix(".seal"), content)
-    finally:
-        shutil.rmtree(private, ignore_errors=True)
-
-
-def tree_problem(tree: Path) -> str | None:
-    """Give what is wrong with the tree of an analysis, None if it is whole.
-
-    A tree without a record, of an older version, counts as damaged: it is made again from what was
-    measured.
-    """
-    if not tree.is_dir():
+        if not one_file.is_sealed(file):
+            return DIFFERS
+        document = one_file.read_document(file)
+    except FileNotFoundError:
         return MISSING
-    document = _parsed(tree.with_suffix(".seal"))
-    if document is None or not is_whole(document) or document.get("name") != tree.stem:
-        return "the record of its files is missing or damaged"
-    if document.get("files") != _files(tree):
-        return DIFFERS
-    return None
+    except (OSError, BadZipFile, KeyError):
+        return BROKEN
+    except ValueError:
+        return "it does not follow its schema"
+    return None if document.analysis_sha256.startswith(file.stem) else OTHER
 
 
 def kept_problems(store: Store) -> Iterator[tuple[Path, str | None]]:
@@ -94,10 +77,8 @@ def kept_problems(store: Store) -> Iterator[tuple[Path, str | None]]:
             yield file, table_problem(file)
     for file in sorted(results.root.rglob("[!.]*.npz")):
         yield file, _arrays_problem(file)
-    for file in sorted(results.analyses.glob("[!.]*.json")):
-        yield file, document_problem(file, file.stem)
-    for tree in sorted(results.analyses.glob("[!.]*.zarr")):
-        yield tree, tree_problem(tree)
+    for file in sorted(results.analyses.glob("[!.]*.zip")):
+        yield file, analysis_problem(file)
     for file in [results.document, *sorted(results.ablations.glob("*.json"))]:
         if file.is_file():
             yield file, document_problem(file)
@@ -116,9 +97,6 @@ def drop(store: Store, damaged: Path) -> None:
     """Remove something that is kept and damaged; the next command makes it again."""
     if damaged.suffix == ".npy":
         remove_table(damaged)
-    elif damaged.suffix == ".zarr":
-        shutil.rmtree(damaged, ignore_errors=True)
-        damaged.with_suffix(".seal").unlink(missing_ok=True)
     else:
         damaged.unlink(missing_ok=True)
 
@@ -130,14 +108,3 @@ def _parsed(file: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def _files(folder: Path) -> dict[str, list[Any]]:
-    """Length and sha256 of every file below a folder, by its name relative to it."""
-    found: dict[str, list[Any]] = {}
-    for path in sorted(folder.rglob("*")):
-        with suppress(FileNotFoundError):  # another process replaces the folder at this moment
-            if path.is_file():
-                name = path.relative_to(folder).as_posix()
-                found[name] = [path.stat().st_size, file_sha256(path)]
-    return found

@@ -114,6 +114,11 @@ def extent(rows: Iterable[ResultRow], field: str) -> str:
     return f"{least} to {most}"
 
 
+def snapshot(digest: str) -> str:
+    """A snapshot as it is written everywhere, by its first sixteen digits."""
+    return digest[:16]
+
+
 def better(name: str) -> str:
     """Which end of a quantity is good, in words; empty where neither is.
 

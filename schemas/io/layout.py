@@ -159,7 +159,7 @@ class ResultsFolder:
         self.document = self.root / "results.json"
         """The rows of the last report."""
         self.analyses = self.root / "analyses"
-        """Trees and rows of analyses, see `analysis`."""
+        """Analyses, a file each, see `analysis`."""
         self.shared_features = self.root / "features"
         """Features that belong to no single Dataset, such as those of the prompts' texts."""
         self.figures = self.root / "figures"
@@ -171,12 +171,8 @@ class ResultsFolder:
         """Tables, rows and figures of the ablations."""
 
     def analysis(self, digest: str) -> Path:
-        """Give the name of one analysis, by the digest of what it follows from.
-
-        With `.json` it is the file of its rows, with `.zarr` the folder of its tree, with `.seal`
-        the record of the files of that folder.
-        """
-        return self.analyses / digest[:16]
+        """Give the file of one analysis, rows and tree, by the digest of what it follows from."""
+        return self.analyses / f"{digest[:16]}.zip"
 
     def distances(self, model: str, experiment: str) -> Path:
         """Give the folder of the distance tables of a Dataset.

@@ -89,7 +89,7 @@ def test_verify_names_what_is_kept_and_damaged_and_repair_drops_it(
 ) -> None:
     root = Path(shutil.copytree(analysed, tmp_path / "run"))
     expected = analysis(root)
-    for file in [*root.rglob("results/**/*.npy"), *root.rglob("results/analyses/*.json")]:
+    for file in [*root.rglob("results/**/*.npy"), *root.rglob("results/analyses/*.zip")]:
         DAMAGES["flipped"](file, random.Random(1))
     told = CliRunner().invoke(app, ["verify", str(root)])
     assert told.exit_code == 1, told.output

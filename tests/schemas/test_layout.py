@@ -20,7 +20,7 @@ def test_results_lie_in_one_folder() -> None:
     results = layout.ResultsFolder(Path("run"))
     found = {
         results.document: "results.json",
-        results.analysis("0123456789abcdef0123"): "analyses/0123456789abcdef",
+        results.analysis("0123456789abcdef0123"): "analyses/0123456789abcdef.zip",
         results.distances("m", "e"): "distances/m/e",
         results.features("m", "e"): "features/m/e",
         results.shared_features: "features",

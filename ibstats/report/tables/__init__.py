@@ -137,7 +137,7 @@ def latex_tables(numbers: Numbers) -> list[Table]:
             title, label = table.title, f"{prefix}{table.name}"
             if len(models) == 1:
                 title += f" ({models[0]})"
-            notes = (*table.notes, f"Data snapshot {numbers.document.snapshot[:12]}")
+            notes = (*table.notes, f"Data snapshot {words.snapshot(numbers.document.snapshot)}")
             tables.append(replace(table, title=title, label=label, notes=notes))
     return tables
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from ibstats.report.table import Column, Count, Paragraph, Part, Table, Text
+from ibstats.results import words
 from ibstats.store import Store
+
+SNAPSHOTS = "snapshot: digest of the committed blocks; results carry that of their experiment, of all models"
 
 COLUMNS = (
     Column("model"),
@@ -14,6 +17,7 @@ COLUMNS = (
     Column("grid"),
     Column("codes", Count),
     Column("complete"),
+    Column("snapshot"),
 )
 
 
@@ -37,15 +41,16 @@ def description(store: Store) -> list[Part]:
                 Text(f"{height}x{width}"),
                 Count(identity.codebook_size),
                 Text(f"{int(done.sum())}/{done.size} prompts"),
+                Text(words.snapshot(store.snapshot(experiment=experiment))),
             )
             rows.append(row)
     origin, seed = "imported", ""
     if record.study is not None:
         origin = f"of study '{record.study.name}'"
         seed = f", seed {record.study.seed}"
-    snapshot = store.snapshot()[:16]
+    snapshot = words.snapshot(store.snapshot())
     return [
         Paragraph(f"run {record.run_id} {origin}, created {record.created}"),
-        Paragraph(f"{len(record.prompts)} prompts{seed}, snapshot {snapshot}"),
-        Table("description", "", COLUMNS, tuple(rows)),
+        Paragraph(f"{len(record.prompts)} prompts{seed}, snapshot of the run {snapshot}"),
+        Table("description", "", COLUMNS, tuple(rows), notes=(SNAPSHOTS,)),
     ]
