@@ -54,7 +54,10 @@ conditions are free and never parsed.
 RESULTS = """# Results format
 
 This page is written from `schemas/results.py` by `make schemas`. Every exported number, in CSV and
-JSON alike, is a row of these columns; empty means undefined or not applicable, never zero.
+JSON alike, is a row of these columns; empty means undefined or not applicable, never zero. A CSV
+has one column more, the last: `snapshot`, the digest of the ledger records that all its numbers
+were computed from, which a JSON document states once. There `at` reads `factor=level; ...`. Names
+of columns change with the first number of the schema's version alone.
 
 {rows}
 """

@@ -20,7 +20,7 @@ from generate.store.claims import key
 from generate.store.room import bytes_needed, room_in
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, size
-from generate.study.probes import probe
+from generate.study.probes import Probe, probe
 from generate.traversal.draw import PhiloxNoise
 from generate.traversal.trace import Trace
 from schemas.io.folder import FolderError
@@ -151,15 +151,16 @@ def generate_block(
     fixed = store.fixed(block.model, block.experiment)
     prompts = slice(block.start, block.stop)
     keep = fixed["codebook_keep"][block.condition]
-    texts = fixed["text"][fixed["text_index"][block.condition, prompts].ravel()]
+    text_index = fixed["text_index"][block.condition, prompts].ravel()
     path = fixed["path_key"][block.condition, prompts].ravel()
     execution = fixed["execution_key"][block.condition, prompts].ravel()
     its_probe = probe(plan.experiments[block.experiment][block.condition], keep)
     batches = []
     batch_size = store.run.batch_sizes[block.model]
-    for start in range(0, len(texts), batch_size):
-        rows = slice(start, start + batch_size)
-        given = [str(text) for text in texts[rows]]
+    sampled, copied = rows_to_sample(model, its_probe, text_index)
+    for start in range(0, len(sampled), batch_size):
+        rows = sampled[start : start + batch_size]
+        given = [str(text) for text in fixed["text"][text_index[rows]]]
         noise = PhiloxNoise(path[rows], execution[rows])
         trace = sample(model, block.model, given, its_probe, noise)
         arrays = _arrays(model, trace)
@@ -171,13 +172,28 @@ def generate_block(
     _refuse_other_variables(block, set(stored) - {"complete"}, batches)
     arrays = {}
     for name in batches[0]:
-        values = np.concatenate([batch[name] for batch in batches])
+        values = np.concatenate([batch[name] for batch in batches])[copied]
         arrays[name] = values.astype(stored[name].dtype).reshape(*shape, *values.shape[1:])
     if not keep[arrays["tokens"]].all():
         raise StoreError(
             f"block {block.name} of {block.model} holds a code that its condition disables."
         )
     return arrays
+
+
+def rows_to_sample(
+    model: Model, its_probe: Probe, text_index: NDArray[np.integer]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which rows of a block are sampled, and for each row which of those it equals.
+
+    A sample of a fixed order under argmax follows from its text alone, `text_index (sample,)`: it
+    is made once a text, so that copies are equal whatever the batch. All others are sampled each.
+    """
+    everyone = np.arange(len(text_index))
+    if model.family != "autoregressive" or not its_probe.is_argmax_throughout:
+        return everyone, everyone
+    _, first, twin = np.unique(text_index, return_index=True, return_inverse=True)
+    return first, twin
 
 
 def _refuse_other_variables(

@@ -32,6 +32,11 @@ class Probe:
     argmax_from: Fraction = Fraction(0)
     argmax_to: Fraction = Fraction(0)
 
+    @property
+    def is_argmax_throughout(self) -> bool:
+        """Whether identities are modes at every step, whatever the number of steps."""
+        return self.argmax_from == 0 and self.argmax_to >= 1
+
     def argmax(self, step: int, n_steps: int) -> bool:
         """Whether identities at step `step` of `n_steps` are modes instead of draws.
 

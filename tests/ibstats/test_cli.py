@@ -64,7 +64,7 @@ def test_report_answers_in_words_in_markdown_and_in_json(ask, run: Path) -> None
 def test_report_leaves_valid_files(ask, run: Path) -> None:
     import jsonschema
 
-    from schemas.results import Results
+    from schemas.results import ResultRow, Results
 
     assert ask("report", str(run), *METRICS)[0] == 0
     document = read_results(run)
@@ -81,6 +81,7 @@ def test_report_leaves_valid_files(ask, run: Path) -> None:
     table = (run / "results/tables/diversity.csv").read_text().splitlines()
     assert len(table) == 1 + 3 * 2 * 8
     assert document.snapshot in table[1]
+    assert table[0].split(",") == [*ResultRow.model_fields, "snapshot"]
 
 
 @pytest.mark.parametrize(
