@@ -63,11 +63,17 @@ CLAUSES = {
 }
 """What a change of diversity was judged to be, in words and in this order."""
 
+STRATEGIES = {
+    "mixed": "none of the paper's strategies",
+    "undecided": "strategy undecided",
+}
+"""Verdicts that name no strategy, in a sentence."""
+
 NO_LPIPS = "lpips_alex_distance is left out"
 """How the note begins that says why there is no LPIPS."""
 
-ERROR_CONTROL = "verdicts: p Holm < .05 over the changes of a model"
-EQUIVALENCE = "equivalent: 90% interval of the change within the margin"
+ERROR_CONTROL = "verdicts: p Holm < .05 in a model"
+EQUIVALENCE = "equivalent: 90% interval within {}"
 
 
 @dataclass(frozen=True)
@@ -258,7 +264,7 @@ def _sentence(
     here = {"experiment": experiment, "model": model, "quantity": distance.name}
     strategy = numbers.one("strategy", **here)
     if strategy is not None and strategy.verdict:
-        said += f", {strategy.verdict}"
+        said += f", {STRATEGIES.get(strategy.verdict, strategy.verdict)}"
     if not rows:
         return f"{said}: {_values(numbers, experiment, model, distance)}."
     by: dict[str, list[str]] = {}
@@ -268,7 +274,7 @@ def _sentence(
     clauses = []
     for judged, clause in CLAUSES.items():
         if judged in by:
-            margin = " or ".join(map("±{:g}".format, margins))
+            margin = " or ".join(map("±{:.3g}".format, margins))
             clauses.append(clause.format(_listed(by[judged]), margin=margin))
     return f"{said}: diversity {', '.join(clauses)}."
 
@@ -334,8 +340,11 @@ def _changes(
         columns = [Column("estimate", Interval), Column("p Holm", P)]
         made = stacked(CHANGE, title, heads, blocks, columns)
     notes = [ERROR_CONTROL]
-    if numbers.all("equivalence", experiment=experiment, quantity=distance.name):
-        notes.append(EQUIVALENCE)
+    here = {"experiment": experiment, "quantity": distance.name}
+    margins = sorted(distinct(numbers.all("equivalence", **here), "margin"))
+    if margins:
+        ends = dict.fromkeys(f"±{margin:.3g}" for margin in (margins[0], margins[-1]))
+        notes.append(EQUIVALENCE.format(" to ".join(ends)))
     said = "; ".join(notes)
     open_ones = tuple(filter(None, [words.open_intervals(used)]))
     return [replace(made, caption=words.made_briefly(used), notes=(said, *open_ones))]

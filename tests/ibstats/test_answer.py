@@ -154,7 +154,16 @@ def test_equivalence_within_a_margin_and_the_strategy_are_told() -> None:
         f"{documents.MODELS[0]} (masked), compression-prioritized: diversity falls under argmax, "
         "stays within ±0.02 under subset."
     ]
-    assert "90% interval" in found.tables[0].notes[0]
+    assert found.tables[0].notes == (
+        "verdicts: p Holm < .05 in a model; equivalent: 90% interval within ±0.02",
+    )
+
+
+def test_a_verdict_that_names_no_strategy_says_so() -> None:
+    for verdict, said in (("mixed", "none of the paper's strategies"), ("undecided", "strategy")):
+        strategy = documents.row("strategy", LPIPS, verdict=verdict, estimate=None)
+        found = answered([value(documents.BASELINE, 0.5), probe("subset", p_holm=0.7), strategy])
+        assert f"(masked), {said}" in next(iter(found.sentences.values()))
 
 
 def test_the_paper_s_distance_is_told_where_it_was_measured() -> None:
