@@ -88,7 +88,12 @@ def read_tree(file: Path) -> xr.DataTree:
     The file is one that `is_sealed`.
     """
     with ZipStore(file, mode="r") as store:
-        tree: xr.DataTree = xr.open_datatree(
-            store, group=TREE, engine="zarr", consolidated=False, chunks=None
-        ).load()
+        opened = xr.open_datatree(
+            store,  # type: ignore[arg-type]  # its annotation lacks the stores of Zarr
+            group=TREE,
+            engine="zarr",
+            consolidated=False,
+            chunks=None,
+        )
+        tree: xr.DataTree = opened.load()
     return tree
