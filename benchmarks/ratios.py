@@ -7,39 +7,11 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
 
 import numpy as np
 
-
-class Result(NamedTuple):
-    peer: float
-    ours: float
-    asked: str
-    difference: float
-
-
-class Timed(NamedTuple):
-    peer: float
-    ours: float
-    expected: Any
-    made: Any
-
-
-def timed(
-    peer: Callable[[], Any],
-    ours: Callable[[], Any],
-    repeats: int = 2,
-    clock: Callable[[], float] = time.perf_counter,
-) -> Timed:
-    """Shortest time and last value of each side, run by turns so that a slow spell of the machine meets both."""
-    best, values = [float("inf")] * 2, [None] * 2
-    for _ in range(repeats):
-        for side, function in enumerate((peer, ours)):
-            start = clock()
-            values[side] = function()
-            best[side] = min(best[side], clock() - start)
-    return Timed(*best, *values)
+from benchmarks import checks
+from benchmarks.timing import Result, timed
 
 
 def images(n: int, size: int) -> np.ndarray:
@@ -249,5 +221,9 @@ ALL: dict[str, Callable[[], Result]] = {
     "path-given-candidates": partial(path, "given_candidates", ">= 0.87"),
     "path-exact": partial(path, "exact", "stated"),
     "workers": workers,
+    "checked-opening": checks.opening,
+    "checked-table-means": partial(checks.kept_table, "means", "stated"),
+    "checked-table-intervals": partial(checks.kept_table, "intervals", ">= 0.9"),
+    "checked-sampling": checks.sampling,
 }
 """Ratios by name; the first line of each docstring says what is timed."""

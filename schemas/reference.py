@@ -24,6 +24,38 @@ Schemas of all records lie in `schemas/`.
 arrays are written first, its ledger record last, so a reader that believes the ledger never sees
 half a block.
 
+## What is checked, and by what
+
+Whoever reads a file that numbers depend on looks at its digest. What is damaged is told in one line
+that names the file, and never read as other numbers; `verify` of both programs looks at all of it.
+
+`run.json`, ledger records, `rescored.json` and its pieces, calibration
+: hold their own `sha256`. `verify --repair` drops what can be made again.
+
+What `create` wrote into `data.zarr`
+: has the length and sha256 of each file in `run.json`. All of it is looked at before a block is
+  written, and what is read whenever it is read. No block holds it: it is restored from a copy.
+
+Objects of a block, and of a rescored piece
+: have length and sha256 in the record of the block or piece. Lengths are compared by one listing
+  when a run is opened, digests when an object is read. `ibgenerate verify --repair` drops the block
+  or piece, and `ibgenerate run` or `rescore` makes it again.
+
+Tables under `results`
+: have shape, dtype and CRC-32C in the `.json` beside, looked at once a process. Damaged, they are
+  measured again.
+
+Embedded texts and analyses under `results`
+: hold a sha256 in themselves, the tree of an analysis in the `.seal` beside. Damaged, they are made
+  again.
+
+An absent object is damage, never its fill value. Many absent ones are told as a copy that did not
+finish. The hierarchy of a run, or of a rescoring, comes into place in one step and is never
+replaced; its record is written after it.
+
+A rescoring is laid out like a run of its own: `data.zarr` and `rescored.json`, then one record
+`pieces/c<cond>-p<prompt>.json` a condition and prompt, written after the objects that it names.
+
 ## Variables
 
 {variables}

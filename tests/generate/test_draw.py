@@ -56,6 +56,13 @@ def test_top_p_keeps_the_fewest_codes_that_reach_the_mass_and_at_least_one() -> 
     assert TokenLaw(top_p=0.01).probabilities(logits, None).tolist() == [1, 0, 0, 0]
 
 
+@pytest.mark.parametrize(("mass", "kept"), [(0.25, 1), (0.5, 2), (0.75, 3), (0.51, 3), (0.49, 2)])
+def test_top_p_that_is_reached_exactly_keeps_no_code_more(mass: float, kept: int) -> None:
+    """Quarters are exact in binary, so the mass before the next code equals `mass`."""
+    law = TokenLaw(top_p=mass).probabilities(torch.zeros(4), None)
+    assert law.tolist() == pytest.approx([1 / kept] * kept + [0.0] * (4 - kept))
+
+
 def test_temperature_is_a_power_of_the_law() -> None:
     law = np.array([0.6, 0.3, 0.1])
     sharpened = TokenLaw(temperature=0.5).probabilities(torch.log(torch.tensor(law)), None).numpy()

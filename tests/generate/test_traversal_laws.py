@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -208,6 +209,22 @@ def test_steps_of_diffusion_reveal_equal_shares() -> None:
     assert step is not None
     shares = torch.bincount(step.ravel(), minlength=4) / step.numel()
     assert shares.tolist() == pytest.approx([0.25] * 4, abs=0.01)
+
+
+@pytest.mark.parametrize("n_positions", [1, 2, 3, 16, 64, 256, 1024])
+@pytest.mark.parametrize("n_steps", [1, 2, 3, 5, 12, 18])
+def test_the_last_step_of_a_cosine_schedule_alone_commits_all_that_is_left(
+    n_positions: int, n_steps: int
+) -> None:
+    left = masked.cosine_schedule(n_positions, n_steps)
+    assert len(left) == n_steps
+    assert left[-1] == 0
+    before = n_positions
+    for step, after in enumerate(left[:-1], start=1):
+        wanted = math.floor(n_positions * math.cos(math.pi / 2 * step / n_steps))
+        assert after in {max(1, min(before - 1, wanted)), max(1, min(before - 1, wanted - 1))}
+        assert after >= 1
+        before = after
 
 
 def test_cosine_schedules_equal_the_published_counts() -> None:

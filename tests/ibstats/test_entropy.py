@@ -150,3 +150,35 @@ def test_many_short_rows_are_estimated_like_one() -> None:
         assert together == pytest.approx(
             [float(entropy.estimate(row, estimator, n_codes=9)) for row in table]
         )
+
+
+@pytest.mark.parametrize(
+    ("counts", "K", "expected"),
+    [
+        ([1], 4, np.log(4)),  # one token says nothing: all shrinkage
+        ([2], 4, 0.0),  # two that agree: no shrinkage, as 1 - sum p^2 = 0
+        ([3], 4, 0.0),
+        ([1, 1], 4, np.log(4)),  # two that differ: more shrinkage than all, so all
+        ([2, 2, 2, 2], 4, np.log(4)),  # uniform as they are: nothing to shrink towards
+        ([2, 1], 2, None),
+        ([2, 1], 3, None),
+        ([4, 1, 1], 8, None),
+    ],
+)
+def test_james_stein_of_few_tokens_is_its_definition(
+    counts: list[int], K: int, expected: float | None
+) -> None:
+    """Hausser & Strimmer (2009), equations 5 and 6, term by term."""
+    n = sum(counts)
+    p = [count / n for count in counts] + [0.0] * (K - len(counts))
+    misfit = sum((1 / K - share) ** 2 for share in p)
+    shrinkage = 1.0
+    if misfit and n > 1:
+        shrinkage = min(1.0, (1 - sum(share**2 for share in p)) / ((n - 1) * misfit))
+    q = [shrinkage / K + (1 - shrinkage) * share for share in p]
+    defined = -sum(share * np.log(share) for share in q if share)
+    assert entropy.james_stein(entropy.multiplicities(counts, n_codes=K)) == pytest.approx(
+        defined, abs=1e-12
+    )
+    if expected is not None:
+        assert defined == pytest.approx(expected, abs=1e-12)

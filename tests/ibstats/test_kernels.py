@@ -60,6 +60,27 @@ def test_vendi_equals_its_definition_and_each_order_differs(q: float) -> None:
     assert float(pairs.vendi(K, q=q)) != pytest.approx(float(pairs.vendi(K, q=q + 1)))
 
 
+@pytest.mark.parametrize(("n", "rank"), [(2, 1), (12, 3), (60, 5), (300, 3)])
+def test_vendi_of_order_0_counts_directions_and_not_their_rounding(n: int, rank: int) -> None:
+    """Eigenvalues that are 0 come out as a few ulps of the largest, of either sign."""
+    rng = np.random.default_rng(n)
+    for _ in range(5):
+        features = rng.normal(size=(n, rank))
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+        assert float(pairs.vendi(features @ features.T, q=0)) == rank
+
+
+@pytest.mark.parametrize("small", [1e-3, 1e-8, 1e-12, 1e-14])
+def test_vendi_of_order_0_counts_a_direction_however_small(small: float) -> None:
+    assert float(pairs.vendi(np.diag([1.0, small, 0.0]), q=0)) == 2
+
+
+def test_what_counts_as_rounding_in_vendi_grows_with_the_number_of_items() -> None:
+    """Of many items, rounding adds up: what is a direction of three is none of sixty."""
+    for n, counted in ((3, 2), (60, 1)):
+        assert float(pairs.vendi(np.diag([1.0, 1e-14] + [0.0] * (n - 2)), q=0)) == counted
+
+
 def test_vendi_of_copies_and_of_strangers() -> None:
     assert float(pairs.vendi(np.ones((5, 5)))) == pytest.approx(1)
     assert float(pairs.vendi(np.eye(5))) == pytest.approx(5)
