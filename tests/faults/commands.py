@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import sys
+import warnings
 from pathlib import Path
 
 import generate.cli
@@ -52,7 +53,12 @@ def ask(command: str, root: Path) -> tuple[int, str, str]:
     said, told = io.StringIO(), io.StringIO()
     before, sys.argv = sys.argv, [program, *rest, str(root)]
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
+        with (
+            contextlib.redirect_stdout(said),
+            contextlib.redirect_stderr(told),
+            warnings.catch_warnings(),  # a line to users, an error to these tests
+        ):
+            warnings.simplefilter("always")
             main()
         code = 0
     except SystemExit as end:
