@@ -1,10 +1,12 @@
 """Statistics of where the diversity of discrete-latent image generators comes from.
 
-    store = ibstats.open_store("runs/demo")
-    tree = ibstats.analyse(store)
+    run = ibstats.open("runs/demo")
+    run.summary()                                  # a tidy frame, one row a number
+    tree = ibstats.analyse("runs/demo")            # labelled arrays
 
-Kernels on plain arrays are in `ibstats.kernels`, labelled statistics in `ibstats.statistics`. Names
-are loaded when they are first used, so that importing the package costs next to nothing.
+`ibstats.Recorder` makes a run of a sampling loop, `ibstats.from_arrays` of arrays. Kernels on plain
+arrays are in `ibstats.kernels`, labelled statistics in `ibstats.statistics`. Names are loaded when
+they are first used, so that importing the package costs next to nothing.
 """
 
 from ibstats import own as own  # first: it keeps a user's schemas.py from the place of ours
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
     from ibstats import kernels, measure
     from ibstats.analysis import analyse
     from ibstats.errors import IbstatsError
+    from ibstats.importing import Recorder, from_arrays
     from ibstats.measure import Machine
+    from ibstats.run import Run
+    from ibstats.run import open_run as open
     from ibstats.selection import Selection, select
     from ibstats.statistics import significance
     from ibstats.store import Store, open_store
@@ -30,12 +35,16 @@ __all__ = [
     "Config",
     "IbstatsError",
     "Machine",
+    "Recorder",
+    "Run",
     "Selection",
     "Store",
     "__version__",
     "analyse",
+    "from_arrays",
     "kernels",
     "measure",
+    "open",
     "open_store",
     "select",
     "significance",
@@ -45,11 +54,15 @@ PUBLIC = {
     "Config": "schemas.analysis:Config",
     "IbstatsError": "ibstats.errors:IbstatsError",
     "Machine": "ibstats.measure:Machine",
+    "Recorder": "ibstats.importing:Recorder",
+    "Run": "ibstats.run:Run",
     "Selection": "ibstats.selection:Selection",
     "Store": "ibstats.store:Store",
     "analyse": "ibstats.analysis:analyse",
+    "from_arrays": "ibstats.importing:from_arrays",
     "kernels": "ibstats.kernels",
     "measure": "ibstats.measure",
+    "open": "ibstats.run:open_run",
     "open_store": "ibstats.store:open_store",
     "select": "ibstats.selection:select",
     "significance": "ibstats.statistics.significance",

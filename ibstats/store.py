@@ -360,6 +360,11 @@ def open_store(path: str | Path, results: Path | None = None) -> Store:
     return Store(results or here, run, records, where, variables)
 
 
+def opened(run: Store | str | Path) -> Store:
+    """Give the run itself, or the one at that folder or URL, see `open_store`."""
+    return run if isinstance(run, Store) else open_store(run)
+
+
 def write_tree(tree: xr.DataTree, path: Path) -> None:
     """Write the tree of an analysis as Zarr, replacing what stands there.
 

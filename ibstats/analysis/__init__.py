@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -23,7 +24,7 @@ from ibstats.measure.users import is_own
 from ibstats.selection import Selection, crossed, select
 from ibstats.statistics import scores, subset_ratio
 from ibstats.statistics.stacking import FEWEST_UNITS
-from ibstats.store import Store, unequal_samples
+from ibstats.store import Store, opened, unequal_samples
 from schemas.analysis import Config, Part
 from schemas.version import __version__
 
@@ -41,11 +42,12 @@ PARTS: Mapping[Part, Callable[[Selection, Config, Machine], Made]] = {
 
 
 def analyse(
-    store: Store, settings: Config | None = None, machine: Machine | None = None
+    store: Store | str | Path, settings: Config | None = None, machine: Machine | None = None
 ) -> xr.DataTree:
     """Every statistic of an experiment, one node per model, with intervals and provenance.
 
-    Parameters: the run; settings, by default `Config()`; the machine that measures images.
+    Parameters: the run, or its folder or URL; settings, by default `Config()`; the machine that
+    measures images.
     Returns a tree whose groups hold labelled arrays: a group with the attribute `section` gives the
     rows of results of that section (see `ibstats.results.rows`), the others are the values behind
     them (`per_prompt`, `quality_per_prompt`, `positions`, `quality_losses`). Which groups there are
@@ -53,12 +55,11 @@ def analyse(
     `provenance`, `designs`, `families`, `models`, `notes`.
     Raises IbstatsError where nothing of what was asked for can be had, with the first reason.
 
-    >>> import ibstats
-    >>> store = ibstats.open_store("runs/demo")                     # doctest: +SKIP
-    >>> tree = analyse(store, Config(metrics=("ssim",)))            # doctest: +SKIP
+    >>> tree = analyse("runs/demo", Config(metrics=("ssim",)))      # doctest: +SKIP
     >>> tree["trio-ar/diversity"]["estimate"].dims                  # doctest: +SKIP
     ('quantity', 'condition')
     """
+    store = opened(store)
     settings, machine = of_run(settings or Config(), store), machine or Machine()
     check(settings, store)
     notes: list[str] = []

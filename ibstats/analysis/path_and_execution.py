@@ -48,7 +48,7 @@ def bits_groups(
     """
     groups: Groups = {}
     try:
-        dataset = selection.need("token_surprisal", "token_entropy", "argmax_window")
+        dataset = selection.need("token_surprisal", "argmax_window")
     except Unmeasurable as error:
         return {}, [f"bits of path and execution are left out: {error}"]
     known = bits.ledger(dataset, selection.identity)

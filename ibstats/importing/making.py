@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
 from ibstats.importing.survey import Found
+from schemas.design import FACTORS
 from schemas.io import layout, reader, writer
 from schemas.io.files import sync
 from schemas.io.folder import LocalFolder
@@ -39,6 +40,10 @@ EXPERIMENT = "imported"
 """Name and kind of the one experiment of an imported run."""
 WORDING = "prompt_type"
 """A factor of the wording; where it is one, nobody says which text a sample was given."""
+STEPPED = ("path_surprisal", "joint_surprisal")
+"""Variables with a number for each step of a traversal."""
+ALL_STEPS = "0:1"
+"""Argmax window that holds every step."""
 BLOCK_BYTES = 64 * 2**20
 """Bytes of samples in a block, unless one prompt has more."""
 LIBRARIES = ("numpy", "pillow", "zarr", "xarray", "pydantic")
@@ -105,6 +110,7 @@ def run_record(found: Found) -> RunRecord:
         codebook_size=spec.codebook,
         grid=_height_and_width(found, "tokens"),
         image_size=_height_and_width(found, "image"),
+        steps=_steps(found),
     )
     plan = ExperimentPlan(
         conditions=found.conditions,
@@ -116,10 +122,8 @@ def run_record(found: Found) -> RunRecord:
         levels={name: levels for name, levels in found.meaning.levels.items() if levels},
         baseline=found.meaning.baseline,
     )
-    patterns = ", ".join(f"{name}: {text}" for name, text in spec.patterns.items())
-    origin = ImportRecord(
-        name=spec.name, source=f"{found.n_images} samples ({patterns})", sha256=found.sha256
-    )
+    source = f"{found.n_images} samples ({found.origin})"
+    origin = ImportRecord(name=spec.name, source=source, sha256=found.sha256)
     fixed = [origin.sha256, found.prompts.sha256]
     fixed += [plan.model_dump_json(), identity.model_dump_json()]
     return RunRecord(
@@ -140,6 +144,19 @@ def _height_and_width(found: Found, variable: str) -> tuple[int, int]:
     """Size of an image or of a grid; 0 x 0 where there are none."""
     height, width = found.shapes.get(variable, (0, 0))[:2]
     return height, width
+
+
+def _steps(found: Found) -> int:
+    """Steps of a traversal: those of the arrays, else as told, else a position each where the order
+    is fixed.
+    """
+    for variable in STEPPED:
+        if variable in found.shapes:
+            return found.shapes[variable][0]
+    if not found.spec.steps and found.spec.family == "autoregressive":
+        rows, cols = _height_and_width(found, "tokens")
+        return rows * cols
+    return found.spec.steps
 
 
 def _block_prompts(found: Found) -> int:
@@ -176,11 +193,12 @@ def template(found: Found) -> Template:
     Its labels, the number of samples where they differ, and the texts where they are known.
     """
     conditions, labels = found.conditions, found.prompts.labels
+    factors = found.meaning.factors
     fixed: dict[str, NDArray[Any]] = {
         "condition": strings(conditions),
         "prompt": strings(record.id for record in found.prompts.records),
     }
-    for factor in found.meaning.factors:
+    for factor in factors:
         levels = [found.meaning.levels[name].get(factor.name, "") for name in conditions]
         fixed[factor.name] = strings(levels)
     if len(set(found.counts.values())) > 1:
@@ -190,10 +208,23 @@ def template(found: Found) -> Template:
         fixed["sample_count"] = counts
     if found.prompts.known:
         fixed |= _texts(found.prompts.records)
-        if all(factor.name != WORDING for factor in found.meaning.factors):
+        if all(factor.name != WORDING for factor in factors):
             fixed["text_index"] = _text_index(found)
-    attributes = {"prompts_sha256": found.prompts.sha256}
-    return Template(fixed=fixed, per_block=tuple(found.sources), attributes=attributes)
+    if "token_surprisal" in found.sources:
+        fixed["argmax_window"] = strings(_window(found, name) for name in conditions)
+    return Template(
+        fixed=fixed,
+        per_block=tuple(found.sources),
+        attributes={"prompts_sha256": found.prompts.sha256},
+        variable_attributes={"path_surprisal": {"given": found.spec.path_given}},
+    )
+
+
+def _window(found: Found, condition: str) -> str:
+    """The argmax window of a condition: all steps where its level says that tokens are modes."""
+    sampling = FACTORS[0]
+    level = found.meaning.levels[condition].get(sampling.name)
+    return ALL_STEPS if level == sampling.low else ""
 
 
 def _texts(prompts: Iterable[Prompt]) -> dict[str, NDArray[Any]]:
@@ -231,13 +262,15 @@ def samples(
         dtype = _dtype(variable, found.spec.codebook)
         shape = (len(labels), plan.n_samples, *found.shapes[variable])
         values = np.full(shape, _fill(variable, found.spec.codebook), dtype=dtype)
-        wanted, places = [], []
+        wanted, owners = [], []
         for number, label in enumerate(labels):
             files = found.files[variable][condition, label]
             wanted += files
-            places += [(number, position) for position in range(len(files))]
-        for (number, first), read in zip(places, pool.map(source.read, wanted), strict=True):
-            values[number, first : first + len(read)] = read
+            owners += [number] * len(files)
+        filled = [0] * len(labels)
+        for number, read in zip(owners, pool.map(source.read, wanted), strict=True):
+            values[number, filled[number] : filled[number] + len(read)] = read
+            filled[number] += len(read)
         arrays[variable] = values
     return arrays
 

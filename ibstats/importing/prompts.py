@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,15 @@ def prompts_of(file: str | None, labels: Sequence[str]) -> Prompts:
             f"'{file}' has no prompt '{lacking[0]}', which the files name; ids in it are for "
             f"instance {', '.join(list(texts)[:3]) or 'none'}"
         )
+    return named(labels, texts, known=file is not None)
+
+
+def named(labels: Sequence[str], texts: Mapping[str, str], *, known: bool) -> Prompts:
+    """Give prompts their ids in the store, and their texts by label where there are some.
+
+    `known` says whether the texts are what the model was given. Raises IbstatsError for a text that
+    cannot be stored.
+    """
     records = []
     taken: set[str] = set()
     for number, label in enumerate(labels):
@@ -63,7 +72,7 @@ def prompts_of(file: str | None, labels: Sequence[str]) -> Prompts:
             records.append(Prompt(id=name, text=text))
         except ValidationError as error:
             raise IbstatsError(f"prompt '{label}': {error.errors()[0]['msg']}") from None
-    return Prompts(list(labels), records, file is not None)
+    return Prompts(list(labels), records, known)
 
 
 def _texts(file: Path) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,27 @@ from ibstats.errors import IbstatsError
 from ibstats.importing.layout import Layout
 from schemas.io.arrays import array_names, read_array, read_arrays
 from schemas.io.files import file_sha256
+from schemas.variables import VARIABLES
 
-DIMS = {"image": 3}
-"""Dims of one sample of a variable; two of any other one."""
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SHAPES = {1: "(step,)", 2: "(row, col)", 3: "(y, x, channel)"}
+"""Dims of one sample, by their number."""
+WHOLE = ("tokens", "token_step")
+"""Variables that are whole numbers from 0."""
+BITS = ("token_surprisal", "token_entropy", "path_surprisal", "joint_surprisal")
+"""Variables in bits, which are not below 0."""
+ROUNDING = 1e-3
+"""Bits below 0 that rounding may leave."""
 OPAQUE = ("RGB", "L", "P", "1")
 """Kinds of picture that are RGB without a choice."""
 WITH_ALPHA = ("RGBA", "LA", "PA")
+ORIENTATION = 0x0112
+"""Tag of EXIF that says how a picture is to be turned."""
+UPRIGHT = 1
+SIDEWAYS = (5, 6, 7, 8)
+"""Orientations that exchange width and height."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +65,6 @@ class Source:
             highest = -1
             if self.variable == "tokens":
                 highest = int(values.max(initial=0))
-                if int(values.min(initial=0)) < 0:
-                    raise IbstatsError(f"'{file}' holds the code {values.min()}; codes run from 0")
             return Inspected(len(values), values.shape[1:], digest, highest)
         return Inspected(1, size_of(file), digest, -1)
 
@@ -82,22 +95,16 @@ class Source:
                     f"'{file}' holds {values.shape[1]} tokens a sample, not {rows} x {cols}"
                 )
             values = values.reshape(len(values), rows, cols)
-        dims = DIMS.get(self.variable, 2)
+        dims = n_dims(self.variable)
         if values.ndim != 1 + dims:
-            expected = {2: "(row, col)", 3: "(y, x, channel)"}[dims]
             lead = "(sample, ...) of "
             if self.layout.per_sample:
                 lead = ""
             raise IbstatsError(
                 f"'{file}' holds an array of shape {shape}, but `{self.variable}` is {lead}"
-                f"{expected}; --grid says the rows and columns of flat tokens"
+                f"{SHAPES[dims]}; --grid says the rows and columns of flat tokens"
             )
-        if self.variable == "image":
-            _check_rgb(values, file)
-        elif self.variable == "tokens" and values.dtype.kind not in "ui":
-            raise IbstatsError(f"'{file}' holds {values.dtype}, but tokens are whole numbers")
-        elif self.variable != "tokens" and not np.isfinite(values).all():
-            raise IbstatsError(f"`{self.variable}` in '{file}' has values that are not finite")
+        check_values(self.variable, values, f"'{file}'")
         return values
 
 
@@ -113,11 +120,40 @@ class Inspected:
     """Highest code; -1 where there are no tokens."""
 
 
-def _check_rgb(values: NDArray[Any], file: Path) -> None:
-    if values.dtype != np.uint8 or values.shape[-1] != 3:
+def n_dims(variable: str) -> int:
+    """Give the number of dims of one sample of a variable of the store.
+
+    >>> n_dims("image"), n_dims("tokens"), n_dims("path_surprisal")
+    (3, 2, 1)
+    """
+    dims = VARIABLES[variable].dims
+    return len(dims) - dims.index("sample") - 1
+
+
+def check_values(variable: str, values: NDArray[Any], where: str) -> None:
+    """Refuse samples (sample, ...) that are not what a variable of the store holds.
+
+    `where` begins the message: what holds them. Raises IbstatsError for images that are no 8-bit
+    RGB, codes and steps that are no whole numbers from 0, and bits that are not finite or below 0.
+    """
+    if variable == "image":
+        if values.dtype != np.uint8 or values.shape[-1] != 3:
+            raise IbstatsError(
+                f"{where} holds {values.dtype} with {values.shape[-1]} channels, but images are "
+                "8-bit RGB (uint8, 3 channels last); convert it first"
+            )
+    elif variable in WHOLE:
+        called = "codes" if variable == "tokens" else "steps"
+        if values.dtype.kind not in "ui":
+            raise IbstatsError(f"{where} holds {values.dtype}, but {called} are whole numbers")
+        if int(values.min(initial=0)) < 0:
+            raise IbstatsError(f"{where} holds {values.min()}; {called} run from 0")
+    elif values.dtype.kind not in "uif" or not np.isfinite(values).all():
+        raise IbstatsError(f"`{variable}` in {where} has values that are not finite numbers")
+    elif variable in BITS and float(values.min(initial=0)) < -ROUNDING:
         raise IbstatsError(
-            f"'{file}' holds {values.dtype} with {values.shape[-1]} channels, but images are 8-bit "
-            "RGB (uint8, 3 channels last); convert it first"
+            f"`{variable}` in {where} goes down to {values.min():g}, but it is in bits and never "
+            "below 0; divide a log-probability in nats by -ln 2"
         )
 
 
@@ -131,13 +167,15 @@ def size_of(file: Path) -> tuple[int, int, int]:
     try:
         with pil.open(file) as image:
             width, height = image.size
+            if orientation(image) in SIDEWAYS:
+                width, height = height, width
     except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
         raise IbstatsError(f"'{file}' is not a readable image ({_line(error)})") from None
     return height, width, 3
 
 
 def picture(file: Path) -> NDArray[np.uint8]:
-    """Give a picture as 8-bit RGB, (y, x, channel).
+    """Give a picture as 8-bit RGB, (y, x, channel), upright as its EXIF orientation says.
 
     Greys and palettes become RGB; what would lose something, transparency or 16 bits, is an
     IbstatsError, as is a file that is damaged.
@@ -146,17 +184,40 @@ def picture(file: Path) -> NDArray[np.uint8]:
 
     try:
         with pil.open(file) as image:
-            if image.mode in WITH_ALPHA:
-                alpha = image.convert("RGBA").getchannel("A")
-                if alpha.getextrema() != (255, 255):
-                    raise IbstatsError(
-                        f"'{file}' is transparent; put it on a background and save it as RGB"
-                    )
-            elif image.mode not in OPAQUE:
-                raise IbstatsError(f"'{file}' is of kind {image.mode}; save it as 8-bit RGB")
-            return np.asarray(image.convert("RGB"))
+            return rgb(image, f"'{file}'")
     except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
+        if isinstance(error, IbstatsError):
+            raise
         raise IbstatsError(f"'{file}' is not a readable image ({_line(error)})") from None
+
+
+def rgb(image: Image, where: str) -> NDArray[np.uint8]:
+    """Give a picture of Pillow as 8-bit RGB, (y, x, channel), upright as its EXIF orientation says.
+
+    `where` begins the message of the IbstatsError for transparency and for more than 8 bits.
+    """
+    from PIL import ImageOps
+
+    turned = orientation(image) != UPRIGHT
+    if image.mode in WITH_ALPHA:
+        alpha = image.convert("RGBA").getchannel("A")
+        if alpha.getextrema() != (255, 255):
+            raise IbstatsError(f"{where} is transparent; put it on a background and save it as RGB")
+    elif image.mode not in OPAQUE:
+        raise IbstatsError(f"{where} is of kind {image.mode}; save it as 8-bit RGB")
+    if turned:
+        image = ImageOps.exif_transpose(image)
+    return np.asarray(image.convert("RGB"))
+
+
+def orientation(image: Image) -> int:
+    """Give the EXIF orientation in the head of a picture, `UPRIGHT` where there is none.
+
+    A PNG is not decoded for it, so it must stand before the pixels there.
+    """
+    if image.format == "PNG" and "exif" not in image.info:
+        return UPRIGHT
+    return int(image.getexif().get(ORIENTATION, UPRIGHT))
 
 
 def _line(error: Exception) -> str:

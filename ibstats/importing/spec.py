@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -13,8 +13,10 @@ from pydantic import Field, ValidationError, model_validator
 from ibstats.errors import IbstatsError
 from schemas.study import Name, Strict
 
-ARRAYS = ("token_surprisal", "token_entropy", "token_step")
-"""Variables of the store, (row, col) a sample, that may be imported beside tokens."""
+ARRAYS = ("token_surprisal", "token_entropy", "token_step", "path_surprisal", "joint_surprisal")
+"""Variables of the store that may be imported beside tokens: (row, col) a sample, (step,) the last
+two.
+"""
 
 
 class Spec(Strict):
@@ -41,9 +43,14 @@ class Spec(Strict):
     tokens: str | None = None
     """Pattern of the token grids: NPY or NPZ, (row, col) or (sample, row, col)."""
     arrays: dict[str, str] = Field(
-        default={}, description="Patterns of token_surprisal, token_entropy and token_step."
+        default={},
+        description="Patterns of token_surprisal, token_entropy, token_step, path_surprisal and "
+        "joint_surprisal.",
     )
+    path_given: Literal["state", "candidates"] = "state"
+    """What path_surprisal is conditional on: the state, or also the candidate tokens."""
     codebook: int = Field(default=0, ge=0, description="Codes that a token can have.")
+    steps: int = Field(default=0, ge=0, description="Steps of a traversal; 0 for those of arrays.")
     grid: tuple[int, int] | None = None
     """Rows and columns of tokens that are stored flat."""
     prompts: str | None = None

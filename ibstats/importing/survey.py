@@ -14,7 +14,7 @@ from ibstats.errors import IbstatsError
 from ibstats.importing.conditions import Meaning, meaning
 from ibstats.importing.layout import layout_of, natural
 from ibstats.importing.prompts import Prompts, prompts_of
-from ibstats.importing.reading import Inspected, Source
+from ibstats.importing.reading import Inspected, Source, n_dims
 from ibstats.importing.spec import Spec
 
 Cell = tuple[str, str]
@@ -49,8 +49,10 @@ class Found:
     """Samples of each prompt in each condition."""
     shapes: dict[str, tuple[int, ...]]
     """Shape of a sample of each variable."""
+    origin: str
+    """What the samples come from, in words; no path of a machine."""
     sha256: str
-    """Digest of every file and its name in the folder."""
+    """Digest of every file and its name in the folder, or of every sample and its place."""
     notes: tuple[str, ...]
     """What was left aside, one line each."""
 
@@ -92,7 +94,7 @@ class Found:
         found = [f"{n_conditions} conditions x {n_prompts} prompts, {each}: {self.n_images} in all"]
         for variable, shape in self.shapes.items():
             called = "images" if variable == "image" else f"`{variable}`"
-            found.append(f"{called} of {shape[0]} x {shape[1]}")
+            found.append(f"{called} of {size(shape)}")
         shown = []
         for name in self.conditions:
             mark = " (baseline)" if name == self.meaning.baseline else ""
@@ -139,7 +141,7 @@ def survey(spec: Spec, folder: Path, *, drop_incomplete: bool = False) -> Found:
             used.update(by_label.values())
     notes = list(_left_aside(names, used))
     found = meaning(spec, levels)
-    cells, dropped = _cells(files, found.conditions, drop_incomplete=drop_incomplete)
+    cells, dropped = complete_cells(files, found.conditions, drop_incomplete=drop_incomplete)
     notes += dropped
     _same_samples(labels, cells)
     prompts = prompts_of(spec.prompts, natural({prompt for _, prompt in cells}))
@@ -149,7 +151,17 @@ def survey(spec: Spec, folder: Path, *, drop_incomplete: bool = False) -> Found:
     shapes = {name: _shape(name, inspected) for name in kept}
     _check_tokens(spec, shapes, inspected)
     digest = _digest(folder, inspected)
-    return Found(spec, sources, kept, found, prompts, counts, shapes, digest, tuple(notes))
+    origin = ", ".join(f"{name}: {text}" for name, text in spec.patterns.items())
+    return Found(spec, sources, kept, found, prompts, counts, shapes, origin, digest, tuple(notes))
+
+
+def size(shape: tuple[int, ...]) -> str:
+    """Give the shape of a sample for people; the channels of an image go without saying.
+
+    >>> size((256, 256, 3)), size((50,))
+    ('256 x 256', '50')
+    """
+    return " x ".join(map(str, shape[:2]))
 
 
 def _names_in(folder: Path) -> list[str]:
@@ -196,10 +208,14 @@ def _left_aside(names: list[str], used: set[str]) -> Iterator[str]:
         yield f"{len(left)} files match no pattern and are left aside, for instance '{left[0]}'"
 
 
-def _cells(
+def complete_cells(
     files: Mapping[str, Files], conditions: Iterable[str], *, drop_incomplete: bool
 ) -> tuple[list[Cell], list[str]]:
-    """The cells that are there for every variable, and what was dropped for that."""
+    """Give the cells that are there for every variable, and a line for what was dropped for that.
+
+    A prompt must be there in every condition. Raises IbstatsError for one that is not, unless
+    `drop_incomplete`, and where no prompt is left.
+    """
     conditions = list(conditions)
     prompts: dict[str, None] = {}
     for of in files.values():
@@ -295,8 +311,8 @@ def _shape(variable: str, inspected: Mapping[tuple[str, Path], Inspected]) -> tu
         if variable == "image":
             repair = "bring all images to one size"
         raise IbstatsError(
-            f"{n_files} files have another size than the rest: '{examples[other]}' is {other[0]} x "
-            f"{other[1]}, '{examples[shape]}' is {shape[0]} x {shape[1]}; {repair}"
+            f"{n_files} files have another size than the rest: '{examples[other]}' is "
+            f"{size(other)}, '{examples[shape]}' is {size(shape)}; {repair}"
         )
     return shape
 
@@ -322,10 +338,9 @@ def _check_tokens(
                 "were the special-token offsets removed?"
             )
     for variable, shape in shapes.items():
-        if variable != "image" and shape != shapes["tokens"]:
+        if n_dims(variable) == n_dims("tokens") and shape != shapes["tokens"]:
             raise IbstatsError(
-                f"`{variable}` is {shape[0]} x {shape[1]}, but tokens are "
-                f"{shapes['tokens'][0]} x {shapes['tokens'][1]}"
+                f"`{variable}` is {size(shape)}, but tokens are {size(shapes['tokens'])}"
             )
 
 

@@ -59,8 +59,9 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
         found = _fixed_order(drawn)
     else:
         found = _recorded(dataset)
-    if identity.family == "masked":
+    if identity.family in ("masked", ""):
         found["execution_marginal"] = drawn["surprisal"]
+    if identity.family == "masked" and "token_step" in dataset:
         found["path_upper_fitted"] = _fitted_path_bits(dataset["token_step"], identity.steps)
         found["path_upper_schedule"] = _schedule_bits(dataset["token_step"], identity.steps)
     if identity.family == "diffusion" and "joint_surprisal" in dataset:
@@ -79,7 +80,7 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
     for i, name in enumerate(names):
         mean = found[name].mean("sample").transpose("condition", "prompt")
         values[i] = _without_rounding(mean.values)
-    by_cell = dataset["text_index"].isel(sample=0, drop=True).coords
+    by_cell = dataset["token_surprisal"].isel(sample=0, row=0, col=0, drop=True).coords
     coords: dict[Any, Any] = {**by_cell, "quantity": names}
     attrs = {
         "units": "bit",
@@ -96,7 +97,8 @@ def _fixed_order(drawn: Mapping[str, xr.DataArray]) -> Bits:
     found = dict.fromkeys(("path_causal", "path_given_candidates", "path_upper_schedule"), zero)
     for name in ("execution_causal", "execution_marginal", "joint", "tokens"):
         found[name] = drawn["surprisal"]
-    found["tokens_rao_blackwell"] = drawn["entropy"]
+    if "entropy" in drawn:
+        found["tokens_rao_blackwell"] = drawn["entropy"]
     return found
 
 
@@ -111,6 +113,7 @@ def _recorded(dataset: xr.Dataset) -> Bits:
             found["path_given_candidates"] = path
     if "joint_surprisal" in dataset:
         found["joint"] = dataset["joint_surprisal"].astype(np.float64).sum("step")
+    if "joint" in found and "path_causal" in found:
         found["execution_causal"] = found["joint"] - found["path_causal"]
     return found
 
@@ -142,7 +145,8 @@ def remarks(dataset: xr.Dataset, identity: ModelIdentity, found: Collection[str]
         reason = "no path surprisal was recorded"
         if "path_given_candidates" in found:
             reason = "only the path given the candidates was recorded"
-        if "path_given_candidates" in found or identity.family == "masked":
+        sampled = "path_key" in dataset
+        if sampled and ("path_given_candidates" in found or identity.family == "masked"):
             reason += ": sample with `path_surprisal: exact`, or use `ibgenerate rescore`"
         said |= dict.fromkeys(("path_causal", "execution_causal", "joint"), reason)
     if "path_upper_trajectory" in found:
@@ -276,6 +280,8 @@ def _drawn_bits(dataset: xr.Dataset, identity: ModelIdentity) -> dict[str, xr.Da
     drawn = ~under_argmax(dataset, identity)
     found = {}
     for name in ("surprisal", "entropy"):
+        if f"token_{name}" not in dataset:
+            continue
         bits = dataset[f"token_{name}"].astype(np.float64)
         found[name] = bits.where(drawn, 0.0).sum(("row", "col"))
     return found

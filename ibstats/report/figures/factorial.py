@@ -158,20 +158,42 @@ def draw_power(
 
 def _cells(source: Source, quantity: str) -> Figure:
     """Diversity of every condition, all models."""
-    conditions = source.conditions("diversity", quantity=quantity)
-    figure, panels = canvas(0.55 + dots_height(len(conditions), len(source.models)))
-    panel = panels[0, 0]
-    names = [condition.name for condition in conditions]
-    dots(panel, source.points("diversity", quantity, names), source.named(conditions))
-    panel.set_xlim(left=min(0.0, panel.get_xlim()[0]))
+    n_conditions = len(source.conditions("diversity", quantity=quantity))
+    figure, panels = canvas(0.55 + dots_height(n_conditions, len(source.models)))
+    draw_cells(panels[0, 0], source, quantity)
     figure.supxlabel(lines(axis(quantity), 60))
-    legend_of(figure, panel)
+    legend_of(figure, panels[0, 0])
     return figure
+
+
+def draw_cells(axes: Axes, source: Source, quantity: str) -> None:
+    """Draw the diversity of every condition, a series a model; labels stand at the conditions.
+
+    `quantity` is a distance by its name in results.
+    """
+    conditions = source.conditions("diversity", quantity=quantity)
+    names = [condition.name for condition in conditions]
+    dots(axes, source.points("diversity", quantity, names), source.named(conditions))
+    axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
 
 
 def _forest(source: Source, quantity: str) -> Figure:
     """Main effects and interactions, all models; those of a part of the design name its levels."""
     rows = source.numbers.all("effect", experiment=source.experiment, quantity=quantity)
+    n_effects = len(dict.fromkeys(map(_effect_name, rows)))
+    figure, panels = canvas(0.55 + 1.15 * dots_height(n_effects, len(source.models)))
+    draw_changes(panels[0, 0], source, quantity, "effect")
+    figure.supxlabel(lines(axis(quantity, "effect on "), 60))
+    legend_of(figure, panels[0, 0])
+    return figure
+
+
+def draw_changes(axes: Axes, source: Source, quantity: str, section: str) -> None:
+    """Draw tested differences of a section (`effect`, `contrast`, `probe`), a series a model.
+
+    A line stands at no difference. `quantity` is a distance by its name in results.
+    """
+    rows = source.numbers.all(section, experiment=source.experiment, quantity=quantity)
     known: dict[str, dict[str, Any]] = {}
     for row in rows:
         known.setdefault(_effect_name(row), {"effect": row.effect, "at": row.at})
@@ -179,13 +201,9 @@ def _forest(source: Source, quantity: str) -> Figure:
     for model in source.models:
         series[model] = []
         for fields in known.values():
-            series[model].append(source.point("effect", model=model, quantity=quantity, **fields))
-    figure, panels = canvas(0.55 + 1.15 * dots_height(len(known), len(series)))
-    dots(panels[0, 0], series, list(known))
-    panels[0, 0].axvline(0, color="0.4", lw=0.6, zorder=0)
-    figure.supxlabel(lines(axis(quantity, "effect on "), 60))
-    legend_of(figure, panels[0, 0])
-    return figure
+            series[model].append(source.point(section, model=model, quantity=quantity, **fields))
+    dots(axes, series, list(known))
+    axes.axvline(0, color="0.4", lw=0.6, zorder=0)
 
 
 def _effect_name(row: ResultRow) -> str:
@@ -200,9 +218,21 @@ def _effect_name(row: ResultRow) -> str:
 def _probe_bars(source: Source, quantity: str) -> Figure:
     """Diversity of the baseline and of each probe alone (paper, Fig. 2)."""
     arms = probes_and_baseline(source, "probe", quantity)
+    models = list(with_points(source.points("diversity", quantity, arms.values())))
+    figure, panels = canvas(2.2 + beside_height(models))
+    draw_probes(panels[0, 0], source, quantity)
+    panels[0, 0].set_ylabel(lines(axis(quantity), 26))
+    legend_of(figure, panels[0, 0])
+    return figure
+
+
+def draw_probes(axes: Axes, source: Source, quantity: str) -> None:
+    """Draw the diversity of the baseline and of each probe alone as bars, a group a model.
+
+    `quantity` is a distance by its name in results.
+    """
+    arms = probes_and_baseline(source, "probe", quantity)
     found = with_points(source.points("diversity", quantity, arms.values()))
-    figure, panels = canvas(2.2 + beside_height(list(found)))
-    panel = panels[0, 0]
     width = 0.8 / len(arms)
     for number, (arm, points) in enumerate(across(found, arms).items()):
         colour, _ = look(number)
@@ -210,16 +240,13 @@ def _probe_bars(source: Source, quantity: str) -> Figure:
         if not there:
             continue
         heights = estimates(there.values())
-        panel.bar(list(there), heights, width * 0.92, color=colour, label=arm)
+        axes.bar(list(there), heights, width * 0.92, color=colour, label=arm)
         error = whiskers(there.values())
-        panel.errorbar(list(there), heights, yerr=error, fmt="none", color="0.15", lw=0.8)
+        axes.errorbar(list(there), heights, yerr=error, fmt="none", color="0.15", lw=0.8)
         for place, height in zip(there, heights, strict=True):
             if height == 0:
-                panel.annotate("0", (place, 0), ha="center", va="bottom", color=colour)
-    beside(panel, list(found))
-    panel.set_ylabel(lines(axis(quantity), 26))
-    legend_of(figure, panel)
-    return figure
+                axes.annotate("0", (place, 0), ha="center", va="bottom", color=colour)
+    beside(axes, list(found))
 
 
 def _held(source: Source, quantity: str) -> dict[str, dict[str, str]]:
@@ -234,16 +261,15 @@ def _held(source: Source, quantity: str) -> dict[str, dict[str, str]]:
 
 def _waterfalls(source: Source, quantity: str, at: Mapping[str, str]) -> Figure:
     """Marginal effects added from the all-low to the all-high cell (Fig. 8 to 10), by model."""
-    wanted = {"quantity": quantity, "attribution": "marginal", "at": dict(at)}
-    steps: dict[str, dict[str, Point | None]] = {}
+    steps = {}
     for model in source.models:
-        of = {"model": model, "experiment": source.experiment, **wanted}
-        for row in source.numbers.all("waterfall", **of):
-            steps.setdefault(model, {})[row.step or row.term] = point(row)
+        found = waterfall_steps(source, model, quantity, at)
+        if found:
+            steps[model] = found
     n_panels = max(len(steps), 1)
     figure, panels = canvas(panel_height(1.55, n_panels) * n_panels + 0.35, rows=n_panels)
     for panel, (model, points) in zip(panels[:, 0], steps.items(), strict=False):
-        _waterfall(panel, points)
+        draw_waterfall(panel, points)
         panel.set_title(model, loc="left")
     name = axis(quantity)
     for factor, level in at.items():
@@ -252,8 +278,26 @@ def _waterfalls(source: Source, quantity: str, at: Mapping[str, str]) -> Figure:
     return figure
 
 
-def _waterfall(axes: Axes, steps: Mapping[str, Point | None]) -> None:
-    """Bars of values, floating bars of the changes between them; the undefined leaves a gap."""
+def waterfall_steps(
+    source: Source, model: str, quantity: str, at: Mapping[str, str]
+) -> dict[str, Point | None]:
+    """Give the steps of a model's waterfall of marginal effects, in order, with levels held `at`.
+
+    Empty where there is none; `quantity` is a distance by its name in results.
+    """
+    wanted = {"quantity": quantity, "attribution": "marginal", "at": dict(at)}
+    found: dict[str, Point | None] = {}
+    of = {"model": model, "experiment": source.experiment, **wanted}
+    for row in source.numbers.all("waterfall", **of):
+        found[row.step or row.term] = point(row)
+    return found
+
+
+def draw_waterfall(axes: Axes, steps: Mapping[str, Point | None]) -> None:
+    """Draw bars of values and floating bars of the changes between them.
+
+    `steps` are those of `waterfall_steps`; an undefined one leaves a gap.
+    """
     wholes = placed(steps.get(name) for name in WHOLE)
     top = max(estimates(wholes.values()), default=0.0) or 1e-12
     digits = max(1, 2 - floor(log10(abs(top))))
