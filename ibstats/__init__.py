@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ibstats.measure import Machine
     from ibstats.run import Run
     from ibstats.run import open_run as open
+    from ibstats.run.compared import compare
     from ibstats.selection import Selection, select
     from ibstats.statistics import significance
     from ibstats.store import Store, open_store
@@ -41,6 +42,7 @@ __all__ = [
     "Store",
     "__version__",
     "analyse",
+    "compare",
     "from_arrays",
     "kernels",
     "measure",
@@ -59,6 +61,7 @@ PUBLIC = {
     "Selection": "ibstats.selection:Selection",
     "Store": "ibstats.store:Store",
     "analyse": "ibstats.analysis:analyse",
+    "compare": "ibstats.run.compared:compare",
     "from_arrays": "ibstats.importing:from_arrays",
     "kernels": "ibstats.kernels",
     "measure": "ibstats.measure",

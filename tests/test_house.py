@@ -74,7 +74,7 @@ RESULTS_PATH = re.compile(r"results(/|\.json|$)")
 KNOWS_CELLS = {"ibstats.design", "schemas.design", "schemas.io.layout"}
 """Modules that may know the name of a condition or a path under `results/`."""
 
-OTHERS_PRIVATE = {"_clean_caption", "_compute_fid", "_PROMPTS"}
+OTHERS_PRIVATE = {"_clean_caption", "_compute_fid", "_PROMPTS", "_repr_html_"}
 """Private names of libraries that are used on purpose, mostly as oracles in tests."""
 
 MOST_LINES = 500

@@ -43,6 +43,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "export": reports.export,
     "power": numbers.power,
     "repro": reports.repro,
+    "compare": reports.compare,
     "diff": reports.diff,
     "reference": reference.reference,
 }

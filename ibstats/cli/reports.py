@@ -126,6 +126,32 @@ def repro(
         say(f"table: {findings.write_csv(found, file)}")
 
 
+@analysing("diversity", "quality", without=["results"])
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN RUN...", help="Run directories or URLs, first the one compared with."
+        ),
+    ],
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for CSV, JSON and the forest figure.")
+    ] = None,
+    *,
+    options: Options,
+) -> None:
+    """Runs with the first of them, paired by prompt: differences, equivalence, what this n can see."""
+    from ibstats.report import comparing
+    from ibstats.report.tables.runs import runs as tables
+    from ibstats.results import runs as across
+
+    stores = [options.open(run) for run in runs]
+    found = across.compare(*stores, settings=options.settings(), machine=options.machine())
+    show(tables(found))
+    if folder is not None:
+        say_places(comparing.write(found, folder))
+
+
 def diff(
     before: Annotated[str, typer.Argument(help="Run directory or URL, or results JSON.")],
     after: Annotated[str, typer.Argument(help="Run directory or URL, or results JSON.")],

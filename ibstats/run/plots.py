@@ -59,10 +59,10 @@ class Plots:
         See the class for the parameters and what is raised.
         """
         source, name = self._source("diversity", quantity, settings, changes)
-        axes = _axes(ax)
+        axes = new_axes() if ax is None else ax
         draw_cells(axes, source, name)
         axes.set_xlabel(lines(axis(name), 60))
-        return _with_legend(axes)
+        return with_legend(axes)
 
     def probes(
         self,
@@ -77,10 +77,10 @@ class Plots:
         See the class for the parameters and what is raised.
         """
         source, name = self._source("probe", quantity, settings, changes)
-        axes = _axes(ax)
+        axes = new_axes() if ax is None else ax
         draw_probes(axes, source, name)
         axes.set_ylabel(lines(axis(name), 40))
-        return _with_legend(axes)
+        return with_legend(axes)
 
     def changes(
         self,
@@ -99,10 +99,10 @@ class Plots:
         if not source.numbers.all(section, experiment=source.experiment):
             section = "contrast"
         name = _quantity(source, section, quantity)
-        axes = _axes(ax)
+        axes = new_axes() if ax is None else ax
         draw_changes(axes, source, name, section)
         axes.set_xlabel(lines(axis(name, "change of "), 60))
-        return _with_legend(axes)
+        return with_legend(axes)
 
     def waterfall(
         self,
@@ -124,7 +124,7 @@ class Plots:
         chosen = model or models[0]
         if chosen not in models:
             raise unknown("model", chosen, models)
-        axes = _axes(ax)
+        axes = new_axes() if ax is None else ax
         draw_waterfall(axes, waterfall_steps(source, chosen, name, {}))
         axes.set_ylabel(lines(axis(name), 40))
         axes.set_title(chosen, loc="left")
@@ -158,9 +158,8 @@ def _quantity(source: Source, section: str, asked: str | None) -> str:
     return name
 
 
-def _axes(given: Axes | None) -> Axes:
-    if given is not None:
-        return given
+def new_axes() -> Axes:
+    """Give axes of a new figure of pyplot, one column wide, in the style of our figures."""
     from matplotlib import pyplot
 
     with pyplot.rc_context(STYLE):
@@ -168,8 +167,8 @@ def _axes(given: Axes | None) -> Axes:
     return made
 
 
-def _with_legend(axes: Axes) -> Axes:
-    """The axes, with a legend where there are several series."""
+def with_legend(axes: Axes) -> Axes:
+    """Give the axes, with a legend where there are several series."""
     if len(axes.get_legend_handles_labels()[1]) > 1:
         axes.legend(fontsize="small")
     return axes

@@ -124,6 +124,29 @@ def power_of_t(effect: float, variance: float, n_prompts: int, alpha: float = 0.
     return 1 - noncentral_t_cdf(critical, df, shift) + noncentral_t_cdf(-critical, df, shift)
 
 
+def detectable(variance: float, n_prompts: int, power: float = 0.8, alpha: float = 0.05) -> float:
+    """Smallest true effect that a two-sided t test over prompts finds with that power.
+
+    In the unit of the effect; `variance` is that of one prompt's contrast. 0 without any variance,
+    NaN for fewer than two prompts.
+
+    >>> round(detectable(1.0, n_prompts=34), 3)
+    0.495
+    """
+    if n_prompts < 2:
+        return float("nan")
+    if variance <= 0:
+        return 0.0
+
+    def miss(effect: float) -> float:
+        """How far the power is from the one wanted."""
+        return power_of_t(effect, variance, n_prompts, alpha) - power
+
+    error = float(np.sqrt(variance / n_prompts))
+    critical = float(scipy.special.stdtrit(n_prompts - 1, 1 - alpha / 2))
+    return float(scipy.optimize.brentq(miss, 0.0, (critical + CERTAIN) * error, xtol=1e-12 * error))
+
+
 def power_of_equivalence(
     margin: float, variance: float, n_prompts: int, rng: np.random.Generator, alpha: float = 0.05
 ) -> float:
