@@ -22,6 +22,9 @@ from ibstats.quantities import quantity
 AT_ONCE = 1 << 22
 """Tokens or counts handled at a time."""
 
+CACHED = 1 << 14
+"""Counts in a table that is filled at random places."""
+
 IMAGES_ALONE = 50
 """Up to so many images of a prompt each is left out in turn; above, one of so many blocks."""
 
@@ -81,6 +84,22 @@ class Counted:
         shape = (len(images), self.images.shape[0])
         deal = scipy.sparse.csr_array((ones, images.ravel(), ends), shape=shape)
         return deal @ self.images
+
+    def occurrences(self, images: NDArray[np.int64]) -> Counts:
+        """How many codes occur how often in sets of images, summed over the sets, `(times + 1,)`.
+
+        `images (set, image)` are their numbers. Sets are counted a few at a time, in a table that
+        stays in the processor's cache: a fourth of the time of a product of sparse matrices.
+        """
+        rows = self.tokens.reshape(-1, self.n_positions)
+        most = images.shape[1] * self.n_positions
+        found = np.zeros(most + 1, np.int64)
+        step = max(1, CACHED // self.n_codes)
+        for start in range(0, len(images), step):
+            sets = images[start : start + step]
+            counts = _dense(rows[sets].reshape(len(sets), most), self.n_codes)
+            found += np.bincount(counts.ravel(), minlength=most + 1)
+        return found
 
     @cached_property
     def prompt_of_image(self) -> NDArray[np.int64]:
@@ -202,6 +221,8 @@ def _described(name: str) -> dict[str, str]:
 
 def _dense(rows: Tokens, n_codes: int) -> Counts:
     """How often each code occurs in each row: `(row, n) -> (row, code)`."""
+    if len(rows) == 1:
+        return np.bincount(rows[0], minlength=n_codes)[None]
     offset = n_codes * np.arange(len(rows), dtype=np.int64)[:, None]
     counts = np.bincount((rows + offset).ravel(), minlength=len(rows) * n_codes)
     return counts.reshape(len(rows), n_codes)

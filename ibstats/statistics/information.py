@@ -213,13 +213,9 @@ def _mean_plugin_conditional(counted: Counted, order: NDArray[np.int64]) -> floa
     n_prompts = counted.n_prompts
     dealt = order.reshape(n_prompts, -1)
     per_prompt = counted.n_samples * counted.n_positions
-    count = np.arange(per_prompt + 1)
-    count_log_count = scipy.special.xlogy(count, count) / np.log(2)
-    total = 0.0
-    step = max(1, n_prompts * counting.AT_ONCE // counted.images.nnz)
-    for start in range(0, n_prompts, step):
-        counts = counted.dealt(dealt[start : start + step])
-        total += float(count_log_count[counts.data].sum())
+    times = np.arange(per_prompt + 1)
+    log_times = scipy.special.xlogy(times, times) / np.log(2)
+    total = float(counted.occurrences(dealt) @ log_times)
     return float(np.log2(per_prompt) - total / (per_prompt * n_prompts))
 
 
