@@ -27,9 +27,11 @@ def images_of(given: Any, where: str) -> NDArray[np.uint8]:
     """
     pictures = given if isinstance(given, list | tuple) else [given]
     if pictures and all(hasattr(one, "getexif") for one in pictures):
-        found = [rgb(one, where) for one in pictures]
-        if len({one.shape for one in found}) > 1:
-            raise IbstatsError(f"{where} has images of several sizes; bring them to one")
+        found: list[NDArray[np.uint8]] = []
+        for one in pictures:
+            found.append(rgb(one, where))
+            if found[-1].shape != found[0].shape:
+                raise IbstatsError(f"{where} has images of several sizes; bring them to one")
         return np.stack(found)
     values = array_of(given)
     if values.ndim == 3:
@@ -123,7 +125,7 @@ def array_of(given: Any) -> NDArray[Any]:
     Half precision of torch, which NumPy does not know, becomes single.
     """
     if isinstance(given, list | tuple) and given and hasattr(given[0], "detach"):
-        return np.stack([array_of(one) for one in given])
+        return np.stack(list(map(array_of, given)))
     if hasattr(given, "detach"):
         given = given.detach().cpu()
         if str(given.dtype) == "torch.bfloat16":

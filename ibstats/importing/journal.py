@@ -120,7 +120,7 @@ class Journal:
             name,
             condition,
             prompt,
-            {variable: values.shape[1:] for variable, values in arrays.items()},
+            shapes_of(arrays),
             sample_digests(arrays),
             file_sha256(self.folder / name),
             int(arrays["tokens"].max()) if "tokens" in arrays else -1,
@@ -152,6 +152,11 @@ class Journal:
         """Remove everything: the run is made."""
         self.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def shapes_of(arrays: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+    """Give the shape of a sample of each variable, of arrays `(sample, ...)`."""
+    return {variable: values.shape[1:] for variable, values in arrays.items()}
 
 
 def sample_digests(arrays: Mapping[str, NDArray[Any]]) -> list[str]:

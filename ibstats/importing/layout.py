@@ -11,6 +11,8 @@ from ibstats.errors import IbstatsError
 FIELD = re.compile(r"\{([A-Za-z_]\w*)\}|\*")
 OURS = ("condition", "prompt", "sample")
 """Fields with a meaning of their own; any other one is a factor."""
+KEYED = (".npz", ".zarr")
+"""Endings of what may hold several arrays, whose name then follows, as in `{prompt}.npz:tokens`."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Layout:
     text: str
     """The pattern as given."""
     key: str
-    """Name of the array in an NPZ file; empty for its only one."""
+    """Name of the array in an NPZ file or a Zarr group; empty for its only one."""
     expression: re.Pattern[str]
 
     @property
@@ -68,7 +70,7 @@ def layout_of(text: str) -> Layout:
     factors.
     """
     path, key = text, ""
-    if ".npz:" in text:
+    if any(f"{suffix}:" in text for suffix in KEYED):
         path, _, key = text.rpartition(":")
     parts, last = [], 0
     seen: set[str] = set()

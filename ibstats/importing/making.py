@@ -9,8 +9,10 @@ import platform
 import shutil
 import socket
 import uuid
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -31,6 +33,8 @@ from schemas.study import Prompt
 from schemas.variables import VARIABLES, token_dtype
 from schemas.version import __version__
 
+Samples = dict[str, NDArray[Any]]
+"""By variable, samples `(prompt, sample, ...)`."""
 Outcome = Literal["made", "done"]
 """What became of a run: made now, or there already with the same content."""
 Each = Callable[[Iterable[Block]], Iterable[Block]]
@@ -70,14 +74,28 @@ def write(found: Found, out: Path, each: Each = iter) -> Outcome:
     blocks = list(run.blocks())
     done = filling.ledger.done(blocks)
     maker = writer.Maker(record.software, record.hardware)
-    with ThreadPoolExecutor() as pool:
-        for block in each([block for block in blocks if block not in done]):
-            filling.add(block, samples(found, run, block, pool), maker)
+    todo = [block for block in blocks if block not in done]
+    with ThreadPoolExecutor() as pool, ThreadPoolExecutor(1) as ahead:
+        coming = _read_ahead(ahead, partial(samples, found, run, pool), todo)
+        for block in each(todo):
+            filling.add(block, next(coming), maker, alone=True)
     for block in set(blocks) - filling.marked(blocks):
         filling.mark_complete(block)
     place.rename(out)
     sync(out.parent)
     return "made"
+
+
+def _read_ahead(
+    ahead: ThreadPoolExecutor, read: Callable[[Block], Samples], blocks: Sequence[Block]
+) -> Iterator[Samples]:
+    """The samples of each block, read while those of the one before are written."""
+    coming = deque(ahead.submit(read, block) for block in blocks[:1])
+    for block in [*blocks[1:], None]:
+        found = coming.popleft().result()
+        if block is not None:
+            coming.append(ahead.submit(read, block))
+        yield found
 
 
 def _there_already(record: RunRecord, out: Path) -> Outcome:
@@ -247,9 +265,7 @@ def _text_index(found: Found) -> NDArray[np.int32]:
     return rows
 
 
-def samples(
-    found: Found, run: RunRecord, block: Block, pool: ThreadPoolExecutor
-) -> dict[str, NDArray[Any]]:
+def samples(found: Found, run: RunRecord, pool: ThreadPoolExecutor, block: Block) -> Samples:
     """Read the samples of a block: (prompt, sample, ...) by variable, the fill where there are none.
 
     Raises IbstatsError for a file that cannot be read.
@@ -261,7 +277,7 @@ def samples(
     for variable, source in found.sources.items():
         dtype = _dtype(variable, found.spec.codebook)
         shape = (len(labels), plan.n_samples, *found.shapes[variable])
-        values = np.full(shape, _fill(variable, found.spec.codebook), dtype=dtype)
+        values = np.empty(shape, dtype=dtype)
         wanted, owners = [], []
         for number, label in enumerate(labels):
             files = found.files[variable][condition, label]
@@ -271,6 +287,8 @@ def samples(
         for number, read in zip(owners, pool.map(source.read, wanted), strict=True):
             values[number, filled[number] : filled[number] + len(read)] = read
             filled[number] += len(read)
+        for number, n_samples in enumerate(filled):
+            values[number, n_samples:] = _fill(variable, found.spec.codebook)
         arrays[variable] = values
     return arrays
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import zarr
 from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
@@ -18,10 +21,13 @@ from schemas.variables import VARIABLES
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+ARRAYS = (".npy", ".npz")
+ZARR = ".zarr"
+"""Endings of files of arrays, and of folders that are one."""
 SHAPES = {1: "(step,)", 2: "(row, col)", 3: "(y, x, channel)"}
 """Dims of one sample, by their number."""
-WHOLE = ("tokens", "token_step")
-"""Variables that are whole numbers from 0."""
+WHOLE = {"tokens": "codes", "token_step": "steps"}
+"""Variables that are whole numbers from 0, and what these are."""
 BITS = ("token_surprisal", "token_entropy", "path_surprisal", "joint_surprisal")
 """Variables in bits, which are not below 0."""
 ROUNDING = 1e-3
@@ -51,16 +57,23 @@ class Source:
 
         Raises IbstatsError for what cannot be read, is no 8-bit RGB, or has other dims.
         """
-        if file.suffix.lower() in (".npy", ".npz"):
+        if file.suffix.lower() == ZARR:
+            return self._shaped(self._zarr(file), file)
+        if file.suffix.lower() in ARRAYS:
             return self._shaped(self._array(file), file)
         if self.variable != "image":
-            raise IbstatsError(f"'{file}' holds no `{self.variable}`: give .npy or .npz files")
+            raise IbstatsError(
+                f"'{file}' holds no `{self.variable}`: give .npy, .npz or .zarr files"
+            )
         return picture(file)[None]
 
     def inspect(self, file: Path) -> Inspected:
         """Give what a file holds without keeping it. Raises IbstatsError as `read` does."""
-        digest = file_sha256(file)
-        if file.suffix.lower() in (".npy", ".npz") or self.variable != "image":
+        if file.suffix.lower() == ZARR:
+            digest = folder_sha256(file)
+        else:
+            digest = file_sha256(file)
+        if file.suffix.lower() in (*ARRAYS, ZARR) or self.variable != "image":
             values = self.read(file)
             highest = -1
             if self.variable == "tokens":
@@ -72,16 +85,33 @@ class Source:
         """The array of a file."""
         if file.suffix.lower() == ".npy":
             return read_array(file)
-        names = array_names(file)
+        key = self._name(array_names(file), file)
+        return read_arrays(file, [key])[key]
+
+    def _zarr(self, file: Path) -> NDArray[Any]:
+        """The array of a Zarr folder, or that of its name in a group."""
+        try:
+            found = zarr.open(file, mode="r")
+            if isinstance(found, zarr.Group):
+                arrays = dict(found.arrays())
+                found = arrays[self._name(list(arrays), file)]
+            return np.asarray(found[...])
+        except IbstatsError:
+            raise
+        except Exception as error:  # whatever a library makes of what is no Zarr, or damaged
+            raise IbstatsError(f"'{file}' cannot be read ({_line(error)})") from None
+
+    def _name(self, names: Sequence[str], file: Path) -> str:
+        """The name of the array meant among those that a file holds."""
         key = self.layout.key
         if not key and len(names) == 1:
-            key = names[0]
+            return names[0]
         if key not in names:
             raise IbstatsError(
-                f"'{file}' holds {', '.join(names) or 'nothing'}; say which of them, "
-                "as in '{prompt}.npz:NAME'"
+                f"'{file}' holds {', '.join(names) or 'nothing'}; say which of them, as in "
+                f"'{{prompt}}{file.suffix}:NAME'"
             )
-        return read_arrays(file, [key])[key]
+        return key
 
     def _shaped(self, values: NDArray[Any], file: Path) -> NDArray[Any]:
         """The array with one dim of samples, checked."""
@@ -120,6 +150,16 @@ class Inspected:
     """Highest code; -1 where there are no tokens."""
 
 
+def folder_sha256(folder: Path) -> str:
+    """Give a digest of all files below a folder and their names in it, as 64 hex digits."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            line = f"{file.relative_to(folder).as_posix()} {file_sha256(file)}\n"
+            digest.update(line.encode())
+    return digest.hexdigest()
+
+
 def n_dims(variable: str) -> int:
     """Give the number of dims of one sample of a variable of the store.
 
@@ -143,7 +183,7 @@ def check_values(variable: str, values: NDArray[Any], where: str) -> None:
                 "8-bit RGB (uint8, 3 channels last); convert it first"
             )
     elif variable in WHOLE:
-        called = "codes" if variable == "tokens" else "steps"
+        called = WHOLE[variable]
         if values.dtype.kind not in "ui":
             raise IbstatsError(f"{where} holds {values.dtype}, but {called} are whole numbers")
         if int(values.min(initial=0)) < 0:
@@ -207,7 +247,9 @@ def rgb(image: Image, where: str) -> NDArray[np.uint8]:
         raise IbstatsError(f"{where} is of kind {image.mode}; save it as 8-bit RGB")
     if turned:
         image = ImageOps.exif_transpose(image)
-    return np.asarray(image.convert("RGB"))
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return np.asarray(image)
 
 
 def orientation(image: Image) -> int:

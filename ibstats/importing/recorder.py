@@ -23,7 +23,7 @@ from ibstats.importing.given import (
     tokens_of,
     told,
 )
-from ibstats.importing.journal import Cell, Journal, sample_digests
+from ibstats.importing.journal import Cell, Journal, sample_digests, shapes_of
 from ibstats.importing.layout import layout_of, natural
 from ibstats.importing.making import write
 from ibstats.importing.prompts import named
@@ -101,7 +101,9 @@ class Recorder:
         self.prompts = prompts
         self.conditions = conditions
         self.drop_incomplete = drop_incomplete
-        levels = conditions if isinstance(conditions, Mapping) else {}
+        levels: Mapping[str, Mapping[str, str]] = {}
+        if isinstance(conditions, Mapping):
+            levels = conditions
         self._spec = made_spec(
             {
                 "name": as_name(self.path.resolve().name, "recorded"),
@@ -143,7 +145,7 @@ class Recorder:
         if kind is None:
             self.finish()
         else:
-            self._journal.close()
+            self.close()
 
     def count(self, *, prompt: str, condition: str = ONLY) -> int:
         """Give the number of samples of a prompt in a condition that are recorded.
@@ -196,7 +198,7 @@ class Recorder:
             where,
         )
         same_numbers(arrays, where)
-        shapes = {name: values.shape[1:] for name, values in arrays.items()}
+        shapes = shapes_of(arrays)
         if self._shapes and shapes != self._shapes:
             raise IbstatsError(
                 f"{where} has {told(shapes)}, but samples before have {told(self._shapes)}"
@@ -270,6 +272,10 @@ class Recorder:
             return None
         return {name: values[len(before) :] for name, values in arrays.items()}
 
+    def close(self) -> None:
+        """Stop recording without making the run; another Recorder goes on from there."""
+        self._journal.close()
+
     def finish(self) -> Path:
         """Make the run of what was recorded; its path.
 
@@ -280,7 +286,7 @@ class Recorder:
             self._journal.verify()
             write(self._found(), self.path)
         except BaseException:
-            self._journal.close()
+            self.close()
             raise
         self._journal.remove()
         return self.path
@@ -293,24 +299,29 @@ class Recorder:
         in_order = self._in_order()
         spec = self._spec.model_copy(update={"conditions": in_order})
         design = meaning(spec, {condition: {} for condition, _ in self._cells})
-        of_cells: dict[Cell, list[Path]] = {cell: [] for cell in self._cells}
+        of_cells: dict[Cell, list[Path]] = {}
         for piece in pieces:
             file = self._journal.folder / piece.file
-            of_cells[piece.condition, piece.prompt].append(file)
+            of_cells.setdefault((piece.condition, piece.prompt), []).append(file)
         variables = list(self._shapes)
         files = dict.fromkeys(variables, of_cells)
         cells, notes = complete_cells(
             files, design.conditions, drop_incomplete=self.drop_incomplete
         )
-        labels = natural({prompt for _, prompt in cells})
-        texts = self.prompts if self.prompts is not None else {}
+        sources, counts = {}, {}
+        for name in variables:
+            sources[name] = Source(name, layout_of(f"{{prompt}}.npz:{name}"))
+        for cell in cells:
+            counts[cell] = len(self._cells[cell])
+        _, prompts = zip(*cells, strict=True)
+        labels = natural(dict.fromkeys(prompts))
         return Found(
             spec=spec,
-            sources={name: Source(name, layout_of(f"{{prompt}}.npz:{name}")) for name in variables},
-            files={name: {cell: of_cells[cell] for cell in cells} for name in variables},
+            sources=sources,
+            files=files,
             meaning=design,
-            prompts=named(labels, texts, known=True),
-            counts={cell: len(self._cells[cell]) for cell in cells},
+            prompts=named(labels, self.prompts or {}, known=True),
+            counts=counts,
             shapes=self._shapes,
             origin=ORIGIN,
             sha256=_digest(self._cells, cells),
@@ -391,9 +402,10 @@ def from_arrays(
 
 def _check_unique(names: Sequence[str], what: str) -> None:
     (most, n), *_ = Counter(names).most_common(1) or [("", 0)]
-    if n != 1:
-        said = f"'{most}' is {n} of the {what}" if n else f"there are no {what}"
-        raise IbstatsError(f"{said}; name each once")
+    if n == 0:
+        raise IbstatsError(f"there are no {what}; name them")
+    if n > 1:
+        raise IbstatsError(f"'{most}' is {n} of the {what}; name each once")
 
 
 def _by_cell(name: str, value: Any, n_conditions: int, n_prompts: int) -> NDArray[Any]:

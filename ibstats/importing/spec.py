@@ -39,9 +39,9 @@ class Spec(Strict):
     folder: str = "."
     """Where the files lie, relative to the spec."""
     images: str | None = None
-    """Pattern of the images: PNG, JPEG, WebP, NPY or NPZ (8-bit RGB)."""
+    """Pattern of the images: PNG, JPEG, WebP, NPY, NPZ or Zarr (8-bit RGB)."""
     tokens: str | None = None
-    """Pattern of the token grids: NPY or NPZ, (row, col) or (sample, row, col)."""
+    """Pattern of the token grids: NPY, NPZ or Zarr, (row, col) or (sample, row, col)."""
     arrays: dict[str, str] = Field(
         default={},
         description="Patterns of token_surprisal, token_entropy, token_step, path_surprisal and "

@@ -14,7 +14,7 @@ from ibstats.errors import IbstatsError
 from ibstats.importing.conditions import Meaning, meaning
 from ibstats.importing.layout import layout_of, natural
 from ibstats.importing.prompts import Prompts, prompts_of
-from ibstats.importing.reading import Inspected, Source, n_dims
+from ibstats.importing.reading import ZARR, Inspected, Source, n_dims
 from ibstats.importing.spec import Spec
 
 Cell = tuple[str, str]
@@ -165,12 +165,15 @@ def size(shape: tuple[int, ...]) -> str:
 
 
 def _names_in(folder: Path) -> list[str]:
-    """Every file under a folder by its path in it, hidden ones left out."""
+    """Every file under a folder by its path in it, hidden ones left out; a Zarr folder is one."""
     found = []
     for place, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        seen = [name for name in folders if not name.startswith(".")]
+        stores = [name for name in seen if name.endswith(ZARR)]
+        folders[:] = [name for name in seen if not name.endswith(ZARR)]
         inside = Path(place).relative_to(folder)
-        found += [(inside / name).as_posix() for name in files if not name.startswith(".")]
+        names = [*stores, *files]
+        found += [(inside / name).as_posix() for name in names if not name.startswith(".")]
     return natural(found)
 
 

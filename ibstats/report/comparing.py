@@ -31,7 +31,7 @@ def write(found: Compared, folder: Path) -> dict[str, str]:
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, [one.name for one in fields(Difference)])
     writer.writeheader()
-    writer.writerows([asdict(one) for one in found.differences])
+    writer.writerows(map(asdict, found.differences))
     table, document = folder / f"{STEM}.csv", folder / f"{STEM}.json"
     write_whole(table, text.getvalue())
     write_whole(document, json.dumps(asdict(found), indent=1))

@@ -8,7 +8,7 @@ every run has, by their ids, else by their texts.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ibstats.analysis.diversity import margins_of
 from ibstats.analysis.information import CHANGING, shared_by_images, usable_codes
+from ibstats.analysis.margins import declared
 from ibstats.analysis.measured import measured
 from ibstats.checks import check, of_run
 from ibstats.errors import IbstatsError
@@ -102,6 +102,16 @@ class Compared:
     resampling: dict[str, Any]
     """How intervals were made."""
 
+    @property
+    def quantities(self) -> list[str]:
+        """Names of the quantities compared, each once, in order."""
+        found = dict.fromkeys(one.quantity for one in self.differences)
+        return list(found)
+
+    def of(self, quantity: str) -> list[Difference]:
+        """Give the differences of one quantity, by its name in results."""
+        return [one for one in self.differences if one.quantity == quantity]
+
     def frame(self) -> pd.DataFrame:
         """Give the differences as a tidy frame, a row each; columns are the fields of `Difference`.
 
@@ -109,7 +119,7 @@ class Compared:
         """
         import pandas as pd
 
-        made = pd.DataFrame([asdict(one) for one in self.differences])
+        made = pd.DataFrame(map(asdict, self.differences))
         for name in ("estimate", "low", "high", "p", "p_holm", "p_equivalence", "margin"):
             made[name] = made[name].astype("float64")
         return made
@@ -135,7 +145,7 @@ def compare(
     """
     if len(runs) < 2:
         raise IbstatsError("a comparison takes two runs or more")
-    stores = [opened(run) for run in runs]
+    stores = list(map(opened, runs))
     asked = (settings or Config()).but(**changes)
     machine = machine or Machine()
     names = run_names(stores)
@@ -163,8 +173,7 @@ def compare(
     notes += _told(lacking, names)
     found = _differences(pairs, values, own[0])
     if not found.sizes:
-        reason = notes[-1] if notes else "they hold nothing that can be measured here"
-        raise IbstatsError(f"the runs have no quantity in common ({reason})")
+        raise IbstatsError(f"the runs have no quantity in common: {'; '.join(notes)}")
     rows = list(_rows(found, pairs, names, own[0]))
     how = own[0].resampling.model_dump()
     return Compared(names, rows, list(dict.fromkeys(notes)), how)
@@ -217,13 +226,17 @@ def _models(asked: Config, first: Store, other: Store, name: str) -> list[tuple[
     theirs = list(asked.models or other.models())
     if len(ours) == 1 and len(theirs) == 1:
         return [(theirs[0], ours[0])]
-    shared = [(model, model) for model in ours if model in theirs]
+    shared = _in_both(ours, theirs)
     if not shared:
         raise IbstatsError(
             f"'{name}' shares no model with the first run: it has {', '.join(theirs)}, the first "
             f"{', '.join(ours)}; compare runs of one model each"
         )
-    return shared
+    return list(zip(shared, shared, strict=True))
+
+
+def _in_both(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    return [name for name in names if name in others]
 
 
 def _selected(store: Store, model: str, settings: Config) -> Selection:
@@ -232,9 +245,9 @@ def _selected(store: Store, model: str, settings: Config) -> Selection:
 
 def _conditions(other: Selection, first: Selection, name: str, ours: str) -> list[tuple[str, str]]:
     """Conditions that are compared: equal names, else the baselines."""
-    shared = [(one, one) for one in other.design.names if one in first.design.names]
+    shared = _in_both(other.design.names, first.design.names)
     if shared:
-        return shared
+        return list(zip(shared, shared, strict=True))
     bases = [_baseline(other), _baseline(first)]
     if None in bases:
         raise IbstatsError(
@@ -270,17 +283,23 @@ def shared_prompts(
     They are matched by id, but for equal ids of other texts; where that leaves fewer than two, by
     text. Raises IbstatsError for fewer than two.
     """
-    ids = {key: list(map(str, of.dataset["prompt"].values)) for key, of in selections.items()}
-    texts = {key: _texts(of) for key, of in selections.items()}
+    ids: dict[Key, list[str]] = {}
+    by_text: dict[Key, dict[str, str]] = {}
+    told: dict[str, set[str]] = {}
+    for key, selection in selections.items():
+        ids[key] = list(map(str, selection.dataset["prompt"].values))
+        texts = _texts(selection)
+        by_text[key] = {texts[name]: name for name in ids[key]}
+        if selection.has("text"):
+            for name in ids[key]:
+                told.setdefault(name, set()).add(texts[name])
     common = _in_all(ids)
-    told = [texts[key] for key, of in selections.items() if of.has("text")]
-    same = [name for name in common if len({of[name] for of in told}) < 2]
+    same = [name for name in common if len(told.get(name, ())) < 2]
     found = dict.fromkeys(ids, same)
     if len(same) < FEWEST_UNITS:
-        by_text = {key: {texts[key][name]: name for name in of} for key, of in ids.items()}
-        common = _in_all(by_text)
-        found = {key: [of[text] for text in common] for key, of in by_text.items()}
-        same = common
+        common = same = _in_all(by_text)
+        for key, of in by_text.items():
+            found[key] = list(map(of.__getitem__, same))
     if len(same) < FEWEST_UNITS:
         raise IbstatsError(
             f"{' and '.join(names)} have {len(same)} complete prompts in common, by id or by text; "
@@ -289,10 +308,12 @@ def shared_prompts(
     notes = []
     if len(same) < len(common):
         notes.append(f"{len(common) - len(same)} prompts of equal ids and other texts are left out")
-    for (number, _), of in ids.items():
-        left = len(of) - len(common)
+    for (number, _), names_there in ids.items():
+        left = len(names_there) - len(common)
         if left:
-            notes.append(f"{left} of {len(of)} prompts of '{names[number]}' are not in every run")
+            notes.append(
+                f"{left} of {len(names_there)} prompts of '{names[number]}' are not in every run"
+            )
     return found, notes
 
 
@@ -303,8 +324,10 @@ def _texts(selection: Selection) -> dict[str, str]:
 
 def _in_all(labels: Mapping[Key, Iterable[str]]) -> list[str]:
     """The labels that all have, in the order of the first."""
-    first, *others = [list(of) for of in labels.values()]
-    return [label for label in first if all(label in other for other in others)]
+    first, *others = map(list, labels.values())
+    for other in others:
+        first = _in_both(first, other)
+    return first
 
 
 def _values(
@@ -324,22 +347,22 @@ def _values(
         for score, value in scores.scores(selection, asked, settings, fetching).data_vars.items():
             if "prompt" in value.dims:
                 found[str(score)] = value
-    chosen = {name: value.sel(prompt=prompts) for name, value in found.items()}
+    chosen = dict(xr.Dataset(found).sel(prompt=prompts).data_vars) if found else {}
     if selection.has("tokens"):
         chosen |= _of_tokens(selection, prompts, settings)
     bare = {}
     for variable, value in chosen.items():
         ordered = value.transpose("condition", "prompt")
         coords = {"condition": ordered["condition"].values, "prompt": np.arange(len(prompts))}
-        bare[variable] = xr.DataArray(ordered.values, coords, ("condition", "prompt"))
+        bare[str(variable)] = xr.DataArray(ordered.values, coords, ("condition", "prompt"))
         if "units" in value.attrs:
-            bare[variable].attrs["units"] = value.attrs["units"]
+            bare[str(variable)].attrs["units"] = value.attrs["units"]
     return xr.Dataset(bare), notes
 
 
 def _of_tokens(
     selection: Selection, prompts: list[str], settings: Config
-) -> dict[str, xr.DataArray]:
+) -> dict[Hashable, xr.DataArray]:
     """Collision entropies, pseudo-values of the shared prompts alone."""
     dataset = selection.dataset.sel(prompt=prompts)
     made = information.measure(
@@ -351,15 +374,14 @@ def _of_tokens(
         share=shared_by_images(dataset),
         seed=settings.resampling.seed,
     )["collision"]
-    return {name: made[name] for name in CHANGING}
+    return dict(made[list(CHANGING)].data_vars)
 
 
 def _differences(
     pairs: Sequence[_Pair], values: Mapping[Key, xr.Dataset], settings: Config
 ) -> xr.Dataset:
     """Differences of every quantity that all have, tested, over quantity and pair."""
-    names = [str(name) for name in next(iter(values.values())).data_vars]
-    names = [name for name in names if all(name in of for of in values.values())]
+    names = _in_all({key: map(str, of.data_vars) for key, of in values.items()})
     differences = {}
     for name in names:
         rows = []
@@ -370,7 +392,7 @@ def _differences(
         coords = {"condition": np.arange(len(pairs))}
         attrs = values[pairs[0].keys[1]][name].attrs
         differences[name] = xr.DataArray(rows, coords, ("condition", "prompt"), attrs=attrs)
-    statistic = partial(compared, how=settings.resampling, margins=margins_of(settings))
+    statistic = partial(compared, how=settings.resampling, margins=declared(settings))
     return over_quantities(xr.Dataset(differences), statistic)
 
 
@@ -383,7 +405,7 @@ def _noise(
         of_run = [pair for pair in pairs if pair.number == number]
         for pair in of_run:
             other, first = pair.keys
-            if all(one.has(name) for one in (pair.other, pair.first) for name in NOISE):
+            if _has_noise(pair.other) and _has_noise(pair.first):
                 known += 1
                 equal += _shares_noise(pair, prompts[other], prompts[first])
         said = "by prompt; samples do not share their noise"
@@ -394,6 +416,10 @@ def _noise(
         elif known < len(of_run):
             said = "by prompt; nobody knows whether samples share their noise"
         yield f"'{names[number]}' is paired with '{names[0]}' {said}"
+
+
+def _has_noise(selection: Selection) -> bool:
+    return all(map(selection.has, NOISE))
 
 
 def _shares_noise(pair: _Pair, prompts: list[str], others: list[str]) -> bool:

@@ -17,7 +17,7 @@ from ibstats.report.render import html
 from ibstats.report.table import Table
 from ibstats.report.tables.runs import runs as tables
 from ibstats.results import runs
-from ibstats.run.plots import new_axes, with_legend
+from ibstats.run.plots import axes_of, with_legend
 from ibstats.store import Store
 from schemas.analysis import Config
 
@@ -47,12 +47,13 @@ class ComparedRuns:
         draw on, by default new ones. Raises IbstatsError for a quantity that was not compared.
         """
         need("drawing", "matplotlib")
-        known = list(dict.fromkeys(one.quantity for one in self.found.differences))
-        record = by_user("distance").get(quantity or "")
-        name = record.name if record is not None else quantity or known[0]
+        known = self.found.quantities
+        name = quantity or known[0]
+        if name in by_user("distance"):
+            name = by_user("distance")[name].name
         if name not in known:
             raise unknown("quantity", name, known)
-        axes = new_axes() if ax is None else ax
+        axes = axes_of(ax)
         draw_differences(axes, self.found, name)
         return with_legend(axes)
 

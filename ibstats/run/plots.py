@@ -59,7 +59,7 @@ class Plots:
         See the class for the parameters and what is raised.
         """
         source, name = self._source("diversity", quantity, settings, changes)
-        axes = new_axes() if ax is None else ax
+        axes = axes_of(ax)
         draw_cells(axes, source, name)
         axes.set_xlabel(lines(axis(name), 60))
         return with_legend(axes)
@@ -77,7 +77,7 @@ class Plots:
         See the class for the parameters and what is raised.
         """
         source, name = self._source("probe", quantity, settings, changes)
-        axes = new_axes() if ax is None else ax
+        axes = axes_of(ax)
         draw_probes(axes, source, name)
         axes.set_ylabel(lines(axis(name), 40))
         return with_legend(axes)
@@ -99,7 +99,7 @@ class Plots:
         if not source.numbers.all(section, experiment=source.experiment):
             section = "contrast"
         name = _quantity(source, section, quantity)
-        axes = new_axes() if ax is None else ax
+        axes = axes_of(ax)
         draw_changes(axes, source, name, section)
         axes.set_xlabel(lines(axis(name, "change of "), 60))
         return with_legend(axes)
@@ -124,7 +124,7 @@ class Plots:
         chosen = model or models[0]
         if chosen not in models:
             raise unknown("model", chosen, models)
-        axes = new_axes() if ax is None else ax
+        axes = axes_of(ax)
         draw_waterfall(axes, waterfall_steps(source, chosen, name, {}))
         axes.set_ylabel(lines(axis(name), 40))
         axes.set_title(chosen, loc="left")
@@ -151,15 +151,17 @@ def _quantity(source: Source, section: str, asked: str | None) -> str:
         )
     if asked is None:
         return preferred("distance", known) or known[0]
-    record = by_user("distance").get(asked)
-    name = asked if record is None else record.name
-    if name not in known:
-        raise unknown("quantity", name, known)
-    return name
+    if asked in by_user("distance"):
+        asked = by_user("distance")[asked].name
+    if asked not in known:
+        raise unknown("quantity", asked, known)
+    return asked
 
 
-def new_axes() -> Axes:
-    """Give axes of a new figure of pyplot, one column wide, in the style of our figures."""
+def axes_of(given: Axes | None) -> Axes:
+    """Give the axes given, or those of a new figure of pyplot, one column wide, in our style."""
+    if given is not None:
+        return given
     from matplotlib import pyplot
 
     with pyplot.rc_context(STYLE):

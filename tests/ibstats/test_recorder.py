@@ -232,6 +232,7 @@ def test_what_cannot_be_recorded_is_one_line_at_once(
         run.add(prompt="p", **given)
     assert "\n" not in str(raised.value)
     assert run.count(prompt="p") == 0
+    run.close()
 
 
 def test_samples_unlike_those_before_are_refused_and_other_settings_too(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def draw_compared(found: Compared, stem: Path, formats: Sequence[str] = FORMATS)
 
     `stem` is the path of the files without their ending.
     """
-    names = list(dict.fromkeys(one.quantity for one in found.differences))
+    names = found.quantities
     n_lines = len(_lines(found, names[0]))
     n_series = len(found.runs) - 1
     height = 0.62 + dots_height(n_lines, n_series)
@@ -50,30 +50,26 @@ def draw_differences(axes: Axes, found: Compared, quantity: str) -> None:
 
     `quantity` is its name in results; the first run stands at 0.
     """
-    labels = _lines(found, quantity)
+    labels, of = _lines(found, quantity), found.of(quantity)
     series: dict[str, list[Point | None]] = {}
     for run in found.runs[1:]:
         points: list[Point | None] = [None] * len(labels)
-        for one in _of(found, quantity):
+        for one in of:
             if one.run == run:
                 points[labels.index(_line(found, one))] = _point(one)
         series[run] = points
-    margin = next(iter(_of(found, quantity))).margin
+    margin = of[0].margin
     if margin is not None:
         axes.axvspan(-margin, margin, color="0.92", zorder=0)
-    dots(axes, series, [lines(label) for label in labels])
+    dots(axes, series, list(map(lines, labels)))
     axes.axvline(0, color="0.4", lw=0.6, zorder=0)
     record = record_of(quantity)
     axes.set_xlabel(lines(f"{record.long}, less that of {found.runs[0]}", 52))
 
 
-def _of(found: Compared, quantity: str) -> list[Difference]:
-    return [one for one in found.differences if one.quantity == quantity]
-
-
 def _lines(found: Compared, quantity: str) -> list[str]:
     """Conditions compared, with their models where there are several."""
-    return list(dict.fromkeys(_line(found, one) for one in _of(found, quantity)))
+    return list(dict.fromkeys(_line(found, one) for one in found.of(quantity)))
 
 
 def _line(found: Compared, one: Difference) -> str:

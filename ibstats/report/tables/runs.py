@@ -38,10 +38,9 @@ def runs(found: Compared) -> list[Part]:
     A line is a condition of a run less that of the first run.
     """
     parts: list[Part] = []
-    names = list(dict.fromkeys(one.quantity for one in found.differences))
-    for name in names:
-        parts.append(_table(found, [one for one in found.differences if one.quantity == name]))
-    return parts + [Paragraph(line) for line in found.notes]
+    for name in found.quantities:
+        parts.append(_table(found, found.of(name)))
+    return [*parts, *map(Paragraph, found.notes)]
 
 
 def _table(found: Compared, of: list[Difference]) -> Table:
@@ -61,8 +60,10 @@ def _table(found: Compared, of: list[Difference]) -> Table:
         if several:
             cells.insert(1, Text(one.model))
         rows.append((*cells, *_numbers(one)))
-    images = sorted({one.n_images for one in of} | {one.n_images_against for one in of})
-    each = " or ".join(map(str, images))
+    images: set[int] = set()
+    for one in of:
+        images |= {one.n_images, one.n_images_against}
+    each = " or ".join(map(str, sorted(images)))
     method = METHODS.get(first.method, first.method)
     caption = (
         f"{first.level:.0%} intervals: {method} over {first.n_prompts} prompts with {each} images "
