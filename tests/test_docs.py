@@ -89,22 +89,41 @@ def test_pages_with_examples_are_found() -> None:
 
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.stem)
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks in order: `yaml` whose first line names a file is written, `console` lines are run, `python` executed."""
+    """Blocks in order: `yaml` whose first line names a file is written, `console` lines are run, `python` executed.
+
+    What an `output` block shows was printed by the commands before it, line by line.
+    """
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
+    printed = ""
     for kind, content in BLOCK.findall(page.read_text(encoding="utf-8")):
         if kind == "yaml" and (named := re.match(r"# (\S+\.yaml)\n", content)):
             Path(named[1]).write_text(content)
         elif kind == "console":
-            for line in content.splitlines():
-                run(line.removeprefix("$ "))
+            printed = "".join(run(line.removeprefix("$ ")) for line in content.splitlines())
+        elif kind == "output":
+            check_printed(content, printed)
         elif kind == "python":
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # examples are small, and the library says so
                 exec(compile(content, f"{page.name}", "exec"), names)
 
 
-def run(line: str) -> None:
+def check_printed(shown: str, printed: str) -> None:
+    """Every line shown was printed, in that order; white space and lines left out do not count."""
+    lines = iter([" ".join(line.split()) for line in printed.splitlines()])
+    for line in shown.splitlines():
+        assert " ".join(line.split()) in lines, f"{line!r} is not in order in:\n{printed}"
+
+
+def test_output_that_differs_is_found() -> None:
+    check_printed("a  1\nc", "a 1\nb\nc\n")
+    with pytest.raises(AssertionError, match="'b' is not in order"):
+        check_printed("c\nb", "a\nb\nc")
+
+
+def run(line: str) -> str:
+    """Run a command; what it printed."""
     from generate.cli import app as ibgenerate
     from ibstats.cli import app as ibstats
 
@@ -115,3 +134,4 @@ def run(line: str) -> None:
             {"ibgenerate": ibgenerate, "ibstats": ibstats}[program], arguments
         )
     assert done.exit_code == 0, f"{line}: {done.output} {done.exception}"
+    return done.output
