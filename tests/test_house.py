@@ -36,6 +36,7 @@ LATE = {
     "obstore",
     "pandas",
     "pingouin",
+    "pyarrow",
     "requests",
     "rich",
     "safetensors",

@@ -17,7 +17,9 @@ from schemas.progress import HELP, Shown
 def import_samples(
     source: Annotated[
         Path,
-        typer.Argument(help="Folder of images or token grids, or a spec.", show_default=False),
+        typer.Argument(
+            help="Folder of images or token grids, Parquet files, or a spec.", show_default=False
+        ),
     ],
     run: Annotated[
         Path | None, typer.Option("--out", help="The run to make.", show_default=False)
@@ -60,6 +62,19 @@ def import_samples(
     }
     if run is None and not dry_run:
         raise IbstatsError("say where the run is to be made, --out RUN, or only look: --dry-run")
+    files = importing.row_files(source)
+    if files:
+        for name in ("images", "tokens"):
+            if given.pop(name) is not None:
+                raise IbstatsError("rows of Parquet files have columns, so they take no pattern")
+        for line in importing.told(files):
+            say(line)
+        if run is None or dry_run:
+            return
+        importing.import_rows(files, run, given, drop_incomplete=drop_incomplete)
+        say(f"imported to {run}")
+        say(f"next: ibstats report {run}")
+        return
     spec, folder = importing.asked(source, given)
     found = importing.survey(spec, folder, drop_incomplete=drop_incomplete)
     for line in found.lines():

@@ -11,6 +11,7 @@ draws goes into a run by a `Recorder`, arrays by `from_arrays`. Nothing here nee
 from ibstats.importing.making import Outcome, write
 from ibstats.importing.reading import Source
 from ibstats.importing.recorder import Recorder, from_arrays
+from ibstats.importing.rows import import_rows, row_files, told
 from ibstats.importing.spec import Spec, asked, read_spec
 from ibstats.importing.survey import Found, survey
 
@@ -22,7 +23,10 @@ __all__ = [
     "Spec",
     "asked",
     "from_arrays",
+    "import_rows",
     "read_spec",
+    "row_files",
     "survey",
+    "told",
     "write",
 ]

@@ -44,7 +44,7 @@ def prompts_of(file: str | None, labels: Sequence[str]) -> Prompts:
     A label that cannot be an id, for instance of another script, gets the number of its prompt.
     Raises IbstatsError for a file that cannot be read, or that lacks one of the prompts.
     """
-    texts = {} if file is None else dict(_texts(Path(file)))
+    texts = texts_of(file)
     lacking = [label for label in labels if label not in texts]
     if file is not None and lacking:
         raise IbstatsError(
@@ -73,6 +73,16 @@ def named(labels: Sequence[str], texts: Mapping[str, str], *, known: bool) -> Pr
         except ValidationError as error:
             raise IbstatsError(f"prompt '{label}': {error.errors()[0]['msg']}") from None
     return Prompts(list(labels), records, known)
+
+
+def texts_of(file: str | None) -> dict[str, str]:
+    """Give the texts of a CSV or JSONL file by their ids; none without a file.
+
+    Raises IbstatsError for a file that cannot be read, or lacks `id` or `text` in a row.
+    """
+    if file is None:
+        return {}
+    return dict(_texts(Path(file)))
 
 
 def _texts(file: Path) -> Iterator[tuple[str, str]]:
