@@ -1,0 +1,53 @@
+"""Runs compared with each other: a line is called different, or equivalent, by error no more often than said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from ibstats.statistics.comparing import DIFFERENT, EQUIVALENT, compared
+from ibstats.statistics.uncertainty import Resampling
+
+HOW = Resampling(n_resamples=499)
+N_STUDIES, N_PROMPTS, N_LINES, MARGIN = 400, 24, 4, 0.5
+MOST = 0.05 + 3 * np.sqrt(0.05 * 0.95 / N_STUDIES)
+"""Share of studies that an error rate of 5 % gives at most, but once in a thousand times."""
+
+
+def studies(mean: float, *, skewed: bool) -> list[xr.Dataset]:
+    """Studies of lines that share prompts, all with that true difference."""
+    rng = np.random.default_rng(5)
+    found = []
+    for _ in range(N_STUDIES):
+        x = rng.normal(size=(N_LINES, N_PROMPTS)) + rng.normal(size=N_PROMPTS)
+        if skewed:
+            x = (np.exp(x / 2) - np.exp(0.25)) / 1.2  # of variance 2 in logarithms' halves
+        y = xr.DataArray(
+            x + mean,
+            {"condition": np.arange(N_LINES)},
+            ("condition", "prompt"),
+            name="ssim_dissimilarity",
+        )
+        found.append(compared(y, HOW, {"ssim_dissimilarity": MARGIN}))
+    return found
+
+
+def share(found: list[xr.Dataset], verdict: str) -> float:
+    """Share of studies in which some line has that verdict."""
+    return float(np.mean([(one["verdict"] == verdict).any() for one in found]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("skewed", [False, True])
+def test_no_line_is_called_different_by_error_more_often_than_in_5_of_100(*, skewed: bool) -> None:
+    found = share(studies(0.0, skewed=skewed), DIFFERENT)
+    print(f"different by error, {'skewed' if skewed else 'normal'}: {found:.3f}")
+    assert found <= MOST
+
+
+@pytest.mark.slow
+def test_no_line_at_the_margin_is_called_equivalent_more_often_than_in_5_of_100() -> None:
+    found = share(studies(MARGIN, skewed=False), EQUIVALENT)
+    print(f"equivalent by error: {found:.3f}")
+    assert found <= MOST
