@@ -28,6 +28,7 @@ Section = Literal[
     "pair_distance",
     "sobol",
     "wording",
+    "wording_effect",
     "whole_image",
     "quality",
     "quality_effect",

@@ -41,8 +41,8 @@ def read_prompts(path: Path) -> list[Prompt]:
     """
     if not path.is_file():
         raise StudyError(
-            f"prompt file {path} does not exist; give a .jsonl or .csv file, 'general' for the "
-            "shipped set or 'trio' for the trio's grammar."
+            f"prompt file {path} does not exist; give a .jsonl or .csv file (`ibgenerate prompts "
+            "build` makes one), 'general' for the shipped set or 'trio' for the trio's grammar."
         )
     suffix = path.suffix.lower()
     if suffix not in DELIMITERS and suffix not in LINES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -15,8 +16,9 @@ from ibstats.errors import Unmeasurable
 from ibstats.measure import Machine
 from ibstats.selection import Selection
 from ibstats.statistics import diversity, strategy, subset_ratio, windows
+from ibstats.statistics.effects import compare
 from ibstats.statistics.stacking import means, over_quantities, units
-from schemas.analysis import Config
+from schemas.analysis import Config, Resampling
 
 EFFECTIVE_ORDERS = {"vendi": 1, "rke": 2}
 """Effective numbers of distinct images, from the cosine kernel of an embedding, and their orders."""
@@ -50,10 +52,50 @@ def diversity_groups(
         groups["effective_number"] = numbers.assign_attrs(section="effective_number")
     made, said = changes.changes(values, design, how, changes.DIVERSITY)
     groups |= made
+    groups |= _between_wordings(selection, found, how)
     groups |= changes.waterfalls(values, design, how)
     groups |= _strategy(selection, values, settings)
     groups |= _by_kind(selection, values, settings)
     return groups, notes + said
+
+
+BETWEEN_NOTE = (
+    "between wordings alone, less the original wording; over all pairs of the {m} images the change depends on their "
+    "number, for {share:.0%} of these pairs share one of the {r} wordings"
+)
+"""What the change by a paraphrase is of, and what that over all pairs depends on."""
+
+
+def _between_wordings(
+    selection: Selection, found: Mapping[str, xr.Dataset], how: Resampling
+) -> Groups:
+    """Changes by paraphrases, of pairs of images of different wordings, which does not move with the images.
+
+    Of conditions that spread every prompt over wordings, against the baseline, which does not. None
+    where there are no such conditions, or the run does not record the wordings.
+    """
+    design = selection.design
+    if not selection.has("text_index"):
+        return {}
+    texts = selection.dataset["text_index"]
+    spread = diversity.spread_over_wordings(texts)
+    family = []
+    for contrast in design.probes() or design.against_baseline():
+        if spread.get(contrast.condition) and not spread.get(contrast.against):
+            family.append(contrast)
+    if not family:
+        return {}
+    values = xr.Dataset(
+        {name: diversity.between_wordings(one["distance"], texts) for name, one in found.items()}
+    )
+    made = over_quantities(values, partial(compare, contrasts=family, how=how))
+    notes = []
+    for contrast in family:
+        share, r = diversity.pairs_of_one_wording(texts.sel(condition=contrast.condition))
+        notes.append(BETWEEN_NOTE.format(m=selection.n_samples, share=share, r=r))
+    made = made.drop_vars("note", errors="ignore")
+    made = made.assign(note=("effect", np.array(notes, dtype=object)))
+    return {"wording_effects": made.assign_attrs(section="wording_effect")}
 
 
 def _strategy(selection: Selection, values: xr.Dataset, settings: Config) -> Groups:

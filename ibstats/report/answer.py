@@ -241,7 +241,7 @@ def _of(
 def _judged(numbers: Numbers, row: ResultRow) -> str:
     """What a change was judged to be.
 
-    By equivalence within a margin where one was declared; else a direction, if p Holm decides it.
+    By equivalence within the margin where there is one; else a direction, if p Holm decides it.
     """
     here = {"experiment": row.experiment, "model": row.model, "quantity": row.quantity}
     verdict = numbers.one("equivalence", effect=row.effect, **here)

@@ -195,8 +195,14 @@ def _fitting(claim: Claim, pool: Sequence[Evidence]) -> Iterator[Evidence]:
             continue
         if one.row.step is not None and one.row.attribution not in (None, claim.attribution):
             continue
-        if fnmatchcase(one.name, claim.term):
+        if _is_named(one.name, claim.term):
             yield one
+
+
+def _is_named(name: str, term: str) -> bool:
+    """Whether a name fits a pattern, part by part: a star does not reach over the levels held fixed."""
+    parts, patterns = name.split(", "), term.split(", ")
+    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
 
 
 def _nearest_measure(claim: Claim, wanted: Sequence[Evidence]) -> str | None:

@@ -52,6 +52,30 @@ def between_wordings(distance: xr.DataArray, text_index: xr.DataArray) -> xr.Dat
     return like.copy(data=np.where(several, between, pooled))
 
 
+def spread_over_wordings(text_index: xr.DataArray) -> dict[str, bool]:
+    """Whether a condition spreads the samples of every prompt over two or more wordings, by its name.
+
+    `text_index (condition, prompt, sample)` is the wording of each image.
+    """
+    wording = text_index.transpose("condition", "prompt", "sample").values
+    several = (wording != wording[..., :1]).any(axis=-1).all(axis=-1)
+    return dict(zip(map(str, text_index["condition"].values), several.tolist(), strict=True))
+
+
+def pairs_of_one_wording(text_index: xr.DataArray) -> tuple[float, int]:
+    """Share of the pairs of a prompt's images that have one wording, mean over prompts; most wordings.
+
+    `text_index (prompt, sample)` is the wording of each image.
+
+    >>> pairs_of_one_wording(xr.DataArray([[0, 0, 1, 1]], dims=("prompt", "sample")))
+    (0.3333333333333333, 2)
+    """
+    wording = text_index.transpose("prompt", "sample").values
+    n = wording.shape[1]
+    same = (wording[:, :, None] == wording[:, None]).sum(axis=(1, 2)) - n
+    return float(same.mean() / (n * (n - 1))), max(len(set(row)) for row in wording.tolist())
+
+
 def effective_number(measured: xr.Dataset, q: float = 1) -> xr.DataArray:
     """Vendi score of order q under the cosine kernel of the metric's embedding; q = 2 is RKE.
 

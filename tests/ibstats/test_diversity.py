@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import xarray as xr
 from numpy.testing import assert_allclose
 
+from ibstats.analysis.diversity import diversity_groups
+from ibstats.measure import Machine, distances
+from ibstats.selection import select
 from ibstats.statistics.diversity import between_wordings, mean_pairwise
+from ibstats.statistics.uncertainty import Resampling
+from ibstats.store import open_store
+from schemas.analysis import Config
 
 DIMS = ("condition", "prompt", "sample", "sample_other")
 
@@ -33,6 +41,26 @@ def test_pairs_of_one_wording_are_left_out_where_wordings_vary() -> None:
         expected = distance.values[1, prompt][first[other], second[other]].mean()
         assert_allclose(found[1, prompt], expected)
     assert_allclose(found[0], mean_pairwise(distance)[0])
+
+
+def test_the_change_by_paraphrases_is_also_told_between_wordings(run: Path) -> None:
+    settings = Config(metrics=("pixel_cosine",), resampling=Resampling(n_resamples=200))
+    chosen = select(open_store(run), "toy-mim", "factorial")
+    paraphrased = chosen.dataset["prompt_type"] == "paraphrase"
+    several = xr.DataArray([0, 1, 2, 0, 1], dims="sample")
+    wording = xr.where(paraphrased, several, 0)
+    wording = wording.broadcast_like(chosen.dataset["text_index"])
+    vars(chosen)["dataset"] = chosen.dataset.assign(text_index=wording)
+    groups, _ = diversity_groups(chosen, settings, Machine())
+    found = groups["wording_effects"]
+    assert found["effect"].values.tolist() == ["paraphrase"]
+    table = distances(chosen, Machine().metric("pixel_cosine"))["distance"]
+    between = between_wordings(table, wording)
+    change = between.sel(condition="stochastic-paraphrase-full")
+    change = change - between.sel(condition=str(chosen.design.baseline))
+    assert_allclose(found["estimate"].values.ravel(), change.mean())
+    assert "of the 5 images" in str(found["note"].values[0])
+    assert "20% of these pairs share one of the 3 wordings" in str(found["note"].values[0])
 
 
 def test_the_effect_of_the_wording_does_not_depend_on_the_number_of_images() -> None:

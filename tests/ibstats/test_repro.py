@@ -171,6 +171,7 @@ def test_a_crossover_is_two_simple_effects_of_opposite_sign(
     original: tuple[float, float], paraphrase: tuple[float, float], reason: str
 ) -> None:
     pool = [simple(*original, "original"), simple(*paraphrase, "paraphrase")]
+    pool.append(simple(0.9, 0.1, "original, codebook=subset"))  # another question
     about: dict[str, Any] = {"section": "simple_effect", "term": "prompt_type=*: sampling"}
     assert findings.examine(claim("crossover", **about), pool).reason == reason
 

@@ -17,6 +17,7 @@ from ibstats.report.tables import (
     quality,
     strategy,
     whole_image,
+    wording,
 )
 from ibstats.results import words
 from ibstats.results.lookup import distinct
@@ -147,6 +148,8 @@ def _of_factorial(numbers: Numbers, experiment: str, models: Sequence[str]) -> l
     effects = factorial.all_effects(numbers, "effect", experiment, models, paper=True)
     if not effects:
         effects = _contrasts(numbers, experiment, models)
+    else:
+        effects += wording.changes(numbers, experiment, models)
     tables += effects
     tables += information.entropies(numbers, experiment, models)
     tables += information.agreement(numbers, experiment, models)
@@ -234,7 +237,9 @@ def _entropy(numbers: Numbers, experiment: str, model: str) -> list[Table]:
 def _effects(numbers: Numbers, experiment: str, model: str) -> list[Table]:
     """Effects; of named conditions without factors, changes from the baseline."""
     made = factorial.all_effects(numbers, "effect", experiment, [model])
-    return made or ablations.changes(numbers, experiment, [model])
+    if made:
+        return made + wording.changes(numbers, experiment, [model])
+    return ablations.changes(numbers, experiment, [model])
 
 
 def _waterfall(numbers: Numbers, experiment: str, model: str) -> list[Table]:

@@ -55,6 +55,7 @@ PAIRED = "changes are paired within prompts"
 
 CHANGES = {
     "contrast": "Change of diversity by each {arm}",
+    "wording_effect": "Change of diversity between wordings by each {arm}",
     "comparison": "Planned comparisons of {arm}s",
     "quality_effect": "Change of quality by each {arm}",
 }
@@ -99,8 +100,10 @@ def changes(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Ta
             for model in models:
                 rows += grid.of_quantities(numbers, of, model, shown)
             tests = words.extent(rows, "n_tests")
-            note = f"{words.MARKS}; Holm over {tests} tests; {PAIRED}"
-            tables += grid.with_notes([table], note)
+            notes = [f"{words.MARKS}; Holm over {tests} tests; {PAIRED}"]
+            if section == "wording_effect":
+                notes += words.remarks(rows)
+            tables += grid.with_notes([table], *notes)
     return tables
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 
-from ibstats.report.table import Part, Text, stacked
+from ibstats.report.table import Part, Table, Text, stacked
 from ibstats.report.tables import grid
 from ibstats.results import words
 from ibstats.results.lookup import Numbers, distinct, keyed
@@ -17,6 +18,22 @@ PARTS = {
     "share": "share of the wording",
 }
 """What each part is, in the order of the table."""
+
+
+def changes(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
+    """Changes of diversity by paraphrases between wordings alone, a line a probe, a column a distance.
+
+    Those over all pairs stand among the probes; the note says on what they depend. Empty where no
+    condition has several wordings.
+    """
+    shown = grid.measured(numbers, "wording_effect", experiment, models, "distance")
+    of = grid.Grid("wording_effect", experiment, line="effect", head="probe", marks=True)
+    title = "Change of diversity by paraphrases, between wordings"
+    made = grid.make(numbers, of, "wording-effects", title, models, shown)
+    rows = []
+    for model in models:
+        rows += grid.of_quantities(numbers, of, model, shown)
+    return grid.with_notes(made, words.MARKS, *words.remarks(rows))
 
 
 def wording_parts(numbers: Numbers) -> list[Part]:
