@@ -131,7 +131,7 @@ def test_the_offer_stands_in_the_results_and_says_that_quality_was_not_measured(
     document = json.loads((run / "results/ablations/ratio.json").read_text())
     (row,) = [row for row in document["rows"] if row["section"] == "offer"]
     assert row["verdict"] in ("quality not measured", "no inflection point")
-    assert "no significant loss is not equivalence" in row["note"]
+    assert "what is neither is inconclusive" in row["note"]
     assert "For the main study (factorial):" in printed
     assert "offer" in latex_tables(run / "results/ablations/latex/ratio")
 
