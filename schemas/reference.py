@@ -46,8 +46,7 @@ Tables under `results`
   measured again.
 
 Embedded texts and analyses under `results`
-: hold a sha256 in themselves, the tree of an analysis in the `.seal` beside. Damaged, they are made
-  again.
+: hold a sha256 in themselves, an analysis as the comment of its zip. Damaged, they are made again.
 
 An absent object is damage, never its fill value. Many absent ones are told as a copy that did not
 finish. The hierarchy of a run, or of a rescoring, comes into place in one step and is never

@@ -274,7 +274,7 @@ def _sentence(
     clauses = []
     for judged, clause in CLAUSES.items():
         if judged in by:
-            margin = " or ".join(map("±{:.3g}".format, margins))
+            margin = " or ".join(map("±{:.2g}".format, margins))
             clauses.append(clause.format(_listed(by[judged]), margin=margin))
     return f"{said}: diversity {', '.join(clauses)}."
 
@@ -343,7 +343,7 @@ def _changes(
     here = {"experiment": experiment, "quantity": distance.name}
     margins = sorted(distinct(numbers.all("equivalence", **here), "margin"))
     if margins:
-        ends = dict.fromkeys(f"±{margin:.3g}" for margin in (margins[0], margins[-1]))
+        ends = dict.fromkeys(f"±{margin:.2g}" for margin in (margins[0], margins[-1]))
         notes.append(EQUIVALENCE.format(" to ".join(ends)))
     said = "; ".join(notes)
     open_ones = tuple(filter(None, [words.open_intervals(used)]))

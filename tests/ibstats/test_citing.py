@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from ibstats import __version__, citing, cli
 from ibstats.errors import IbstatsError
 from ibstats.kernels.entropy import ESTIMATORS
-from ibstats.quantities import EFFECTIVE, EFFECTIVE_SOURCES, of_family, quantity
+from ibstats.quantities import EFFECTIVE, EFFECTIVE_SOURCES, Family, of_family, quantity
 from schemas.citations import METHOD, MODELS, entries
 
 OWN = {"pixel_cosine_distance", "reference_distance"}
@@ -20,7 +21,7 @@ OWN = {"pixel_cosine_distance", "reference_distance"}
 
 def keys_in_use() -> set[str]:
     used = {METHOD}
-    for record in of_family("distance", "entropy", "usage", "bits", "score"):
+    for record in of_family(*get_args(Family)):
         used |= set(record.sources)
     for table in (MODELS, EFFECTIVE_SOURCES, citing.ESTIMATORS, citing.SECTIONS):
         for keys in table.values():
