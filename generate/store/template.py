@@ -87,6 +87,8 @@ def per_block(identity: ModelIdentity, *, images: bool) -> tuple[str, ...]:
         "token_step": identity.family != "autoregressive",
         "path_surprisal": given != "",
         "joint_surprisal": given == "state",
+        "recovered": False,  # of codes of real images alone
+        "squared_error": False,
     }
     wanted = PER_BLOCK - {"complete"}
     return tuple(name for name in VARIABLES if name in wanted and present.get(name, True))
