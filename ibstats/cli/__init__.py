@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from ibstats.cli import codebook, numbers, reference, reports, runs
+from ibstats.cli import codebook, numbers, pages, reference, reports, runs
 from ibstats.errors import IbstatsError
 from ibstats.extras import extras_named
 from ibstats.options import log
@@ -30,6 +30,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": runs.verify,
     "clean": runs.clean,
     "report": reports.report,
+    "page": pages.page,
+    "view": pages.view,
     "diversity": numbers.diversity,
     "entropy": numbers.entropy,
     "information": numbers.information,

@@ -9,12 +9,13 @@ from ibstats.analysis.measured import NO_COMPONENTS
 from ibstats.checks import of_run
 from ibstats.errors import IbstatsError
 from ibstats.measure import Machine
-from ibstats.report import figures, files
+from ibstats.report import figures
 from ibstats.report.table import Part
 from ibstats.report.tables import decomposition_parts
 from ibstats.report.tables.wording import wording_parts
 from ibstats.results.kept import obtain
 from ibstats.results.lookup import Numbers
+from ibstats.results.tidy import write_csv
 from ibstats.selection import select
 from ibstats.store import Store
 from schemas.analysis import Config
@@ -60,7 +61,7 @@ def decompose(
         grids = {model: store.identity(model).grid for model in numbers.models()}
         n_tokens = {model: rows * cols for model, (rows, cols) in grids.items()}
         parts += decomposition_parts(numbers, n_tokens, crossed=crossed)
-    written = files.write_csv(document, ResultsFolder(store.path).export)
+    written = write_csv(document, ResultsFolder(store.path).export)
     return Decomposed(parts, {"all conditions": ", ".join(str(file) for file in written)})
 
 

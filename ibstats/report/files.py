@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
@@ -20,10 +18,12 @@ from ibstats.measure import Machine
 from ibstats.report import figures as drawing
 from ibstats.report import tables
 from ibstats.report.answer import Answer, answer
+from ibstats.report.page import making
 from ibstats.report.render import latex
 from ibstats.results.kept import obtain, obtain_tree, write_json
 from ibstats.results.lookup import Numbers
 from ibstats.results.sealed import document_problem
+from ibstats.results.tidy import write_csv
 from ibstats.store import Store
 from schemas.analysis import Config
 from schemas.io.files import whole_file, write_whole
@@ -39,7 +39,7 @@ KINDS = ("csv", "latex", "json", "netcdf")
 class Reported:
     """A report: its numbers, and where its files lie, or why some do not.
 
-    `places` are by what lies there: results, tables, figures.
+    `places` are by what lies there: results, tables, page, figures.
     """
 
     numbers: Numbers
@@ -51,7 +51,7 @@ class Reported:
 
 
 def report(store: Store, settings: Config, machine: Machine | None = None) -> Reported:
-    """The results of a run, with JSON, CSV and figures under RUN/results, unless they are there.
+    """The results of a run, with JSON, CSV, page and figures under RUN/results, unless they are there.
 
     `results.json` is written first: whatever fails after it, the numbers are there.
     """
@@ -63,6 +63,10 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
         write_csv(document, folder.tables)
     places = {"results": str(folder.document), "tables": str(folder.tables)}
     places["figures"] = str(folder.figures)
+    content = making.content_of(store, document, partial(obtain_tree, store, settings, machine))
+    if not making.is_current(content, folder.page):
+        making.write_page(content, folder.page)
+    places["page"] = str(folder.page)
     if not current or not folder.figures.is_dir():
         try:
             need("drawing", "matplotlib")
@@ -200,28 +204,6 @@ def export(
         return [file]
     tree = obtain_tree(store, settings, machine)
     return [write_netcdf(tree, folder / "results.nc")]
-
-
-def write_csv(document: Results, folder: Path) -> list[Path]:
-    """Write one tidy CSV per section; gives the files.
-
-    Every row has its units, estimator, n, interval kind, seed and snapshot.
-    """
-    sections: dict[str, list[dict[str, Any]]] = {}
-    for row in document.rows:
-        columns = row.model_dump() | {"snapshot": document.snapshot}
-        columns["at"] = "; ".join(f"{factor}={level}" for factor, level in row.at.items())
-        sections.setdefault(row.section, []).append(columns)
-    files = []
-    for section, rows in sections.items():
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-        file = folder / f"{section}.csv"
-        write_whole(file, text.getvalue())
-        files.append(file)
-    return files
 
 
 def write_latex(document: Results, folder: Path) -> list[Path]:

@@ -66,6 +66,29 @@ def obtain_tree(store: Store, settings: Config, machine: Machine | None = None) 
     raise IbstatsError(f"'{file}' is damaged as soon as it is written; check the disk")
 
 
+def kept_tree(store: Store, document: Results) -> xr.DataTree | None:
+    """The labelled tree behind a document, if it is kept and whole; None if not."""
+    file = ResultsFolder(store.path).analysis(document.analysis_sha256)
+    if analysis_problem(file) is not None:
+        return None
+    return one_file.read_tree(file)
+
+
+def kept_documents(store: Store) -> dict[str, Results]:
+    """The documents of ablations, by experiment, that were made of the run as it is now.
+
+    Damaged ones, and those of other data, are passed over.
+    """
+    found = {}
+    for experiment in store.experiments():
+        file = ResultsFolder(store.path).ablations / f"{experiment}.json"
+        if document_problem(file) is None:
+            document = read_results(file)
+            if document.snapshot == store.snapshot(experiment=experiment):
+                found[experiment] = document
+    return found
+
+
 def _kept(store: Store, settings: Config, machine: Machine | None) -> Path:
     digest = analysis_digest(provenance(store, settings, machine))
     return ResultsFolder(store.path).analysis(digest)

@@ -162,6 +162,8 @@ class ResultsFolder:
         """Analyses, a file each, see `analysis`."""
         self.shared_features = self.root / "features"
         """Features that belong to no single Dataset, such as those of the prompts' texts."""
+        self.page = self.root / "report.html"
+        """The page of a report, to look at everything."""
         self.figures = self.root / "figures"
         self.tables = self.root / "tables"
         """Tables of a report."""

@@ -171,7 +171,7 @@ def test_names_with_brackets_are_shown_whole(ask, run: Path, tmp_path: Path) -> 
     shutil.copytree(run, named)
     status, said, _ = ask("report", str(named), "--metric", "pixel_cosine")
     assert status == 0
-    assert f"results.json, tables, figures: {named}/results" in said
+    assert f"results.json, tables, figures, report.html: {named}/results" in said
     status, said, _ = ask("report", str(named), "--metric", "pixel_cosine", "--full")
     assert f"results: {named}/results/results.json" in said
     status, _, told = ask("report", str(named / "no[/]where"))

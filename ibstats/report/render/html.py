@@ -53,16 +53,16 @@ def _caption(table: Table) -> str:
 def _row(row: tuple[Cell, ...], labels: int) -> str:
     cells = []
     for number, cell in enumerate(row):
-        inside, classes = _cell(cell)
+        inside, attributes = inner(cell)
         if number < labels:
             cells.append(f'<th scope="row">{inside}</th>')
         else:
-            cells.append(f"<td{classes}>{inside}</td>")
+            cells.append(f"<td{attributes}>{inside}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _cell(cell: Cell) -> tuple[str, str]:
-    """What stands in a cell, and its attributes."""
+def inner(cell: Cell) -> tuple[str, str]:
+    """What stands in a cell, and its attributes, both as HTML; a class says what it is."""
     match cell:
         case Text(said, strong):
             inside = escape(said)

@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from ibstats.results.lookup import Numbers
     from schemas.results import ResultRow
 
+WHOLE = "neither"
+"""The part that the others are shares of."""
+
 HEADS = {
-    "neither": "neither shared",
+    WHOLE: "neither shared",
     "path_shared": "path shared",
     "execution_shared": "exec. shared",
     "argmax": "argmax",
