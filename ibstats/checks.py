@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ibstats.errors import IbstatsError, unknown
-from ibstats.measure import metric
+from ibstats.measure import metric, network
 from ibstats.quantities import by_user, of_family
 from ibstats.store import Store
 from schemas.analysis import Config
@@ -25,7 +25,7 @@ def of_run(settings: Config, store: Store) -> Config:
 
 
 def check(settings: Config, store: Store) -> None:
-    """Refuse names of experiments, models, metrics, scores and margins that are not there.
+    """Refuse names of experiments, models, metrics, networks, scores and margins that are not there.
 
     Raises IbstatsError with the name and those that are known.
     """
@@ -33,6 +33,7 @@ def check(settings: Config, store: Store) -> None:
     _check_names("model", settings.models, store.models())
     for name in settings.metrics:
         metric(name)  # a user's own is loaded, which registers its quantity
+    network(settings.network)
     _check_names("score", settings.scores, by_user("score"))
     names = [record.name for record in of_family("distance", "score")]
     asked = [*by_user("distance"), *by_user("score")]

@@ -55,9 +55,11 @@ class Quantity:
     made_by: str = ""
     """`package.module:Name` of the class that measures a distance, or of a score's function."""
     network: str = ""
-    """Network behind a score, by its name in `ibstats.measure`."""
+    """Network behind a score, by its name in `ibstats.measure`; `any` for the one that settings name."""
     of_sets: bool = False
     """Whether a score is of the whole set of images of a condition, not of each image."""
+    of_samples: bool = False
+    """Whether a score of sets needs features of reference images, not their moments alone."""
     part_of: str = ""
     """The quantity that this one is a part of, for instance one attribute of an accuracy."""
     steps: bool = False

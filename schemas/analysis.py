@@ -169,8 +169,14 @@ class Config(Settings):
     )
     references: tuple[str, ...] = Field(
         default=(),
-        description="Files of reference sets for fid and kid; repeat for sizes.",
+        description="Files of reference sets, for scores of sets of images; repeat for sizes and networks.",
         json_schema_extra=option("reference", IMAGES, "quality"),
+    )
+    network: str = Field(
+        default="inception",
+        description="Network of fd and prdc: inception, dinov2, efficientnet_lite0, owner/name of the hub, a folder of "
+        "a checkpoint, or `file.py:Class` of your own; that of a reference set.",
+        json_schema_extra=option("network", IMAGES, "quality"),
     )
     clip: str = Field(
         default=DEFAULT_CLIP,

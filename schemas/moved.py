@@ -123,7 +123,6 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "ibstats.measure.reference_set": {
         "Reference": "ibstats.measure.reference_set.file:LoadedSet",
-        "SET_NETWORKS": "ibstats.measure.reference_set.making",
         "build": "ibstats.measure.reference_set.making",
         "make": "ibstats.measure.reference_set.making",
     },

@@ -28,7 +28,9 @@ class ReferenceSet(Strict):
     schema_name: Literal["ibstats-reference-set"] = SCHEMA
     schema_version: str = VERSION
     name: str = Field(description="What the user called the set, for instance coco-val2014.")
-    network: str = Field(description="Feature network: inception or reference.")
+    network: str = Field(
+        description="Feature network, by its name: inception, dinov2, facebook_dinov2_base."
+    )
     settings: dict[str, Any] = Field(
         description="What fixes the features of the network: weight digest, input rule."
     )

@@ -24,7 +24,11 @@ def reference(
     ] = None,
     resize: Annotated[str, typer.Option(help="centre-crop, stretch or none.")] = "centre-crop",
     network: Annotated[
-        str, typer.Option(help="inception (fid, kid) or reference (scenes of the trio).")
+        str,
+        typer.Option(
+            help="inception (fid, kid), dinov2 (fd_dinov2), clip_336 (cmmd), efficientnet_lite0, "
+            "owner/name of the hub, a folder, or file.py:Class of your own (fd, prdc)."
+        ),
     ] = "inception",
     images: Annotated[
         int | None, typer.Option(help="Images to take, or that an imported .npz was made of.")

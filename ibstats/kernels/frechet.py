@@ -10,13 +10,15 @@ number of features (the covariance is singular). `pseudo_values` remove the term
 kernel distance has no bias.
 
 Sources: Heusel et al. (2017), arXiv:1706.08500; Binkowski et al. (2018), arXiv:1801.01401 (KID,
-bias of FID); Chong & Forsyth (2020), arXiv:1911.07023 (extrapolation to infinitely many images).
+bias of FID); Chong & Forsyth (2020), arXiv:1911.07023 (extrapolation to infinitely many images);
+Jayasumana et al. (2024), arXiv:2401.09603, equations 3 and 4 (CMMD).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -29,6 +31,31 @@ Array = NDArray[np.float64]
 
 CHUNK = 1 << 24
 """Kernel values held at once."""
+
+BANDWIDTH = 10.0
+"""Of the Gaussian kernel, for features of unit length."""
+
+Kernel = Callable[[Array, Array], Array]
+"""Values `(n, m)` of rows `(n, d)` and `(m, d)`."""
+
+
+def cubic(x: Array, y: Array) -> Array:
+    """KID's kernel, `(x.y / d + 1)^3`: (n, m).
+
+    >>> cubic(np.array([[2.0]]), np.array([[1.0], [0.0]]))
+    array([[27.,  1.]])
+    """
+    return np.asarray((x @ y.T / x.shape[1] + 1) ** 3)
+
+
+def gaussian(x: Array, y: Array) -> Array:
+    """CMMD's kernel, `exp(-|x - y|^2 / (2 * 10^2))`: (n, m).
+
+    >>> gaussian(np.zeros((1, 1)), np.array([[0.0], [10.0]])).round(4)
+    array([[1.    , 0.6065]])
+    """
+    squared = (x**2).sum(axis=1)[:, None] + (y**2).sum(axis=1) - 2 * (x @ y.T)
+    return np.asarray(np.exp(-squared / (2 * BANDWIDTH**2)))
 
 
 @dataclass(frozen=True)
@@ -57,17 +84,22 @@ class Target:
         kept = value > value[-1] * len(value) * np.finfo(np.float64).eps
         return np.asarray(vector[:, kept] * np.sqrt(value[kept]))
 
-    @cached_property
-    def self_kernel(self) -> float:
-        """Mean kernel `(x.y / d + 1)^3` of two different members of the sample.
+    _self_kernels: dict[Kernel, float] = field(default_factory=dict, repr=False, compare=False)
+
+    def self_kernel(self, kernel: Kernel) -> float:
+        """Mean kernel of two different members of the sample; worked out once.
 
         Defined only where there is a sample of two or more.
         """
         assert self.features is not None
-        n = len(self.features)
-        total = _kernel_sums(self.features, self.features, np.arange(n)).sum()
-        own = ((self.features**2).sum(axis=1) / self.features.shape[1] + 1) ** 3
-        return float((total - own.sum()) / (n * (n - 1)))
+        if kernel not in self._self_kernels:
+            n = len(self.features)
+            total = _kernel_sums(kernel, self.features, self.features, np.arange(n)).sum()
+            own = 0.0
+            for row in self.features:
+                own += float(kernel(row[None], row[None])[0, 0])
+            self._self_kernels[kernel] = float((total - own) / (n * (n - 1)))
+        return self._self_kernels[kernel]
 
 
 def moments(features: ArrayLike) -> Target:
@@ -169,10 +201,10 @@ class _Products:
         return np.asarray(self.product - gone.T @ gone - size * np.outer(shifted, shifted))
 
 
-def kernel_distance(features: ArrayLike, target: Target) -> float:
+def kernel_distance(features: ArrayLike, target: Target, kernel: Kernel = cubic) -> float:
     """Squared maximum mean discrepancy of `(n, d)` from the target, as KID of all images is.
 
-    Unbiased, so it can be negative; kernel `(x.y / d + 1)^3`. NaN for one image. Raises
+    Unbiased, so it can be negative; the kernel is KID's `cubic` or CMMD's `gaussian`. NaN for one image. Raises
     IbstatsError if the target holds no features, or for no image.
 
     >>> target = moments([[0.0], [1.0]])
@@ -180,10 +212,12 @@ def kernel_distance(features: ArrayLike, target: Target) -> float:
     -3.5
     """
     n = len(np.asarray(features))
-    return kernel_left_out(features, target, np.arange(n)).whole
+    return kernel_left_out(features, target, np.arange(n), kernel).whole
 
 
-def kernel_left_out(features: ArrayLike, target: Target, group: ArrayLike) -> LeftOut:
+def kernel_left_out(
+    features: ArrayLike, target: Target, group: ArrayLike, kernel: Kernel = cubic
+) -> LeftOut:
     """Unbiased kernel distance over pairs of images of different groups, and without each group.
 
     Images of one prompt are no independent draws of the model's images, so pairs inside a group
@@ -202,9 +236,10 @@ def kernel_left_out(features: ArrayLike, target: Target, group: ArrayLike) -> Le
     if len(x) == 0:
         raise IbstatsError("the kernel distance of no image is undefined")
     n_target = len(target.features)
+    own = target.self_kernel(kernel)
     count = np.bincount(member).astype(np.float64)
-    within = _grouped(_kernel_sums(x, x, member), member)
-    of_target = _kernel_sums(x, target.features, np.zeros(n_target, dtype=int))
+    within = _grouped(_kernel_sums(kernel, x, x, member), member)
+    of_target = _kernel_sums(kernel, x, target.features, np.zeros(n_target, dtype=int))
     across = _grouped(of_target, member)[:, 0]
     np.fill_diagonal(within, 0.0)
     pairs = np.outer(count, count)
@@ -215,7 +250,7 @@ def kernel_left_out(features: ArrayLike, target: Target, group: ArrayLike) -> Le
         with np.errstate(invalid="ignore", divide="ignore"):
             inside = np.asarray(total) / np.asarray(n_pairs)
             mixed = np.asarray(cross) / (np.asarray(n) * n_target)
-            return np.asarray(inside + target.self_kernel - 2 * mixed)
+            return np.asarray(inside + own - 2 * mixed)
 
     whole = value(within.sum(), pairs.sum(), across.sum(), count.sum())
     left = within.sum() - 2 * within.sum(axis=1)
@@ -224,15 +259,15 @@ def kernel_left_out(features: ArrayLike, target: Target, group: ArrayLike) -> Le
     return LeftOut(float(whole), without)
 
 
-def _kernel_sums(x: Array, y: Array, member: NDArray[np.int64]) -> Array:
+def _kernel_sums(kernel: Kernel, x: Array, y: Array, member: NDArray[np.int64]) -> Array:
     """Kernel of each row of x with the rows of y, summed over the groups of y: (n, groups)."""
     out = np.zeros((len(x), int(member.max()) + 1))
     order = np.argsort(member, kind="stable")
     starts = np.searchsorted(member[order], np.arange(out.shape[1]))
     rows = max(1, CHUNK // len(y))
     for start in range(0, len(x), rows):
-        kernel = (x[start : start + rows] @ y[order].T / x.shape[1] + 1) ** 3
-        out[start : start + rows] = np.add.reduceat(kernel, starts, axis=1)
+        values = kernel(x[start : start + rows], y[order])
+        out[start : start + rows] = np.add.reduceat(values, starts, axis=1)
     return out
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import xarray as xr
 
 from ibstats.errors import IbstatsError, Unmeasurable, unknown
+from ibstats.kernels.frechet import gaussian
 from ibstats.measure import Embedding, Machine, are_kept, embeddings, reference_set
 from ibstats.measure.clip import Clip, Texts, texts
 from ibstats.measure.scene_network import SceneFeatures, sees
@@ -26,6 +27,9 @@ from schemas.analysis import Config
 from schemas.io.layout import ResultsFolder
 
 N = TypeVar("N", bound=Embedding)
+
+ANY = "any"
+"""Network of a record whose network is the one that settings name."""
 
 IQA_PROMPTS = ("Good photo.", "Bad photo.")
 """torchmetrics' pair `quality`: the score is the probability of the first."""
@@ -121,6 +125,25 @@ def kernel(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
     return set_scores.kernel_distance(of.coordinates, of.reference, name)
 
 
+def clip_discrepancy(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
+    """CMMD: unbiased squared discrepancy under a Gaussian kernel, times 1000, by block of prompts.
+
+    Its authors' program counts each image with itself, which adds about 1000 (1 - k) / n for n
+    images, k their mean kernel.
+    """
+    return set_scores.kernel_distance(of.coordinates, of.reference, name, gaussian, 1000.0)
+
+
+def manifolds(of: Embedded, name: str) -> Mapping[str, xr.DataArray]:
+    """Precision and density by prompt, recall and coverage by block; see `set_scores.manifolds`."""
+    found = set_scores.manifolds(of.coordinates, of.reference)
+    by = f"network {of.network.name}"
+    return {
+        name: value.assign_attrs(note=f"{value.attrs['note']}; {by}")
+        for name, value in found.items()
+    }
+
+
 def scores(
     selection: Selection, asked: Sequence[str], settings: Config, machine: Machine
 ) -> xr.Dataset:
@@ -133,7 +156,7 @@ def scores(
     can neither be computed nor be found beside the run.
     """
     found: dict[str, xr.DataArray] = {}
-    for network, records in _by_network(asked).items():
+    for network, records in _by_network(asked, settings).items():
         chosen = _network(machine, network, settings)
         if any(record.of_sets for record in records):
             _reference(chosen, settings.references, selection.identity.image_size)
@@ -154,10 +177,10 @@ def available(
     Those that make sense for the run (its prompts, image size, reference sets), whose features were
     kept before or whose network and images are here.
     """
-    wanted, notes = _fitting(selection, settings)
+    wanted, notes = _fitting(selection, settings, machine)
     found: list[str] = []
     offline = machine.offline()
-    for network, records in _by_network(wanted).items():
+    for network, records in _by_network(wanted, settings).items():
         chosen = _network(offline, network, settings)
         its = [record.user for record in records]
         try:
@@ -170,16 +193,15 @@ def available(
     return found, notes
 
 
-def _fitting(selection: Selection, settings: Config) -> tuple[list[str], list[str]]:
+def _fitting(
+    selection: Selection, settings: Config, machine: Machine
+) -> tuple[list[str], list[str]]:
     """Scores that make sense for these prompts and images, whatever is on this machine; and why some do not."""
     wanted = []
     if selection.has("text_index"):
         wanted += ["clip_score", "clip_iqa"]
     if settings.references:
-        known = [reference_set.read(file) for file in settings.references]
-        wanted.append("fid")
-        if any(one.target.features is not None for one in known):
-            wanted.append("kid")
+        wanted += _of_references(settings, machine)
     run = selection.store.run
     if sees(selection.identity.image_size, run.prompts):
         wanted += ["reference_accuracy", "reference_frechet", "reference_kernel"]
@@ -191,14 +213,34 @@ def _fitting(selection: Selection, settings: Config) -> tuple[list[str], list[st
     return kept, [f"{', '.join(sets)} need {set_scores.FEWEST} prompts or more"]
 
 
-def _by_network(asked: Sequence[str]) -> dict[str, list[Quantity]]:
+def _of_references(settings: Config, machine: Machine) -> list[str]:
+    """Scores of sets that the reference sets given are of the right network for."""
+    known = [reference_set.read(file).record for file in settings.references]
+    own = machine.network(settings.network).name
+    named = {record.network for record in by_user("score").values() if record.of_sets}
+    found = []
+    for name, record in by_user("score").items():
+        network = own if record.network == ANY else record.network
+        twice = name == "fd" and own in named  # it has a name of its own
+        sets = [one for one in known if one.network == network]
+        if record.of_samples:
+            sets = [one for one in sets if one.n_features_kept]
+        if record.of_sets and sets and not twice:
+            found.append(name)
+    return found
+
+
+def _by_network(asked: Sequence[str], settings: Config) -> dict[str, list[Quantity]]:
     """Records of the scores asked for, by the network that they need."""
     known = by_user("score")
     found: dict[str, list[Quantity]] = {}
     for name in asked:
         if name not in known:
             raise unknown("score", name, known)
-        found.setdefault(known[name].network, []).append(known[name])
+        needed = known[name].network
+        if needed == ANY:
+            needed = settings.network
+        found.setdefault(needed, []).append(known[name])
     return found
 
 
@@ -232,10 +274,11 @@ def _reference(
         files = [str(reference_set.SHIPPED)]
     if not files:
         raise IbstatsError(
-            "fid and kid need a reference set; make one with `ibstats reference FOLDER --out stats.npz` and pass "
-            "--reference stats.npz"
+            f"scores of sets need a reference set of '{network.name}'; make one with `ibstats reference FOLDER "
+            f"--network {network.name} --out stats.npz` and pass --reference stats.npz"
         )
     known = [reference_set.read(file) for file in files]
+    known = [one for one in known if one.record.network == network.name] or known
     fitting = [one for one in known if tuple(one.record.size) == tuple(size)] or known
     try:
         settings = network.settings()

@@ -10,8 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
-from ibstats.kernels import frechet
+from ibstats.kernels import frechet, neighbours
 from ibstats.measure.reference_set import LoadedSet
+from ibstats.statistics import quality
 
 Array = NDArray[np.float64]
 
@@ -19,6 +20,9 @@ EXACT = 256
 """Up to this many images or features each prompt is left out in turn, above, a block."""
 
 BLOCKS = 20
+
+K_MANIFOLD, K_DENSITY = 3, 5
+"""Neighbours of precision and recall, and of density and coverage: those of their papers."""
 
 FEWEST = 3
 """Prompts that a score of a set needs: leaving one out must leave two."""
@@ -157,28 +161,83 @@ def frechet_distance(
 
 
 def kernel_distance(
-    features: xr.DataArray, against: LoadedSet, name: str
+    features: xr.DataArray,
+    against: LoadedSet,
+    name: str,
+    kernel: frechet.Kernel = frechet.cubic,
+    scale: float = 1.0,
 ) -> dict[str, xr.DataArray]:
     """Unbiased kernel distance from a reference set over pairs of images of different prompts.
 
-    `features (condition, prompt, sample, feature) -> name (condition, block)`, pseudo-values;
-    intervals are over prompts, the reference set held fixed. May be negative. Raises IbstatsError
-    for fewer than three prompts, and for a reference set of moments alone.
+    `features (condition, prompt, sample, feature) -> name (condition, block)`, pseudo-values, times
+    `scale`; intervals are over prompts, the reference set held fixed. May be negative. Raises
+    IbstatsError for fewer than three prompts, and for a reference set of moments alone.
     """
     _enough(features, name)
+    rows = len(_sample(against, name))
+    _, values, labels = _by_block(
+        features, lambda x, g: frechet.kernel_left_out(x, against.target, g, kernel)
+    )
+    note = (
+        f"unbiased; pairs of different prompts; reference set {against.record.name}, {rows} images"
+    )
+    return {name: _labelled(features, scale * values, labels, note)}
+
+
+def manifolds(features: xr.DataArray, against: LoadedSet) -> dict[str, xr.DataArray]:
+    """Precision, recall, density and coverage of each condition's images and a reference set.
+
+    `features (condition, prompt, sample, feature)`. Precision and density are means over images, so
+    over prompts, `(condition, prompt)`, with the manifold of the reference set held fixed. Recall
+    and coverage are of all images together: `(condition, block)`, pseudo-values of leaving prompts
+    out, moved to the value of all images, which grows with their number. Raises IbstatsError for
+    fewer than three prompts, for too few images, and for a reference set of moments alone. See
+    `ibstats.kernels.neighbours` for the definitions.
+    """
+    _enough(features, "recall")
+    real = _sample(against, "precision")
+    n = features.sizes["prompt"] * features.sizes["sample"]
+    found: dict[str, xr.DataArray] = {}
+
+    def note(k: int) -> str:
+        """What the numbers rest on."""
+        return (
+            f"k = {k}; {n} images a condition, {len(real)} of reference set {against.record.name}"
+        )
+
+    for name, k in {"precision": K_MANIFOLD, "density": K_DENSITY}.items():
+        radius = neighbours.radii(real, k)
+
+        def by_prompt(table: Array, name: str = name, k: int = k, radius: Array = radius) -> Array:
+            """The score of each prompt, (prompt,), from (prompt, sample, feature)."""
+            flat = table.reshape(-1, table.shape[-1])
+            held = neighbours.held(flat, real, radius).reshape(table.shape[:2])
+            if name == "precision":
+                return np.asarray((held > 0).mean(axis=1))
+            return np.asarray(held.mean(axis=1) / k)
+
+        found[f"prdc_{name}"] = quality.per_prompt(features, by_prompt).assign_attrs(note=note(k))
+
+    radius = neighbours.radii(real, K_DENSITY)
+    statistics = {
+        "recall": (K_MANIFOLD, lambda x, g: neighbours.recall_left_out(x, real, K_MANIFOLD, g)),
+        "coverage": (K_DENSITY, lambda x, g: neighbours.coverage_left_out(x, real, radius, g)),
+    }
+    for name, (k, statistic) in statistics.items():
+        whole, values, labels = _by_block(features, statistic)
+        moved = values - values.mean(axis=1, keepdims=True) + whole[:, None]
+        found[f"prdc_{name}"] = _labelled(features, moved, labels, f"grows with n; {note(k)}")
+    return found
+
+
+def _sample(against: LoadedSet, name: str) -> Array:
+    """The features that a reference set kept; IbstatsError where it holds moments alone."""
     if against.target.features is None:
         raise IbstatsError(
             f"{name} needs features, but reference set '{against.file}' holds moments only; "
             "make it from images with `ibstats reference FOLDER`"
         )
-    _, values, labels = _by_block(
-        features, lambda x, g: frechet.kernel_left_out(x, against.target, g)
-    )
-    rows = len(against.target.features)
-    note = (
-        f"unbiased; pairs of different prompts; reference set {against.record.name}, {rows} images"
-    )
-    return {name: _labelled(features, values, labels, note)}
+    return against.target.features
 
 
 def _enough(features: xr.DataArray, name: str) -> None:
@@ -188,12 +247,3 @@ def _enough(features: xr.DataArray, name: str) -> None:
             f"{name} is undefined for {features.sizes['prompt']} prompt(s): leaving one out must "
             "leave two or more; analyse a store with three or more"
         )
-
-
-SET_SCORES: dict[str, Callable[[xr.DataArray, LoadedSet, str], dict[str, xr.DataArray]]] = {
-    "fid": frechet_distance,
-    "kid": kernel_distance,
-    "reference_frechet": frechet_distance,
-    "reference_kernel": kernel_distance,
-}
-"""What makes a score of sets, by its name, which is also what it is called with."""

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
 KEEP = 5000
 """Images whose features are kept for kernel distances; a random choice when there are more."""
 
-SET_NETWORKS = ("inception", "reference")
-"""Networks whose features make a set."""
-
 
 def build(
     source: str,
@@ -55,14 +52,12 @@ def build(
     """Make a set from a folder, a data set or another program's moments (.npz), and write it; all
     or nothing.
 
-    `network` is one of `SET_NETWORKS`; `size` reads `256` or `256x384` (height x width) and is by
+    `network` is any that `ibstats.measure.network` knows; `size` reads `256` or `256x384` (height x width) and is by
     default that of the first image; `resize` is a rule of `RESIZE`; `n_images` takes the first so
     many. Of moments `size` and `n_images` must be declared. `split` and `column` are those of a
     data set, `name` what results call the set, by default its source. Raises IbstatsError for
     anything that does not fit, and MissingWeights of the network's.
     """
-    if network not in SET_NETWORKS:
-        raise unknown("network of a reference set", network, SET_NETWORKS)
     if n_images is not None and n_images < 2:
         raise IbstatsError(f"images is {n_images}, but a distribution needs two or more")
     machine = machine or Machine()
