@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ibstats.errors import IbstatsError, unknown
-from ibstats.measure import metric, network
+from ibstats.measure import metric, network, score
+from ibstats.measure.users import is_own
 from ibstats.quantities import by_user, of_family
 from ibstats.store import Store
 from schemas.analysis import Config
@@ -34,6 +35,8 @@ def check(settings: Config, store: Store) -> None:
     for name in settings.metrics:
         metric(name)  # a user's own is loaded, which registers its quantity
     network(settings.network)
+    for name in filter(is_own, settings.scores):
+        score(name)
     _check_names("score", settings.scores, by_user("score"))
     names = [record.name for record in of_family("distance", "score")]
     asked = [*by_user("distance"), *by_user("score")]

@@ -156,6 +156,11 @@ def provenance(store: Store, settings: Config, machine: Machine | None = None) -
         own[name] = checked_settings(fixed, name)
     if own:
         followed["own_metrics"] = own
+    own = {}
+    for name in filter(is_own, settings.scores):
+        own[name] = checked_settings(machine.score(name).settings(), name)
+    if own:
+        followed["own_scores"] = own
     if "quality" in settings.parts and not settings.scores:
         followed["scores"] = {}
         for selection in _selections(store, settings):

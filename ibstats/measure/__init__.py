@@ -8,11 +8,18 @@ A metric is a `Distance`, a network behind scores an `Embedding`; both are measu
 beside the run.
 """
 
-from ibstats.measure.base import Distance, EmbeddedDistance, Embedding, Measurement, Pairs
+from ibstats.measure.base import (
+    Distance,
+    EmbeddedDistance,
+    Embedding,
+    ImageScore,
+    Measurement,
+    Pairs,
+)
 from ibstats.measure.each import Each, here, on_cluster
 from ibstats.measure.kept import are_kept, distances, embeddings
 from ibstats.measure.machine import Machine
-from ibstats.measure.named import NETWORKS, default_metrics, metric, network
+from ibstats.measure.named import NETWORKS, default_metrics, metric, network, score
 from schemas.moved import attributes
 
 __all__ = [
@@ -21,6 +28,7 @@ __all__ = [
     "Each",
     "EmbeddedDistance",
     "Embedding",
+    "ImageScore",
     "Machine",
     "Measurement",
     "Pairs",
@@ -32,6 +40,7 @@ __all__ = [
     "metric",
     "network",
     "on_cluster",
+    "score",
 ]
 
 __getattr__ = attributes(__name__)

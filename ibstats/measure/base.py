@@ -1,14 +1,17 @@
-"""What is measured on images: distances of all pairs of a prompt's images, or features of each
-image.
+"""What is measured on images: distances of all pairs of a prompt's images, features or a score of
+each image.
 
-A measurement of your own derives from `Distance`, `EmbeddedDistance` or `Embedding`;
+A measurement of your own derives from `Distance`, `EmbeddedDistance`, `Embedding` or `ImageScore`;
 `ibstats.measure.named` says how a study asks for it.
 """
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+import copy
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
@@ -94,6 +97,13 @@ class Measurement(Portable, abc.ABC):
         subclass says less.
         """
         return self.settings()
+
+    def origin(self) -> dict[str, Any]:
+        """Give what the numbers follow from besides images and settings; nothing for most.
+
+        It keys what is kept, and must be plain JSON.
+        """
+        return {}
 
     def find_weights(self) -> Sequence[Path]:
         """Give the weight files that measuring needs, fetched if that is wanted; none for most
@@ -289,6 +299,92 @@ class Embedding(Measurement):
                 "weights"
             )
         return features.reshape(*pixels.shape[:2], -1)
+
+
+class ImageScore(Measurement):
+    """A score of each image, against the text of its prompt if it reads that.
+
+    A subclass sets `name` and `long_name`, says which end is good, and defines `settings` and
+    `score`.
+
+    >>> class Brightness(ImageScore):
+    ...     name = "brightness"
+    ...     long_name = "mean brightness"
+    ...     reads_text = False
+    ...     most = 1.0
+    ...     def settings(self):
+    ...         return {"version": 1}
+    ...     def score(self, images, text):
+    ...         return images.mean(axis=(1, 2, 3)) / 255
+    >>> Brightness().score(np.full((2, 4, 4, 3), 255, np.uint8), "").tolist()
+    [1.0, 1.0]
+    """
+
+    kind = "network"
+    long_name: str = ""
+    """In a caption or on an axis."""
+    short_name: str = ""
+    """In a column head; the long name if empty."""
+    unit: str = "1"
+    better: Literal["larger", "smaller"] = "larger"
+    """Which end is good."""
+    least: float = -np.inf
+    most: float = np.inf
+    """The values it can take, bounds included."""
+    reads_text: bool = True
+    """Whether it is told the base prompt; if not, a run without texts will do."""
+    texts: Mapping[str, str] = {}
+    """The base prompt by the id of each prompt, once `of` was called."""
+
+    def of(self, texts: Mapping[str, str]) -> Self:
+        """Give the same score with the texts of a run, by the ids of its prompts."""
+        made = copy.copy(self)
+        made.texts = dict(texts)
+        return made
+
+    def origin(self) -> dict[str, Any]:
+        """Give the digest of the texts, on which what is kept depends too."""
+        if not self.reads_text:
+            return {}
+        content = json.dumps(dict(self.texts), sort_keys=True)
+        return {"texts_sha256": hashlib.sha256(content.encode()).hexdigest()}
+
+    @abc.abstractmethod
+    def score(self, images: Images, text: str) -> NDArray[Any]:
+        """Give the scores `(n,)` of images `(n, y, x, channel)`, 8-bit, made for one text.
+
+        The score of an image must not depend on the others. `text` is empty for a score that reads
+        none.
+        """
+
+    def row(self, images: xr.DataArray, model: str) -> Array:
+        """Give scores `(condition, sample, 1)` of one prompt's images.
+
+        Raises IbstatsError, which names the prompt, for anything but one finite number an image
+        between `least` and `most`.
+        """
+        prompt = str(images["prompt"].item())
+        pixels = images.values
+        text = ""
+        if self.reads_text:
+            text = self.texts[prompt]
+        given = np.asarray(self.score(pixels.reshape(-1, *pixels.shape[2:]), text))
+        where = f"{self.name} of {model}, prompt {prompt}"
+        n = pixels.shape[0] * pixels.shape[1]
+        if given.shape != (n,) or given.dtype.kind not in "biuf":
+            raise IbstatsError(
+                f"{where}: `score` gave {given.dtype}{given.shape} for {n} images; return one real "
+                "number each, (n,)"
+            )
+        values = given.astype(np.float64)
+        if not np.isfinite(values).all():
+            raise IbstatsError(f"{where} is not finite for {(~np.isfinite(values)).sum()} images")
+        if values.min() < self.least or values.max() > self.most:
+            raise IbstatsError(
+                f"{where} goes from {values.min():.4g} to {values.max():.4g}, but its range is "
+                f"{self.least:.4g} to {self.most:.4g}"
+            )
+        return values.reshape(*pixels.shape[:2], 1)
 
 
 def identical(images: Images) -> NDArray[np.bool_]:

@@ -33,7 +33,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError, Unmeasurable
-from ibstats.measure.base import Distance, Embedding, Measurement
+from ibstats.measure.base import Distance, Embedding, ImageScore, Measurement
 from ibstats.measure.each import Each, here
 from ibstats.measure.returned import checked_settings
 from ibstats.measure.table import (
@@ -97,7 +97,9 @@ def distances(selection: Selection, metric: Distance, *, each: Each = here) -> x
     )
 
 
-def embeddings(selection: Selection, network: Embedding, *, each: Each = here) -> xr.DataArray:
+def embeddings(
+    selection: Selection, network: Embedding | ImageScore, *, each: Each = here
+) -> xr.DataArray:
     """Give features `(condition, prompt, sample, feature)` of every image, as kept or computed now.
 
     Where the weights are missing, features of these very images under the same asked-for network
@@ -118,7 +120,7 @@ def are_kept(selection: Selection, measurement: Measurement) -> bool:
     A measurement whose settings need weights counts as kept if exactly one table of these images
     was made under what was asked for.
     """
-    content = _content(selection)
+    content = _content(selection, measurement)
     folder = _folder(selection, measurement)
     if measurement.settings_need_weights:
         return len(_as_asked(folder, measurement, content)) == 1
@@ -164,7 +166,7 @@ def _measured(selection: Selection, measurement: Measurement, each: Each) -> Kep
     """Where a measurement is kept, once it is there."""
     if measurement.kind == "distance":
         check_sample_count(selection.n_samples)
-    content = _content(selection)
+    content = _content(selection, measurement)
     kept = _located(selection, measurement, content)
     record = {measurement.kind: measurement.name, "settings": kept.settings, **content}
     for _ in range(ATTEMPTS):
@@ -203,7 +205,7 @@ def _located(selection: Selection, measurement: Measurement, content: dict[str, 
     return Kept(_file(folder, measurement, settings, content), settings)
 
 
-def _content(selection: Selection) -> dict[str, Any]:
+def _content(selection: Selection, measurement: Measurement) -> dict[str, Any]:
     """What a table follows from besides its measurement: committed blocks, and the prompts used."""
     store = selection.store
     complete = store.complete(selection.model, selection.experiment)
@@ -211,7 +213,7 @@ def _content(selection: Selection) -> dict[str, Any]:
     if selection.allow_partial:
         used = np.flatnonzero(complete.all(axis=0))
     prompts = [store.run.prompts[number].id for number in used]
-    return {"snapshot": selection.snapshot, "prompts": prompts}
+    return {"snapshot": selection.snapshot, "prompts": prompts, **measurement.origin()}
 
 
 def _folder(selection: Selection, measurement: Measurement) -> Path:
@@ -241,7 +243,7 @@ def _as_asked(folder: Path, measurement: Measurement, content: dict[str, Any]) -
         if record is None or not table.is_file():
             continue
         settings = record["settings"]
-        same_images = all(record[key] == value for key, value in content.items())
+        same_images = all(record.get(key) == value for key, value in content.items())
         if same_images and asked <= settings.items() and _is_whole(table):
             found.append(Kept(table, settings))
     return found

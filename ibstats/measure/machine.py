@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from ibstats.measure import named
-from ibstats.measure.base import Distance, Embedding
+from ibstats.measure.base import Distance, Embedding, ImageScore
 from ibstats.measure.each import Each, here
 from ibstats.quantities import Material
 
@@ -45,6 +45,16 @@ class Machine:
         raises.
         """
         return named.metric(
+            name,
+            weights=self.weights.get(name),
+            device=self.device,
+            batch_size=self.batch_size,
+            download=self.download,
+        )
+
+    def score(self, name: str) -> ImageScore:
+        """Make the score of your own of that name; see `ibstats.measure.named.score`."""
+        return named.score(
             name,
             weights=self.weights.get(name),
             device=self.device,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ibstats.errors import IbstatsError, unknown
-from ibstats.measure.base import Distance, Embedding
+from ibstats.measure.base import Distance, Embedding, ImageScore
 from ibstats.measure.users import is_own, own_class
-from ibstats.quantities import Material, Quantity, by_user, of_family, register
+from ibstats.quantities import Better, Family, Material, Quantity, by_user, of_family, register
 
 NETWORKS = {
     "clip": "ibstats.measure.clip:Clip",
@@ -18,6 +18,12 @@ NETWORKS = {
     "reference": "ibstats.measure.scene_network:SceneFeatures",
 }
 """Networks by name, resolved on use: those behind scores, and the embedding that needs no hub."""
+
+COMMAND = "command:"
+"""What stands before the command line of a program that scores images."""
+
+BY_COMMAND = "ibstats.measure.process_score:ProcessScore"
+"""What makes such a score, resolved on use."""
 
 HUB = "ibstats.measure.hub_embedding:HubEmbedding"
 """What makes a network of a checkpoint, resolved on use."""
@@ -104,16 +110,38 @@ def network(name: str, **options: Any) -> Embedding:
     return made
 
 
-def _register(own: Distance, name: str) -> None:
-    """Make the quantity of a distance known that is not in the registry, as tables name it."""
+def score(name: str, **options: Any) -> ImageScore:
+    """Make a score of your own of that name, and register its quantity.
+
+    It is a class, `package.module:Class` or `path/to/file.py:Class`, or a program that answers line
+    by line, `command:PROGRAM ARGUMENTS`. `options` are those of `Measurement`. Raises IbstatsError
+    where there is none, or it has the name of another quantity.
+    """
+    if name.startswith(COMMAND):
+        made: ImageScore = own_class(BY_COMMAND, ImageScore)(name.removeprefix(COMMAND), **options)
+    else:
+        made = own_class(name, ImageScore)(**options)
+    _register(made, name)
+    return made
+
+
+def _register(own: Distance | ImageScore, name: str) -> None:
+    """Make a quantity known that is not in the registry, as tables name it."""
     long = own.long_name or own.name
+    family: Family = "distance"
+    better: Better = ""
+    least = 0.0
+    if isinstance(own, ImageScore):
+        family, better, least = "score", own.better, own.least
     record = Quantity(
         own.name,
-        "distance",
+        family,
         long,
         own.short_name or long,
         unit=own.unit,
+        least=least,
         most=own.most,
+        better=better,
         rank=OWN_RANK,
         user=name,
         made_by=name,
@@ -121,4 +149,4 @@ def _register(own: Distance, name: str) -> None:
     try:
         register(record)
     except ValueError as error:
-        raise IbstatsError(f"metric '{name}' needs a name of its own: {error}") from None
+        raise IbstatsError(f"'{name}' needs a name of its own: {error}") from None

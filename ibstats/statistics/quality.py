@@ -10,7 +10,7 @@ Scores of the scene network are under its own name: they stand in for nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -18,6 +18,7 @@ import xarray as xr
 
 from ibstats.errors import IbstatsError, unknown
 from ibstats.measure.clip import Texts
+from ibstats.statistics.by_prompt import per_prompt
 
 
 def base_texts(dataset: xr.Dataset) -> list[str]:
@@ -83,23 +84,6 @@ def clip_iqa(features: xr.DataArray, anchors: np.ndarray) -> xr.DataArray:
     """
     pair = 100 * anchors.astype(np.float64)
     return per_prompt(features, lambda x: (1 / (1 + np.exp(x @ (pair[1] - pair[0])))).mean(axis=1))
-
-
-def per_prompt(features: xr.DataArray, score: Callable[[np.ndarray], np.ndarray]) -> xr.DataArray:
-    """A score of each prompt in each condition, `(condition, prompt)`.
-
-    `features (condition, prompt, sample, feature)`, of which one condition is in memory at a time;
-    `score` takes the `(prompt, sample, feature)` of a condition and gives `(prompt,)`.
-    """
-    table = features.transpose("condition", "prompt", "sample", "feature")
-    values = [
-        score(np.asarray(table[condition].values, dtype=np.float64))
-        for condition in range(len(table))
-    ]
-    coords = {
-        name: c for name, c in features.coords.items() if set(c.dims) <= {"condition", "prompt"}
-    }
-    return xr.DataArray(np.stack(values), dims=("condition", "prompt"), coords=coords)
 
 
 def reference_accuracy(

@@ -20,6 +20,7 @@ from ibstats.kernels.frechet import gaussian
 from ibstats.measure import Embedding, Machine, are_kept, embeddings, reference_set
 from ibstats.measure.clip import Clip, Texts, texts
 from ibstats.measure.scene_network import SceneFeatures, sees
+from ibstats.measure.users import is_own
 from ibstats.quantities import Quantity, by_user
 from ibstats.selection import Selection
 from ibstats.statistics import quality, set_scores
@@ -156,7 +157,11 @@ def scores(
     can neither be computed nor be found beside the run.
     """
     found: dict[str, xr.DataArray] = {}
-    for network, records in _by_network(asked, settings).items():
+    for name in filter(is_own, asked):
+        value = _own(selection, machine, name)
+        found[str(value.name)] = value
+    ours = [name for name in asked if not is_own(name)]
+    for network, records in _by_network(ours, settings).items():
         chosen = _network(machine, network, settings)
         if any(record.of_sets for record in records):
             _reference(chosen, settings.references, selection.identity.image_size)
@@ -167,6 +172,20 @@ def scores(
                 attrs = {"note": "", **features.attrs, **value.attrs}
                 found[name] = value.assign_attrs(attrs, n_prompts=selection.n_prompts)
     return xr.Dataset(found)
+
+
+def _own(selection: Selection, machine: Machine, name: str) -> xr.DataArray:
+    """A score of the user's, mean over a prompt's images, `(condition, prompt)`."""
+    chosen = machine.score(name)
+    note = "mean over images"
+    if chosen.reads_text:
+        texts = quality.base_texts(selection.need("text_index"))
+        ids = map(str, selection.dataset["prompt"].values)
+        chosen = chosen.of(dict(zip(ids, texts, strict=True)))
+        note += ", scored against the base prompt"
+    values = embeddings(selection, chosen, each=machine.each)
+    value = values.isel(feature=0).mean("sample").rename(chosen.name)
+    return value.assign_attrs(**values.attrs, note=note, n_prompts=selection.n_prompts)
 
 
 def available(

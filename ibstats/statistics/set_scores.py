@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ibstats.errors import IbstatsError
 from ibstats.kernels import frechet, neighbours
 from ibstats.measure.reference_set import LoadedSet
-from ibstats.statistics import quality
+from ibstats.statistics.by_prompt import per_prompt
 
 Array = NDArray[np.float64]
 
@@ -216,7 +216,7 @@ def manifolds(features: xr.DataArray, against: LoadedSet) -> dict[str, xr.DataAr
                 return np.asarray((held > 0).mean(axis=1))
             return np.asarray(held.mean(axis=1) / k)
 
-        found[f"prdc_{name}"] = quality.per_prompt(features, by_prompt).assign_attrs(note=note(k))
+        found[f"prdc_{name}"] = per_prompt(features, by_prompt).assign_attrs(note=note(k))
 
     radius = neighbours.radii(real, K_DENSITY)
     statistics = {

@@ -195,7 +195,15 @@ OFFERED = {
     "entropy": {"--estimator", "--images-per-prompt"},
     "effects": {"--metric", "--device", "--cluster"},
     "strategy": {"--metric", "--device", "--cluster", "--margin"},
-    "quality": {"--metric", "--device", "--cluster", "--score", "--reference", "--clip"},
+    "quality": {
+        "--metric",
+        "--device",
+        "--cluster",
+        "--score",
+        "--reference",
+        "--network",
+        "--clip",
+    },
     "decompose": {"--metric", "--device", "--cluster"},
     "power": {"--metric", "--device", "--cluster"},
 }

@@ -15,6 +15,7 @@ from ibstats.measure import embeddings, network, reference_set
 from ibstats.measure.reference_set.making import make
 from ibstats.selection import select
 from ibstats.statistics import set_scores
+from schemas.analysis import Resampling
 from tests.ibstats.measure.photographs import NAMES, photograph
 from tests.ibstats.test_neighbours import theirs
 
@@ -59,7 +60,7 @@ def settings(folder: Path, **changes: object) -> ibstats.Config:
         "references": (str(folder / "photographs.npz"),),
         "metrics": ("pixel_cosine",),
         "parts": ("quality",),
-        "resampling": ibstats.Resampling(n_resamples=200),
+        "resampling": Resampling(n_resamples=200),
     }
     return ibstats.Config(**(given | changes))  # type: ignore[arg-type]
 
