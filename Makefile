@@ -4,8 +4,10 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 RUN ?= runs/demo
 RUN_ABLATIONS ?= runs/ablations
+RUN_QUANTIZERS ?= runs/quantizers
+QUANTIZERS = vq fsq fsq-865 lfq bsq
 
-.PHONY: ablations bench demo test soak check schemas trio
+.PHONY: ablations bench demo quantizers test soak check schemas trio
 
 demo: $(VENV)/installed
 	$(BIN)/ibgenerate run trio --out $(RUN) --cluster local
@@ -16,6 +18,16 @@ ablations: $(VENV)/installed
 	$(BIN)/ibgenerate run trio-ablations --out $(RUN_ABLATIONS) --cluster local
 	$(BIN)/ibstats ablations $(RUN_ABLATIONS)
 	$(BIN)/ibstats repro $(RUN_ABLATIONS) $(patsubst %/run.json,%,$(wildcard $(RUN)/run.json))
+
+# The lab of quantizers (docs/quantizers.md): codes of the same scenes side by side, then the study.
+quantizers: $(VENV)/installed
+	for name in $(QUANTIZERS); do \
+	  test -d $(RUN_QUANTIZERS)-codes/$$name || \
+	  $(BIN)/ibgenerate encode trio --images 2000 --seed 11 --tokenizer $$name --out $(RUN_QUANTIZERS)-codes/$$name || exit 1; \
+	done
+	$(BIN)/ibstats codebook $(addprefix $(RUN_QUANTIZERS)-codes/,$(QUANTIZERS)) --out $(RUN_QUANTIZERS)-codes/results
+	$(BIN)/ibgenerate run studies/quantizers.yaml --out $(RUN_QUANTIZERS) --cluster local
+	$(BIN)/ibstats report $(RUN_QUANTIZERS)
 
 # One process a core, each with one thread: a file of tests is one process's.
 test: check

@@ -14,7 +14,7 @@ from generate.study.planning import plan
 from generate.study.study_file import load_study
 from schemas.study import LENGTH_WORDS, Paraphrases, Prompt
 
-STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
+STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("figure-*.yaml"))
 
 
 def test_figures_2_to_7_have_a_study_and_the_readme_names_each() -> None:
