@@ -30,6 +30,7 @@ from schemas.io import copied, layout, reader
 from schemas.io.checked import CheckedStore, damaged_template, wrong_size
 from schemas.io.files import whole_folder
 from schemas.io.folder import Folder, FolderError, LocalFolder, folder
+from schemas.io.linkless import LinklessStore
 from schemas.io.received import guard
 from schemas.io.rescored import rescorings
 from schemas.provenance import ModelIdentity
@@ -372,7 +373,7 @@ def write_tree(tree: xr.DataTree, path: Path) -> None:
     """
     with whole_folder(path) as temporary:
         portable = tree.map_over_datasets(_with_object_strings)
-        portable.to_zarr(temporary, consolidated=False, zarr_format=3)
+        portable.to_zarr(LinklessStore(temporary.absolute()), consolidated=False, zarr_format=3)
 
 
 def _with_object_strings(dataset: xr.Dataset) -> xr.Dataset:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -14,6 +15,8 @@ import google_crc32c
 
 PIECE = 1 << 20
 """Bytes that are read at once."""
+LINKLESS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What file systems say that have no hard links."""
 ATTEMPTS = 10
 """Times that a folder is put in its place while others put theirs there."""
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from schemas.io.files import sync, time_there
+from schemas.io.files import LINKLESS, sync, time_there
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
@@ -32,8 +32,6 @@ RETRIES = 8
 
 It takes half a minute in all.
 """
-LINKLESS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
-"""What file systems say that have no hard links."""
 CONNECTIONS = 32
 """Objects of a URL that are fetched at once."""
 

@@ -18,6 +18,7 @@ from zarr.abc.store import Store
 from schemas.io.checked import as_stored
 from schemas.io.files import ATTEMPTS, sync, sync_folder, temporary_name
 from schemas.io.folder import Folder, LocalFolder
+from schemas.io.linkless import LinklessStore
 from schemas.store import StoredObject
 
 PENDING = ".record.json"
@@ -52,7 +53,7 @@ def lay_out(
     temporary = temporary_name(place)
     private = temporary.relative_to(where.root).as_posix()
     try:
-        write(where.zarr(private, read_only=False))
+        write(LinklessStore(temporary.absolute()))
         record = record_of(_written(where, private))
         (temporary / PENDING).write_bytes(record)
         sync_folder(temporary)

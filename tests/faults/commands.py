@@ -19,7 +19,7 @@ COMMANDS = (
     f"ibstats diversity {FEW}",
     f"ibstats entropy {FEW}",
     f"ibstats effects {FEW}",
-    f"ibstats decompose {FEW}",
+    "ibstats decompose --resamples 20",
     f"ibstats power --difference 0.05 {FEW}",
     f"ibstats report {FEW}",
     f"ibstats export --format csv {FEW}",
@@ -30,7 +30,7 @@ COMMANDS = (
 )
 """What reads a finished run of a study; the run comes last."""
 ANALYSED = (
-    f"ibstats decompose {FEW}",
+    "ibstats decompose --resamples 20",
     f"ibstats export --format csv {FEW}",
     f"ibstats report {FEW}",
 )

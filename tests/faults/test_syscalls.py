@@ -113,7 +113,7 @@ def test_a_file_system_without_hard_links_serves(
         "fsync:EIO:1",
         "fsync:ENOSPC:1",
         f"{RENAME}:EIO:1",
-        f"{RENAME}:ENOSPC:3",
+        f"{RENAME}:ENOSPC:1",
         f"{MKDIR}:EDQUOT:2",
         "fallocate:ENOSPC:1",
         "fallocate:EIO:1",
