@@ -27,7 +27,7 @@ Estimator = Literal[
     "james_stein",
     "nsb",
 ]
-Method = Literal["auto", "bca", "percentile", "studentized", "symmetric"]
+Method = Literal["auto", "bca", "percentile", "studentized", "guarded"]
 LongTexts = Literal["cut", "leave_out"]
 
 DEFAULT_ESTIMATOR: Estimator = "chao_wang_jost"
@@ -88,7 +88,8 @@ class Resampling(Settings):
 
     method: Method = Field(
         default="auto",
-        description="Interval: auto is studentized up to 500 prompts (symmetric for differences), else bca.",
+        description="Interval: auto is guarded up to 500 prompts, the outermost of studentized bootstrap, transformed "
+        "t and t, else bca.",
         json_schema_extra=option("interval", STATISTICS),
     )
     level: float = Field(

@@ -93,8 +93,9 @@ class ResultRow(Strict):
     level: Number = None
     interval_method: str | None = Field(
         default=None,
-        description="studentized, symmetric, bca or percentile bootstrap over prompts; t where ties leave it no bound; "
-        "agreement where few-valued prompts are all alike.",
+        description="guarded (outermost of studentized bootstrap, Hall's transformed t and t), studentized, bca or "
+        "percentile, over prompts; hall where ties leave the bootstrap no bound; agreement where few-valued prompts "
+        "are all alike.",
     )
     n_resamples: int | None = None
     seed: int | None = None

@@ -193,7 +193,7 @@ def test_the_command_prints_each_models_ledger_with_a_sentence(store: Store) -> 
     for row in rows:
         if row["units"] == "bit" and row["low"]:
             assert float(row["low"]) <= float(row["estimate"]) + 1e-9
-    assert "studentized bootstrap over 6 prompts" in printed
+    assert "transformed t and t over 6 prompts" in printed.replace("\n", " ")
     assert "100 resamples, seed 0" in printed
 
 

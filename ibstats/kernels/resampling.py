@@ -16,17 +16,19 @@ from numpy.typing import ArrayLike, NDArray
 from ibstats.errors import IbstatsError, unknown
 
 Array = NDArray[np.float64]
-Method = Literal["bca", "percentile", "studentized", "symmetric"]
+Method = Literal["bca", "percentile", "studentized", "guarded"]
 
-METHODS = ("bca", "percentile", "studentized", "symmetric")
-STUDENTIZED = ("studentized", "symmetric")
-"""Methods by means over their standard errors: with tails of equal chance, or equal length."""
-MOST_STUDENTIZED = 500
-"""Units up to which the studentized interval is the default: it covers skewed values best."""
-FALL_BACK = "t"
-"""What stands in for the studentized interval where ties leave it without a bound."""
+METHODS = ("bca", "percentile", "studentized", "guarded")
+STUDENTIZED = ("studentized", "guarded")
+"""Methods by means over their standard errors."""
+MOST_GUARDED = 500
+"""Units up to which the guarded interval is the default: it covers skewed values best."""
+FALL_BACK = "hall"
+"""What stands in for the studentized bootstrap where ties leave it without a bound."""
 MOST_WITHOUT_ERROR = 0.005
 """Share of resamples of one repeated value, in a tail, that leaves no bound at 99 %."""
+NO_SKEWNESS = 1e-6
+"""Skewness over root n below which the transformed t is shifted alone."""
 MAX_EXACT_UNITS = 24
 CHUNK = 1 << 22
 """Numbers held at once by a resampling product."""
@@ -34,20 +36,13 @@ DRAWS = 1 << 16
 """Draws of units counted at once: they fit a core's cache."""
 
 
-def default_method(n_units: int, *, difference: bool = False) -> Method:
-    """Studentized up to 500 units, else BCa, which is cheaper to repeat and as good there.
+def default_method(n_units: int) -> Method:
+    """Guarded up to 500 units, else BCa, which is cheaper to repeat and as good there.
 
-    Of a `difference`, symmetric: its values are nearly so, often with heavy tails, under which
-    tails of equal chance refuse no difference in 9-11 % instead of 5 %, symmetric ones in 1-3 %.
-
-    >>> default_method(300), default_method(1000), default_method(12, difference=True)
-    ('studentized', 'bca', 'symmetric')
+    >>> default_method(300), default_method(1000)
+    ('guarded', 'bca')
     """
-    if n_units > MOST_STUDENTIZED:
-        return "bca"
-    if difference:
-        return "symmetric"
-    return "studentized"
+    return "guarded" if n_units <= MOST_GUARDED else "bca"
 
 
 def is_constant(values: ArrayLike) -> NDArray[np.bool_]:
@@ -63,6 +58,25 @@ def is_constant(values: ArrayLike) -> NDArray[np.bool_]:
     return np.asarray(spread <= 1e-12 * np.abs(x).max(axis=0))
 
 
+def _drawn(
+    n_units: int, n_resamples: int, rng: np.random.Generator
+) -> Iterator[tuple[slice, Array]]:
+    """How often each unit is drawn, for some resamples at a time, which a core's cache holds.
+
+    Which resamples, and `(resample, unit)`, overwritten by the next.
+    """
+    rows = min(DRAWS // n_units + 1, n_resamples)
+    first = n_units * np.arange(rows)[:, None]
+    room = np.empty((rows, n_units))
+    for start in range(0, n_resamples, rows):
+        some = slice(start, min(start + rows, n_resamples))
+        times = room[: some.stop - start]
+        drawn = rng.integers(0, n_units, times.shape)
+        drawn += first[: len(times)]
+        times[:] = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
+        yield some, times
+
+
 def resampling_weights(n_units: int, n_resamples: int, rng: np.random.Generator) -> Array:
     """How often each unit is drawn in each resample, `(n_resamples, n_units)`; rows sum to n_units.
 
@@ -72,12 +86,25 @@ def resampling_weights(n_units: int, n_resamples: int, rng: np.random.Generator)
     array([4., 4., 4.])
     """
     weights = np.empty((n_resamples, n_units))
-    rows = DRAWS // n_units + 1
-    for part in np.split(weights, range(rows, n_resamples, rows)):
-        drawn = rng.integers(0, n_units, part.shape)
-        drawn += n_units * np.arange(len(part))[:, None]
-        part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
+    for some, times in _drawn(n_units, n_resamples, rng):
+        weights[some] = times
     return weights
+
+
+def resampled_means(columns: ArrayLike, n_resamples: int, rng: np.random.Generator) -> Array:
+    """Means of columns `(n_units, m)` in resamples of the units: `(n_resamples, m)`.
+
+    Of the resamples that `resampling_weights` has for the same `rng`, without keeping them.
+
+    >>> resampled_means([[1.0, 2.0], [1.0, 4.0]], 3, np.random.default_rng(0))[:, 0]
+    array([1., 1., 1.])
+    """
+    x = np.asarray(columns, dtype=np.float64)
+    means = np.empty((n_resamples, x.shape[1]))
+    for some, times in _drawn(len(x), n_resamples, rng):
+        np.matmul(times, x, out=means[some])
+    means /= len(x)
+    return means
 
 
 def bootstrap_mean(
@@ -90,12 +117,14 @@ def bootstrap_mean(
     """Bootstrap interval of the mean over units, `(n_units, ...) -> (low, high)`, each `(...)`.
 
     `method`: `percentile`, `bca` (bias-corrected and accelerated), `studentized` (bootstrap t) or
-    `symmetric` (bootstrap t of the absolute value: the mean is the centre). A constant column
-    gives [value, value]; a column with NaN, or fewer than two units, gives NaN. Where ties leave a
-    studentized bound to resamples of one repeated value, which have no standard error, the t
-    interval stands in. Raises IbstatsError for another method, a level outside (0, 1), or no
-    `rng`. Source: Efron & Tibshirani (1993), An Introduction to the Bootstrap, chapters 12-14;
-    Hall (1988), doi:10.1214/aos/1176350933 (symmetric).
+    `guarded`: each bound is the outermost of the studentized bootstrap, of Hall's transformed t,
+    which takes the skewness of the values out, and of t. Few skewed values deceive each of the
+    three in studies that another one sees through. A constant column gives [value, value]; a column
+    with NaN, or fewer than two units, gives NaN. Where ties leave a studentized bound to resamples
+    of one repeated value, which have no standard error, the outer of Hall's and t stands in. Raises
+    IbstatsError for another method, a level outside (0, 1), or no `rng`. Source: Efron & Tibshirani
+    (1993), An Introduction to the Bootstrap, chapters 12-14; Hall (1992),
+    doi:10.1111/j.2517-6161.1992.tb01872.x (the transformation).
 
     >>> low, high = bootstrap_mean([1.0, 2.0, 4.0, 5.0], rng=np.random.default_rng(0))
     >>> float(low), float(high)
@@ -115,9 +144,9 @@ class MeanBootstrap:
     """Resampled means of columns `(n_units, m)`: intervals and p values from one distribution.
 
     An interval excludes a value exactly if the p value of the mean being that value is below 1 -
-    level, so the two cannot disagree. Beyond what that many resamples can tell, a studentized p is
-    that of the t law. Needs two units or more; raises IbstatsError for an unknown
-    method. Parameters as of `bootstrap_mean`.
+    level, so the two cannot disagree; a guarded p is the largest of its three. Beyond what that
+    many resamples can tell, a studentized p is that of the t law. Needs two units or more; raises
+    IbstatsError for an unknown method. Parameters as of `bootstrap_mean`.
 
     >>> means = MeanBootstrap([[0.5], [1.0], [2.0], [2.5]], "bca", 999, np.random.default_rng(0))
     >>> low, high = means.interval(0.95)
@@ -137,15 +166,21 @@ class MeanBootstrap:
         self.first = x[0]
         self.constant = is_constant(x)
         self.centred = x - self.estimate
-        self.weights = resampling_weights(self.n, n_resamples, rng)
-        self.means = self.weights @ self.centred / self.n
         self.error = self.centred.std(axis=0, ddof=1) / np.sqrt(self.n)
         self.fallen = np.zeros(len(self.estimate), dtype=bool)
+        moments = [self.centred]
         if method in STUDENTIZED:
-            self.ratio = self._ratio()
+            moments.append(self.centred**2)
+        drawn = resampled_means(np.hstack(moments), n_resamples, rng)
+        self.means = drawn[:, : len(self.estimate)]
+        if method in STUDENTIZED:
+            self.skewness = _skewness(self.centred)
+            self.ratio = self._ratio(drawn[:, len(self.estimate) :])
             infinite = [(self.ratio == sign * np.inf).mean(axis=0) for sign in (-1, 1)]
             self.fallen = np.maximum(*infinite) >= MOST_WITHOUT_ERROR
-        elif method == "bca":
+        else:
+            self.ordered = np.sort(self.means.T, axis=1)
+        if method == "bca":
             self.bias, self.acceleration = self._corrections()
 
     @property
@@ -163,8 +198,12 @@ class MeanBootstrap:
         tails = np.array([(1 - level) / 2, (1 + level) / 2])
         with np.errstate(divide="ignore", invalid="ignore"):
             low, high = self._bounds(tails)
-        reach = float(scipy.special.stdtrit(self.n - 1, tails[1])) * self.error
-        low, high = np.where(self.fallen, -reach, low), np.where(self.fallen, reach, high)
+        if self.method == "guarded" or self.fallen.any():
+            outer = self._outer(float(scipy.special.stdtrit(self.n - 1, tails[1])))
+            low = np.where(self.fallen, outer[0], low)
+            high = np.where(self.fallen, outer[1], high)
+            if self.method == "guarded":
+                low, high = np.minimum(low, outer[0]), np.maximum(high, outer[1])
         low = np.where(self.constant, self.first, self.estimate + low)
         high = np.where(self.constant, self.first, self.estimate + high)
         return low, high
@@ -186,56 +225,74 @@ class MeanBootstrap:
         """The tail at which the bound of an interval stands at the value."""
         offset = value - self.estimate
         sign = 2 * int(upper) - 1
+        least = 0.5 / len(self.means)
         with np.errstate(divide="ignore", invalid="ignore"):
-            t = -offset / self.error
-            if self.method == "studentized":
+            if self.method in STUDENTIZED:
+                t = -offset / self.error
+                by_t = scipy.special.stdtr(self.n - 1, -sign * t)
                 beyond = (sign * self.ratio < sign * t).sum(axis=0)
                 found = 1 - (beyond - 0.5) / (len(self.ratio) - 1)
-            elif self.method == "symmetric":
-                beyond = (np.abs(self.ratio) < np.abs(t)).sum(axis=0)
-                tail = 0.5 * (1 - (beyond - 0.5) / (len(self.ratio) - 1))
-                found = np.where(sign * t > 0, tail, 1 - tail)
+                # further out than any resample, the t law says how far
+                found = np.where(found <= least, np.minimum(by_t, least), found)
+                by_hall = scipy.special.stdtr(self.n - 1, -sign * self._transformed(t))
+                outer = np.maximum(by_t, by_hall)
+                found = np.where(self.fallen, outer, found)
+                if self.method == "guarded":
+                    found = np.maximum(found, outer)
             else:
                 share = self._share_below(offset)
-                found = np.where(upper, share, 1 - share)
-        by_t = scipy.special.stdtr(self.n - 1, -sign * t)
-        found = np.where(self.fallen, by_t, found)
-        least = 0.5 / len(self.means)
-        if self.method in STUDENTIZED:  # further out than any resample, the t law says how far
-            found = np.where(found <= least, np.minimum(by_t, least), found)
-        else:
-            found = np.maximum(found, least)
+                found = np.maximum(np.where(upper, share, 1 - share), least)
         found = np.minimum(found, 1.0)
         return np.where(self.constant | np.isnan(self.estimate), np.nan, found)
 
+    def _outer(self, t: float) -> tuple[Array, Array]:
+        """The outer bounds of t and of Hall's transformed t, relative to the mean, at a quantile."""
+        low = np.minimum(-t, -self._untransformed(t)) * self.error
+        high = np.maximum(t, -self._untransformed(-t)) * self.error
+        return low, high
+
+    def _transformed(self, t: Array) -> Array:
+        """Hall's monotone cubic of t, whose law is that of t but for terms of order 1 / n."""
+        c = self.skewness / np.sqrt(self.n)
+        return np.asarray(t + c * t**2 / 3 + c**2 * t**3 / 27 + c / 6)
+
+    def _untransformed(self, t: float) -> Array:
+        """The t whose cubic is that number."""
+        c = self.skewness / np.sqrt(self.n)
+        shifted = t - c / 6
+        with np.errstate(divide="ignore", invalid="ignore"):
+            root = 3 * (np.cbrt(1 + c * shifted) - 1) / c
+        return np.where(np.abs(c) < NO_SKEWNESS, shifted, root)
+
     def _bounds(self, tails: Array) -> tuple[Array, Array]:
         """Bounds relative to the mean, at two tails."""
-        if self.method == "percentile":
-            low, high = np.quantile(self.means, tails, axis=0)
-            return low, high
-        if self.method == "studentized":
+        if self.method in STUDENTIZED:
             lowest, highest = np.quantile(self.ratio, tails, axis=0, method="nearest")
             low = np.where(np.isfinite(highest), -highest * self.error, np.nan)
             high = np.where(np.isfinite(lowest), -lowest * self.error, np.nan)
             return low, high
-        if self.method == "symmetric":
-            level = tails[1] - tails[0]
-            reach = np.quantile(np.abs(self.ratio), level, axis=0, method="nearest") * self.error
-            reach = np.where(np.isfinite(reach), reach, np.nan)
-            return -reach, reach
-        shifted = self.bias + scipy.special.ndtri(tails)[:, None]
-        share = scipy.special.ndtr(self.bias + shifted / (1 - self.acceleration * shifted))
-        bounds = np.full(share.shape, np.nan)
-        for column in np.flatnonzero(np.isfinite(share).all(axis=0)):
-            bounds[:, column] = np.quantile(self.means[:, column], share[:, column])
-        return bounds[0], bounds[1]
+        share = np.broadcast_to(tails[:, None], (2, len(self.ordered)))
+        if self.method == "bca":
+            shifted = self.bias + scipy.special.ndtri(tails)[:, None]
+            share = scipy.special.ndtr(self.bias + shifted / (1 - self.acceleration * shifted))
+        return self._quantile(share[0]), self._quantile(share[1])
+
+    def _quantile(self, share: Array) -> Array:
+        """The mean below which that share of each column's resamples lies, by linear interpolation."""
+        place = share * (self.ordered.shape[1] - 1)
+        known = np.isfinite(place)
+        below = np.floor(np.where(known, place, 0.0)).astype(np.int64)
+        above = np.minimum(below + 1, self.ordered.shape[1] - 1)
+        column = np.arange(len(self.ordered))
+        low, high = self.ordered[column, below], self.ordered[column, above]
+        return np.where(known, low + (high - low) * (place - below), np.nan)
 
     def _share_below(self, offset: Array) -> Array:
         """The tail at which the bound of a percentile or BCa interval stands at the offset."""
         share = np.full(len(offset), np.nan)
         grid = np.linspace(0, 1, len(self.means))
         for column in np.flatnonzero(np.isfinite(offset)):
-            share[column] = np.interp(offset[column], np.sort(self.means[:, column]), grid)
+            share[column] = np.interp(offset[column], self.ordered[column], grid)
         if self.method == "percentile":
             return share
         beyond = scipy.special.ndtri(share) - self.bias
@@ -244,12 +301,11 @@ class MeanBootstrap:
         shifted = np.where(np.isinf(beyond), beyond, shifted)
         return np.asarray(scipy.special.ndtr(shifted - self.bias))
 
-    def _ratio(self) -> Array:
-        """Means of the resamples over their standard errors.
+    def _ratio(self, second: Array) -> Array:
+        """Means of the resamples over their standard errors; `second` are their mean squares.
 
         A resample of one repeated value has no standard error and counts as infinitely far out.
         """
-        second = self.weights @ self.centred**2 / self.n
         variance = np.where(second - self.means**2 > 1e-12 * second, second - self.means**2, 0.0)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = self.means / np.sqrt(variance / (self.n - 1))
@@ -258,11 +314,20 @@ class MeanBootstrap:
 
     def _corrections(self) -> tuple[Array, Array]:
         """Bias and acceleration of BCa."""
-        below = 0.5 * ((self.means < 0).mean(axis=0) + (self.means <= 0).mean(axis=0))
+        n_below = np.empty(len(self.ordered))
+        for column, values in enumerate(self.ordered):
+            n_below[column] = np.searchsorted(values, 0.0) + np.searchsorted(values, 0.0, "right")
+        below = np.where(np.isnan(self.ordered[:, 0]), 0.0, n_below / (2 * len(self.means)))
         with np.errstate(divide="ignore", invalid="ignore"):
             spread = 6 * (self.centred**2).sum(axis=0) ** 1.5
             acceleration = (self.centred**3).sum(axis=0) / spread
             return np.asarray(scipy.special.ndtri(below)), np.asarray(acceleration)
+
+
+def _skewness(centred: Array) -> Array:
+    """Skewness of columns of mean 0, `(m,)`; NaN without variation."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((centred**3).mean(axis=0) / (centred**2).mean(axis=0) ** 1.5)
 
 
 def sign_flip(

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 DASH = "–"
 """What stands for a number that is undefined or was not measured."""
 
-MARKS = "* p Holm < .05, ** < .01, *** < .001, two-sided t tests over prompts; intervals unadjusted"
+MARKS = (
+    "* p Holm < .05, ** < .01, *** < .001, two-sided over prompts, of the law that made the "
+    "intervals, which are unadjusted"
+)
 """What the marks behind a number mean."""
 
 REASON = (
@@ -133,10 +136,10 @@ def better(name: str) -> str:
 
 METHODS = {
     "studentized": "studentized bootstrap",
-    "symmetric": "symmetric studentized bootstrap",
+    "guarded": "outermost of studentized bootstrap, transformed t and t",
     "bca": "bca bootstrap",
     "percentile": "percentile bootstrap",
-    "t": "t (where ties leave the bootstrap no bound)",
+    "hall": "transformed t and t (where ties leave the bootstrap no bound)",
     "agreement": "what agreement by chance leaves (where all prompts are alike)",
 }
 """How an interval was made, in a caption."""

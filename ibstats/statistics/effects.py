@@ -146,7 +146,7 @@ def tested(values: xr.DataArray, how: Resampling) -> xr.Dataset:
     """
     x = values.transpose("prompt", "effect").values
     n = len(x)
-    result = mean_interval(values, how, difference=True)
+    result = mean_interval(values, how)
     t, df, _ = significance.t_test(x)
     p = mean_p(values.transpose("prompt", "effect"), how).values
     p_flip, p_max_t = significance.sign_flip_p(x, n_permutations=how.n_resamples, seed=how.seed)
@@ -200,7 +200,7 @@ def waterfall(y: xr.DataArray, how: Resampling, at: dict[str, str] | None = None
         coords={"attribution": list(ATTRIBUTIONS), "step": steps},
         attrs=y.attrs,
     )
-    result = mean_interval(values, how, difference=True)
+    result = mean_interval(values, how)
     gap = steps.index("gap")
     gap_values = values.values[:, :, gap]
     t, df, _ = significance.t_test(gap_values)

@@ -60,7 +60,7 @@ def _differences(value: xr.DataArray, how: Resampling) -> xr.Dataset:
     pairs = xr.DataArray(x[:, :, None] - x[:, None, :], dims=("prompt", "of", "condition"))
     rivals = max(x.shape[1] - 1, 1)
     level = 1 - (1 - how.level) / rivals
-    found = mean_interval(pairs, how.but(level=level), difference=True)
+    found = mean_interval(pairs, how.but(level=level))
     rounding = ROUNDING * len(x) * np.abs(x).max()  # means that differ by no more are equal
     for bound in ("estimate", "low", "high"):
         found[bound] = found[bound].where(abs(found[bound]) > rounding, 0.0)

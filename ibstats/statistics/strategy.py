@@ -137,7 +137,7 @@ def evidence(
         p_equivalence.append(p)
         p_difference = float(result["p_holm"].values[number])
         shown = outcome(change, left, p_difference, p)
-        low, high = bootstrap(change[:, None], how, difference=True).interval(level)
+        low, high = bootstrap(change[:, None], how).interval(level)
         answers[probe.name] = Answer(shown, float(low[0]), float(high[0]), not left.any())
     found = verdict(answers, path_varies, margin)
     words = [answer.shown for answer in answers.values()]

@@ -12,7 +12,7 @@ import scipy
 import xarray as xr
 
 from ibstats.kernels import bend, broken_line
-from ibstats.kernels.resampling import resampling_weights
+from ibstats.kernels.resampling import resampled_means, resampling_weights
 from ibstats.quantities import preferred, quantity
 from ibstats.statistics import significance
 from ibstats.statistics.uncertainty import Resampling
@@ -111,7 +111,7 @@ def _bounds(
     """Expanded percentile interval of knot and slopes, `(part,)` each, by resampling prompts."""
     n = len(curves)
     rng = np.random.default_rng(how.seed)
-    resampled = resampling_weights(n, how.n_resamples, rng) @ curves / n
+    resampled = resampled_means(curves, how.n_resamples, rng)
     quantile = scipy.special.stdtrit(n - 1, (1 - how.level) / 2)
     tail = scipy.special.ndtr(np.sqrt(n / (n - 1)) * quantile)
     fitted = np.stack(broken_line.fit(ratios, resampled))

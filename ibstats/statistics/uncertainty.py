@@ -27,26 +27,21 @@ AGREEMENT = "agreement"
 """Method of an interval of values that are all alike by chance."""
 
 
-def method_of(how: Resampling, n_prompts: int, *, difference: bool = False) -> resampling.Method:
+def method_of(how: Resampling, n_prompts: int) -> resampling.Method:
     """The interval method used with that many prompts: `auto` leaves the choice to the number.
 
-    And to whether the mean is of a `difference` of conditions.
-
     >>> method_of(Resampling(), n_prompts=20)
-    'studentized'
+    'guarded'
     """
     if how.method == "auto":
-        return resampling.default_method(n_prompts, difference=difference)
+        return resampling.default_method(n_prompts)
     return how.method
 
 
-def bootstrap(
-    values: ArrayLike, how: Resampling, *, difference: bool = False
-) -> resampling.MeanBootstrap:
+def bootstrap(values: ArrayLike, how: Resampling) -> resampling.MeanBootstrap:
     """Resampled means of columns `(n_prompts, m)`: one distribution for interval, p, equivalence.
 
-    Every call with as many prompts sees the same resamples. `difference`: the values are
-    differences of conditions. Raises IbstatsError for one prompt.
+    Every call with as many prompts sees the same resamples. Raises IbstatsError for one prompt.
     """
     x = np.asarray(values, dtype=np.float64)
     n = len(x)
@@ -55,7 +50,7 @@ def bootstrap(
             f"{n} prompt is not enough for an interval over prompts; "
             "analyse a store with two or more"
         )
-    method = method_of(how, n, difference=difference)
+    method = method_of(how, n)
     return resampling.MeanBootstrap(x, method, how.n_resamples, np.random.default_rng(how.seed))
 
 
@@ -63,8 +58,6 @@ def mean_interval(
     values: xr.DataArray,
     how: Resampling,
     chance: tuple[float, float] | None = None,
-    *,
-    difference: bool = False,
 ) -> xr.Dataset:
     """Mean over `prompt` with its interval: `estimate`, `low`, `high`, `degenerate`, `method`.
 
@@ -72,18 +65,17 @@ def mean_interval(
     noise) have no sampling variation: the interval is the value itself, marked `degenerate`. Where
     the values of a quantity are so few that prompts agree by `chance`, give the least and the most
     they can be: identical values then have the interval that they leave to the mean if up to
-    `unlike_share` of all prompts differ. `difference`: the values are differences of conditions.
-    `method` is that of each interval: `t` where ties leave the studentized one without a bound,
-    `agreement` for identical values by chance. Level, resamples, seed and n stand in the
+    `unlike_share` of all prompts differ. `method` is that of each interval: `hall` where ties leave
+    the bootstrap without a bound, `agreement` for identical values by chance. Level, resamples, seed and n stand in the
     attributes. Raises IbstatsError for one prompt; NaN among the values of a column leaves it NaN.
 
     >>> found = mean_interval(xr.DataArray([1.0, 2.0, 3.0, 6.0], dims="prompt"), Resampling())
     >>> float(found["estimate"]), bool(found["low"] < 3 < found["high"]), found.attrs["method"]
-    (3.0, True, 'studentized')
+    (3.0, True, 'guarded')
     """
     x = values.transpose("prompt", ...)
     n, dims, shape = x.sizes["prompt"], x.dims[1:], x.shape[1:]
-    means = bootstrap(x.values.reshape(n, -1), how, difference=difference)
+    means = bootstrap(x.values.reshape(n, -1), how)
     low, high = means.interval(how.level)
     degenerate, methods = means.constant, means.methods
     if chance is not None:
@@ -120,7 +112,7 @@ def unlike_share(n_prompts: int, level: float = 0.95) -> float:
 def mean_p(values: xr.DataArray, how: Resampling) -> xr.DataArray:
     """Two-sided p of the mean difference over `prompt` being 0, over the other dims.
 
-    Below 1 - level exactly where the interval of `mean_interval`, of a difference, at that level
+    Below 1 - level exactly where the interval of `mean_interval` at that level
     leaves 0 out. NaN without variation.
 
     >>> p = mean_p(xr.DataArray(np.arange(1.0, 9.0), dims="prompt"), Resampling())
@@ -128,7 +120,7 @@ def mean_p(values: xr.DataArray, how: Resampling) -> xr.DataArray:
     True
     """
     x = values.transpose("prompt", ...)
-    p = bootstrap(x.values.reshape(x.sizes["prompt"], -1), how, difference=True).p()
+    p = bootstrap(x.values.reshape(x.sizes["prompt"], -1), how).p()
     coords = {name: c for name, c in x.coords.items() if "prompt" not in c.dims}
     return xr.DataArray(p.reshape(x.shape[1:]), coords, x.dims[1:])
 
@@ -149,6 +141,6 @@ def equivalence(
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 2 or bool(resampling.is_constant(x)):
         return significance.Equivalence(np.nan, "degenerate")
-    means = bootstrap(x[:, None], how, difference=True)
+    means = bootstrap(x[:, None], how)
     p = float(max(means.p_above(-margin)[0], means.p_below(margin)[0]))
     return significance.Equivalence(p, "equivalent" if p < alpha else "inconclusive")

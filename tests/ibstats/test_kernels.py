@@ -251,15 +251,42 @@ def test_degenerate_nan_and_lonely_columns(method: str) -> None:
 
 
 @pytest.mark.parametrize("x", [[1.0, 2.0], [0.0, 0.0, 0.0, 0.0, 1.0]])
-def test_where_ties_leave_no_studentized_bound_the_t_interval_stands_in(x: list[float]) -> None:
+def test_where_ties_leave_no_studentized_bound_the_outer_of_hall_and_t_stands_in(
+    x: list[float],
+) -> None:
     means = resampling.MeanBootstrap(
         np.array(x)[:, None], "studentized", 500, np.random.default_rng(0)
     )
-    assert means.methods.tolist() == ["t"]
+    assert means.methods.tolist() == ["hall"]
     low, high = means.interval(0.95)
-    theirs = stats.ttest_1samp(x, 0.3)
+    t_low, t_high = stats.ttest_1samp(x, 0.3).confidence_interval()
+    halls = definitions.hall_interval(np.array(x), 0.95)
+    assert (low[0], high[0]) == pytest.approx((min(t_low, halls[0]), max(t_high, halls[1])))
+
+
+@pytest.mark.parametrize("n", [4, 12, 60])
+def test_a_guarded_interval_is_the_outermost_of_three(n: int) -> None:
+    x = np.random.default_rng(n).exponential(size=(n, 30)) ** 2
+    found = resampling.MeanBootstrap(x, "guarded", 999, np.random.default_rng(1))
+    boot = resampling.MeanBootstrap(x, "studentized", 999, np.random.default_rng(1))
+    lows, highs = boot.interval(0.9)
+    theirs = stats.ttest_1samp(x, 0).confidence_interval(0.9)
+    for column in range(30):
+        halls = definitions.hall_interval(x[:, column], 0.9)
+        low = min(lows[column], theirs.low[column], halls[0])
+        high = max(highs[column], theirs.high[column], halls[1])
+        made = [bound[column] for bound in found.interval(0.9)]
+        assert made == pytest.approx([low, high], rel=1e-8)
+
+
+def test_without_skewness_the_transformed_t_is_t() -> None:
+    x = np.array([[-3.0], [-1.0], [1.0], [3.0]]) + 5
+    means = resampling.MeanBootstrap(x, "guarded", 99, np.random.default_rng(0))
+    assert means.methods.tolist() == ["hall"]
+    theirs = stats.ttest_1samp(x[:, 0], 4.0)
+    low, high = means.interval(0.95)
     assert (low[0], high[0]) == pytest.approx(tuple(theirs.confidence_interval()))
-    assert means.p(0.3)[0] == pytest.approx(theirs.pvalue)
+    assert means.p(4.0)[0] == pytest.approx(theirs.pvalue)
 
 
 @pytest.mark.parametrize("method", resampling.METHODS)
@@ -284,8 +311,7 @@ def test_intervals_p_values_and_equivalence_never_disagree(
 
 
 def test_many_units_are_left_to_bca() -> None:
-    assert [resampling.default_method(n) for n in (2, 500, 501)] == ["studentized"] * 2 + ["bca"]
-    assert resampling.default_method(500, difference=True) == "symmetric"
+    assert [resampling.default_method(n) for n in (2, 500, 501)] == ["guarded"] * 2 + ["bca"]
 
 
 def test_bootstrap_asks_for_what_it_needs() -> None:

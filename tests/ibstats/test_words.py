@@ -52,12 +52,13 @@ def test_a_closed_or_undefined_interval_needs_no_reason() -> None:
         assert words.open_intervals([one]) == ""
 
 
-def test_the_interval_of_few_prompts_that_differ_is_closed_by_t_and_the_caption_says_so() -> None:
+def test_the_interval_of_few_prompts_that_differ_is_closed_and_the_caption_says_how() -> None:
     """One of four prompts differs: a fifth of the resamples repeat one prompt."""
     values = xr.DataArray(np.array([0.5, 1.0, 1.0, 1.0]), dims="prompt")
     found = mean_interval(values, Resampling())
-    assert str(found["method"].values) == "t"
+    assert str(found["method"].values) == "hall"
     assert np.isfinite(found["low"])
-    assert found.attrs["method"] == "studentized"
-    one = row("quality", "reference_accuracy", interval_method="t")
-    assert "intervals: t (where ties leave the bootstrap no bound) over" in words.made([one])
+    assert found.attrs["method"] == "guarded"
+    one = row("quality", "reference_accuracy", interval_method="hall")
+    said = "intervals: transformed t and t (where ties leave the bootstrap no bound) over"
+    assert said in words.made([one])

@@ -46,7 +46,7 @@ def test_false_equivalence_at_the_margin(law: str, n_prompts: int) -> None:
     wrong = []
     for _ in range(10):
         x = values(law, (n_prompts, BATCH), rng) - LAWS[law] + 3 * sd
-        method = default_method(n_prompts, difference=True)
+        method = default_method(n_prompts)
         means = MeanBootstrap(x, method, 1000, rng)
         p = np.maximum(means.p_above(-3 * sd), means.p_below(3 * sd))
         wrong.append(p < 0.05)
@@ -65,7 +65,7 @@ def test_family_error_where_four_cells_never_vary(n_prompts: int) -> None:
         shared = rng.gamma(1, 1, (n_prompts, 1, 1))
         cells[:, 1] = shared * rng.gamma(4, 0.25, (n_prompts, 2, 2))
         contrasts = factorial.contrasts(cells)
-        method = default_method(n_prompts, difference=True)
+        method = default_method(n_prompts)
         p = MeanBootstrap(contrasts, method, 999, rng).p()
         false += significance.adjust(p).min() < 0.05
     print(f"\n{n_prompts} prompts: family error by Holm {false / 1500:.3f}")
