@@ -10,8 +10,8 @@ images.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -103,8 +103,10 @@ def _plain(
 def ssim_matrix(planes: NDArray[Any], data_range: float) -> Array:
     """Give SSIM of all pairs of `(n, channel, y, x)`, with ones on the diagonal: `(n, n)`.
 
-    Each image meets all later ones at once. Single precision on values centred in their range,
-    which leaves errors near 1e-6. Raises Unmeasurable for images smaller than the window.
+    What depends on one image is made once; a pair takes one smoothing of a product and some sums of
+    arrays, a channel at a time and in place, so that they stay in a core's cache. Single precision
+    on values centred in their range, which leaves errors near 1e-6. Raises Unmeasurable for images
+    smaller than the window.
 
     >>> planes = np.random.default_rng(0).integers(0, 256, (2, 3, 16, 16))
     >>> ssim_matrix(planes, data_range=255).shape
@@ -115,14 +117,7 @@ def ssim_matrix(planes: NDArray[Any], data_range: float) -> Array:
         raise Unmeasurable(
             f"images are {height}x{width}, but SSIM's window needs {WINDOW}x{WINDOW} or more"
         )
-    weight = _valid(height, width).ravel() / planes.shape[1]
-    out = np.ones((len(planes), len(planes)))
-    for i, terms in _pairs(planes, data_range):
-        score = terms.contrast
-        score *= terms.luminance
-        score /= terms.luminances * terms.contrasts
-        _put(out, i, score, weight)
-    return out
+    return _similarity(planes, data_range)
 
 
 def ms_ssim_matrix(planes: NDArray[Any], data_range: float) -> Array:
@@ -147,55 +142,23 @@ def ms_ssim_matrix(planes: NDArray[Any], data_range: float) -> Array:
         if scale:
             planes = _halved(planes)
         coarsest = scale == len(WEIGHTS) - 1
-        weight = _valid(*planes.shape[-2:]).ravel() / planes.shape[1]
-        found = np.ones_like(product)
-        for i, terms in _pairs(planes, data_range):
-            score = terms.contrast / terms.contrasts
-            if coarsest:
-                score *= terms.luminance / terms.luminances
-            _put(found, i, score, weight)
+        found = _similarity(planes, data_range, luminance=coarsest)
         product *= found.clip(0) ** power
     return product
 
 
-class Terms(NamedTuple):
-    """What SSIM is made of, of one image and all later ones: products over sums of squares."""
-
-    contrast: NDArray[np.float32]
-    luminance: NDArray[np.float32]
-    contrasts: NDArray[np.float32]
-    luminances: NDArray[np.float32]
-
-
-def _pairs(planes: NDArray[Any], data_range: float) -> Iterator[tuple[int, Terms]]:
-    """Each image but the last, with the terms of its pairs with all later ones."""
-    c1 = np.float32((K1 * data_range) ** 2)
-    c2 = np.float32((K2 * data_range) ** 2)
-    centre = np.float32(data_range / 2)
-    x = planes.astype(np.float32) - centre
-    centred = smooth(x)
-    mean = centred + centre
-    square = mean**2 + c1 / 2
-    variance = smooth(x**2) - centred**2 + c2 / 2
-    for i in range(len(x) - 1):
-        others = slice(i + 1, None)
-        covariance = smooth(x[i] * x[others]) - centred[i] * centred[others]
-        yield (
-            i,
-            Terms(
-                2 * covariance + c2,
-                2 * mean[i] * mean[others] + c1,
-                variance[i] + variance[others],
-                square[i] + square[others],
-            ),
-        )
-
-
-def _put(out: Array, i: int, score: NDArray[np.float32], weight: Array) -> None:
-    """Write the means over places of an image's pairs with all later ones."""
-    by_image = score.sum(axis=1).reshape(len(score), -1) @ weight
-    out[i, i + 1 :] = by_image
-    out[i + 1 :, i] = by_image
+def _similarity(planes: NDArray[Any], data_range: float, *, luminance: bool = True) -> Array:
+    """Mean of SSIM of all pairs, or of its contrast and structure alone, with ones on the diagonal."""
+    n, n_channels, height, width = planes.shape
+    images = _Images(n, height, width, data_range)
+    total = np.zeros((n, n))
+    for channel in range(n_channels):
+        images.take(planes[:, channel])
+        for i in range(n - 1):
+            for j in range(i + 1, n):
+                total[i, j] += images.score(i, j, luminance=luminance)
+    upper = total / n_channels
+    return np.asarray(upper + upper.T + np.eye(n))
 
 
 def _halved(planes: NDArray[Any]) -> NDArray[np.float32]:
@@ -205,30 +168,93 @@ def _halved(planes: NDArray[Any]) -> NDArray[np.float32]:
     return np.asarray(even.reshape(*planes.shape[:-2], height, 2, width, 2).mean(axis=(-3, -1)))
 
 
-def smooth(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+class _Images:
+    """Local moments of n images, a channel at a time, in blocks of windows, and room for a pair.
+
+    With m, m' the local means of two images, v, v' their variances, q = (m - m')^2 and S the local
+    mean of their squared difference, L = m^2 + m'^2 + c1 and V = v + v' + c2, SSIM is (L - q)(V -
+    S + q) / (L V): of a pair, S alone is smoothed, and equal images have 1 exactly.
+    """
+
+    def __init__(self, n: int, height: int, width: int, data_range: float) -> None:
+        self.c1, self.c2 = (np.float32((K * data_range) ** 2) for K in (K1, K2))
+        self.centre = np.float32(data_range / 2)
+        rows, columns = _whole_blocks(height), _whole_blocks(width)
+        self.x = np.zeros((n, rows + 2 * RADIUS, columns + 2 * RADIUS), np.float32)
+        blocks = (columns // BLOCK, rows // BLOCK, BLOCK, BLOCK)
+        self.mean, self.luminance, self.variance = np.empty((3, n, *blocks), np.float32)
+        self.apart = np.empty_like(self.x[0])
+        self.q, self.L, self.V = np.empty((3, *blocks), np.float32)
+        self.weight = _valid(height, width).ravel().astype(np.float32)
+
+    def take(self, planes: NDArray[Any]) -> None:
+        """Make the moments of the images `(n, y, x)` of one channel."""
+        height, width = planes.shape[1:]
+        for number, plane in enumerate(planes):
+            x, mean = self.x[number], self.mean[number]
+            np.subtract(plane, self.centre, out=x[:height, :width])
+            mean[:] = smooth(x)
+            np.multiply(x, x, out=self.apart)
+            np.multiply(mean, mean, out=self.q)
+            np.subtract(smooth(self.apart), self.q, out=self.variance[number])
+            self.variance[number] += self.c2 / 2
+            mean += self.centre
+            np.multiply(mean, mean, out=self.luminance[number])
+            self.luminance[number] += self.c1 / 2
+
+    def score(self, i: int, j: int, *, luminance: bool) -> float:
+        """Mean SSIM of two of the images over the windows wholly inside them.
+
+        Without `luminance`, of contrast and structure, (V - S + q) / V.
+        """
+        q, L, V = self.q, self.L, self.V
+        np.subtract(self.x[i], self.x[j], out=self.apart)
+        self.apart *= self.apart
+        S = smooth(self.apart)
+        np.subtract(self.mean[i], self.mean[j], out=q)
+        q *= q
+        np.add(self.luminance[i], self.luminance[j], out=L)
+        np.add(self.variance[i], self.variance[j], out=V)
+        S -= q
+        np.subtract(V, S, out=S)
+        if luminance:
+            np.subtract(L, q, out=q)
+            S *= q
+            V *= L
+        S /= V
+        return float(S.ravel() @ self.weight)
+
+
+def smooth(padded: NDArray[np.float32]) -> NDArray[np.float32]:
     """Give the Gaussian-weighted mean over each window, in blocks: `(..., block x, block y, 32,
     32)`.
 
-    Takes `(..., y, x)`. Only windows wholly inside the image count; the blocks at the far edges
-    hold others too, which `ssim_matrix` weighs with 0.
+    Takes `(..., y, x)` filled up to whole blocks. Only windows wholly inside the image count; the
+    blocks at the far edges hold others too, which `ssim_matrix` weighs with 0.
     """
+    across = sliding_window_view(padded, len(BAND), axis=-1)[..., ::BLOCK, :]
+    columns = np.moveaxis(across, -2, -3) @ BAND
+    down = sliding_window_view(columns, len(BAND), axis=-2)[..., ::BLOCK, :, :]
+    return np.asarray(BAND.T @ np.swapaxes(down, -1, -2))
+
+
+def _band() -> NDArray[np.float32]:
+    """Weights of the pixels of a block in its windows, `(42, 32)`: a product with it smooths."""
     offset = np.arange(-RADIUS, RADIUS + 1)
     taps = np.exp(-0.5 * (offset / SIGMA) ** 2)
     taps /= taps.sum()
     band = np.zeros((BLOCK + 2 * RADIUS, BLOCK), dtype=np.float32)
     for column in range(BLOCK):
         band[column : column + len(taps), column] = taps
+    return band
 
-    height, width = planes.shape[-2:]
-    below = -(height - 2 * RADIUS) % BLOCK
-    beside = -(width - 2 * RADIUS) % BLOCK
-    kept = [(0, 0)] * (planes.ndim - 2)
-    padded = np.pad(planes, [*kept, (0, below), (0, beside)])
 
-    across = sliding_window_view(padded, len(band), axis=-1)[..., ::BLOCK, :]
-    columns = np.moveaxis(across, -2, -3) @ band
-    down = sliding_window_view(columns, len(band), axis=-2)[..., ::BLOCK, :, :]
-    return np.asarray(band.T @ np.swapaxes(down, -1, -2))
+BAND = _band()
+
+
+def _whole_blocks(size: int) -> int:
+    """Windows along a side of the image, up to whole blocks."""
+    return -(-(size - 2 * RADIUS) // BLOCK) * BLOCK
 
 
 def _valid(height: int, width: int) -> Array:
@@ -241,6 +267,4 @@ def _valid(height: int, width: int) -> Array:
 
 def _inside(size: int) -> NDArray[np.bool_]:
     """Which entries along one side of the blocks are windows wholly inside the image."""
-    n_windows = size - 2 * RADIUS
-    n_blocks = -(-n_windows // BLOCK)
-    return np.arange(n_blocks * BLOCK) < n_windows
+    return np.arange(_whole_blocks(size)) < size - 2 * RADIUS
