@@ -7,7 +7,7 @@ RUN_ABLATIONS ?= runs/ablations
 RUN_QUANTIZERS ?= runs/quantizers
 QUANTIZERS = vq fsq fsq-865 lfq bsq
 
-.PHONY: ablations bench demo quantizers test soak check schemas trio
+.PHONY: ablations bench demo quantizers test soak check schemas trio verify
 
 demo: $(VENV)/installed
 	$(BIN)/ibgenerate run trio --out $(RUN) --cluster local
@@ -40,6 +40,10 @@ soak: $(VENV)/installed
 	SOAK_KILLS=72 SOAK_DAMAGES=500 SOAK_RACES=100 $(BIN)/python -m pytest tests/faults tests/ibstats/test_sealed.py \
 		-m 'slow or not slow' --deselect tests/faults/test_every_file.py::test_every_damage_of_every_file_meets_every_command \
 		-o log_cli=true --log-cli-level=INFO 2>&1 | tee runs/soak.log
+
+# Every simulation behind the statistics, two at a time; what passed is kept in runs/verification and not run again.
+verify: $(VENV)/installed
+	$(BIN)/python -m tests.verification
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
+from ibstats.kernels.resampling import MeanBootstrap
 from ibstats.statistics import collision, significance
-from tests.verification.designs import DesignD
+from tests.verification.designs import DIMS, DesignD
 
 pytestmark = pytest.mark.slow
 
@@ -126,3 +128,47 @@ def test_intervals_of_information_cover(design: DesignD) -> None:
     coverage = np.mean(np.array(t) >= 0.05)
     print(f"\n{design}: coverage of I2 {coverage:.3f}")
     assert 0.92 <= coverage <= 0.98
+
+
+@pytest.mark.parametrize(("n_prompts", "n_images"), [(24, 4), (24, 10), (50, 10)])
+def test_maps_of_positions_know_no_information_where_there_is_none(
+    n_prompts: int, n_images: int
+) -> None:
+    """Tokens independent of prompt and position (H = 6.22): Shannon's I is 1.3-2.6 bits there."""
+    design = DesignD(None, None, n_prompts, n_images, n_tokens=16)
+    rng = np.random.default_rng(n_prompts + n_images)
+    excess, found = [], []
+    for _ in range(60):
+        shuffled = rng.permuted(design.tokens(rng).values, axis=3)
+        tokens = xr.DataArray(shuffled, dims=DIMS)
+        values = collision.per_prompt(tokens, design.n_codes, at_positions=True)
+        excess.append(float(values["collision_excess"].mean()))
+        found.append(float(values["collision_information"].mean()))
+    error = np.std(excess, ddof=1) / np.sqrt(len(excess))
+    spread = np.std(found, ddof=1) / np.sqrt(len(found))
+    print(
+        f"\n{n_prompts} x {n_images}: at a position W - U {np.mean(excess):+.1e} (se {error:.0e}), "
+        f"I2 {np.mean(found):+.4f} (se {spread:.4f})"
+    )
+    assert abs(np.mean(excess)) < 3 * error
+    assert abs(np.mean(found)) < 3 * spread
+
+
+@pytest.mark.parametrize("n_prompts", [12, 24, 50])
+def test_no_change_of_a_mean_of_tokens_alike_inside_images_is_found(n_prompts: int) -> None:
+    """H2(Z), H2(Z|X) and I2 of two draws of one design, b = 40: .05 or fewer, by guarded p."""
+    design = DesignD(60, 40, n_prompts, 4)
+    rng = np.random.default_rng(n_prompts)
+    names = ("collision_entropy", "collision_conditional", "collision_information")
+    changes: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for _ in range(300):
+        both = [collision.per_prompt(design.tokens(rng), design.n_codes) for _ in range(2)]
+        for name, found in changes.items():
+            found.append((both[0][name] - both[1][name]).values[0])
+    said = []
+    for name, columns in changes.items():
+        p = MeanBootstrap(np.stack(columns, axis=1), "guarded", 1000, rng).p()
+        rate = np.mean(p < 0.05)
+        said.append(f"{name} {rate:.3f}")
+        assert rate <= 0.07, name
+    print(f"\n{n_prompts} prompts: {'; '.join(said)}")

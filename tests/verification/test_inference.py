@@ -69,7 +69,7 @@ def test_equivalence_errs_at_most_6_percent_at_the_margin(n_prompts: int) -> Non
 
 @pytest.mark.parametrize("n_prompts", [24, 100])
 def test_entropy_intervals_over_prompts_cover(n_prompts: int) -> None:
-    """H(Z) of a mixture over prompts, each prompt with its own codes; jackknife values, studentized or BCa."""
+    """H(Z) of a mixture over prompts, each prompt with its own codes; jackknife values."""
     rng = np.random.default_rng(3)
     base = rng.dirichlet(np.full(64, 0.5))
     truth = -(base * np.log2(base)).sum()

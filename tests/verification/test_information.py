@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from ibstats.kernels.resampling import MeanBootstrap
 from ibstats.statistics import information, rarefaction, significance, unseen
 from tests.verification.designs import DesignD
 
@@ -100,3 +101,25 @@ def test_unseen_mass_by_prompt_is_near_the_truth(a: float, n_prompts: int) -> No
         true.append(design.law[missing].sum())
     print(f"\na = {a}, {n_prompts} prompts: U {np.mean(found):.3f}, truth {np.mean(true):.3f}")
     assert abs(np.mean(found) - np.mean(true)) <= 0.03
+
+
+@pytest.mark.parametrize(("a", "n_prompts"), [(60, 24), (60, 50), (300, 24), (300, 50), (3000, 50)])
+def test_an_entropy_that_is_not_greyed_out_covers(a: float, n_prompts: int) -> None:
+    """H(Z), K = 4096, 256 tokens, 10 images: its interval covers where U is small, else it is grey."""
+    design = DesignD(a, None, n_prompts, 10, n_codes=4096, n_tokens=256)
+    rng = np.random.default_rng(n_prompts)
+    error, covered, weak = [], [], []
+    for _ in range(40):
+        found = study(design, rng)
+        values = found["per_prompt"]["codebook_entropy"].values - design.entropy
+        low, high = MeanBootstrap(values[:, None], "guarded", 400, rng).interval(0.95)
+        error.append(values.mean())
+        covered.append(low[0] <= 0 <= high[0])
+        weak.append(float(found["unseen"]["unseen_by_prompt"].mean()) > unseen.MOST_UNSEEN)
+    print(
+        f"\nK = 4096, a = {a}, {n_prompts} prompts: H(Z) off by {np.mean(error):+.3f} bit, covered "
+        f"in {np.mean(covered):.2f}, greyed out in {np.mean(weak):.2f}"
+    )
+    seen = ~np.array(weak)
+    if seen.sum() >= 20:
+        assert np.array(covered)[seen].mean() >= 0.80

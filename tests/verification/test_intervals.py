@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from ibstats.kernels import factorial
 from ibstats.kernels.resampling import MeanBootstrap, default_method
 from ibstats.statistics import significance
+from ibstats.statistics.uncertainty import Resampling, mean_interval
 from tests.verification.designs import LAWS, values
 
 pytestmark = pytest.mark.slow
@@ -17,9 +19,10 @@ BATCH = 100
 
 
 @pytest.mark.parametrize(
-    ("n_prompts", "least"), [(5, 0.87), (12, 0.84), (24, 0.88), (50, 0.91), (200, 0.915)]
+    ("n_prompts", "least"), [(5, 0.90), (8, 0.90), (12, 0.92), (24, 0.92), (50, 0.92), (200, 0.92)]
 )
 def test_default_intervals_of_every_law_cover(n_prompts: int, least: float) -> None:
+    """In brackets how often ties leave the bootstrap no bound. Few, tied values cover more."""
     rng = np.random.default_rng(n_prompts)
     said = []
     for law, mean in LAWS.items():
@@ -32,8 +35,8 @@ def test_default_intervals_of_every_law_cover(n_prompts: int, least: float) -> N
             covered.append(((low <= mean) & (mean <= high))[~means.constant])
             fallen.append(means.fallen)
         coverage = np.concatenate(covered).mean()
-        said.append(f"{law} {coverage:.3f} (t {np.concatenate(fallen).mean():.0%})")
-        assert coverage >= least, law
+        said.append(f"{law} {coverage:.3f} ({np.concatenate(fallen).mean():.0%})")
+        assert coverage >= least - 2 * np.sqrt(least * (1 - least) / (len(covered) * BATCH)), law
     print(f"\n{n_prompts} prompts: {'; '.join(said)}")
 
 
@@ -52,7 +55,43 @@ def test_false_equivalence_at_the_margin(law: str, n_prompts: int) -> None:
         wrong.append(p < 0.05)
     rate = np.mean(wrong)
     print(f"\n{law}, {n_prompts} prompts: false equivalence {rate:.3f}")
-    assert rate <= (0.07 if law == "normal" else 0.17)
+    assert rate <= {12: 0.15, 24: 0.13, 50: 0.10, 200: 0.09}[n_prompts]
+    if law == "normal":
+        assert rate <= 0.065
+
+
+@pytest.mark.parametrize("n_prompts", [6, 12, 24, 50])
+def test_no_difference_is_refused_in_five_percent_or_fewer(n_prompts: int) -> None:
+    """Two conditions of one law, independent or alike inside a prompt: mean difference 0."""
+    rng = np.random.default_rng(n_prompts)
+    said = []
+    for law in LAWS:
+        refused = []
+        for _ in range(10):
+            shared = values(law, (n_prompts, BATCH), rng)
+            first, second = (values(law, (n_prompts, BATCH), rng) for _ in range(2))
+            x = np.hstack([first - second, (shared + 1) * (first - second)])
+            means = MeanBootstrap(x, default_method(n_prompts), 1000, rng)
+            refused.append(means.p()[~means.constant] < 0.05)
+        rate = np.concatenate(refused).mean()
+        said.append(f"{law} {rate:.3f}")
+        assert rate <= 0.06, law
+    print(f"\n{n_prompts} prompts, no difference found: {'; '.join(said)}")
+
+
+@pytest.mark.parametrize("n_prompts", [6, 12, 24])
+def test_shares_that_agree_by_chance_leave_room(n_prompts: int) -> None:
+    """Accuracy .95 of 4 images a prompt: all prompts right in many studies; the truth is covered."""
+    rng = np.random.default_rng(n_prompts)
+    covered, alike = [], []
+    for _ in range(600):
+        found = rng.binomial(4, 0.95, n_prompts) / 4
+        one = xr.DataArray(found, dims="prompt")
+        made = mean_interval(one, Resampling(n_resamples=400), chance=(0.0, 1.0))
+        covered.append(float(made["low"]) <= 0.95 <= float(made["high"]))
+        alike.append(np.ptp(found) == 0)
+    print(f"\n{n_prompts} prompts: covered {np.mean(covered):.3f}, alike {np.mean(alike):.2f}")
+    assert np.mean(covered) >= 0.92
 
 
 @pytest.mark.parametrize("n_prompts", [6, 12, 24, 50])
