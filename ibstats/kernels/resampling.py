@@ -262,7 +262,7 @@ class MeanBootstrap:
         shifted = t - c / 6
         with np.errstate(divide="ignore", invalid="ignore"):
             root = 3 * (np.cbrt(1 + c * shifted) - 1) / c
-        return np.where(np.abs(c) < NO_SKEWNESS, shifted, root)
+        return np.asarray(np.where(np.abs(c) < NO_SKEWNESS, shifted, root))
 
     def _bounds(self, tails: Array) -> tuple[Array, Array]:
         """Bounds relative to the mean, at two tails."""
@@ -285,7 +285,7 @@ class MeanBootstrap:
         above = np.minimum(below + 1, self.ordered.shape[1] - 1)
         column = np.arange(len(self.ordered))
         low, high = self.ordered[column, below], self.ordered[column, above]
-        return np.where(known, low + (high - low) * (place - below), np.nan)
+        return np.asarray(np.where(known, low + (high - low) * (place - below), np.nan))
 
     def _share_below(self, offset: Array) -> Array:
         """The tail at which the bound of a percentile or BCa interval stands at the offset."""

@@ -63,9 +63,7 @@ class Counted:
     @cached_property
     def total(self) -> Counts:
         """Counts over everything, `(code,)`."""
-        images = self.images
-        summed = np.bincount(images.indices, weights=images.data, minlength=self.n_codes)
-        return summed.astype(np.int64)
+        return entropy.count_codes(self.tokens, self.n_codes)
 
     def part(self, prompts: NDArray[np.int64], samples: NDArray[np.int64]) -> Counted:
         """Some prompts and some of each one's images, not counted again.

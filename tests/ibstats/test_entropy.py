@@ -182,3 +182,12 @@ def test_james_stein_of_few_tokens_is_its_definition(
     )
     if expected is not None:
         assert defined == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int64])
+def test_codes_are_counted_as_by_numpy_however_many_there_are(dtype: type) -> None:
+    size = 2 * entropy.COUNTED_AT_ONCE + 17
+    tokens = np.random.default_rng(0).integers(0, 50, size).astype(dtype)
+    found = entropy.count_codes(tokens.reshape(1, -1), 60)
+    assert (found == np.bincount(tokens, minlength=60)).all()
+    assert entropy.count_codes(tokens[:0], 3).tolist() == [0, 0, 0]
