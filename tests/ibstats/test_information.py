@@ -191,7 +191,6 @@ def test_one_counting_makes_what_each_function_makes() -> None:
         "collision": collision.per_prompt(drawn, 16, [wording]),
         "collision_at_positions": collision.per_prompt(drawn, 16, [wording], at_positions=True),
         "collision_by_position": collision.by_position(drawn, 16, [wording]),
-        "collision_at_positions": collision.per_prompt(drawn, 16, [wording], at_positions=True),
         "shuffle_test": information.shuffle_test(drawn, 16, n_shuffles=9, seed=3),
     }
     assert set(made) == set(alone)
