@@ -94,8 +94,8 @@ class ResultRow(Strict):
     interval_method: str | None = Field(
         default=None,
         description="guarded (outermost of studentized bootstrap, Hall's transformed t and t), studentized, bca or "
-        "percentile, over prompts; hall where ties leave the bootstrap no bound; agreement where few-valued prompts "
-        "are all alike.",
+        "percentile, over prompts, symmetric of ratios; hall (of ratios t) where ties leave the bootstrap no bound; "
+        "agreement where few-valued prompts are all alike.",
     )
     n_resamples: int | None = None
     seed: int | None = None

@@ -16,15 +16,14 @@ import scipy
 from numpy.typing import NDArray
 
 from ibstats.kernels.crossed import ratio_values
-from ibstats.kernels.resampling import (
-    FALL_BACK,
-    MOST_WITHOUT_ERROR,
-    is_constant,
-)
+from ibstats.kernels.resampling import MOST_WITHOUT_ERROR, is_constant
 
 Array = NDArray[np.float64]
 Ratio = tuple[Array, Array]
 """Tops and bottoms `(n_units,)` of a ratio of means."""
+
+FALL_BACK = "t"
+"""What stands in where too many resamples have no error."""
 
 NO_ERROR = 1e-12
 """Share of the largest squared value below which a resample's variance is rounding."""

@@ -137,8 +137,10 @@ def better(name: str) -> str:
 METHODS = {
     "studentized": "studentized bootstrap",
     "guarded": "outermost of studentized bootstrap, transformed t and t",
+    "symmetric": "symmetric studentized bootstrap",
     "bca": "bca bootstrap",
     "percentile": "percentile bootstrap",
+    "t": "t (where ties leave the bootstrap no bound)",
     "hall": "transformed t and t (where ties leave the bootstrap no bound)",
     "agreement": "what agreement by chance leaves (where all prompts are alike)",
 }
