@@ -58,7 +58,7 @@ def compared(y: xr.DataArray, how: Resampling, margins: Mapping[str, float]) -> 
         p = float(found["p_holm"].values[number])
         verdicts.append(_verdict(column, margin, p, float(adjusted[number])))
     n_tests = max(1, family_size(found["p"].values))
-    low, high = bootstrap(x, how, difference=True).interval(1 - 2 * ALPHA)
+    low, high = bootstrap(x, how).interval(1 - 2 * ALPHA)
     spread = np.where(is_constant(x), 0.0, x.var(axis=0, ddof=1))
     seen = [detectable(float(variance), len(x), alpha=ALPHA / n_tests) for variance in spread]
     return found.assign(
