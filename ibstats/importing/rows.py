@@ -113,7 +113,7 @@ def record_rows(files: Sequence[Path], recorder: Recorder) -> None:
         for rows in _batches(file, _columns(file)):
             for cell, group in groupby(rows, key=_cell):
                 together = list(group)
-                given = {}
+                given: dict[str, Any] = {}
                 for column, called in SAMPLES.items():
                     if column in together[0]:
                         given[called] = [_sample(column, row, file) for row in together]

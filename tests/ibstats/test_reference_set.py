@@ -177,7 +177,7 @@ def test_moments_of_another_program_are_taken_as_declared(ask, colours, tmp_path
         ),
         (
             ("reference", "FOLDER", "--out", "OUT", "--network", "vgg"),
-            "known: inception, reference",
+            "known: clip, clip_336, dinov2, efficientnet_lite0, inception, reference",
         ),
         (("reference", "FOLDER", "--out", "OUT"), "it is 21x32, not 20x33; choose --resize"),
         (
@@ -190,7 +190,7 @@ def test_moments_of_another_program_are_taken_as_declared(ask, colours, tmp_path
         ),
         (
             ("quality", "RUN", "--score", "fid"),
-            "fid and kid need a reference set; make one with `ibstats reference",
+            "scores of sets need a reference set of 'inception'; make one with `ibstats reference",
         ),
         (("quality", "RUN", "--score", "fid", "--reference", "NONE.npz"), "no reference set"),
         (("quality", "RUN", "--score", "reference_accuracy"), "images are 16x16"),
@@ -299,7 +299,7 @@ def test_fid_of_two_prompts_is_undefined_and_says_so(colours, tmp_path: Path) ->
     selection = select(small, "m", "factorial")
     names, notes = scores.available(selection, settings, Machine(download=False))
     assert names == []
-    assert notes[0] == "fid, kid need 3 prompts or more"
+    assert notes[0] == "fid, kid, prdc need 3 prompts or more"
     assert "'no/clip', which is not in" in notes[1]
 
 
@@ -309,10 +309,11 @@ def test_what_nobody_asked_for_is_left_out_when_it_cannot_be_had(
     machine, file = Machine(download=False), made_set(tmp_path)
     given = reference_set.read(file)
     bare = frechet.Target(given.target.mean, given.target.covariance)
-    reference_set.write(given.record, bare, tmp_path / "bare.npz")
+    record = given.record.model_copy(update={"n_features_kept": 0})
+    reference_set.write(record, bare, tmp_path / "bare.npz")
     for references, expected in (
         ([], []),
-        ([file], ["fid", "kid"]),
+        ([file], ["fid", "kid", "prdc"]),
         ([tmp_path / "bare.npz"], ["fid"]),
     ):
         settings = Config(references=tuple(map(str, references)), clip="no/clip")

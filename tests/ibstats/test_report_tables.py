@@ -199,7 +199,7 @@ def test_the_tables_of_a_paper_have_the_names_of_their_files() -> None:
         "codebook", "inflection", "offer",
     }  # fmt: skip
     assert {table.label for table in made} == {f"ratio-{name}" for name in names}
-    assert all("Data snapshot 0123456789ab" in table.notes for table in made)
+    assert all("Data snapshot 0123456789abcdef" in table.notes for table in made)
 
 
 def test_an_arm_stands_beside_its_change_and_the_baseline_has_none() -> None:

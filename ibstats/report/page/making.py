@@ -22,6 +22,7 @@ from ibstats.report.page.gallery import Gallery, galleries
 from ibstats.report.page.pieces import Beside, Inside, fitting, named
 from ibstats.report.page.script import asset, script
 from ibstats.report.page.sections import Analysis, sections
+from ibstats.results import words
 from ibstats.results.kept import kept_documents, kept_tree, obtain, obtain_tree
 from ibstats.results.lookup import Numbers
 from ibstats.store import Store
@@ -238,7 +239,7 @@ def _about(of: Content) -> str:
         said.append(f"{gallery.experiment}: {conditions} conditions × {samples} images")
     if run.seed is not None:
         said.append(f"seed {run.seed}")
-    return " · ".join([*said, f"snapshot {of.store.snapshot()[:16]}"])
+    return " · ".join([*said, f"snapshot {words.snapshot(of.store.snapshot())}"])
 
 
 def _footer(of: Content) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ibstats import Config, importing, open_store
 from ibstats.report.page import making
@@ -23,6 +23,8 @@ QUICK = Config(
     parts=("diversity", "information", "ledger"),
     resampling=Resampling(n_resamples=100),
 )
+PATIENCE = 30_000
+"""Milliseconds that a tab may take on a machine that does other work; nothing waits as long when it is well."""
 PLAIN = QUICK.but(metrics=("pixel_cosine",), parts=("diversity",))
 HOSTILE = "</script><img src=x onerror=\"document.title='taken'\"><b>&amp;"
 """Text that would act if anything read it as HTML."""
@@ -75,7 +77,8 @@ def opened(browser: Browser) -> Iterator[Opened]:
     """A tab without a network."""
     context = browser.new_context(offline=True, viewport={"width": 1280, "height": 900})
     tab = Opened(context.new_page())
-    tab.page.set_default_timeout(10_000)
+    tab.page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
     tab.page.on("console", lambda said: tab.complaints.append(f"{said.type}: {said.text}"))
     tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
     tab.page.on("requestfailed", lambda asked: tab.complaints.append(asked.url[:200]))
