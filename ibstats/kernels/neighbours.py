@@ -94,7 +94,7 @@ def recall_left_out(features: ArrayLike, real: ArrayLike, k: int, group: ArrayLi
     left; memory holds the distances of all pairs.
 
     >>> recall_left_out([[0.0], [1.0], [2.0]], [[0.5], [9.0]], 1, [0, 1, 2]).without
-    array([0. , 0.5, 0.5])
+    array([0.5, 0.5, 0.5])
     """
     x, y = np.asarray(features, dtype=np.float64), np.asarray(real, dtype=np.float64)
     member = np.asarray(group)

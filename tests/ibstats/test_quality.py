@@ -223,7 +223,8 @@ def test_embedded_texts_that_are_damaged_are_embedded_again(
         same(texts(network, ["a", "b"], tmp_path), first)
         same(texts(network, ["c", "d"], tmp_path), others)
     assert all("is damaged" in str(one.message) for one in told)
-    assert bool(told) == (damage != "deleted")
+    if damage != "flipped":  # the bit may be one of the archive's dates, which no number depends on
+        assert bool(told) == (damage != "deleted")
     assert file.is_file()
 
 

@@ -182,7 +182,7 @@ def test_the_rows_are_all_there_filtered_and_page_by_page(
         if row.model == "toy-ar" and row.section == "probe" and "ssim" in row.quantity
     ]
     expect(page.locator("#found")).to_have_text(f"1 to {len(wanted)} of {len(wanted)} rows")
-    assert "filter=toy-ar%20probe%20ssim" in page.url
+    expect(page).to_have_url(re.compile("filter=toy-ar%20probe%20ssim"))
     close(opened)
 
 
@@ -237,7 +237,7 @@ def test_an_image_opens_with_its_tokens_and_twins(
     assert [int(text) for text in cells.all_inner_texts()] == tokens[3].values.ravel().tolist()
     page.get_by_role("combobox", name="Heat").select_option("token_surprisal")
     expect(cells.first).to_have_text("1.0")
-    assert "heat=token_surprisal" in page.url
+    expect(page).to_have_url(re.compile("heat=token_surprisal"))
     expect(page.locator("#one .twins .im")).to_have_count(24)
     page.locator("#one .twins .im").first.click()
     expect(page.locator("#one")).to_contain_text(
@@ -245,7 +245,7 @@ def test_an_image_opens_with_its_tokens_and_twins(
     )
     page.keyboard.press("Escape")
     expect(page.locator("#one")).to_be_hidden()
-    assert "open=" not in page.url
+    expect(page).not_to_have_url(re.compile("open="))
     close(opened)
 
 
@@ -260,7 +260,7 @@ def test_the_path_is_shown_up_to_a_step(toy_page: Path, opened: Opened) -> None:
         page.keyboard.press("ArrowRight")
     expect(page.locator("#one .grid i.hidden")).to_have_count(11)
     expect(page.locator("#one .cover i.hidden")).to_have_count(11)
-    assert "step=5" in page.url
+    expect(page).to_have_url(re.compile("step=5"))
     close(opened)
 
 
