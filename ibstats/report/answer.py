@@ -185,7 +185,7 @@ def _estimate(cell: Cell) -> Cell:
 
 
 def _leaving(found: Answer, what: str) -> Answer:
-    return replace(found, cautions=(f"{what}: see the whole report", *found.cautions))
+    return replace(found, cautions=(f"{what}: see report --full", *found.cautions))
 
 
 def _of_models(found: Answer, models: Sequence[str]) -> Answer:
@@ -384,7 +384,7 @@ def _cautions(numbers: Numbers, experiment: str) -> list[str]:
     found += _unseen(numbers, experiment)
     n_left = len(dict.fromkeys(notes))
     if n_left:
-        found.append(f"{n_left} notes on what was left out or is weak: see the whole report")
+        found.append(f"{n_left} notes on what was left out or is weak: see report --full")
     return found
 
 

@@ -80,7 +80,7 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
 def next_command(store: Store) -> str:
     """The command that is of most use after a report of this run.
 
-    What is missing comes first: blocks of the run, then its ablations.
+    What is missing comes first: blocks of the run, then its ablations; else the page is to be seen.
     """
     run = shlex.quote(str(store.folder))
     for model, experiment in store.records:
@@ -89,7 +89,7 @@ def next_command(store: Store) -> str:
     for name in ablations(store):
         if not (store.results.ablations / f"{name}.json").is_file():
             return f"ibstats ablations {run}"
-    return f"ibstats report {run} --full"
+    return f"ibstats view {run}"
 
 
 def _is_current(file: Path, document: Results) -> bool:

@@ -52,7 +52,7 @@ def test_report_answers_in_words_in_markdown_and_in_json(ask, run: Path) -> None
 
     said = ask("report", str(run), *METRICS)[1]
     assert len(said.splitlines()) <= 40
-    assert "next: ibstats report" in said
+    assert "next: ibstats view" in said
     assert "| model |" in ask("report", str(run), *METRICS, "--markdown")[1]
     found = json.loads(ask("report", str(run), *METRICS, "--json")[1])
     assert found[0]["heading"] in said
