@@ -24,6 +24,9 @@ from schemas.variables import Variable
 SCHEMA: Literal["ibstats-rescored"] = "ibstats-rescored"
 VERSION = "1.2"
 
+STUDY, WORDINGS, EMPTY = "study", "wordings", "empty"
+"""Contrasts by name, see `RescoreRecord.contrast`; any other one is a number of prompts."""
+
 _IMAGE = ("condition", "prompt", "sample")
 
 VARIABLES: dict[str, Variable] = {

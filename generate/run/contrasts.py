@@ -24,9 +24,9 @@ from generate.study.noise import proposal_keys
 from generate.study.planning import Plan
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
+from schemas.rescored import EMPTY, STUDY, WORDINGS
 from schemas.study import Prompt
 
-STUDY, WORDINGS, EMPTY = "study", "wordings", "empty"
 NAMED = (STUDY, WORDINGS, EMPTY)
 NOTHING = ""
 """The empty caption, and the text under which paths are proposed."""

@@ -23,7 +23,7 @@ from generate.store.samples import SampleStore
 from generate.study.conditions import BASELINE, Condition
 from generate.study.planning import Plan, recorded_plan
 from schemas.provenance import ModelIdentity, now
-from schemas.rescored import RescoreRecord
+from schemas.rescored import EMPTY, RescoreRecord
 from schemas.store import Block, RunRecord, snapshot_digest
 
 Known = TypeVar("Known")
@@ -119,7 +119,7 @@ def plan_rescoring(
         proposal=_proposal(identity.family, contrast),
         contrast=contrast,
         contrasts=labels,
-        unrestricted=contrast == contrasts.EMPTY,
+        unrestricted=contrast == EMPTY,
         software=software(),
         hardware=hardware(device),
         created=now(),

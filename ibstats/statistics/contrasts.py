@@ -20,12 +20,11 @@ from ibstats.statistics.rescored import Rescored, numbers_of_paths, read
 from ibstats.store import Store
 from schemas.io.layout import rescored_under
 from schemas.io.rescored import rescorings
+from schemas.rescored import EMPTY, STUDY, WORDINGS
 
 Array = NDArray[np.float64]
 Bits = dict[str, Array]
 """Bits (condition, prompt, sample, paths) by quantity."""
-
-STUDY, WORDINGS, EMPTY = "study", "wordings", "empty"
 
 NEAR_CAP = 0.3
 """Bits below its most from which on a number says only that it is at least that."""

@@ -10,15 +10,16 @@ from ibstats.report.table import Column, Interval, Table, Text, interval, stacke
 from ibstats.report.tables import grid
 from ibstats.results import words
 from ibstats.results.lookup import distinct
+from schemas.rescored import EMPTY, STUDY, WORDINGS
 
 if TYPE_CHECKING:
     from ibstats.results.lookup import Numbers
     from schemas.results import ResultRow
 
 AMONG = {
-    "study": "the prompts of the run",
-    "wordings": "the wordings of the prompt",
-    "empty": "no prompt",
+    STUDY: "the prompts of the run",
+    WORDINGS: "the wordings of the prompt",
+    EMPTY: "no prompt",
 }
 """What an image's text stands among, by contrast."""
 
