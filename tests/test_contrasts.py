@@ -92,7 +92,9 @@ def of_kind(run_dir: Path, label: str, contrast: str) -> Rescored:
 def log_laws(label: str, texts: list[str], tokens: np.ndarray) -> np.ndarray:
     """log2 q(z|text) of grids (sample, position) by enumeration, (sample, text)."""
     laws = [enumerate_law(toy(label), text).token_law for text in texts]
-    rows = [[np.log2(law[tuple(int(code) for code in grid)]) for law in laws] for grid in tokens]
+    rows = []
+    for grid in map(tuple, tokens.tolist()):
+        rows.append([np.log2(law[grid]) for law in laws])
     return np.array(rows)
 
 

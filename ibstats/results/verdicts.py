@@ -200,10 +200,13 @@ def peaking(curve: Sequence[Estimate]) -> Outcome:
     ends, inner = (curve[0], curve[-1]), curve[1:-1]
     if not inner:
         return "undecidable"
-    above = [max(one.p_above(end) for end in ends) for one in inner]
+    above = [max(map(one.p_above, ends)) for one in inner]
     if len(inner) * min(above) < ALPHA:
         return "holds"
-    below = [len(ends) * min(end.p_above(one) for end in ends) for one in inner]
+    below = []
+    for one in inner:
+        least = min(end.p_above(one) for end in ends)
+        below.append(len(ends) * least)
     if max(below) < BEYOND_DOUBT:
         return "contradicted"
     return "undecided"

@@ -49,8 +49,11 @@ class Estimate(NamedTuple):
         >>> Estimate(1.0, 0.0, 2.0).through(lambda x: 2**x)
         Estimate(value=2.0, low=1.0, high=4.0, weak=False)
         """
-        bounds = [None if bound is None else float(function(bound)) for bound in self[1:3]]
-        return Estimate(float(function(self.value)), bounds[0], bounds[1], self.weak)
+
+        def taken(bound: float | None) -> float | None:
+            return None if bound is None else float(function(bound))
+
+        return Estimate(float(function(self.value)), taken(self.low), taken(self.high), self.weak)
 
 
 @dataclass(frozen=True)
