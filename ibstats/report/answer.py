@@ -358,7 +358,7 @@ def _change(numbers: Numbers, row: ResultRow | None) -> Cell:
     """A change with its interval, and what it was judged to be."""
     if row is None or row.estimate is None:
         return Missing("not measured")
-    digits = words.decimals(row)
+    digits = words.decimals(row.low, row.high)
     word = _judged(numbers, row)
     return Interval(row.estimate, row.low, row.high, digits, row.degenerate, word=word)
 

@@ -209,7 +209,7 @@ def export(
 def write_latex(document: Results, folder: Path) -> list[Path]:
     """Write the LaTeX tables of an analysis, one file each, to be used with `\\input`.
 
-    Gives the files; numbers need the package siunitx.
+    Gives the files; they need the package booktabs, see `ibstats.report.render.latex`.
     """
     files = []
     for table in tables.latex_tables(Numbers(document)):

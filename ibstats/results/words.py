@@ -70,14 +70,17 @@ def interval(row: ResultRow, digits: int = 4) -> str:
     return f"{estimate} {bracket(row.low, row.high, digits)}".rstrip()
 
 
-def decimals(row: ResultRow, least: int = 2, most: int = 4) -> int:
-    """Decimals that show the interval of a row to two digits, between `least` and `most`.
+def decimals(low: float | None, high: float | None, least: int = 2, most: int = 4) -> int:
+    """Decimals that show an interval to two digits, between `least` and `most`.
 
-    Three where it has no width.
+    Three where it has no width, or none of its bounds is known.
+
+    >>> decimals(0.25, 0.75), decimals(0.011, 0.013), decimals(0.5, 0.5)
+    (2, 4, 3)
     """
-    if row.degenerate or row.low is None or row.high is None or row.low == row.high:
+    if low is None or high is None or low == high:
         return 3
-    return min(max(1 - math.floor(math.log10(row.high - row.low)), least), most)
+    return min(max(1 - math.floor(math.log10(high - low)), least), most)
 
 
 def percent(row: ResultRow) -> str:

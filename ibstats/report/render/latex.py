@@ -1,14 +1,18 @@
-"""Tables as LaTeX: booktabs rules, numbers aligned by siunitx, none wider or taller than a page.
+"""Tables as LaTeX: booktabs rules, `estimate [low, high]`, none wider or taller than a page.
 
-The preamble needs booktabs and siunitx, and xcolor where a number is greyed out.
+The preamble needs booktabs, and xcolor where a number is greyed out. What is wider than a column is
+`table*`, so the same file serves documents of one and of two columns; what is taller than a page is
+several tables, for a `longtable` refuses two columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 
+from ibstats.report.render.letters import n_lines, points
 from ibstats.report.table import (
     Cell,
     Column,
@@ -24,21 +28,24 @@ from ibstats.report.table import (
 )
 from ibstats.results import words
 
-WIDTH = 480.0
-"""Points between the margins: A4 with margins of 2 cm."""
+PAGE, COLUMN = 480.0, 234.0
+"""Points between the margins of A4, which are 2 cm, and of one of two columns there."""
+HEIGHT = 690.0
+"""Points of a page that a table takes at the most."""
 GAP = 8.0
 """Points between two columns."""
-LINES = 54
-"""Lines of a table that leave room for its caption on a page."""
+LINE, RULE = 9.5, 5.0
+"""Points that a line and a rule add to the height."""
+SIZES = r"\fontsize{8}{9.5}\selectfont", r"\fontsize{7}{8}\selectfont"
+"""Letters of the table, and of the notes below."""
+LONGEST = 150.0
+"""Points of a text, beyond which it is set in lines, and of a word, beyond which it is broken."""
+MARKS = 13.0
+"""Points that are kept for marks in a column that has some."""
 
-NARROW, BROAD = " .,:;'()[]|!/*filjtrI", "mwMW%–×≤≥→∞±"
-"""Characters that are narrower than others, and those that are wider."""
-POINTS = {"narrow": 2.7, "usual": 4.3, "capital": 5.8, "broad": 6.6}
-"""Points of a character at the size of `\\footnotesize`."""
-
-MISSING = "{--}"
-ROOM = ", table-space-text-post={***}"
-"""Option of a column of numbers with marks."""
+MISSING = "--"
+NONE = r"\mbox{--}"
+"""A bound that is missing, in an interval."""
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -54,9 +61,12 @@ _SPECIAL = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    '"': r"\char34{}",
     "[": "{[}",
     "]": "{]}",
     "–": "--",
+    "…": r"\dots{}",
+    "·": r"$\cdot$",
     "×": r"$\times$",
     "±": r"$\pm$",
     "≤": r"$\le$",
@@ -81,15 +91,32 @@ def escape(text: str) -> str:
     return "".join(_SPECIAL.get(character, character) for character in text)
 
 
+def flowing(text: str) -> str:
+    """Text to be set in lines, escaped; a word that no line holds may break after any letter.
+
+    >>> flowing("a & b")
+    'a \\\\& b'
+    """
+    made = []
+    for word in text.split(" "):
+        if points(word) > LONGEST:
+            made.append(r"\allowbreak{}".join(map(escape, word)))
+        else:
+            made.append(escape(word))
+    return " ".join(made)
+
+
 def render(table: Table) -> str:
     """The table as LaTeX text, to be used with `\\input`; as several where a page is too small.
 
-    An interval takes three columns where there is room for them, else it stands in brackets behind
-    its estimate. Captions hold the title, the notes and how intervals were made. Labels are
-    `tab:` and the table's label or name; those of further parts end in a number.
+    Intervals are `estimate [low, high]`, with the decimals that show the narrowest of a column to
+    two digits; p values have three. A name stands once in a block of lines. The title is the
+    caption; notes, and how intervals were made, stand below. Labels are `tab:` and the table's
+    label or name; those of further parts end in a number.
     """
-    parts = split(table, lambda part: _width(part, spread=False) <= WIDTH, LINES)
-    needs = ["booktabs", "siunitx"]
+    rounded = _rounded(table)
+    parts = split(rounded, lambda part: _width(part) <= PAGE, _room(rounded))
+    needs = ["booktabs"]
     if any(map(_is_weak, chain.from_iterable(table.rows))):
         needs.append("xcolor")
     head = rf"% needs \usepackage{{{','.join(needs)}}}"
@@ -100,230 +127,204 @@ def _is_weak(cell: Cell) -> bool:
     return isinstance(cell, Interval) and cell.weak
 
 
+def _rounded(table: Table) -> Table:
+    """The table with the decimals of each column of intervals by their widths, at most its own."""
+    chosen = [_decimals(table.column(number)) for number in range(len(table.columns))]
+    rows = []
+    for row in table.rows:
+        cells: list[Cell] = []
+        for cell, digits in zip(row, chosen, strict=True):
+            cells.append(replace(cell, digits=digits) if isinstance(cell, Interval) else cell)
+        rows.append(tuple(cells))
+    return replace(table, rows=tuple(rows))
+
+
+def _decimals(cells: Sequence[Cell]) -> int:
+    """Decimals that show the narrowest of some intervals to two digits."""
+    least, most, wanted = 1, 1, []
+    for cell in cells:
+        if isinstance(cell, Interval):
+            most = max(most, cell.digits)
+            if cell.low != cell.high:
+                wanted.append(words.decimals(cell.low, cell.high, least, cell.digits))
+    return max(wanted, default=min(most, 3))
+
+
+def _room(table: Table) -> int:
+    """Lines of a table that leave room for its caption, rules and notes on a page."""
+    around = 12.0 * n_lines(table.title, PAGE, 10.0) + 8.0 * n_lines(_notes(table), PAGE, 7.0)
+    around += RULE * (len(table.groups) + 3) + 2 * LINE + 20.0
+    tallest = 1
+    for cell in chain.from_iterable(table.rows):
+        tallest = max(tallest, n_lines(_plain(cell), LONGEST))
+    return max(1, math.floor((HEIGHT - around) / (LINE * tallest)))
+
+
 def _environment(table: Table) -> str:
-    spread = _width(table, spread=True) <= WIDTH
-    heads: list[str] = []
-    kinds: list[str] = []
-    columns = []
-    for number, column in enumerate(table.columns):
-        made = _Column.of(column, table.column(number), spread=spread)
-        columns.append(made)
-        heads += made.heads()
-        kinds += made.kinds()
+    name = "table" if _width(table) <= COLUMN else "table*"
+    marked = [_is_marked(table.column(number)) for number in range(len(table.columns))]
     body = []
-    for number, row in enumerate(table.rows):
+    for number in range(len(table.rows)):
         if number in table.groups:
             body.append(r"\midrule")
-        fields: list[str] = []
-        for shown, cell in zip(columns, row, strict=True):
-            fields += shown.fields(cell)
+        fields = []
+        for cell, column, has_marks in zip(
+            _line(table, number), table.columns, marked, strict=True
+        ):
+            fields.append(_field(cell, column, has_marks=has_marks))
         body.append(" & ".join(fields) + r" \\")
     lines = [
-        r"\begin{table}",
+        rf"\begin{{{name}}}",
         r"\centering",
-        r"\footnotesize",
-        r"\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{escape(_caption(table))}}}",
+        rf"\caption{{{flowing(_sentence(table.title))}}}",
         rf"\label{{tab:{table.label or table.name}}}",
-        rf"\begin{{tabular}}{{{' '.join(kinds)}}}",
+        r"\smallskip",
+        SIZES[0],
+        r"\setlength{\tabcolsep}{4pt}",
+        rf"\begin{{tabular}}{{{''.join(map(_kind, table.columns))}}}",
         r"\toprule",
-        " & ".join(heads) + r" \\",
+        " & ".join(_head(column) for column in table.columns) + r" \\",
         r"\midrule",
         *body,
         r"\bottomrule",
         r"\end{tabular}",
-        r"\end{table}",
+        *_below(_notes(table)),
+        rf"\end{{{name}}}",
     ]
     return "\n".join(lines)
 
 
-def _caption(table: Table) -> str:
-    """Title, notes and how intervals were made, each with a full stop."""
-    said = []
-    for line in (table.title, *table.notes, table.caption):
-        if line:
-            said.append(line[:1].upper() + line[1:].rstrip(".") + ".")
-    return " ".join(said)
+def _line(table: Table, number: int) -> tuple[Cell, ...]:
+    """A row, without the name of its block where the row above says it."""
+    row = table.rows[number]
+    begins = number == 0 or number in table.groups
+    if table.labels < 2 or begins or row[0] != table.rows[number - 1][0]:
+        return row
+    return (Text(""), *row[1:])
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column of the table as LaTeX has it: one, or three of an interval."""
-
-    head: str
-    kind: type[Cell]
-    spread: bool
-    format: str
-
-    @classmethod
-    def of(cls, column: Column, cells: Sequence[Cell], *, spread: bool) -> _Column:
-        plain = all(map(_is_plain, cells))
-        is_spread = spread and column.kind is Interval and plain
-        return cls(column.head, column.kind, is_spread, _format(cells, marks=is_spread))
-
-    def heads(self) -> list[str]:
-        """Heads in braces, as siunitx wants words."""
-        first = f"{{{escape(self.head)}}}"
-        return [first, "{low}", "{high}"] if self.spread else [first]
-
-    def kinds(self) -> list[str]:
-        """Types of the columns."""
-        if self.kind is Text:
-            return ["l"]
-        if self.spread:
-            return [self.format, _without_marks(self.format), _without_marks(self.format)]
-        return ["r"] if self.kind is Interval else [self.format]
-
-    def fields(self, cell: Cell) -> list[str]:
-        """A cell, in as many fields as there are columns."""
-        if isinstance(cell, Interval) and self.spread:
-            return _spread(cell)
-        field = _field(cell)
-        if isinstance(cell, Text) and self.kind is not Text:
-            field = f"{{{field}}}"
-        return [field, MISSING, MISSING] if self.spread else [field]
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:].rstrip(".") + "."
 
 
-def _is_plain(cell: Cell) -> bool:
-    """Whether an interval is nothing but numbers and marks."""
-    return not isinstance(cell, Interval) or not (cell.sign or cell.word or cell.weak)
+def _notes(table: Table) -> str:
+    """What must be known to read it and how intervals were made, each with a full stop."""
+    return " ".join(_sentence(line) for line in (*table.notes, table.caption) if line)
 
 
-def _format(cells: Sequence[Cell], *, marks: bool) -> str:
-    """The column type with room for the largest of the numbers in these cells."""
-    whole, digits, marked = 1, 0, False
-    for cell in cells:
-        for value in _values(cell):
-            whole = max(whole, len(f"{abs(value):.0f}"))
-        digits = max(digits, _digits(cell))
-        marked = marked or (isinstance(cell, Interval) and bool(stars(cell.p)))
-    if marks and marked:
-        return f"S[table-format=-{whole}.{digits}{ROOM}]"
-    return f"S[table-format=-{whole}.{digits}]"
+def _below(notes: str) -> list[str]:
+    if not notes:
+        return []
+    return [
+        r"\par\smallskip",
+        rf"\begin{{minipage}}{{\linewidth}}{SIZES[1]}\raggedright",
+        flowing(notes),
+        r"\end{minipage}",
+    ]
 
 
-def _without_marks(kind: str) -> str:
-    return kind.replace(ROOM, "")
+def _kind(column: Column) -> str:
+    return "l" if column.kind is Text else "r"
 
 
-def _digits(cell: Cell) -> int:
-    match cell:
-        case Interval() | Number():
-            return cell.digits
-        case P():
-            return 4
-        case _:
-            return 0
+def _head(column: Column) -> str:
+    """The head of a column, of several lines where it is wider than a text may be."""
+    return _boxed(column.head)
 
 
-def _values(cell: Cell) -> Iterator[float]:
-    """Every number in a cell."""
-    match cell:
-        case Interval():
-            found: tuple[float | None, ...] = (cell.estimate, cell.low, cell.high)
-        case Number(value) | P(value) | Count(value):
-            found = (value,)
-        case _:
-            found = ()
-    for value in found:
-        if value is not None:
-            yield value
+def _is_marked(cells: Sequence[Cell]) -> bool:
+    return any(isinstance(cell, Interval) and stars(cell.p) for cell in cells)
 
 
-def _field(cell: Cell) -> str:
+def _field(cell: Cell, column: Column, *, has_marks: bool) -> str:
+    """A cell; one of a column with marks keeps room for them."""
+    field = _shown(cell)
+    if has_marks:
+        marks = stars(cell.p) if isinstance(cell, Interval) else ""
+        field += rf"\makebox[{MARKS:g}pt][l]{{{marks}}}"
+    return field
+
+
+def _shown(cell: Cell) -> str:
     match cell:
         case Text(said, strong):
-            if strong:
-                return rf"\textbf{{{escape(said)}}}"
-            return escape(said)
+            shown = _boxed(said)
+            return rf"\textbf{{{shown}}}" if strong else shown
         case Count(value):
             return _number(value, 0)
         case Number(value, digits):
             return _number(value, digits)
         case P(value):
-            if value is not None and value < words.SMALLEST_P:
-                return "{$<$.0001}"
-            return _number(value, 4)
+            return _p_value(value)
         case Missing():
             return MISSING
         case Interval():
-            return _in_brackets(cell)
+            return _interval(cell)
+
+
+def _boxed(text: str) -> str:
+    if points(text) <= LONGEST:
+        return escape(text)
+    return rf"\parbox[t]{{{LONGEST:g}pt}}{{\raggedright {flowing(text)}\strut}}"
 
 
 def _number(value: float | None, digits: int) -> str:
-    return MISSING if value is None else f"{value:.{digits}f}"
+    return MISSING if value is None else f"${words.number(value, digits)}$"
 
 
-def _spread(cell: Interval) -> list[str]:
-    estimate = _number(cell.estimate, cell.digits)
-    marks = stars(cell.p)
-    if cell.estimate is not None and marks:
-        estimate += f" {{{marks}}}"
-    return [estimate, _number(cell.low, cell.digits), _number(cell.high, cell.digits)]
+def _p_value(value: float | None) -> str:
+    """Three decimals, never 0 or 1."""
+    if value is None:
+        return MISSING
+    if value < 0.001:
+        return "$<$.001"
+    if value > 0.999:
+        return "$>$.999"
+    return f"{value:.3f}".lstrip("0")
 
 
-def _in_brackets(cell: Interval) -> str:
-    """Estimate, interval in brackets, marks; for a column without alignment."""
-    said = [escape(cell.sign)]
-    said.append(f"${words.number(cell.estimate, cell.digits)}$")
+def _interval(cell: Interval) -> str:
+    """Estimate, interval in brackets, words."""
+    said = [escape(cell.sign), _number(cell.estimate, cell.digits)]
     bounds = words.bracket(cell.low, cell.high, cell.digits)
     if cell.degenerate:
         said.append("(degenerate)")
     elif bounds:
-        said.append(f"${bounds.replace(words.DASH, MISSING)}$".replace(MISSING, r"\text{--}"))
-    said += [stars(cell.p), escape(words.WEAK if cell.weak else ""), escape(cell.word)]
-    shown = " ".join(filter(None, said)).replace(rf"${words.DASH}$", "--")
-    if cell.weak:
-        return rf"\textcolor{{gray}}{{{shown}}}"
-    return shown
+        said.append(f"${bounds.replace(words.DASH, NONE)}$")
+    said += [escape(words.WEAK if cell.weak else ""), escape(cell.word)]
+    shown = " ".join(filter(None, said))
+    return rf"\textcolor{{gray}}{{{shown}}}" if cell.weak else shown
 
 
-def _width(table: Table, *, spread: bool) -> float:
+def _width(table: Table) -> float:
     """About how wide the table is, in points."""
     width = 0.0
     for number, column in enumerate(table.columns):
         cells = table.column(number)
-        width += GAP
-        if spread and column.kind is Interval and all(map(_is_plain, cells)):
-            width += max(map(_spread_width, [Text(column.head), *cells])) + 2 * GAP
-        else:
-            width += max(map(_points, [column.head, *map(_plain, cells)]))
-    return width
-
-
-def _spread_width(cell: Cell) -> float:
-    """Points of a cell in three columns."""
-    if not isinstance(cell, Interval):
-        return _points(_plain(cell))
-    numbers = [words.number(value, cell.digits) for value in _values(cell)]
-    return 3 * max(map(_points, [*numbers, "high"])) + _points(stars(cell.p))
-
-
-def _points(text: str) -> float:
-    """About how wide text is, in points."""
-    width = 0.0
-    for character in text:
-        kind = "usual"
-        if character in NARROW:
-            kind = "narrow"
-        elif character in BROAD:
-            kind = "broad"
-        elif character.isupper():
-            kind = "capital"
-        width += POINTS[kind]
+        widths = [min(points(text), LONGEST) for text in (column.head, *map(_plain, cells))]
+        width += GAP + max(widths)
+        if _is_marked(cells):
+            width += MARKS
     return width
 
 
 def _plain(cell: Cell) -> str:
-    """A cell as it reads, an interval with its brackets."""
+    """A cell as it reads, without its marks."""
     match cell:
         case Interval():
             bounds = words.bracket(cell.low, cell.high, cell.digits)
             if cell.degenerate:
                 bounds = "(degenerate)"
-            parts = (cell.sign, words.number(cell.estimate, cell.digits), bounds, cell.word)
-            return " ".join(filter(None, (*parts, stars(cell.p))))
+            weak = words.WEAK if cell.weak else ""
+            parts = (cell.sign, words.number(cell.estimate, cell.digits), bounds, weak, cell.word)
+            return " ".join(filter(None, parts)).replace("-", "−")
         case Text(said):
             return said
-        case _:
-            return _field(cell)
+        case Count(value):
+            return words.number(value, 0)
+        case Number(value, digits):
+            return words.number(value, digits).replace("-", "−")
+        case P():
+            return "<.001"
+        case Missing():
+            return MISSING
