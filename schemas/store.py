@@ -203,13 +203,11 @@ class ExperimentPlan(Strict):
         """Give the same plan with the paper's three factors.
 
         `levels` are those of each condition, by the names of `schemas.design.FACTORS`. The baseline
-        is the one condition with the levels of `schemas.design.BASELINE`; without one, or with
-        several, there is none.
+        is the first condition with the levels of `schemas.design.BASELINE`, for what else may differ
+        (the order of a masked model) comes after it as it always is; without one there is none.
         """
-        baseline = None
         without_intervention = [name for name, found in levels.items() if found == BASELINE]
-        if len(without_intervention) == 1:
-            baseline = without_intervention[0]
+        baseline = without_intervention[0] if without_intervention else None
         fields = {
             "kind": kind,
             "factors": list(FACTORS),

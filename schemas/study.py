@@ -200,6 +200,36 @@ class CrossedNoise(Written):
 BelowOne = Annotated[float, Field(gt=0, lt=1)]
 
 
+OrderName = Literal["confidence", "random", "raster", "halton", "entropy"]
+FIXED_ORDERS: tuple[OrderName, ...] = ("raster", "halton")
+"""Orders without path noise: all samples share one path."""
+PathNoise = Literal["own", "shared"]
+
+
+class Order(Written):
+    """In which order a masked model commits positions, on the same weights and schedule.
+
+    The confidence order, own path noise and draws are always there, to compare with. Raster and
+    halton have no path noise, so they have one condition where the others have two.
+    """
+
+    kind: Literal["order"] = "order"
+    orders: list[OrderName] = Field(
+        default=["confidence", "random", "raster", "halton", "entropy"], min_length=1
+    )
+    path: list[PathNoise] = Field(
+        default=["own", "shared"],
+        min_length=1,
+        description="Whether every sample has path noise of its own, or all of a prompt that of "
+        "the first.",
+    )
+    sampling: list[Literal["stochastic", "argmax"]] = Field(
+        default=["stochastic", "argmax"], min_length=1
+    )
+
+    _distinct = field_validator("orders", "path", "sampling")(_refuse_repeats)
+
+
 class SubsetRatio(Written):
     """Ever less of the codebook, original wording (paper section 4.4.1, Fig. 4).
 
@@ -293,9 +323,9 @@ class Enhancement(Written):
     _distinct = field_validator("ratios")(_refuse_repeats)
 
 
-Ablation = SubsetRatio | ArgmaxWindow | ParaphraseLengths | SubsetMethods | Enhancement
-"""Experiments that vary one probe, or the two of the enhancement, against the cell without
-intervention.
+Ablation = SubsetRatio | ArgmaxWindow | ParaphraseLengths | SubsetMethods | Enhancement | Order
+"""Experiments that vary one probe, the two of the enhancement, or the order, against the cell
+without intervention.
 """
 
 
@@ -316,7 +346,8 @@ Experiment = Annotated[
     | Annotated[ArgmaxWindow, Tag("argmax_window")]
     | Annotated[ParaphraseLengths, Tag("paraphrase_length")]
     | Annotated[SubsetMethods, Tag("subset_method")]
-    | Annotated[Enhancement, Tag("enhancement")],
+    | Annotated[Enhancement, Tag("enhancement")]
+    | Annotated[Order, Tag("order")],
     Discriminator(_kind),
 ]
 

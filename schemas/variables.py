@@ -198,6 +198,8 @@ COORDINATES: dict[str, Variable] = {
         "int32", "paraphrases the samples are spread over, 0 for the original", 0
     ),
     "subset_draw": _label("int32", "number of the random subset, from 0", 0),
+    "order": _label("string", "order in which a masked model commits positions", "confidence"),
+    "path_noise": _label("string", "own of every sample, or shared by those of a prompt", "own"),
     "subset_counts": _label("string", "sha256 of the calibration counts that chose the codes kept"),
     "subset_ties": _label(
         "string", "order of codes with equal counts: random, by the study's seed; absent: by id"
@@ -235,6 +237,8 @@ OPTIONAL_BEFORE = frozenset(
         "joint_surprisal",
         "n_paraphrases",
         "subset_draw",
+        "order",
+        "path_noise",
         "subset_counts",
         "subset_ties",
         "subset_overlap",

@@ -165,6 +165,7 @@ class Amused(PublicModel):
             probe=probe,
             noise=noise,
             path_surprisal=self.settings.path_surprisal,
+            grid=self.identity.grid,
             device=self.device,
         )
 

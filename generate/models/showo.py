@@ -227,6 +227,7 @@ class Showo(PublicModel):
             probe=probe,
             noise=noise,
             path_surprisal=self.settings.path_surprisal,
+            grid=self.identity.grid,
             device=self.device,
         )
 

@@ -188,6 +188,7 @@ class ToyMasked(Toy):
             probe=probe,
             noise=noise,
             path_surprisal=self.settings.path_surprisal,
+            grid=self.identity.grid,
         )
 
 

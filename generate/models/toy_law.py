@@ -2,7 +2,7 @@
 
 No loop of the traversals and nothing of `path_probability` is used: sets of a masked step come from
 every order in which Gumbel-ranked candidates can be committed, transitions of the diffusion from
-Bayes' rule on the forward process.
+Bayes' rule on the forward process. Only where a Halton sequence puts positions is taken from there.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from generate.models.toy import Toy, ToyDiffusion, ToyMasked
 from generate.study.probes import Probe
+from generate.traversal.order import halton
 from generate.traversal.step import allowed_codes
+from schemas.study import OrderName
 
 Array = NDArray[np.float64]
 Path = tuple[tuple[int, ...], ...]
@@ -161,7 +163,8 @@ def _masked(model: ToyMasked, text: str, probe: Probe) -> Law:
         for (path, state), probability in reached.items():
             p = _model_law(model, text, state, probe)
             drawn = _drawn_law(model, text, state, step, probe)
-            events, given_candidates, marginal = _commits(p, drawn, state, k, n_left, temperature)
+            ranks = _ranks(model, probe, temperature)
+            events, given_candidates, marginal = _commits(p, drawn, state, k, n_left, ranks)
             sets: dict[Hashable, float] = defaultdict(float)
             for (chosen, after), q in events.items():
                 sets[chosen] += q
@@ -173,12 +176,43 @@ def _masked(model: ToyMasked, text: str, probe: Probe) -> Law:
     return Law(reached, *sums.tolist())
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """What an order ranks open positions by, and the scale of the noise on it.
+
+    `place` (position,) is where each comes in a fixed order.
+    """
+
+    order: OrderName
+    temperature: float
+    place: Array
+
+    def of(self, p: Array, positions: list[int], candidates: Tokens) -> tuple[Array, float]:
+        """Ranks of some positions with their candidates, and the scale of the noise."""
+        law = p[positions]
+        if self.order == "confidence":
+            return np.log(law[np.arange(len(positions)), candidates]), self.temperature
+        if self.order == "entropy":
+            return (law * np.log(np.where(law > 0, law, 1.0))).sum(axis=1), self.temperature
+        if self.order == "random":
+            return np.zeros(len(positions)), 1.0
+        return -self.place[positions], 0.0
+
+
+def _ranks(model: ToyMasked, probe: Probe, temperature: float) -> Ranks:
+    """How the order of a probe ranks positions; that of a Halton sequence is asked of `halton`."""
+    place = np.arange(model.settings.positions, dtype=np.float64)
+    if probe.order == "halton":
+        place = halton(model.identity.grid).double().numpy()
+    return Ranks(probe.order, temperature, place)
+
+
 def _commits(
-    p: Array, drawn: Array, state: Tokens, k: int, n_left: int, temperature: float
+    p: Array, drawn: Array, state: Tokens, k: int, n_left: int, ranks: Ranks
 ) -> tuple[dict[tuple[tuple[int, ...], Tokens], float], float, float]:
     """Probability of each (committed set, next state), H(S | c) and the mean bits of the tokens.
 
-    Candidates come from the law `drawn` and are ranked by their probability under `p`.
+    Candidates come from the law `drawn` and are ranked by the order under `p`.
     """
     positions = [i for i, token in enumerate(state) if token == k]
     events: dict[tuple[tuple[int, ...], Tokens], float] = defaultdict(float)
@@ -188,7 +222,8 @@ def _commits(
     for candidates in itertools.product(*possible):
         chances = drawn[positions, candidates]
         weight = float(np.prod(chances))
-        chosen_sets = best_sets(np.log(p[positions, candidates]), n, temperature)
+        rank, scale = ranks.of(p, positions, candidates)
+        chosen_sets = best_sets(rank, n, scale)
         given_candidates += weight * entropy(chosen_sets)
         for chosen, q in chosen_sets.items():
             after = list(state)
@@ -200,21 +235,21 @@ def _commits(
     return events, given_candidates, marginal
 
 
-def best_sets(log_p: Array, n: int, temperature: float) -> dict[tuple[int, ...], float]:
-    """Probability that `log_p + temperature * Gumbel` is highest at each set of n positions.
+def best_sets(rank: Array, n: int, temperature: float) -> dict[tuple[int, ...], float]:
+    """Probability that `rank + temperature * Gumbel` is highest at each set of n positions.
 
     With noise the order is Plackett-Luce: each next one has probability w / (sum of the w that
-    remain), w = p^(1/T). Without, the earlier position wins a tie.
+    remain), w = exp(rank / T). Without, the earlier position wins a tie.
 
     >>> best_sets(np.log([0.2, 0.6, 0.2]), 2, temperature=0.0)
     {(0, 1): 1.0}
     """
-    positions = range(len(log_p))
+    positions = range(len(rank))
     if temperature == 0:
-        best_first = sorted(positions, key=lambda i: (-log_p[i], i))
+        best_first = sorted(positions, key=lambda i: (-rank[i], i))
         return {tuple(sorted(best_first[:n])): 1.0}
     sets: dict[tuple[int, ...], float] = {}
-    log_w = log_p / temperature
+    log_w = rank / temperature
     for chosen in itertools.combinations(positions, n):
         sets[chosen] = 0.0
         for order in itertools.permutations(chosen):

@@ -284,6 +284,7 @@ class TrioMasked(Trio):
             law=self.law,
             probe=probe,
             noise=noise,
+            grid=GRID,
             device=self.device,
         )
 

@@ -139,7 +139,7 @@ def score_contrasts(images: Images, texts: Sequence[Sequence[str]]) -> dict[str,
     `schemas.rescored.CONTRAST_VARIABLES`.
     """
     record = images.record
-    probe = Probe() if record.unrestricted else images.probe
+    probe = Probe(order=images.probe.order) if record.unrestricted else images.probe
     steps, proposal = _paths(images)
     own = _log_joint(images, [images.texts], steps, probe)[0]
     values = np.full((*own.shape, len(texts)), np.nan)
@@ -162,7 +162,7 @@ def _paths(images: Images) -> tuple[torch.Tensor | None, Array]:
     n, k = record.n_samples, record.n_paths
     if images.steps is None:
         return None, np.zeros((n, 1))
-    free = Probe(allowed=images.probe.allowed)
+    free = Probe(allowed=images.probe.allowed, order=images.probe.order)
     each = np.arange(n)
     taken_noise = PhiloxNoise(images.path_key, images.execution_key)
     taken = images.replayed(each, [NOTHING] * n, taken_noise, images.steps, free)

@@ -20,7 +20,7 @@ from generate.store.claims import Claims
 from generate.store.room import room_in
 from generate.store.samples import SampleStore, create
 from generate.study import subset
-from generate.study.planning import Plan, refuse_idle_windows
+from generate.study.planning import Plan, refuse_idle_windows, refuse_orders
 from schemas.io.folder import Folder, folder
 from schemas.io.layout import CREATION, RUN
 from schemas.io.writer import finish_creation
@@ -44,6 +44,7 @@ def prepare(
     identities = identify(plan)
     steps = {label: identity.steps for label, identity in identities.items()}
     refuse_idle_windows(plan, steps)
+    refuse_orders(plan, {label: identity.family for label, identity in identities.items()})
     with room_in(where, 0), Claims(where).making(CREATION, where):
         finish_creation(where)
         return existing(plan, where) or _create(plan, where, identities, device, progress)

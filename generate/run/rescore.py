@@ -29,7 +29,7 @@ from schemas.store import Block, RunRecord, snapshot_digest
 Known = TypeVar("Known")
 
 PROPOSALS = {
-    "masked": "confidence order of the given tokens, path temperature at least 0.5",
+    "masked": "confidence order of the given tokens, path temperature at least 0.5; another order itself",
     "diffusion": "q(x_{t-1} | x_t, x0) with x0 the given tokens",
 }
 """How paths are proposed, by family; a family that is not here has one path."""

@@ -31,6 +31,8 @@ SETTINGS = (
     "paraphrase_length",
     "n_paraphrases",
     "subset_draw",
+    "order",
+    "path_noise",
 )
 """What a condition says of itself, by the names of the store's coordinates."""
 SHARED_NOISE = "all conditions and experiments of a prompt, by number of the draw"
@@ -200,15 +202,20 @@ def text_index(
 def noise_keys(plan: Plan, experiment: str) -> dict[str, NDArray[np.uint64]]:
     """Give the keys of both noise streams of every sample, (condition, prompt, sample).
 
-    They are equal in all conditions, so that the conditions of a prompt are paired.
+    They are equal in all conditions, so that the conditions of a prompt are paired; where samples
+    share their path noise, it is that of the first.
     """
     ids = [prompt.id for prompt in plan.prompts_of(experiment)]
-    shape = (len(plan.experiments[experiment]), len(ids), plan.n_samples(experiment))
+    cells = plan.experiments[experiment]
     keys = {}
     for role in noise.ROLES:
         draw = plan.noise_draw(experiment, role)
         streams = noise.stream_keys(plan.study.seed, ids, int(draw.max()) + 1, role)
-        keys[f"{role}_key"] = np.broadcast_to(streams[:, draw], shape)
+        found = np.repeat(streams[None][:, :, draw], len(cells), axis=0)
+        for condition, cell in enumerate(cells):
+            if role == "path" and cell.path_noise == "shared":
+                found[condition] = found[condition, :, :1]
+        keys[f"{role}_key"] = found
     return keys
 
 

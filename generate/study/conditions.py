@@ -10,13 +10,17 @@ from typing import Literal
 
 from schemas.moved import attributes
 from schemas.study import (
+    FIXED_ORDERS,
     ArgmaxWindow,
     CrossedNoise,
     Enhancement,
     Experiment,
     Factorial,
+    Order,
+    OrderName,
     ParaphraseLength,
     ParaphraseLengths,
+    PathNoise,
     SubsetMethod,
     SubsetMethods,
     SubsetRatio,
@@ -42,8 +46,9 @@ class Condition:
     `keep_ratio` and `subset_method` describe the codebook subset (1 and "" for the full codebook)
     and `subset_draw` which of the random ones it is. `argmax_window` is the share `from:to` of the
     steps under argmax ("" for none). `paraphrase_length` is the length class of the paraphrases and
-    `n_paraphrases` their number ("" and 0 for the original wording). `arm` is the name in an
-    ablation; it is "" in a factorial, where the levels are the name.
+    `n_paraphrases` their number ("" and 0 for the original wording). `order` is that of a masked
+    traversal, and `path_noise` whether a prompt's samples share one path draw. `arm` is the name in
+    an ablation; it is "" in a factorial, where the levels are the name.
 
     >>> Condition("argmax", "original", "full", argmax_window="0:1").name
     'argmax-original-full'
@@ -58,6 +63,8 @@ class Condition:
     paraphrase_length: ParaphraseLength | Literal[""] = ""
     n_paraphrases: int = 0
     subset_draw: int = 0
+    order: OrderName = "confidence"
+    path_noise: PathNoise = "own"
     arm: str = ""
 
     @property
@@ -95,6 +102,8 @@ def conditions(experiment: Experiment) -> list[Condition]:
             return subset_method(experiment)
         case Enhancement():
             return enhancement(experiment)
+        case Order():
+            return order(experiment)
 
 
 def factorial(plan: Factorial) -> list[Condition]:
@@ -202,6 +211,32 @@ def enhancement(plan: Enhancement) -> list[Condition]:
         replace(_paraphrased(BASELINE, length, n), arm="3-paraphrase"),
         *_called(proposed, _ratio_names("4-proposed", ratios)),
     ]
+
+
+def order(plan: Order) -> list[Condition]:
+    """Every order with own and shared path noise, draws and argmax, as far as asked for.
+
+    The confidence order as it always is comes first. Fixed orders share their path by nature.
+
+    >>> [cell.name for cell in order(Order(orders=["raster", "random"], path=["own"]))]
+    ['1-confidence', '2-raster', '3-raster-argmax', '4-random', '5-random-argmax']
+    """
+    cells, names = [BASELINE], ["confidence"]
+    for name in plan.orders:
+        paths: Sequence[PathNoise] = ("shared",) if name in FIXED_ORDERS else plan.path
+        for path, sampling in itertools.product(paths, plan.sampling):
+            cell = _argmax(ALL_STEPS if sampling == "argmax" else "")
+            cell = replace(cell, order=name, path_noise=path)
+            if cell == BASELINE:
+                continue
+            words: list[str] = [name]
+            if path == "shared" and name not in FIXED_ORDERS:
+                words.append(path)
+            if sampling == "argmax":
+                words.append(sampling)
+            cells.append(cell)
+            names.append("-".join(words))
+    return _numbered(cells, names)
 
 
 def _subset(ratio: float, method: SubsetMethod) -> Condition:

@@ -17,7 +17,7 @@ from generate.study.noise import Role
 from generate.study.probes import Probe, parse_window, texts_of_samples
 from schemas.design import FACTORS
 from schemas.store import Block, ExperimentPlan, RunRecord, blocks_of
-from schemas.study import CrossedNoise, Prompt, Study
+from schemas.study import CrossedNoise, Order, Prompt, Study
 
 MOST_SAMPLES = 1_000_000
 """Images that a prompt can have in a condition: they are laid out in memory together."""
@@ -221,6 +221,22 @@ def refuse_idle_windows(laid_out: Plan, steps: Mapping[str, int]) -> None:
                         f"experiment '{experiment}': argmax_window '{window}' holds none of the "
                         f"{n_steps} steps of '{label}'; widen it."
                     )
+
+
+def refuse_orders(laid_out: Plan, families: Mapping[str, str]) -> None:
+    """Raise `StudyError` if the order is varied of a model that has no order to choose.
+
+    `families` are those of the models by label.
+    """
+    for experiment, asked in laid_out.study.experiments.items():
+        if not isinstance(asked, Order):
+            continue
+        for label, family in families.items():
+            if family != "masked":
+                raise StudyError(
+                    f"experiment '{experiment}' varies the order of a masked model, but '{label}' is "
+                    f"{family}: give it a study of its own without this experiment."
+                )
 
 
 def _conditions_of(study: Study) -> dict[str, list[Condition]]:

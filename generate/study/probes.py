@@ -1,4 +1,4 @@
-"""The three probes (paper section 3.4) as values that a traversal obeys."""
+"""The three probes (paper section 3.4), and the order, as values that a traversal obeys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from generate.errors import StudyError
 from generate.study.conditions import WINDOWS, Condition
-from schemas.study import Prompt
+from schemas.study import OrderName, Prompt
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Probe:
 
     `allowed` is (code,) bool, or None for the whole codebook. `argmax_from` and `argmax_to` bound
     the share of the steps under argmax, half open: step k of T is under argmax if
-    from <= k/T < to. Path noise is never touched.
+    from <= k/T < to. `order` is that in which a masked traversal commits positions; other families
+    have their own. Path noise is never touched.
 
     >>> probe = Probe(argmax_from=Fraction(1, 2), argmax_to=Fraction(1))
     >>> [probe.argmax(step, n_steps=4) for step in range(4)]
@@ -31,6 +32,7 @@ class Probe:
     allowed: NDArray[np.bool_] | None = None
     argmax_from: Fraction = Fraction(0)
     argmax_to: Fraction = Fraction(0)
+    order: OrderName = "confidence"
 
     @property
     def is_argmax_throughout(self) -> bool:
@@ -52,9 +54,7 @@ def probe(condition: Condition, keep: NDArray[np.bool_]) -> Probe:
     Raises `StudyError` if the argmax window is none.
     """
     start, stop = parse_window(condition.argmax_window)
-    if keep.all():
-        return Probe(None, start, stop)
-    return Probe(keep, start, stop)
+    return Probe(None if keep.all() else keep, start, stop, condition.order)
 
 
 def parse_window(window: str) -> tuple[Fraction, Fraction]:

@@ -2,7 +2,7 @@
 
 Chang et al. (2022), doi:10.1109/CVPR52688.2022.01103. The execution draw is a candidate for every
 masked position; the path draw is Gumbel noise on the candidates' log-probabilities, which decides
-what is committed.
+what is committed. A probe may ask for another order, see `generate.traversal.order`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from generate.study.probes import Probe
 from generate.traversal.draw import Noise, TokenLaw, surprisal
-from generate.traversal.path_probability import exact_surprisals, set_surprisal_given_candidates
+from generate.traversal.order import Order, drawable, order
 from generate.traversal.replay import Replay
 from generate.traversal.step import Step, Steps
 from generate.traversal.trace import Grid, Trace
@@ -32,9 +32,6 @@ PathSurprisal = Literal["exact", "given_candidates", "none"]
 """What is recorded of the path: -log2 q(S | s) and -log2 q(S, z_S | s), the cheap -log2 q(S | c, s), or
 nothing.
 """
-
-WARM = 0.5
-"""Least path temperature of proposals: they must reach every path that other candidates allow."""
 
 
 def cosine_schedule(n_positions: int, n_steps: int) -> list[int]:
@@ -53,19 +50,6 @@ def cosine_schedule(n_positions: int, n_steps: int) -> list[int]:
         masked = max(1, min(masked - 1, target))
         after.append(masked)
     return [*after, 0]
-
-
-def gumbel(uniform: Tensor) -> Tensor:
-    """Standard Gumbel noise -log(-log u) of uniforms in [0, 1), of any shape, always finite.
-
-    A uniform of 0 counts as the smallest normal number of its type.
-
-    >>> gumbel(torch.tensor([0.0, 0.5], dtype=torch.float64))
-    tensor([-6.5630,  0.3665], dtype=torch.float64)
-    """
-    tiny = torch.finfo(uniform.dtype).tiny
-    exponential = -torch.log(uniform.clamp(min=tiny))
-    return -torch.log(exponential.clamp(min=tiny))
 
 
 @dataclass(frozen=True)
@@ -96,19 +80,22 @@ def traverse(
     probe: Probe,
     noise: Noise,
     path_surprisal: PathSurprisal = "none",
+    grid: tuple[int, int] | None = None,
     device: torch.device | str = "cpu",
 ) -> Trace:
     """Unmask grids in steps, so that `masked_after[k]` positions are left after step k.
 
     A candidate's confidence is its log-probability (natural) plus `path_temperature[k]` times
-    Gumbel noise. Ties, which only a temperature of 0 can make, go to the earlier position. A
-    `Replay` in place of noise scores its tokens instead of drawing, exactly, whatever
-    `path_surprisal` says.
+    Gumbel noise, unless `probe.order` names another order. Ties, which only a temperature of 0 can
+    make, go to the earlier position. A `Replay` in place of noise scores its tokens instead of
+    drawing, exactly, whatever `path_surprisal` says.
 
     `grid_logits` is asked once a step, for `n_samples` grids of `n_positions`; `mask_id` is a token
-    that is no code. Every position is committed once, so `token_step` is the order of the reveals.
+    that is no code, and `grid` the rows and columns of the positions, which a fixed order needs.
+    Every position is committed once, so `token_step` is the order of the reveals.
 
-    Raises FloatingPointError where a confidence is NaN.
+    Raises FloatingPointError where a confidence is NaN, and ModelError for a fixed order without
+    `grid`.
 
     >>> import numpy as np
     >>> from generate.traversal.draw import PhiloxNoise
@@ -130,77 +117,57 @@ def traverse(
     (torch.Size([2, 4]), [0, 0, 1, 1])
     """
     steps = Steps(law, probe, noise, len(masked_after))
-    grid = Grid.empty(n_samples, n_positions, mask_id, device)
-    masked = torch.ones_like(grid.tokens, dtype=torch.bool)
+    chosen_by = order(probe.order, grid)
+    filled = Grid.empty(n_samples, n_positions, mask_id, device)
+    masked = torch.ones_like(filled.tokens, dtype=torch.bool)
     n_masked = n_positions
     for index, n_left in enumerate(masked_after):
-        step = steps.at(index, grid_logits(grid.tokens, index))
+        step = steps.at(index, grid_logits(filled.tokens, index))
         n, temperature = n_masked - n_left, path_temperature[index]
         if isinstance(noise, Replay):
-            move = _replayed(step, noise, masked, n, temperature)
+            move = _replayed(chosen_by, step, noise, masked, n, temperature)
         else:
-            move = _drawn(step, masked, n, temperature, path_surprisal)
-        grid.change(index, move.commit, move.tokens, move.token_bits, step.probabilities)
-        grid.add_path(move.path_bits, move.joint_bits, move.proposal_bits)
+            move = _drawn(chosen_by, step, masked, n, temperature, path_surprisal)
+        filled.change(index, move.commit, move.tokens, move.token_bits, step.probabilities)
+        filled.add_path(move.path_bits, move.joint_bits, move.proposal_bits)
         masked = masked & ~move.commit
         n_masked = n_left
-    return grid.trace(torch.float64 if isinstance(noise, Replay) else torch.float32)
+    return filled.trace(torch.float64 if isinstance(noise, Replay) else torch.float32)
 
 
 def _drawn(
-    step: Step, masked: Tensor, n: int, temperature: float, path_surprisal: PathSurprisal
+    order: Order,
+    step: Step,
+    masked: Tensor,
+    n: int,
+    temperature: float,
+    path_surprisal: PathSurprisal,
 ) -> Move:
-    """The `n` most confident of freshly drawn candidates."""
-    candidates = step.identities()
+    """The `n` positions that the order chooses, with freshly drawn candidates."""
+    candidates = order.candidates(step)
     bits = surprisal(step.probabilities, candidates)
-    perturbation = temperature * gumbel(step.uniforms())
-    commit = _most_confident(perturbation - math.log(2.0) * bits, masked, n)
+    commit = order.select(step, candidates, masked, n, temperature)
     if path_surprisal == "none":
         return Move(candidates, commit, bits)
-    if path_surprisal == "exact" and not step.argmax:
-        path, joint = exact_surprisals(step.probabilities, candidates, masked, commit, temperature)
+    if path_surprisal == "exact":
+        path, joint = order.surprisals(step, candidates, masked, commit, temperature)
         return Move(candidates, commit, bits, path, joint)
-    log_p = -math.log(2.0) * bits
-    path = set_surprisal_given_candidates(log_p, masked, commit, temperature)
-    if path_surprisal == "exact":  # under argmax the state fixes the candidates
-        return Move(candidates, commit, bits, path, path)
+    path = order.surprisal_given_candidates(step, candidates, masked, commit, temperature)
     return Move(candidates, commit, bits, path)
 
 
-def _replayed(step: Step, replay: Replay, masked: Tensor, n: int, temperature: float) -> Move:
-    """The given tokens that the replay's path commits, or that a proposal ranks as most confident.
-
-    Under argmax only tokens that are modes take part in a proposal.
-    """
+def _replayed(
+    order: Order, step: Step, replay: Replay, masked: Tensor, n: int, temperature: float
+) -> Move:
+    """The given tokens that the replay's path commits, or those that the order proposes."""
     given = replay.tokens.to(masked.device)
     bits = surprisal(step.probabilities, given)
-    log_p = -math.log(2.0) * bits
-    drawable = given == step.modes() if step.argmax else bits.isfinite()
-    possible = masked & drawable
-    warm = max(temperature, WARM)
     if replay.token_step is not None:
         commit = replay.token_step.to(masked.device) == step.index
     else:
-        confidence = log_p + warm * gumbel(step.uniforms())
-        lowest = torch.finfo(confidence.dtype).min
-        commit = _most_confident(torch.where(possible, confidence, lowest), masked, n)
-    proposal = set_surprisal_given_candidates(log_p, possible, commit, warm)
-    if step.argmax:
-        log_mode = torch.log(step.probabilities.amax(dim=-1))
-        path = joint = set_surprisal_given_candidates(log_mode, masked, commit, temperature)
-    else:
-        path, joint = exact_surprisals(step.probabilities, given, masked, commit, temperature)
-    works = (possible | ~commit).all(dim=-1)
+        commit = order.propose(step, given, masked, n, temperature)
+    proposal = order.proposal_surprisal(step, given, masked, commit, temperature)
+    path, joint = order.surprisals(step, given, masked, commit, temperature)
+    works = (drawable(step, given) | ~commit).all(dim=-1)
     joint, proposal = joint.where(works, torch.inf), proposal.where(works, 0.0)
     return Move(given, commit, bits, path, joint, proposal)
-
-
-def _most_confident(confidence: Tensor, masked: Tensor, n: int) -> Tensor:
-    """The `n` masked positions of highest confidence in each row; refuses what has no order."""
-    confidence = confidence.masked_fill(~masked, -torch.inf)
-    if confidence.isnan().any():
-        raise FloatingPointError(
-            "a confidence is NaN: the logits or the noise of this step are broken."
-        )
-    order = confidence.argsort(dim=-1, descending=True, stable=True)
-    return torch.zeros_like(confidence, dtype=torch.bool).scatter(-1, order[:, :n], True)

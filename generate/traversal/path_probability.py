@@ -77,10 +77,31 @@ def set_surprisal_given_candidates(
     `log_probability` is that of each candidate in nats, and it and the masks are (sample,
     position). Zero without noise, since the candidates then fix the order.
     """
-    left = is_open & ~commit
-    if temperature < COLD or not left.any():
+    if temperature < COLD:
         return log_probability.new_zeros(len(log_probability), dtype=torch.float64)
-    log_weight = log_probability.double() / temperature
+    return race_surprisal(log_probability, is_open, commit, temperature)
+
+
+def race_surprisal(rank: Tensor, is_open: Tensor, commit: Tensor, scale: float) -> Tensor:
+    """-log2 of the chance that `commit` are the open positions of highest perturbed rank, (sample,).
+
+    Ranks and masks are (sample, position), with as many open positions in every sample; noise is
+    Gumbel of some `scale`. Without noise 0 or infinite; ties go to the earlier position.
+
+    >>> is_open = torch.ones(1, 4, dtype=torch.bool)
+    >>> commit = torch.tensor([[True, False, True, False]])
+    >>> round(float(race_surprisal(torch.zeros(1, 4), is_open, commit, scale=1.0).exp2()), 6)  # C(4, 2)
+    6.0
+    """
+    left = is_open & ~commit
+    if not left.any():
+        return rank.new_zeros(len(rank), dtype=torch.float64)
+    if scale == 0:
+        ranks = rank.masked_fill(~is_open, -torch.inf)
+        ranked = commit.gather(-1, ranks.argsort(dim=-1, descending=True, stable=True))
+        is_first = ranked[:, : int(commit[0].sum())].all(dim=-1)
+        return torch.where(is_first, 0.0, torch.inf).double()
+    log_weight = rank.double() / scale
     total = log_weight.masked_fill(~left, -torch.inf).logsumexp(dim=-1, keepdim=True)
     return _bits(_log_race(_rows(log_weight, commit) - total))
 

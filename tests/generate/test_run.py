@@ -38,11 +38,11 @@ ROOT = Path(__file__).parents[2]
 N_BLOCKS = 3 * 8 * 2
 
 
-def dataset(store: SampleStore, model: str) -> xr.Dataset:
+def dataset(store: SampleStore, model: str, experiment: str = "factorial") -> xr.Dataset:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return (
-            xr.open_datatree(store.data, engine="zarr", consolidated=False)[f"{model}/factorial"]
+            xr.open_datatree(store.data, engine="zarr", consolidated=False)[f"{model}/{experiment}"]
             .to_dataset()
             .load()
         )

@@ -29,6 +29,7 @@ BASELINES = {
     "paraphrase_length": "1-original",
     "subset_method": "1-full",
     "enhancement": "1-baseline",
+    "order": "01-confidence",
     "crossed_noise": "stochastic-original-full",
 }
 

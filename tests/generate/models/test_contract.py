@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from generate.models import model_class
 from generate.models.base import Model
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
+from schemas.study import OrderName
 
 TEXTS = ["a red cat", "dog", "a red dog and a very red cat", "red", "a cat"]
 THIRDS = [
@@ -157,3 +158,20 @@ def test_reading_says_what_was_cut_and_which_texts_are_one(model: Model) -> None
         assert readings[1].tokens == readings[2].tokens
     else:
         assert readings[1].tokens != readings[2].tokens
+
+
+@pytest.mark.parametrize("model", ["amused", "show-o"], indirect=True)
+@pytest.mark.parametrize("order", get_args(OrderName))
+def test_argmax_with_one_path_noise_leaves_nothing_to_chance(
+    model: Model, order: OrderName
+) -> None:
+    """The 2 x 2 of an order has an exact zero: what differs there leaks from elsewhere."""
+    keys = np.arange(3, dtype=np.uint64)
+    shared = PhiloxNoise(np.full(3, 5, np.uint64), keys)
+    probe = Probe(argmax_to=Fraction(1), order=order)
+    trace = model.traverse(model.encode(["dog"] * 3), probe, shared)
+    assert len(trace.tokens.unique(dim=0)) == 1
+    assert trace.token_step is not None
+    committed = np.bincount(trace.token_step[0].numpy(), minlength=model.identity.steps)
+    assert committed.sum() == trace.tokens.shape[1]
+    assert (committed > 0).all()
