@@ -109,13 +109,14 @@ class Counted:
         """How often each code occurs in each prompt's images, a sparse `(prompt, code)`."""
         return self.by_group(self.prompt_of_image)
 
+    @cached_property
+    def showing(self) -> Any:
+        """How many of each prompt's images show each code, a sparse `(prompt, code)`."""
+        return _deal(self.prompt_of_image) @ self.images.astype(bool).astype(np.int32)
+
     def by_group(self, group: NDArray[np.int64]) -> Any:
         """Counts of groups of images, a sparse `(group, code)`, by the group `(image,)` of each."""
-        n_images = len(group)
-        shape = (int(group.max()) + 1, n_images)
-        ones = np.ones(n_images, np.int32)
-        deal = scipy.sparse.csr_array((ones, (group, np.arange(n_images))), shape=shape)
-        return deal @ self.images
+        return _deal(group) @ self.images
 
     def prompts(self) -> Iterator[Counts]:
         """Counts by prompt, `(some prompts, code)`, as many prompts at a time as memory allows.
@@ -128,22 +129,29 @@ class Counted:
             yield self.dealt(numbers[start : start + step]).toarray().astype(np.int64)
 
     def blocks_of_images(self) -> Iterator[Counts]:
-        """By prompt, counts of its images `(image, code)`, of the codes that it shows.
+        """Counts of each image of a prompt, `(some prompts, image, code)`, of the codes it shows.
 
-        Above `IMAGES_ALONE` images, of that many blocks of them.
+        Which code a column is differs between prompts, and those of fewer codes have zeros at the
+        end. Above `IMAGES_ALONE` images, of that many blocks of them. Prompts come in order, each
+        once, as many at a time as memory allows.
         """
         n_blocks = min(self.n_samples, IMAGES_ALONE)
         block = np.arange(self.n_samples) * n_blocks // self.n_samples
-        ends = self.images.indptr
-        for prompt in range(self.n_prompts):
-            first = prompt * self.n_samples
-            inside = slice(ends[first], ends[first + self.n_samples])
-            lengths = np.diff(ends[first : first + self.n_samples + 1])
-            codes, column = np.unique(self.images.indices[inside], return_inverse=True)
-            cell = np.repeat(block, lengths) * len(codes) + column
-            weights = self.images.data[inside]
-            counts = np.bincount(cell, weights=weights, minlength=n_blocks * len(codes))
-            yield counts.astype(np.int64).reshape(n_blocks, len(codes))
+        widest = min(self.n_codes, self.n_samples * self.n_positions)
+        step = max(1, AT_ONCE // max(self.n_codes, n_blocks * widest))
+        for start in range(0, self.n_prompts, step):
+            stop = min(start + step, self.n_prompts)
+            images = self.images[start * self.n_samples : stop * self.n_samples]
+            of_image = np.arange(stop - start)[:, None]
+            n_shown = np.diff(images.indptr)
+            prompt = np.repeat(np.repeat(of_image, self.n_samples), n_shown)
+            table = np.repeat((of_image * n_blocks + block).ravel(), n_shown)
+            column = _columns(prompt, images.indices, (stop - start, self.n_codes))
+            width = int(column.max()) + 1
+            counts = np.bincount(
+                table * width + column, images.data, (stop - start) * n_blocks * width
+            )
+            yield counts.astype(np.int64).reshape(-1, n_blocks, width)
 
     def positions(self) -> Iterator[Counts]:
         """Counts by position over all images, `(some positions, code)`.
@@ -224,6 +232,22 @@ def _dense(rows: Tokens, n_codes: int) -> Counts:
     offset = n_codes * np.arange(len(rows), dtype=np.int64)[:, None]
     counts = np.bincount((rows + offset).ravel(), minlength=len(rows) * n_codes)
     return counts.reshape(len(rows), n_codes)
+
+
+def _deal(group: NDArray[np.int64]) -> Any:
+    """Which images are in which group, a sparse `(group, image)` of ones."""
+    ones = np.ones(len(group), np.int32)
+    shape = (int(group.max()) + 1, len(group))
+    return scipy.sparse.csr_array((ones, (group, np.arange(len(group)))), shape=shape)
+
+
+def _columns(
+    prompt: NDArray[np.int64], code: NDArray[np.int32], shape: tuple[int, int]
+) -> NDArray[np.int64]:
+    """The place of each code among those that its prompt shows; `shape` is `(prompt, code)`."""
+    shown = np.zeros(shape, bool)
+    shown[prompt, code] = True
+    return (shown.cumsum(axis=1) - 1)[prompt, code]
 
 
 def _sparse(rows: Tokens, n_codes: int) -> Any:

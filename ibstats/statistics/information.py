@@ -63,14 +63,15 @@ class _Estimated:
     @cached_property
     def given(self) -> Array:
         """H(Z|X) of each prompt: jackknife over its images, which are the unit there."""
-        found = np.empty(self.counted.n_prompts)
-        for prompt, images in enumerate(self.counted.blocks_of_images()):
-            total = images.sum(axis=0)
-            whole = float(self.entropy(total))
-            found[prompt] = whole
-            if len(images) > 1:
-                found[prompt] = _jackknife(whole, self.entropy(total - images)).mean()
-        return found
+        found = []
+        for images in self.counted.blocks_of_images():
+            total = images.sum(axis=1)
+            given = self.entropy(total)
+            if images.shape[1] > 1:
+                without = self.entropy(total[:, None] - images)
+                given = _jackknife(given[:, None], without).mean(axis=1)
+            found.append(given)
+        return np.concatenate(found)
 
     def each_prompt(self, *wanted: str) -> list[Array]:
         """By prompt: `plain`, `covered`, entropy and coverage of its codes; `without`, `unused`.
@@ -99,9 +100,9 @@ class _Estimated:
         return np.asarray((self.counted.total == counts).mean(axis=-1))
 
 
-def _jackknife(whole: float, without: Array) -> Array:
-    """Pseudo-values of a statistic of all units, from its values without each of them."""
-    n = len(without)
+def _jackknife(whole: float | Array, without: Array) -> Array:
+    """Pseudo-values of a statistic of all units, from its values without each, `(..., unit)`."""
+    n = without.shape[-1]
     return np.asarray(n * whole - (n - 1) * without)
 
 

@@ -49,17 +49,14 @@ def values_of(counted: Counted) -> dict[str, Array]:
     prompts = counted.by_prompt.sorted_indices()
     n_tokens = counted.n_samples * counted.n_positions
     owner = np.repeat(np.arange(counted.n_prompts), np.diff(prompts.indptr))
-    shown_by = np.bincount(prompts.indices, minlength=counted.n_codes)
-    alone = shown_by[prompts.indices] == 1
-    by_prompt = np.bincount(owner[alone], prompts.data[alone], counted.n_prompts)
 
-    images = counted.images
-    of_image = np.repeat(counted.prompt_of_image, np.diff(images.indptr))
-    # each pair of prompt and code as one number
-    pair = of_image * counted.n_codes + images.indices
-    _, position, shown = np.unique(pair, return_inverse=True, return_counts=True)
-    single = shown[position] == 1
-    by_image = np.bincount(of_image[single], images.data[single], counted.n_prompts)
+    def on(codes: NDArray[np.bool_]) -> Array:
+        """Tokens of each prompt on some of the codes that it shows."""
+        return np.bincount(owner[codes], prompts.data[codes], counted.n_prompts)
+
+    shown_by_prompts = np.bincount(prompts.indices, minlength=counted.n_codes)
+    by_prompt = on(shown_by_prompts[prompts.indices] == 1)
+    by_image = on(counted.showing.sorted_indices().data == 1)
     return {"unseen_by_prompt": by_prompt / n_tokens, "unseen_by_image": by_image / n_tokens}
 
 

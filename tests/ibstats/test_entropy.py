@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ibstats.errors import IbstatsError
 from ibstats.kernels import entropy
+from ibstats.kernels.multiplicities import multiplicities
 from tests.reference import definitions
 
 COUNTS = {
@@ -29,6 +30,20 @@ def test_estimators_equal_their_papers_at_high_precision(estimator: str, counts:
     assert float(entropy.estimate(counts, estimator, n_codes=20)) == pytest.approx(
         expected, abs=1e-11
     )
+
+
+@pytest.mark.parametrize("estimator", [e for e in entropy.ESTIMATORS if e != "nsb"])
+def test_rows_are_estimated_together_as_their_papers_have_each(
+    estimator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Short and long rows, an empty one among them, in batches of three rows."""
+    table = np.zeros((len(COUNTS) + 1, 20), dtype=np.int32)
+    for row, counts in zip(table, COUNTS.values(), strict=False):
+        row[: len(counts)] = counts
+    monkeypatch.setattr(entropy, "ESTIMATED_AT_ONCE", 60)
+    expected = [definitions.entropy(counts, estimator, K=20) for counts in COUNTS.values()]
+    found = entropy.estimate(table, estimator, n_codes=20)
+    np.testing.assert_allclose(found, [*expected, np.nan], rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", ["small"])
@@ -177,7 +192,7 @@ def test_james_stein_of_few_tokens_is_its_definition(
         shrinkage = min(1.0, (1 - sum(share**2 for share in p)) / ((n - 1) * misfit))
     q = [shrinkage / K + (1 - shrinkage) * share for share in p]
     defined = -sum(share * np.log(share) for share in q if share)
-    assert entropy.james_stein(entropy.multiplicities(counts, n_codes=K)) == pytest.approx(
+    assert entropy.james_stein(multiplicities([counts], n_codes=K))[0] == pytest.approx(
         defined, abs=1e-12
     )
     if expected is not None:

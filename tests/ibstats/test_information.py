@@ -11,6 +11,7 @@ from scipy import stats
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import entropy
 from ibstats.statistics import collision, counting, information, unseen
+from tests.reference import definitions
 
 
 def tokens(values: np.ndarray) -> xr.DataArray:
@@ -196,3 +197,39 @@ def test_one_counting_makes_what_each_function_makes() -> None:
     assert set(made) == set(alone)
     for name, expected in alone.items():
         xr.testing.assert_equal(made[name], expected)
+
+
+@pytest.mark.parametrize(
+    ("n_prompts", "n_samples", "n_codes"),
+    [(3, 4, 16), (1, 5, 9), (4, 1, 30), (3, 5, 70_000)],
+    ids=["few codes", "one prompt", "one image", "many codes"],
+)
+def test_values_equal_counting_without_each_image_and_each_prompt(
+    n_prompts: int, n_samples: int, n_codes: int
+) -> None:
+    """The entropies from their paper at 60 digits, of tokens counted anew each time."""
+
+    def whole(codes: np.ndarray) -> float:
+        return definitions.entropy(np.unique(codes, return_counts=True)[1].tolist(), "chao_shen")
+
+    def pseudo_values(units: np.ndarray) -> list[float]:
+        n = len(units)
+        if n == 1:
+            return [whole(units)]
+        every = whole(units)
+        return [n * every - (n - 1) * whole(np.delete(units, i, axis=0)) for i in range(n)]
+
+    spread = np.random.default_rng(n_codes).random((1, n_prompts, n_samples, 3, 4)) ** 4
+    drawn = tokens((spread * n_codes).astype(np.uint32))
+    made = information.per_prompt(drawn, n_codes, "chao_shen").isel(condition=0)
+    masses = unseen.per_prompt(drawn, n_codes).isel(condition=0)
+    prompts = drawn.values[0]
+    assert_allclose(made["codebook_entropy"], pseudo_values(prompts), rtol=1e-12)
+    for prompt in range(n_prompts):
+        own = prompts[prompt]
+        given = np.mean(pseudo_values(own))
+        assert float(made["conditional_entropy"][prompt]) == pytest.approx(given, rel=1e-12)
+        alone = 0
+        for image in range(n_samples):
+            alone += (~np.isin(own[image], np.delete(own, image, axis=0))).sum()
+        assert float(masses["unseen_by_image"][prompt]) == alone / own.size
