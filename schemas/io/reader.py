@@ -39,6 +39,7 @@ from schemas.store import (
     RunRecord,
     StoredObject,
     is_whole,
+    is_whole_line,
 )
 from schemas.variables import (
     COORDINATES,
@@ -239,7 +240,7 @@ class Ledger:
             raise _broken(file, f"it does not follow its schema: {_first(error)}") from None
         except ValueError as error:  # no JSON, or not UTF-8
             raise _broken(file, f"it is not valid JSON: {error}") from None
-        if not is_whole(document):
+        if not is_whole_line(content) and not is_whole(document):
             raise _broken(file, "its checksum differs")
         if record_key(record) != key:
             raise _broken(file, "it is of another block")

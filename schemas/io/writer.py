@@ -37,6 +37,7 @@ from schemas.store import (
     RunRecord,
     StoredObject,
     sealed,
+    sealed_line,
 )
 
 Outcome = Literal["made", "done"]
@@ -188,7 +189,7 @@ class RunWriter:
 
         Raises FileExistsError if the block is committed already.
         """
-        self.folder.create(reader.record_key(block), sealed(record))
+        self.folder.create(reader.record_key(block), sealed_line(record))
         failure = layout.block_key(
             "failed", block.model, block.experiment, block.condition, block.index
         )
