@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 from ibstats.errors import IbstatsError
@@ -57,27 +59,63 @@ def cite(run: str | Path) -> str:
     from elsewhere and a run that was not analysed yet get a comment too.
     """
     store = open_store(run)
-    for_what: dict[str, list[str]] = {METHOD: ["the method"]}
-    remarks = []
-    for label, identity in store.run.models.items():
-        if identity.model not in MODELS:
-            remarks.append(
-                f"% model {label}: its source is not known here; cite '{identity.model}'"
-            )
-        for key in MODELS.get(identity.model, ()):
-            for_what.setdefault(key, []).append(f"model {label}")
     reported = _reported(store)
+    remarks = unknown_models(store)
     if not reported:
-        remarks.append(
-            f"% nothing was analysed yet: after `ibstats report {run}`, metrics are added"
-        )
+        remarks.append(f"nothing was analysed yet: after `ibstats report {run}`, metrics are added")
+    return bibtex(by_source({**of_models(store), **reported}), remarks)
+
+
+def by_source(reported: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """What each source is cited for, by its key, the paper first; `reported` has keys by what.
+
+    >>> by_source({"fid": ["heusel2017gans"], "kid": []})["heusel2017gans"]
+    ['fid']
+    """
+    for_what = {METHOD: ["the method"]}
     for what, keys in reported.items():
         for key in keys:
             for_what.setdefault(key, []).append(what)
+    return for_what
+
+
+def bibtex(for_what: Mapping[str, Sequence[str]], remarks: Sequence[str] = ()) -> str:
+    """BibTeX of the software and of some sources, each below a comment that says what it is for.
+
+    `for_what` is that, by key of the source; `remarks` are comments at the end. Raises KeyError for
+    a key that `schemas/citations.bib` does not have.
+    """
     known = entries()
     parts = [f"% the software\n{software()}"]
     parts += [f"% {', '.join(what)}\n{known[key]}" for key, what in for_what.items()]
-    return "\n\n".join([*parts, *remarks]) + "\n"
+    return "\n\n".join([*parts, *(f"% {remark}" for remark in remarks)]) + "\n"
+
+
+def of_models(store: Store) -> dict[str, tuple[str, ...]]:
+    """Sources of the models of a run, by `model LABEL`; none of a model from elsewhere."""
+    found = {}
+    for label, identity in store.run.models.items():
+        found[f"model {label}"] = MODELS.get(identity.model, ())
+    return found
+
+
+def unknown_models(store: Store) -> list[str]:
+    """What is said of each model of a run whose source is not known here."""
+    said = []
+    for label, identity in store.run.models.items():
+        if identity.model not in MODELS:
+            said.append(f"model {label}: its source is not known here; cite '{identity.model}'")
+    return said
+
+
+def of_rows(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Sources by quantity, estimator and section of some rows of results, as their JSON has them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        found[row["quantity"]] = quantity(row["quantity"]).sources
+        found[f"estimator {row['estimator']}"] = ESTIMATORS.get(row["estimator"], ())
+        found[f"section {row['section']}"] = SECTIONS.get(row["section"], ())
+    return found
 
 
 def _document(file: Path) -> bytes:
@@ -99,8 +137,5 @@ def _reported(store: Store) -> dict[str, tuple[str, ...]]:
             rows = json.loads(_document(file))["rows"]
         except (ValueError, KeyError, TypeError, BadZipFile):
             raise IbstatsError(f"'{file}' is no results document; remove it") from None
-        for row in rows:
-            found[row["quantity"]] = quantity(row["quantity"]).sources
-            found[f"estimator {row['estimator']}"] = ESTIMATORS.get(row["estimator"], ())
-            found[f"section {row['section']}"] = SECTIONS.get(row["section"], ())
+        found.update(of_rows(rows))
     return found

@@ -27,6 +27,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "import": runs.import_samples,
     "describe": runs.describe,
     "cite": runs.cite_run,
+    "methods": reports.methods,
     "verify": runs.verify,
     "clean": runs.clean,
     "report": reports.report,

@@ -55,6 +55,25 @@ def report(
 
 
 @analysing()
+def methods(
+    run: Run,
+    latex: Annotated[
+        bool, typer.Option("--latex", help="LaTeX with \\cite, instead of Markdown with [@key].")
+    ] = False,
+    *,
+    options: Options,
+) -> None:
+    """The methods paragraphs of a paper, of what was computed, then BibTeX of all that they cite."""
+    from ibstats.report.methods import methods
+    from ibstats.results.kept import obtain
+
+    store = options.open(run)
+    told = methods(store, obtain(store, options.settings(), options.machine()))
+    print(told.latex() if latex else told.markdown())
+    print(told.bibtex, end="")
+
+
+@analysing()
 def export(
     run: Run,
     kind: Annotated[str, typer.Option("--format", help="csv, latex, json or netcdf.")],
