@@ -17,8 +17,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ibstats.errors import StoreContractError
-from schemas.design import ConditionRecord, DesignRecord, Factor
-from schemas.study import ABLATIONS
+from schemas.design import ARGMAX, SAMPLING, ConditionRecord, DesignRecord, Factor
+from schemas.study import ABLATIONS, FIXED_ORDERS
 
 Levels = Mapping[str, str]
 
@@ -84,6 +84,46 @@ class Subfactorial:
     """Levels held fixed; empty for the whole design."""
     names: tuple[str, ...]
     """The condition of each cell, in C order: all factors low first, all high last."""
+
+
+@dataclass(frozen=True)
+class OneOrder:
+    """Names of the conditions of one order of a masked model; None where there is none.
+
+    They are two by two: path noise of every sample's own or shared by those of a prompt, and draws
+    or argmax. A fixed order has no path noise, so its conditions are `shared` and `nothing`.
+    """
+
+    name: str
+    own: str | None = None
+    """Own path noise, draws: D_0."""
+    shared: str | None = None
+    """Shared path noise, draws: D_P."""
+    argmax: str | None = None
+    """Own path noise, argmax: D_A."""
+    nothing: str | None = None
+    """Shared path noise, argmax: nothing is left to chance."""
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the order has no noise."""
+        return self.name in FIXED_ORDERS
+
+    @property
+    def whole(self) -> str | None:
+        """The condition in which all noise there is varies."""
+        if self.is_fixed:
+            return self.shared
+        return self.own
+
+
+PLACES = {
+    ("own", "stochastic"): "own",
+    ("shared", "stochastic"): "shared",
+    ("own", ARGMAX): "argmax",
+    ("shared", ARGMAX): "nothing",
+}
+"""Field of `OneOrder` by path noise and sampling."""
 
 
 @dataclass(frozen=True)
@@ -261,6 +301,22 @@ class Design:
         others = [name for name in self.names if name != self.baseline]
         return [self.difference(name, self.baseline) for name in others]
 
+    def orders(self) -> list[OneOrder]:
+        """The orders of a masked model, as they come; none where the order is not varied.
+
+        >>> free = Condition("a", {SAMPLING: "stochastic"}, {"order": "random", "path_noise": "own"})
+        >>> [one.own for one in Design("order", (free,)).orders()]
+        ['a']
+        """
+        if self.kind != "order":
+            return []
+        found: dict[str, dict[str, str]] = {}
+        for condition in self.conditions:
+            noises = str(condition.settings["path_noise"]), condition.levels[SAMPLING]
+            places = found.setdefault(str(condition.settings["order"]), {})
+            places[PLACES[noises]] = condition.name
+        return [OneOrder(name, **places) for name, places in found.items()]
+
     def difference(self, plus: str, minus: str, name: str = "") -> Contrast:
         """One condition minus another one; `name` by default says so, with their short names.
 
@@ -308,6 +364,8 @@ SETTINGS = (
     "paraphrase_length",
     "n_paraphrases",
     "subset_draw",
+    "order",
+    "path_noise",
 )
 """Coordinates of the store that say what a condition's probe was given."""
 

@@ -75,11 +75,33 @@ def _halves(design: Design) -> Iterator[Contrast]:
         yield Contrast(f"{arm}: synergy", weights, name)
 
 
+def _orders(design: Design) -> Iterator[Contrast]:
+    """Orders with each other but the baseline, own with shared path noise, and their synergy with draws.
+
+    The synergy of an order is D_0 - D_P - D_A, for nothing is left to chance where the path noise is
+    shared and tokens are modes: 0 where each noise adds its own part.
+    """
+    found = design.orders()
+    wholes = [one.whole for one in found if one.whole not in (None, design.baseline)]
+    for earlier, later in combinations(wholes, 2):
+        yield design.difference(later, earlier)
+    for one in found:
+        if one.own and one.shared and one.own != design.baseline:
+            yield design.difference(one.shared, one.own)
+    for one in found:
+        if one.own and one.shared and one.argmax and one.nothing:
+            weights = np.zeros(len(design.names))
+            for name, sign in ((one.own, 1), (one.shared, -1), (one.argmax, -1), (one.nothing, 1)):
+                weights[design.position(name)] += sign
+            yield Contrast(f"{one.name}: synergy", weights, one.own)
+
+
 PLANNED: dict[str, Callable[[Design], Iterator[Contrast]]] = {
     "subset_ratio": _next_smaller,
     "argmax_window": _later_minus_earlier,
     "paraphrase_length": _later_minus_earlier,
     "subset_method": _methods,
     "enhancement": _halves,
+    "order": _orders,
 }
 """By the kind of an ablation."""

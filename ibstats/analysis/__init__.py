@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from ibstats.analysis.changes import Groups
 from ibstats.analysis.diversity import diversity_groups
 from ibstats.analysis.information import information_groups
 from ibstats.analysis.measured import metrics_of, to_be_had
+from ibstats.analysis.orders import order_bits, order_pairs
 from ibstats.analysis.path_and_execution import bits_groups, rescored_digests, shares_groups
 from ibstats.analysis.quality import quality_groups
 from ibstats.analysis.whole_image import contrast_digests, whole_image_groups
@@ -30,15 +32,17 @@ from schemas.version import __version__
 
 Made = tuple[Groups, list[str]]
 
-PARTS: Mapping[Part, Callable[[Selection, Config, Machine], Made]] = {
-    "diversity": diversity_groups,
-    "information": information_groups,
-    "quality": quality_groups,
-    "ledger": bits_groups,
-    "shares": shares_groups,
-    "whole_image": whole_image_groups,
+Maker = Callable[[Selection, Config, Machine], Made]
+
+PARTS: Mapping[Part, tuple[Maker, ...]] = {
+    "diversity": (diversity_groups,),
+    "information": (information_groups,),
+    "quality": (quality_groups,),
+    "ledger": (bits_groups, order_bits),
+    "shares": (shares_groups, order_pairs),
+    "whole_image": (whole_image_groups,),
 }
-"""What makes each part of an analysis."""
+"""What makes each part of an analysis; of an experiment of another kind a maker makes nothing."""
 
 
 def analyse(
@@ -103,8 +107,8 @@ def _of_model(selection: Selection, settings: Config, machine: Machine) -> Made:
     if unequal:
         notes.append(unequal)
     made: Groups = {}
-    for part in settings.parts:
-        groups, said = PARTS[part](selection, settings, machine)
+    for make in itertools.chain.from_iterable(PARTS[part] for part in settings.parts):
+        groups, said = make(selection, settings, machine)
         for name, group in groups.items():
             made[name] = _portable(group, selection.n_samples)
         notes += said

@@ -78,6 +78,24 @@ def pair_distances(left: Found) -> str:
     return f"{said} (R {words.interval(redundancy, 2)}: {_reading(redundancy)})"
 
 
+def order(left: Found) -> str:
+    """What sharing the path noise leaves of the diversity of an order; empty where it is not known.
+
+    Empty too for a fixed order, which has no path noise.
+    """
+    path, argmax = _known(left, "path_shared"), _known(left, "argmax")
+    if path is None or argmax is None or (path.degenerate and _is_zero(argmax)):
+        return ""
+    said = (
+        f"images that share the path noise keep {words.interval(path, 2)} of the diversity, those "
+        f"whose tokens are modes {words.interval(argmax, 2)}"
+    )
+    redundancy = _known(left, "redundancy")
+    if redundancy is None:
+        return said
+    return f"{said} (R {words.interval(redundancy, 2)}: {_reading(redundancy)})"
+
+
 def _reading(redundancy: ResultRow) -> str:
     if redundancy.low is not None and redundancy.low > HALF:
         return "either noise alone gives most of it"

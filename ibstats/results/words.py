@@ -6,6 +6,7 @@ Every table, figure caption and sentence takes its words here, so a fact is said
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -247,9 +248,9 @@ def open_intervals(rows: Iterable[ResultRow]) -> str:
 
 
 def times(effect: str) -> str:
-    """An effect, its factors joined by a multiplication sign.
+    """An effect, its factors joined by a multiplication sign; a colon before a space is one in words.
 
-    >>> times("sampling:codebook")
-    'sampling × codebook'
+    >>> times("sampling:codebook"), times("random: synergy")
+    ('sampling × codebook', 'random: synergy')
     """
-    return effect.replace(":", " × ")
+    return re.sub(r":(?! )", " × ", effect)

@@ -41,7 +41,8 @@ def pair_means(distance: xr.DataArray, n_paths: int, n_executions: int) -> xr.Da
 def pair_shares(pairs: xr.Dataset, argmax: xr.Dataset | None, how: Resampling) -> xr.Dataset:
     """D_0, and what is left of it, over `part` (`PARTS`) with intervals over prompts.
 
-    Parameters: `pairs (prompt)`, of one condition, as `pair_means` has them; `argmax (prompt)` with
+    Parameters: `pairs (prompt)`, of one condition, as `pair_means` has them (`execution_shared` may
+    lack); `argmax (prompt)` with
     `left`, the mean distance of argmax images of other paths, and `whole`, that of the pairs that
     share neither noise in the same experiment, whose prompts may be others; None where there are
     none. Shares are ratios of means (`ratio_interval`); they are at least 0 and may exceed
@@ -56,6 +57,8 @@ def pair_shares(pairs: xr.Dataset, argmax: xr.Dataset | None, how: Resampling) -
     """
     found = {NEITHER: mean_interval(pairs[NEITHER], how)}
     for name in (PATH, EXECUTION):
+        if name not in pairs:
+            continue
         found[name] = ratio_interval(pairs[name], pairs[NEITHER], how)
     if argmax is not None:
         found[ARGMAX] = ratio_interval(argmax["left"], argmax["whole"], how)

@@ -24,6 +24,7 @@ from ibstats.quantities import of_family
 from ibstats.statistics.ratios import ratio_interval
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 from ibstats.statistics.windows import under_argmax
+from schemas.study import FIXED_ORDERS
 
 if TYPE_CHECKING:
     from schemas.provenance import ModelIdentity
@@ -66,6 +67,8 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
         found["path_upper_schedule"] = _schedule_bits(dataset["token_step"], identity.steps)
     if identity.family == "diffusion" and "joint_surprisal" in dataset:
         found |= _of_trajectory(dataset, found)
+    if "order" in dataset.coords:
+        found |= _by_order(dataset, found, drawn["surprisal"])
     n_tokens = int(np.prod(identity.grid))
     if found:
         found["image_capacity"] = xr.full_like(drawn["surprisal"], n_tokens * identity.capacity)
@@ -118,6 +121,24 @@ def _recorded(dataset: xr.Dataset) -> Bits:
     return found
 
 
+def _by_order(dataset: xr.Dataset, found: Bits, drawn: xr.DataArray) -> Bits:
+    """What the order of a masked model changes: a fixed one has no path, and bits of tokens that are exact.
+
+    Where the samples of a prompt share their path noise, paths of other images say more of a path
+    than the model does, so none is fitted to them.
+    """
+    is_fixed = dataset["order"].isin(FIXED_ORDERS)
+    is_own = dataset["path_noise"] == "own"
+    more = {}
+    if "path_upper_fitted" in found:
+        more["path_upper_fitted"] = found["path_upper_fitted"].where(is_own)
+    if "path_upper_schedule" in found:
+        more["path_upper_schedule"] = found["path_upper_schedule"].where(~is_fixed, 0.0)
+    if is_fixed.any():
+        more["tokens"] = drawn.where(is_fixed)
+    return more
+
+
 def _of_trajectory(dataset: xr.Dataset, found: Bits) -> Bits:
     """What diffusion adds: the trajectory as the path, and a bound on the path's entropy."""
     last = dataset["joint_surprisal"].isel(step=-1).astype(np.float64)
@@ -149,6 +170,10 @@ def remarks(dataset: xr.Dataset, identity: ModelIdentity, found: Collection[str]
         if sampled and ("path_given_candidates" in found or identity.family == "masked"):
             reason += ": sample with `path_surprisal: exact`, or use `ibgenerate rescore`"
         said |= dict.fromkeys(("path_causal", "execution_causal", "joint"), reason)
+    if "tokens" in found and identity.family == "masked":
+        said["tokens"] = (
+            "exact where the order is fixed; `ibgenerate rescore` bounds it where a path is chosen"
+        )
     if "path_upper_trajectory" in found:
         said["joint"] = (
             "tokens are revised after their reveal, and A + B counts every revision: "

@@ -24,6 +24,7 @@ from ibstats.report.tables import (
     factorial,
     grid,
     information,
+    orders,
     pair_distances,
     path_and_execution,
     quality,
@@ -337,6 +338,8 @@ def ablation(of: Analysis, page: Page) -> str:
     for distance in of.numbers.quantities("contrast", experiment=of.experiment):
         made.append(changes(of, "contrast", distance, page))
     numbers, experiment, models = of.numbers, of.experiment, of.models
+    made.append(page.parts(orders.tables(numbers, experiment, models)))
+    made.append(page.parts(orders.said(numbers, experiment, models)))
     parts: list[Part] = [
         *ablations.arms(numbers, experiment, models),
         *ablations.changes(numbers, experiment, models),

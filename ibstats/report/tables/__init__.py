@@ -12,6 +12,7 @@ from ibstats.report.tables import (
     factorial,
     grid,
     information,
+    orders,
     pair_distances,
     path_and_execution,
     quality,
@@ -85,6 +86,8 @@ def ablation_parts(numbers: Numbers) -> list[Part]:
         for model in models:
             parts.append(Heading(f"{experiment}, {model}"))
             parts += _size(numbers, experiment, model)
+            parts += orders.tables(numbers, experiment, [model])
+            parts += orders.said(numbers, experiment, [model])
             parts += ablations.arms(numbers, experiment, [model])
             parts += ablations.changes(numbers, experiment, [model])
             parts += ablations.codebook(numbers, experiment, [model])
@@ -172,7 +175,7 @@ def _contrasts(numbers: Numbers, experiment: str, models: Sequence[str]) -> list
 
 
 def _of_ablation(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
-    tables: list[Table] = []
+    tables = orders.tables(numbers, experiment, models)
     distances = grid.measured(numbers, "diversity", experiment, models, "distance")
     for measured in [*distances, *quality.scores(numbers, experiment, models)]:
         tables += ablations.arm_changes(numbers, experiment, models, measured)
