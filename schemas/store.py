@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -199,18 +199,24 @@ class ExperimentPlan(Strict):
             kind=self.kind, conditions=conditions, factors=self.factors, baseline=self.baseline
         )
 
-    def paper_design(self, kind: str, levels: Mapping[str, Mapping[str, str]]) -> ExperimentPlan:
-        """Give the same plan with the paper's three factors.
+    def paper_design(
+        self,
+        kind: str,
+        levels: Mapping[str, Mapping[str, str]],
+        factors: Sequence[Factor] = FACTORS,
+    ) -> ExperimentPlan:
+        """Give the same plan with factors of the paper, by default all three.
 
-        `levels` are those of each condition, by the names of `schemas.design.FACTORS`. The baseline
-        is the first condition with the levels of `schemas.design.BASELINE`, for what else may differ
-        (the order of a masked model) comes after it as it always is; without one there is none.
+        `levels` are those of each condition, by the names of the factors. The baseline is the first
+        condition with the levels of `schemas.design.BASELINE`, for what else may differ (the order
+        of a masked model) comes after it as it always is; without one there is none.
         """
-        without_intervention = [name for name, found in levels.items() if found == BASELINE]
+        plain = {factor.name: BASELINE[factor.name] for factor in factors}
+        without_intervention = [name for name, found in levels.items() if found == plain]
         baseline = without_intervention[0] if without_intervention else None
         fields = {
             "kind": kind,
-            "factors": list(FACTORS),
+            "factors": list(factors),
             "levels": {name: dict(found) for name, found in levels.items()},
             "baseline": baseline,
         }

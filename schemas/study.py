@@ -153,10 +153,19 @@ class Calibration(PromptSource):
         return {"n": ENCODED_IMAGES, **{key: data[key] for key in data if data[key] is not None}}
 
 
+FactorName = Literal["sampling", "prompt_type", "codebook"]
+
+
 class Factorial(Written):
-    """The 2x2x2: sampling x wording x codebook (paper section 3.4)."""
+    """The 2x2x2: sampling x wording x codebook (paper section 3.4), or fewer of its factors."""
 
     kind: Literal["factorial"] = "factorial"
+    factors: list[FactorName] | None = Field(
+        default=None,
+        min_length=1,
+        description="Factors that are crossed; the others stay as without intervention. Default "
+        "all three, or `[sampling, codebook]` where no prompt has paraphrases.",
+    )
     keep_ratio: Ratio = Field(
         default=0.5, description="Share of the codebook kept under the subset probe."
     )
@@ -165,6 +174,11 @@ class Factorial(Written):
         default=5, ge=2, description="Paraphrases a prompt's samples are spread over."
     )
     paraphrase_length: ParaphraseLength = "mixed"
+
+    @field_validator("factors")
+    @classmethod
+    def _distinct(cls, factors: list[FactorName] | None) -> list[FactorName] | None:
+        return factors and _refuse_repeats(factors)
 
 
 class CrossedNoise(Written):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Literal
 
+from schemas.design import FACTORS, Factor
 from schemas.moved import attributes
 from schemas.study import (
     FIXED_ORDERS,
@@ -106,15 +107,31 @@ def conditions(experiment: Experiment) -> list[Condition]:
             return order(experiment)
 
 
+def crossed_factors(experiment: Experiment) -> tuple[Factor, ...]:
+    """The factors that describe the conditions of an experiment, in the order of the paper.
+
+    All three, unless a factorial names some.
+    """
+    asked = experiment.factors if isinstance(experiment, Factorial) else None
+    return tuple(factor for factor in FACTORS if asked is None or factor.name in asked)
+
+
 def factorial(plan: Factorial) -> list[Condition]:
     """The eight cells of the paper's design (section 3.4), each factor from its low to its high level.
 
-    The last factor, the codebook, varies fastest. A subset of ratio 1 stays a subset, with every
-    code in it.
+    The last factor, the codebook, varies fastest. A factor that the study leaves out stays as it is
+    without intervention. A subset of ratio 1 stays a subset, with every code in it.
+
+    >>> [cell.name for cell in factorial(Factorial(factors=["codebook"]))]
+    ['stochastic-original-subset', 'stochastic-original-full']
     """
+    crossed = {factor.name for factor in crossed_factors(plan)}
     cells = []
     for levels in itertools.product(SAMPLINGS, PROMPT_TYPES, CODEBOOKS):
         cell = Condition(*levels)
+        kept = [factor.name for factor in FACTORS if factor.name not in crossed]
+        if any(getattr(cell, name) != getattr(BASELINE, name) for name in kept):
+            continue
         if cell.sampling == "argmax":
             cell = replace(cell, argmax_window=ALL_STEPS)
         if cell.prompt_type == "paraphrase":

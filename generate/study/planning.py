@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from generate.errors import StudyError
 from generate.prompts.sources import load_prompts, overlap, prompts_digest, source_digest
 from generate.study.adapter_file import is_file_name, split_name
-from generate.study.conditions import Condition, conditions
+from generate.study.conditions import Condition, conditions, crossed_factors
 from generate.study.noise import Role
 from generate.study.probes import Probe, parse_window, texts_of_samples
-from schemas.design import FACTORS
 from schemas.store import Block, ExperimentPlan, RunRecord, blocks_of
-from schemas.study import CrossedNoise, Order, Prompt, Study
+from schemas.study import CrossedNoise, Factorial, Order, Prompt, Study
 
 MOST_SAMPLES = 1_000_000
 """Images that a prompt can have in a condition: they are laid out in memory together."""
@@ -118,16 +117,18 @@ class Plan:
         That is the shape of its Dataset, and the levels of its conditions. Raises KeyError for an
         experiment that the study does not have.
         """
+        asked = self.study.experiments[experiment]
+        factors = crossed_factors(asked)
         levels = {}
         for cell in self.experiments[experiment]:
-            levels[cell.name] = {factor.name: getattr(cell, factor.name) for factor in FACTORS}
+            levels[cell.name] = {factor.name: getattr(cell, factor.name) for factor in factors}
         shape = ExperimentPlan(
             conditions=list(levels),
             n_prompts=len(self.prompts_of(experiment)),
             n_samples=self.n_samples(experiment),
             block_prompts=self.block_prompts(experiment),
         )
-        return shape.paper_design(self.study.experiments[experiment].kind, levels)
+        return shape.paper_design(asked.kind, levels, factors)
 
     def blocks(self) -> Iterator[Block]:
         """All blocks, in the order they are made.
@@ -152,6 +153,8 @@ def plan(study: Study, base: Path) -> Plan:
     ['trio-ar', 'trio-mim', 'trio-diffusion']
     """
     prompts = load_prompts(study.prompts, "study", base)
+    if not any(_has_paraphrases(prompt) for prompt in prompts):
+        study = _without_wording(study)
     laid_out = Plan(
         study,
         prompts,
@@ -237,6 +240,19 @@ def refuse_orders(laid_out: Plan, families: Mapping[str, str]) -> None:
                     f"experiment '{experiment}' varies the order of a masked model, but '{label}' is "
                     f"{family}: give it a study of its own without this experiment."
                 )
+
+
+def _has_paraphrases(prompt: Prompt) -> bool:
+    return any((prompt.paraphrases.short, prompt.paraphrases.medium, prompt.paraphrases.long))
+
+
+def _without_wording(study: Study) -> Study:
+    """The study with the 2x2 of sampling and codebook where a factorial does not name its factors."""
+    experiments = dict(study.experiments)
+    for name, asked in experiments.items():
+        if isinstance(asked, Factorial) and asked.factors is None:
+            experiments[name] = asked.model_copy(update={"factors": ["sampling", "codebook"]})
+    return study.model_copy(update={"experiments": experiments})
 
 
 def _conditions_of(study: Study) -> dict[str, list[Condition]]:

@@ -37,7 +37,7 @@ def test_a_misspelt_key_of_an_experiment_is_named_with_the_allowed_ones(study_fi
     wrong = {"factorial": {"kind": "factorial", "keep_rato": 0.5}}
     with pytest.raises(
         StudyError,
-        match=r"keep_rato' \(did you mean 'keep_ratio'\?\); allowed here: kind, keep_ratio",
+        match=r"keep_rato' \(did you mean 'keep_ratio'\?\); allowed here: kind, factors, keep_ratio",
     ):
         load(edited(study_file, experiments=wrong))
 
