@@ -1,10 +1,13 @@
-"""Tiny random checkpoints of the published models, in the layout of the hub."""
+"""Tiny random checkpoints of the published models: the files of the hub, with the keys that they have there."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
     CLIPTextConfig,
@@ -79,7 +82,7 @@ def amused(folder: Path) -> Path:
 
 
 def vq_diffusion(folder: Path, *, learnable: bool = True, steps: int = 100) -> Path:
-    """8x8 grid of 20 codes, 16x16 pixels."""
+    """8x8 grid of 20 codes, 16x16 pixels, in the files of 2022."""
     from diffusers import Transformer2DModel, VQDiffusionPipeline, VQDiffusionScheduler, VQModel
     from diffusers.pipelines.deprecated.vq_diffusion.pipeline_vq_diffusion import (
         LearnedClassifierFreeSamplingEmbeddings,
@@ -95,8 +98,8 @@ def vq_diffusion(folder: Path, *, learnable: bool = True, steps: int = 100) -> P
     torch.nn.init.normal_(transformer.out.weight)  # sharp enough for argmax and draws to differ
     vqvae = VQModel(
         block_out_channels=[32, 64],
-        down_block_types=["DownEncoderBlock2D"] * 2,
-        up_block_types=["UpDecoderBlock2D"] * 2,
+        down_block_types=["DownEncoderBlock2D", "AttnDownEncoderBlock2D"],
+        up_block_types=["AttnUpDecoderBlock2D", "UpDecoderBlock2D"],
         latent_channels=3,
         num_vq_embeddings=20,
         vq_embed_dim=3,
@@ -114,7 +117,77 @@ def vq_diffusion(folder: Path, *, learnable: bool = True, steps: int = 100) -> P
         scheduler=VQDiffusionScheduler(21, num_train_timesteps=steps),
         learned_classifier_free_sampling_embeddings=learned,
     ).save_pretrained(folder)
+    _as_of_2022(folder, tokenizer)
     return folder
+
+
+SINCE_2022 = {
+    "transformer": (
+        "attention_type",
+        "caption_channels",
+        "double_self_attention",
+        "interpolation_scale",
+        "norm_elementwise_affine",
+        "norm_eps",
+        "norm_type",
+        "only_cross_attention",
+        "out_channels",
+        "patch_size",
+        "upcast_attention",
+        "use_additional_conditions",
+        "use_linear_projection",
+    ),
+    "vqvae": (
+        "force_upcast",
+        "lookup_from_codebook",
+        "mid_block_add_attention",
+        "norm_type",
+        "scaling_factor",
+    ),
+}
+"""Keys of diffusers' configuration files that its version 0.8 did not have."""
+OLD_NAMES = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+"""Layers of attention of a VQ model, and what they were called in 2022."""
+
+
+def _as_of_2022(folder: Path, tokenizer: CLIPTokenizer) -> None:
+    """Rewrite a pipeline as diffusers 0.8 and transformers 4.24 saved it."""
+    for part, keys in SINCE_2022.items():
+        _drop(folder / part / "config.json", keys)
+    for path in folder.glob("*/*.safetensors"):
+        tensors = load_file(path)
+        if path.parent.name == "vqvae":
+            tensors = {_old_name(key): tensor for key, tensor in tensors.items()}
+        if path.parent.name == "text_encoder":
+            tensors = {f"text_model.{key}": tensor for key, tensor in tensors.items()}
+            tensors["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+        stem = {"model": "pytorch_model"}.get(path.stem, path.stem)
+        torch.save(tensors, path.with_name(f"{stem}.bin"))
+        path.unlink()
+    words = folder / "tokenizer"
+    core = json.loads((words / "tokenizer.json").read_text())["model"]
+    (words / "vocab.json").write_text(json.dumps(core["vocab"]))
+    merges = [" ".join(pair) for pair in core["merges"]]
+    (words / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
+    special = dict(tokenizer.special_tokens_map)
+    (words / "special_tokens_map.json").write_text(json.dumps(special))
+    settings = {"model_max_length": 77, "tokenizer_class": "CLIPTokenizer", "do_lower_case": True}
+    (words / "tokenizer_config.json").write_text(json.dumps({**special, **settings}))
+    (words / "tokenizer.json").unlink()
+
+
+def _drop(path: Path, keys: Iterable[str]) -> None:
+    """Take keys out of a configuration file."""
+    settings = json.loads(path.read_text())
+    for key in keys:
+        settings.pop(key, None)
+    path.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def _old_name(key: str) -> str:
+    for today, old in OLD_NAMES.items():
+        key = key.replace(f".{today}.", f".{old}.")
+    return key
 
 
 def janus(folder: Path) -> Path:
@@ -171,7 +244,37 @@ def janus(folder: Path) -> Path:
     network.generation_config.bos_token_id = tokenizer.bos_token_id
     network.generation_config.guidance_scale = 5.0
     network.save_pretrained(folder)
+    _as_of_2025(folder / "config.json")
     return folder
+
+
+SINCE_2025 = {
+    "text_config": ("rope_parameters", "tie_word_embeddings"),
+    "vision_config": ("projection_dropout", "use_qk_norm"),
+    "vq_config": (
+        "double_latent",
+        "dropout",
+        "hidden_act",
+        "in_channels",
+        "initializer_range",
+        "num_hidden_layers",
+        "out_channels",
+    ),
+}
+"""Keys that the converter of transformers 4.52 left out: defaults, or not known yet."""
+
+
+def _as_of_2025(path: Path) -> None:
+    """Rewrite the configuration of a Janus as transformers 4.52 saved it."""
+    settings = json.loads(path.read_text())
+    for name, keys in SINCE_2025.items():
+        for key in keys:
+            settings[name].pop(key, None)
+    settings.pop("tie_word_embeddings", None)
+    for place in (settings, settings["text_config"]):
+        place["torch_dtype"] = place.pop("dtype", "float32")
+    settings["text_config"] |= {"rope_scaling": None, "rope_theta": 10000.0}
+    path.write_text(json.dumps(settings, indent=2) + "\n")
 
 
 def t5(folder: Path) -> None:
@@ -291,9 +394,6 @@ def phi_config() -> PhiConfig:
 
 def showo(folder: Path) -> dict[str, object]:
     """Options of a 4x4 grid of 8192 codes, 64x64 pixels: three repositories."""
-    import json
-
-    from safetensors.torch import save_file
     from transformers import PhiForCausalLM
 
     from generate.networks.lfq import DecoderConfig, LFQDecoder
@@ -305,10 +405,21 @@ def showo(folder: Path) -> dict[str, object]:
         f"showo.{name}": part
         for name, part in named_state(PhiForCausalLM(phi_config()).state_dict()).items()
     }
-    torch.save(state, model / "pytorch_model.bin")
-    sizes = {"vocab_size": SHOWO_VOCABULARY, "llm_vocab_size": SHOWO_TEXT_VOCABULARY}
-    image_sizes = {"codebook_size": SHOWO_CODES, "num_vq_tokens": SHOWO_SIDE**2}
-    (model / "config.json").write_text(json.dumps({"_class_name": "Showo", **sizes, **image_sizes}))
+    save_file(state, model / "pytorch_model.safetensors")
+    settings = {
+        "_class_name": "Showo",
+        "_diffusers_version": "0.30.1",
+        "codebook_size": SHOWO_CODES,
+        "llm_model_path": "microsoft/phi-1_5",
+        "llm_vocab_size": SHOWO_TEXT_VOCABULARY,
+        "mask_token_id": SHOWO_VOCABULARY - 1,
+        "num_vq_tokens": SHOWO_SIDE**2,
+        "vocab_size": SHOWO_VOCABULARY,
+        "w_clip_vit": False,
+    }
+    (model / "config.json").write_text(json.dumps(settings))
+    kind = {"_class_name": "MAGVITv2", "_diffusers_version": "0.30.1"}
+    (images / "config.json").write_text(json.dumps(kind))
     decoder = LFQDecoder(DecoderConfig(n_bits=13, bottom=32, widths=(((32, 32),),) * 5))
     tensors = {f"decoder.{name}": part for name, part in named_state(decoder.state_dict()).items()}
     save_file(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Column, Table
 
 from generate.cli.console import out, print_table, scaled
 from generate.cli.options import settings_given
+
+if TYPE_CHECKING:
+    from generate.models.public import PublicModel
+    from schemas.provenance import ModelIdentity
 
 
 def models(
@@ -26,11 +30,11 @@ def models(
         print(catalogue.markdown(), end="")
         return
     name = Column("model", no_wrap=True)
-    table = Table(name, "family", "token grid", "codebook", "licence", "weights", "here")
+    headings = ("family", "token grid", "codebook", "licence", "memory", "download", "here")
+    table = Table(name, *headings)
     for row in catalogue.rows():
-        table.add_row(
-            row.name, row.family, row.grids, row.codes, row.licence, row.weights, row.here
-        )
+        described = (row.family, row.grids, row.codes, row.licence, row.weights, row.download)
+        table.add_row(row.name, *described, row.here)
     print_table(table)
 
 
@@ -45,16 +49,19 @@ def inspect(
         list[str] | None, typer.Option(help="A setting, name=value; may be repeated.")
     ] = None,
 ) -> None:
-    """Say what a model would load and sample with.
+    """Say what a model would load and sample with, and how much of it would be fetched first.
 
-    Fetches files that are not in the local cache, and loads no weights.
+    Fetches small files that are not in the local cache; weights are neither fetched nor loaded.
     """
-    from generate.models import catalogue, memory, model_class
+    from generate.models import catalogue, model_class
     from generate.models.public import PublicModel
 
     adapter = model_class(model)
     options = adapter.options(settings_given(option or []))
-    identity = adapter.identify(model, options)
+    if issubclass(adapter, PublicModel):
+        identity, on_files = _of_public(adapter, model, options)
+    else:
+        identity, on_files = adapter.identify(model, options), []
     rows, columns = identity.grid
     height, width = identity.image_size
     table = Table("what", "value", title=model)
@@ -71,14 +78,35 @@ def inspect(
     for file in identity.weights:
         described = f"{scaled(file.bytes, 'B')}, sha256 {file.sha256[:16]}"
         table.add_row(f"weights {file.name}", described)
-    if issubclass(adapter, PublicModel):
-        needed = memory.gigabytes(adapter.bytes_needed(options))
-        table.add_row("memory for the weights", needed)
+    for what, value in on_files:
+        table.add_row(what, value)
     for name, value in identity.options.items():
         table.add_row(f"option {name}", str(value))
     for name, settings in adapter.presets.items():
         table.add_row(f"preset {name}", _written(settings))
     print_table(table)
+
+
+def _of_public(
+    adapter: type[PublicModel], model: str, options: Any
+) -> tuple[ModelIdentity, list[tuple[str, str]]]:
+    """What a published model is, and rows on its files: digests only of what is all here."""
+    from generate.models import hub
+    from generate.models.memory import gigabytes
+
+    found = adapter.examined(options).values()
+    n_bytes = sum(checkpoint.bytes_to_fetch for checkpoint in found)
+    if not n_bytes:
+        needed = gigabytes(adapter.bytes_needed(options))
+        return adapter.identify(model, options), [("memory for the weights", needed)]
+    rows = []
+    for checkpoint in found:
+        for file in checkpoint.weight_files:
+            where = "here" if file.is_here else "not here yet"
+            rows.append((f"weights {file.name}", f"{scaled(file.n_bytes, 'B')}, {where}"))
+    free = gigabytes(hub.free_for_cache())
+    rows.append(("to fetch", f"{gigabytes(n_bytes)} into {hub.cache_folder()}, {free} free"))
+    return adapter.foreseen(model, options), rows
 
 
 def _written(settings: Mapping[str, Any]) -> str:

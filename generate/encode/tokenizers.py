@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from generate.errors import ModelError, one_line
-from generate.models.checkpoint import Checkpoint, find, load_component
+from generate.models.checkpoint import Checkpoint, find
+from generate.models.component import Part, examine, load
 from generate.provenance import weight_file
 from generate.study.adapter_file import is_file_name, load_file, split_name
 from generate.trio.quantizers import LAB
@@ -179,6 +180,14 @@ CLASSES: Mapping[str, Callable[[Any], dict[str, Any]]] = MappingProxyType(
 )
 """Tokenizers of installed libraries, and how each encodes and decodes."""
 
+WEIGHT_NAMES = (
+    "diffusion_pytorch_model.safetensors",
+    "model.safetensors",
+    "diffusion_pytorch_model.bin",
+    "pytorch_model.bin",
+)
+"""Files that the two libraries save weights as; copies in half precision have other names."""
+
 
 def _of_a_library(kind: str, where: str, device: str) -> ImageTokenizer:
     library, class_name = kind.split(":")
@@ -188,10 +197,13 @@ def _of_a_library(kind: str, where: str, device: str) -> ImageTokenizer:
         raise ModelError(f"tokenizer '{kind}' is not installed: {one_line(error)}.") from None
     name, _, subfolder = where.partition(":")
     prefix = f"{subfolder}/" if subfolder else ""
-    files = (f"{prefix}config.json", f"{prefix}*.safetensors|{prefix}*.bin")
+    weights = "|".join(prefix + name for name in WEIGHT_NAMES)
+    files = (f"{prefix}config.json", weights)
+    part = Part(component, subfolder)
+    examine(part, find(name, files, weights=False), unused=())
     checkpoint: Checkpoint = find(name, files)
-    network = load_component(component, checkpoint, subfolder, dtype=torch.float32)
-    made = CLASSES[kind](network.to(device).eval())
+    network = load(part, checkpoint, dtype=torch.float32)
+    made = CLASSES[kind](network.to(device))
     found = [weight_file(path, checkpoint.folder) for path in checkpoint.weights]
     return ImageTokenizer(
         name=class_name,

@@ -13,10 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import PIPELINE_FILES, Checkpoint, Source
-from generate.models.clip import ClipTokenizer
+from generate.models.clip import HEADS, ClipTokenizer
+from generate.models.component import Part
 from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.models.recent import Recent
+from generate.models.vq_decoder import decoded
 from generate.study.probes import Probe
 from generate.study.reading import Reading
 from generate.traversal import masked
@@ -72,9 +76,22 @@ class Amused(PublicModel):
         quantizer="vq",
         licence="openrail++",
         parameters=873,
+        download=3.5,
         paper="arXiv:2401.01808",
     )
-    sources = (Source("checkpoint", PIPELINE_FILES),)
+    sources = (Source("checkpoint", PIPELINE_FILES, float32=("vqvae/",)),)
+
+    @classmethod
+    def parts(cls) -> Mapping[str, Part]:
+        """Text encoder, transformer and VQ model, as diffusers saves them."""
+        from diffusers import UVit2DModel, VQModel
+        from transformers import CLIPTextModelWithProjection
+
+        return {
+            "text_encoder": Part(CLIPTextModelWithProjection, "text_encoder", keys=HEADS),
+            "transformer": Part(UVit2DModel, "transformer"),
+            "vqvae": Part(VQModel, "vqvae"),
+        }
 
     @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: AmusedOptions) -> Geometry:
@@ -83,6 +100,7 @@ class Amused(PublicModel):
         Each level of the decoder but one doubles the side of the grid.
         """
         checkpoint = found["checkpoint"]
+        cls.mask_of(checkpoint)
         transformer = checkpoint.json("transformer/config.json")
         levels = checkpoint.json("vqvae/config.json")["block_out_channels"]
         side = transformer["sample_size"]
@@ -90,16 +108,27 @@ class Amused(PublicModel):
         return Geometry(transformer["codebook_size"], (side, side), (pixels, pixels), options.steps)
 
     def __init__(self, identity: ModelIdentity, options: AmusedOptions, device: str) -> None:
-        from diffusers import UVit2DModel, VQModel
-        from transformers import CLIPTextModelWithProjection
-
         super().__init__(identity, options, device)
-        self.text_encoder = self.component(CLIPTextModelWithProjection, "text_encoder")
-        self.transformer = self.compiled(self.component(UVit2DModel, "transformer"))
-        self.vqvae = self.component(VQModel, "vqvae", dtype=torch.float32)
-        scheduler = self.found["checkpoint"].json("scheduler/scheduler_config.json")
-        self.mask_id = scheduler["mask_token_id"]
-        self.encode_text = functools.lru_cache(maxsize=512)(self._encode_text)
+        self.text_encoder = self.component("text_encoder")
+        self.transformer = self.compiled(self.component("transformer"))
+        self.vqvae = self.component("vqvae", torch.float32)
+        self.mask_id = self.mask_of(self.found["checkpoint"])
+        self.states: Recent[tuple[Tensor, Tensor]] = Recent()
+
+    @classmethod
+    def mask_of(cls, checkpoint: Checkpoint) -> int:
+        """The id of an open position, by the scheduler's configuration file.
+
+        Raises ModelError if that has another schedule than the cosine one.
+        """
+        file = "scheduler/scheduler_config.json"
+        config = checkpoint.json(file, kind="AmusedScheduler")
+        if config["masking_schedule"] != "cosine":
+            raise ModelError(
+                f"{file} of checkpoint '{checkpoint.name}' has masking_schedule "
+                f"{config['masking_schedule']!r}, but only 'cosine' is known here: name another."
+            )
+        return int(config["mask_token_id"])
 
     @classmethod
     @functools.cache
@@ -113,7 +142,7 @@ class Amused(PublicModel):
         return cls.tokenizer(options).read(texts)
 
     @torch.inference_mode()
-    def _encode_text(self, text: str) -> tuple[Tensor, Tensor]:
+    def encode_text(self, text: str) -> tuple[Tensor, Tensor]:
         """Pooled (width,) and penultimate (token, width) CLIP states; padding is attended to."""
         ids = self.tokenizer(self.settings).ids(text).to(self.device)
         states = self.text_encoder(ids, output_hidden_states=True)
@@ -125,7 +154,7 @@ class Amused(PublicModel):
         A text is encoded once and kept; the least recent of 512 goes first. Padding is attended to,
         as upstream.
         """
-        rows = [self.encode_text(text) for text in self.guidance.texts(texts)]
+        rows = [self.states.of(text, self.encode_text) for text in self.guidance.texts(texts)]
         pooled, hidden = zip(*rows, strict=True)
         return Conditioning(torch.stack(pooled), torch.stack(hidden))
 
@@ -175,5 +204,4 @@ class Amused(PublicModel):
 
         The decoder is in float32, since half precision overflows in it.
         """
-        shape = (len(tokens), *self.identity.grid, self.vqvae.config.latent_channels)
-        return to_pixels(self.vqvae.decode(tokens, force_not_quantize=True, shape=shape).sample)
+        return to_pixels(decoded(self.vqvae, tokens, self.identity.grid))

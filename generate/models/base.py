@@ -28,8 +28,9 @@ Family = Literal["autoregressive", "masked", "diffusion"]
 class Card:
     """What is published of a model, for people: nothing is computed from it.
 
-    `parameters` counts all networks that sampling needs, in millions; `grids` are those of the
-    known checkpoints, `codebook_size` is in codes.
+    `parameters` counts all networks that sampling needs, in millions; `download` is the size of the
+    files that are fetched, which may hold more, in GB (10^9 bytes); `grids` are those of the known
+    checkpoints, `codebook_size` is in codes.
     """
 
     grids: str = ""
@@ -37,6 +38,7 @@ class Card:
     quantizer: str = ""
     licence: str = ""
     parameters: float | None = None
+    download: float | None = None
     paper: str = ""
 
 

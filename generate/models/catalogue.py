@@ -18,7 +18,8 @@ COLUMNS = {
     "grids": "token grid",
     "codes": "codebook",
     "quantizer": "quantizer",
-    "weights": "weights",
+    "weights": "memory",
+    "download": "download",
     "licence": "licence",
     "what": "what it is",
 }
@@ -29,8 +30,9 @@ COLUMNS = {
 class Row:
     """One known model, as its adapter describes it, for people to read.
 
-    `weights` is the memory they take at the default precision; `here` is "yes" or "no" for whether
-    all files are in the local cache, "shipped" for a model that comes with the package.
+    `weights` is the memory they take at the default precision, `download` the size of the files
+    that are fetched; `here` is "yes" or "no" for whether all of them are in the local cache,
+    "shipped" for a model that comes with the package.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Row:
     codes: str
     quantizer: str
     weights: str
+    download: str
     licence: str
     here: str
     what: str
@@ -52,12 +55,14 @@ class Row:
         """
         adapter = model_class(name)
         card, options = adapter.card, adapter.options({})
-        codes = weights = ""
+        codes = weights = download = ""
         if card.codebook_size is not None:
             codes = f"{card.codebook_size} ({math.log2(card.codebook_size):g} bit)"
         if card.parameters is not None:
             itemsize = DTYPES[getattr(options, "dtype", "float32")].itemsize
             weights = f"{card.parameters * 1e6 * itemsize / 1e9:.1f} GB"
+        if card.download is not None:
+            download = f"{card.download:.1f} GB"
         return cls(
             name=name,
             family=adapter.family,
@@ -65,6 +70,7 @@ class Row:
             codes=codes,
             quantizer=card.quantizer,
             weights=weights,
+            download=download,
             licence=card.licence,
             here=_here(adapter, options),
             what=(adapter.__doc__ or "").split("\n")[0],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
@@ -14,7 +15,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from generate.errors import ModelError, one_line
+from generate.models import hub
 from generate.models.checkpoint_file import refuse_impostor, settings
+from generate.models.hub import Listed
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
@@ -39,38 +42,51 @@ class Source:
     """One repository of a model: the option that names it, and the files to take from it.
 
     A file is a glob, or several in order of preference, joined by '|'; '{name}' stands for the
-    option of that name. Tensors whose names begin with one of `unused` are not loaded.
+    option of that name. Tensors whose names begin with one of `unused` are not loaded; files or
+    tensors whose names begin with one of `float32` are kept in that precision.
     """
 
     option: str
     files: tuple[str, ...]
     unused: tuple[str, ...] = ()
+    float32: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder that holds all the files of a source.
+    """A folder that holds the files of a source.
 
     `name` is what the user called it. `revision` is the commit of a hub repository, or "local" for
     a folder, which has none. `files` are those asked for, in the order they were asked for, and no
-    others.
+    others; those that are not here yet are weights.
     """
 
     name: str
     folder: Path
     revision: str
-    files: tuple[Path, ...]
+    files: tuple[Listed, ...]
+
+    @property
+    def weight_files(self) -> list[Listed]:
+        """Weight files, fetched or not."""
+        return [file for file in self.files if is_weights(file.name)]
 
     @property
     def weights(self) -> list[Path]:
-        """Weight files."""
-        return [path for path in self.files if path.suffix in WEIGHTS]
+        """Weight files, all of which are here."""
+        return [self.folder / file.name for file in self.weight_files]
 
-    def json(self, name: str) -> dict[str, Any]:
+    @property
+    def bytes_to_fetch(self) -> int:
+        """Bytes of the files that are not here."""
+        return sum(file.n_bytes for file in self.files if not file.is_here)
+
+    def json(self, name: str, kind: str = "") -> dict[str, Any]:
         """The content of a configuration file.
 
-        `name` is its path in the checkpoint. Raises ModelError where it is absent or broken, and
-        when it is asked for a key that it has not.
+        `name` is its path in the checkpoint, `kind` the class that has to have saved it, "" for
+        any. Raises ModelError where it is absent, broken or of another class, and when it is asked
+        for a key that it has not.
         """
         path = self.folder / name
         try:
@@ -80,185 +96,123 @@ class Checkpoint:
                 f"checkpoint '{self.name}' has no file {name}: fetch it whole, or name another."
             ) from None
         refuse_impostor(path)
-        return settings(content, f"{name} of checkpoint '{self.name}'")
+        found = settings(content, f"{name} of checkpoint '{self.name}'")
+        if kind and found["_class_name"] != kind:
+            raise ModelError(
+                f"{name} of checkpoint '{self.name}' is of a {found['_class_name']}, but the adapter "
+                f"needs {kind}: name another checkpoint, or another model."
+            )
+        return found
 
 
-def find(name: str, files: Sequence[str], *, download: bool = True) -> Checkpoint:
+def is_weights(name: str) -> bool:
+    """Whether a file holds weights, by its ending; all other files are small."""
+    return PurePosixPath(name).suffix in WEIGHTS
+
+
+def find(
+    name: str, files: Sequence[str], *, download: bool = True, weights: bool = True
+) -> Checkpoint:
     """The checkpoint in a folder, or of a hub repository 'owner/name' or 'owner/name@revision'.
 
     `files` are what is needed of it, written as `Source` says. Raises ModelError where one is
-    missing, or the repository cannot be had.
+    missing, or the repository cannot be had, and DiskFullError where there is no room for it; both
+    before anything is fetched.
 
-    The hub is asked only for the files named, and not at all without `download`; HF_HOME,
-    HF_HUB_OFFLINE and HF_TOKEN mean what they mean to huggingface_hub.
+    The hub is asked only for the files named, and not at all without `download`; without `weights`
+    those files are listed, not fetched. HF_HOME, HF_HUB_OFFLINE and HF_TOKEN mean what they mean
+    to huggingface_hub.
     """
     if Path(name).is_dir():
         return _in_folder(name, Path(name), "local", files)
-    repository, _, revision = name.partition("@")
-    choices = [file.split("|") for file in files]
-    first = [choice[0] for choice in choices]
-    folder = _snapshot(repository, revision or None, first, download=download)
-    for turn in range(1, max(map(len, choices))):
-        wanted = _wanted(folder, choices, turn)
-        if wanted:
-            folder = _snapshot(repository, revision or None, wanted, download=download)
-    return _in_folder(name, folder, folder.name, files)
-
-
-def _wanted(folder: Path, choices: Sequence[Sequence[str]], turn: int) -> list[str]:
-    """Alternatives number `turn` of the files that a folder has by none of theirs."""
-    wanted = []
-    for choice in choices:
-        if len(choice) > turn and not _matches(folder, choice):
-            wanted.append(choice[turn])
-    return wanted
+    repository, _, asked = name.partition("@")
+    revision = asked or None
+    listed = None
+    if download:
+        listed = hub.listing(repository, revision, "|".join(files).split("|"))
+    if listed is None:
+        folder = hub.cached(repository, revision, ask=download)
+        return _in_folder(name, folder, folder.name, files)
+    chosen = _chosen(name, listed.files, files, "on the hub")
+    wanted = [file for file in chosen if weights or not is_weights(file.name)]
+    hub.fetch(repository, revision, wanted)
+    here = []
+    for file in chosen:
+        here.append(replace(file, is_here=file.is_here or file in wanted))
+    return _checked(Checkpoint(name, listed.folder, listed.folder.name, tuple(here)))
 
 
 def _in_folder(name: str, folder: Path, revision: str, files: Sequence[str]) -> Checkpoint:
-    found = []
+    listed = []
+    for pattern in "|".join(files).split("|"):
+        for path in sorted(folder.glob(pattern)):
+            if path.is_file():
+                file = path.relative_to(folder).as_posix()
+                listed.append(Listed(file, path.stat().st_size, is_here=True))
+    chosen = _chosen(name, listed, files, f"in {folder}")
+    return _checked(Checkpoint(name, folder, revision, chosen))
+
+
+def _chosen(
+    name: str, listed: Sequence[Listed], files: Sequence[str], where: str
+) -> tuple[Listed, ...]:
+    """Of each file asked for, what fits the first alternative that is there."""
+    chosen: list[Listed] = []
     for file in files:
-        matched = _matches(folder, file.split("|"))
-        if not matched:
+        for pattern in file.split("|"):
+            fitting = [one for one in listed if PurePosixPath(one.name).match(pattern)]
+            fitting = [one for one in fitting if one.name.count("/") == pattern.count("/")]
+            if fitting:
+                chosen += sorted(fitting, key=attrgetter("name"))
+                break
+        else:
             raise ModelError(
-                f"checkpoint '{name}' has no file {file.replace('|', ' or ')} in {folder}: "
+                f"checkpoint '{name}' has no file {file.replace('|', ' or ')} {where}: "
                 "fetch it whole, or name another."
             )
-        found += matched
-    for path in found:
-        refuse_impostor(path)
-    return Checkpoint(name, folder, revision, tuple(dict.fromkeys(found)))
+    return tuple(dict.fromkeys(chosen))
 
 
-def _matches(folder: Path, choices: Sequence[str]) -> list[Path]:
-    """Files of the first alternative that is there."""
-    for choice in choices:
-        found = sorted(folder.glob(choice))
-        if found:
-            return found
-    return []
+def _checked(checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint, none of whose files that are here is another than its name says."""
+    for file in checkpoint.files:
+        if file.is_here:
+            refuse_impostor(checkpoint.folder / file.name)
+    return checkpoint
 
 
-def _snapshot(
-    repository: str, revision: str | None, files: Sequence[str], *, download: bool
-) -> Path:
-    """Folder of a repository's snapshot in the local cache, with the files that the hub has."""
-    from huggingface_hub import errors, snapshot_download
-
-    what = f"checkpoint '{repository}'"
-    if revision:
-        what += f" at revision '{revision}'"
-    try:
-        return Path(
-            snapshot_download(
-                repository,
-                revision=revision,
-                allow_patterns=list(files),
-                local_files_only=not download,
-            )
-        )
-    except errors.HFValidationError:
-        raise ModelError(
-            f"{what} is neither a folder here nor a hub name 'owner/name': correct it."
-        ) from None
-    except errors.GatedRepoError:
-        raise ModelError(
-            f"{what} is gated: accept its licence on its hub page, then run `hf auth login`."
-        ) from None
-    except errors.RepositoryNotFoundError:
-        raise ModelError(
-            f"{what} is not on the hub, or is private: correct the name, or `hf auth login`."
-        ) from None
-    except errors.RevisionNotFoundError:
-        raise ModelError(
-            f"{what} does not exist: name a branch, tag or commit the repository has."
-        ) from None
-    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled, OSError) as error:
-        offline = isinstance(error, errors.OfflineModeIsEnabled)
-        reason = "; HF_HUB_OFFLINE is set" if offline else ""
-        raise ModelError(
-            f"{what} is not in the local cache and the hub cannot be reached{reason}: connect once, "
-            "point HF_HOME to a cache that has it, or name a folder."
-        ) from None
-
-
-def load_component(
-    component: type[Any],
-    checkpoint: Checkpoint,
-    subfolder: str = "",
-    *,
-    dtype: Any,
-    unused: tuple[str, ...] = (),
-) -> Any:
-    """A network of diffusers or transformers in evaluation mode, its state dict strict.
-
-    `component` is its class and `dtype` a torch type or "auto". `component.from_pretrained` fills
-    absent tensors with noise and only warns; here an absent, unknown or misshapen tensor raises
-    ModelError, and so does a checkpoint of another kind. Keys that begin with one of `unused` may
-    be there or not.
-    """
-    name = component.__name__
-    config = checkpoint.json(str(PurePosixPath(subfolder, "config.json")))
-    precision: dict[str, Any]
-    if component.__module__.startswith("diffusers."):
-        saved, needed = config.get("_class_name"), name
-        precision = {"torch_dtype": dtype, "low_cpu_mem_usage": False}
-    else:
-        saved, needed = config.get("model_type"), component.config_class.model_type
-        precision = {"dtype": dtype}
-    if saved != needed:
-        where = f" in {subfolder}" if subfolder else ""
-        raise ModelError(
-            f"checkpoint '{checkpoint.name}' holds a network of kind {saved}{where}, but the adapter "
-            f"needs {needed}: name another checkpoint, or another model."
-        )
-    try:
-        network, report = component.from_pretrained(
-            checkpoint.folder / subfolder,
-            local_files_only=True,
-            output_loading_info=True,
-            **precision,
-        )
-    except Exception as error:  # the libraries raise classes of every kind for a wrong file
-        raise ModelError(
-            f"checkpoint '{checkpoint.name}' does not load as a {name}: "
-            f"{' '.join(str(error).split())[:300]}"
-        ) from None
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        wrong = []
-        for key in sorted(map(str, report[kind])):
-            # older libraries saved the position numbers 0, 1, 2, ... as a tensor
-            if not key.startswith(unused) and not key.endswith(".position_ids"):
-                wrong.append(key)
-        refuse_keys(checkpoint, name, kind, wrong)
-    return network.eval().requires_grad_(False)
-
-
-def fill(checkpoint: Checkpoint, network: Network, tensors: Mapping[str, Tensor]) -> Network:
+def fill(
+    checkpoint: Checkpoint, network: Network, tensors: Mapping[str, Tensor], note: str = ""
+) -> Network:
     """A network made on the meta device, with the tensors of a state dict, in evaluation mode.
 
-    Raises ModelError where a tensor is absent, unknown or of another shape.
+    `note` is what a message adds. Raises ModelError where a tensor is absent, unknown or of another
+    shape.
     """
     name = type(network).__name__
     try:
         report = network.load_state_dict(tensors, strict=False, assign=True)
     except RuntimeError as error:
         raise ModelError(
-            f"checkpoint '{checkpoint.name}' is not a {name}: {' '.join(str(error).split())}"
+            f"checkpoint '{checkpoint.name}' is not a {name}: {one_line(error, 300)}{note}."
         ) from None
-    refuse_keys(checkpoint, name, "missing_keys", report.missing_keys)
-    refuse_keys(checkpoint, name, "unexpected_keys", report.unexpected_keys)
+    refuse_keys(checkpoint, name, "missing_keys", report.missing_keys, note)
+    refuse_keys(checkpoint, name, "unexpected_keys", report.unexpected_keys, note)
     return network.eval().requires_grad_(False)
 
 
-def refuse_keys(checkpoint: Checkpoint, network: str, kind: str, keys: Sequence[str]) -> None:
+def refuse_keys(
+    checkpoint: Checkpoint, network: str, kind: str, keys: Sequence[str], note: str = ""
+) -> None:
     """Raise ModelError if a state dict and its network differ in `keys`.
 
-    `kind` says how, such as "missing_keys"; `network` is a name for the message.
+    `kind` says how, such as "missing_keys"; `network` is a name for the message, and `note` what it
+    adds.
     """
     if keys:
         raise ModelError(
             f"checkpoint '{checkpoint.name}' is not a whole {network}: {len(keys)} "
-            f"{kind.replace('_', ' ')}, first '{keys[0]}'; fetch it again, or name another."
+            f"{kind.replace('_', ' ')}, first '{keys[0]}'{note}; fetch it again, or name another."
         )
 
 

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from generate.study.reading import Reading
 
+HEADS = ("num_attention_heads",)
+"""Keys of a text tower's configuration whose absence no tensor tells: another number fits too."""
+
 
 class ClipTokenizer:
     """Texts to as many ids as the text tower takes (77).

@@ -13,8 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
+from generate.models.component import Part
 from generate.models.guidance import Guidance
 from generate.models.public import Dtype, Geometry, PublicModel, PublicOptions
 from generate.study.probes import Probe
@@ -26,6 +28,13 @@ from schemas.provenance import ModelIdentity
 
 PROMPT = "<|User|>: {text}\n\n<|Assistant|>:{begin_of_image}"
 """The image prompt of upstream's `generation_inference.py`; the tokenizer puts BOS in front."""
+
+CONVERTED = "'deepseek-community/Janus-Pro-1B'"
+"""The repository that has the weights in the layout of transformers."""
+ELSEWHERE = {
+    "multi_modality": f"name {CONVERTED}, the same weights in the layout that transformers reads"
+}
+"""What to name in place of a repository of another layout, by its kind of network."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,7 @@ class Janus(PublicModel):
         quantizer="vq-l2",
         licence="DeepSeek model licence",
         parameters=1867,
+        download=4.2,
         paper="arXiv:2501.17811",
     )
     sources = (
@@ -81,14 +91,20 @@ class Janus(PublicModel):
                 "tokenizer_config.json",
                 "*.json",
             ),
+            float32=("model.vqmodel.",),
         ),
     )
 
-    def __init__(self, identity: ModelIdentity, options: JanusOptions, device: str) -> None:
+    @classmethod
+    def parts(cls) -> Mapping[str, Part]:
+        """The whole network, in the layout of transformers."""
         from transformers import JanusForConditionalGeneration
 
+        return {"network": Part(JanusForConditionalGeneration, elsewhere=ELSEWHERE)}
+
+    def __init__(self, identity: ModelIdentity, options: JanusOptions, device: str) -> None:
         super().__init__(identity, options, device)
-        network = self.component(JanusForConditionalGeneration, "", dtype="auto").model
+        network = self.component("network", "auto").model
         self.language_model = self.compiled(network.language_model.to(self.dtype))
         self.embed_prompt = network.language_model.get_input_embeddings()
         self.embed_codes = torch.nn.Sequential(
@@ -102,13 +118,16 @@ class Janus(PublicModel):
     def geometry(cls, found: Mapping[str, Checkpoint], options: JanusOptions) -> Geometry:
         """From the vision and tokenizer configurations; one step a position.
 
-        The grid has as many places a side as the vision tower has patches.
+        The grid has as many places a side as the vision tower has patches. What a file leaves out
+        is as in the class: transformers writes only what differs.
         """
-        config = found["checkpoint"].json("config.json")
-        vision, vq = config["vision_config"], config["vq_config"]
-        side = vision["image_size"] // vision["patch_size"]
-        pixels = side * 2 ** (len(vq["channel_multiplier"]) - 1)
-        return Geometry(vq["num_embeddings"], (side, side), (pixels, pixels), side * side)
+        from transformers import JanusConfig
+
+        config = JanusConfig.from_dict(dict(found["checkpoint"].json("config.json")))
+        vision, vq = config.vision_config, config.vq_config
+        side = vision.image_size // vision.patch_size
+        pixels = side * 2 ** (len(vq.channel_multiplier) - 1)
+        return Geometry(vq.num_embeddings, (side, side), (pixels, pixels), side * side)
 
     @classmethod
     @functools.cache
@@ -123,11 +142,21 @@ class Janus(PublicModel):
     def ids(cls, options: JanusOptions, text: str) -> list[int]:
         """Token ids of the image prompt of a text: BOS, the conversation, begin-of-image.
 
-        Never cut: the language model takes far longer prompts.
+        Spaces around the text are left out, as upstream. Never cut: the language model takes far
+        longer prompts. Raises ModelError if the tokenizer does not put BOS first and begin-of-image
+        last, without which images are of something else.
         """
         tokenizer = cls.tokenizer(options)
-        prompt = PROMPT.format(text=text, begin_of_image=tokenizer.boi_token)
+        begin_of_image = getattr(tokenizer, "boi_token", None)
+        prompt = PROMPT.format(text=text.strip(), begin_of_image=begin_of_image)
         found: list[int] = tokenizer(prompt).input_ids
+        ends = [tokenizer.bos_token_id, tokenizer.convert_tokens_to_ids(begin_of_image)]
+        if [found[0], found[-1]] != ends or None in ends:
+            raise ModelError(
+                f"the tokenizer of checkpoint '{options.checkpoint}' puts {found[0]} first and "
+                f"{found[-1]} last in an image prompt, not BOS and begin-of-image ({ends[0]}, "
+                f"{ends[1]}): take tokenizer.json and tokenizer_config.json of {CONVERTED}."
+            )
         return found
 
     @classmethod

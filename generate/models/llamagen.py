@@ -13,10 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
 from generate.models.captions import clean_caption
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
+from generate.models.component import Part
 from generate.models.public import Dtype, Geometry, PublicModel, PublicOptions
+from generate.models.recent import Recent
 from generate.networks.llamagen import LlamaGen as Network
 from generate.networks.llamagen import LlamaGenConfig
 from generate.study.probes import Probe
@@ -93,12 +96,14 @@ class LlamaGen(PublicModel):
         quantizer="vq-l2",
         licence="MIT (code)",
         parameters=2073,
+        download=14.8,
         paper="arXiv:2406.06525",
     )
     sources = (
         Source(
             "checkpoint",
             ("{weights}.safetensors|{weights}.pt", "{tokenizer}.safetensors|{tokenizer}.pt"),
+            float32=("{tokenizer}.",),
         ),
         Source(
             "text_encoder",
@@ -112,9 +117,14 @@ class LlamaGen(PublicModel):
         ),
     )
 
-    def __init__(self, identity: ModelIdentity, options: LlamaGenOptions, device: str) -> None:
+    @classmethod
+    def parts(cls) -> Mapping[str, Part]:
+        """The text encoder; the sizes of the others are read off their weights."""
         from transformers import T5EncoderModel
 
+        return {"text_encoder": Part(T5EncoderModel, source="text_encoder")}
+
+    def __init__(self, identity: ModelIdentity, options: LlamaGenOptions, device: str) -> None:
         super().__init__(identity, options, device)
         checkpoint = self.found["checkpoint"]
         weights, tokenizer = checkpoint.weights
@@ -123,22 +133,26 @@ class LlamaGen(PublicModel):
         self.step = self.compiled(self.network.next_logits)
         vqvae = load_tokenizer(checkpoint, load_tensors(tokenizer), identity.grid[0])
         self.vqvae = vqvae.to(self.device)
-        self.text_encoder = self.component(T5EncoderModel, "", source="text_encoder")
+        self.text_encoder = self.component("text_encoder")
         self.law = TokenLaw(options.temperature, options.top_k or None, options.top_p)
-        self.encode_text = functools.lru_cache(maxsize=512)(self._encode_text)
+        self.states: Recent[tuple[Tensor, Tensor]] = Recent()
 
     @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: LlamaGenOptions) -> Geometry:
         """From the shape of the code embeddings, and the option `image_size`.
 
-        No tensor has the grid. One step a position, one position for 16 x 16 pixels. Raises
-        ModelError where the weights have no code embeddings.
+        No tensor has the grid. One step a position, one position for 16 x 16 pixels. As long as the
+        weights are not fetched, the codebook is that of the published ones. Raises ModelError where
+        the weights have no code embeddings, or the image size is no multiple of 16.
         """
-        checkpoint, embeddings = found["checkpoint"], "tok_embeddings.weight"
-        shapes = load_tensors(checkpoint.weights[0], device="meta")
-        if embeddings not in shapes:
-            refuse_keys(checkpoint, "LlamaGen transformer", "missing_keys", [embeddings])
-        codebook_size = len(shapes[embeddings])
+        if options.image_size < DOWNSAMPLE or options.image_size % DOWNSAMPLE:
+            raise ModelError(
+                f"option 'image_size' of LlamaGen is {options.image_size}; it must be a multiple of "
+                f"{DOWNSAMPLE}."
+            )
+        codebook_size = cls.card.codebook_size or 0
+        if not found["checkpoint"].bytes_to_fetch:
+            codebook_size = _codebook_size(found["checkpoint"])
         side = options.image_size // DOWNSAMPLE
         size = (options.image_size, options.image_size)
         return Geometry(codebook_size, (side, side), size, side * side)
@@ -169,7 +183,7 @@ class LlamaGen(PublicModel):
         return readings
 
     @torch.inference_mode()
-    def _encode_text(self, text: str) -> tuple[Tensor, Tensor]:
+    def encode_text(self, text: str) -> tuple[Tensor, Tensor]:
         """T5 states (caption token, width) of a cleaned caption and their mask, (caption token,).
 
         States are moved to the right, with zeros before them.
@@ -192,7 +206,8 @@ class LlamaGen(PublicModel):
         An unconditional row sees as many learned states as its text has tokens, as upstream. A text
         is encoded once and kept; the least recent of 512 goes first.
         """
-        each_states, each_mask = zip(*map(self.encode_text, texts), strict=True)
+        rows = [self.states.of(text, self.encode_text) for text in texts]
+        each_states, each_mask = zip(*rows, strict=True)
         states, masks = torch.stack(each_states), torch.stack(each_mask)
         if self.guidance.guided:
             nothing = self.network.cls_embedding.uncond_embedding.expand_as(states)
@@ -229,6 +244,15 @@ class LlamaGen(PublicModel):
         The decoder is in float32 and gives pixels in [-1, 1]; what lies outside is clamped.
         """
         return to_pixels(self.vqvae.decode(tokens) / 2 + 0.5)
+
+
+def _codebook_size(checkpoint: Checkpoint) -> int:
+    """Codes that the transformer of a checkpoint has embeddings of."""
+    embeddings = "tok_embeddings.weight"
+    shapes = load_tensors(checkpoint.weights[0], device="meta")
+    missing = sorted({embeddings} - set(shapes))
+    refuse_keys(checkpoint, "LlamaGen transformer", "missing_keys", missing)
+    return len(shapes[embeddings])
 
 
 def load_network(

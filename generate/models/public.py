@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
@@ -12,12 +13,14 @@ from typing import Any, ClassVar, Literal, Self
 import torch
 
 from generate.errors import ModelError
-from generate.models import memory
+from generate.models import hub, memory
 from generate.models.base import Model
-from generate.models.checkpoint import Checkpoint, Source, find, load_component, load_tensors
+from generate.models.checkpoint import Checkpoint, Source, find, load_tensors
+from generate.models.component import Part, examine, load
 from generate.models.guidance import Guidance
+from generate.models.memory import gigabytes
 from generate.provenance import weight_file
-from schemas.provenance import ModelIdentity
+from schemas.provenance import ModelIdentity, WeightFile
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -59,8 +62,8 @@ class Geometry:
 class PublicModel(Model):
     """A published model.
 
-    A subclass names its sources, reads the geometry from their configuration files, and reads the
-    networks in its constructor.
+    A subclass names its sources and the parts that their configuration files describe, reads the
+    geometry from these files, and reads the networks in its constructor.
     """
 
     sources: ClassVar[tuple[Source, ...]]
@@ -77,36 +80,98 @@ class PublicModel(Model):
     def geometry(cls, found: Mapping[str, Checkpoint], options: Any) -> Geometry:
         """Codebook, grid, image size and steps of a checkpoint, read without its weights.
 
-        `found` has the checkpoint of every source by its option. Raises ModelError where a
-        configuration file is absent or broken.
+        `found` has the checkpoint of every source by its option, whose weights may not be here yet.
+        Raises ModelError where a configuration file is absent or broken.
         """
 
     @classmethod
+    def parts(cls) -> Mapping[str, Part]:
+        """Networks that a configuration file describes, by the name that the adapter gives them.
+
+        None here. Those whose sizes are read off their weights are no parts.
+        """
+        return {}
+
+    @classmethod
     @functools.cache
-    def find(cls, options: Any, *, download: bool = True) -> dict[str, Checkpoint]:
+    def find(
+        cls, options: Any, *, download: bool = True, weights: bool = True
+    ) -> dict[str, Checkpoint]:
         """The checkpoint of every source, by the option that names it.
 
-        Asks the hub only for what the local cache lacks, and not at all without `download`. Raises
-        ModelError where a checkpoint, or a file of one, cannot be had.
+        Asks the hub only for what the local cache lacks, and not at all without `download`; without
+        `weights`, files of weights are listed, not fetched. Raises ModelError where a checkpoint,
+        or a file of one, cannot be had.
         """
         found = {}
         for source in cls.sources:
             files = [file.format(**vars(options)) for file in source.files]
-            found[source.option] = find(getattr(options, source.option), files, download=download)
+            found[source.option] = find(
+                getattr(options, source.option), files, download=download, weights=weights
+            )
         return found
+
+    @classmethod
+    @functools.cache
+    def examined(cls, options: Any) -> dict[str, Checkpoint]:
+        """The checkpoint of every source, of which the configuration files are this model's.
+
+        Weights are neither fetched nor read. Raises ModelError where a file is missing, a network
+        is of another kind, or cannot be the one that the files of weights hold by their size.
+        """
+        found = cls.find(options, weights=False)
+        for part in cls.parts().values():
+            examine(part, found[part.source], cls._source(part.source).unused)
+        cls._geometry_of(found, options)
+        return found
+
+    @classmethod
+    def foreseen(cls, name: str, options: Any) -> ModelIdentity:
+        """Identity as far as configuration files tell it: no digests, and no weights fetched.
+
+        Raises ModelError as `examined` does.
+        """
+        return cls._identity(name, options, cls.examined(options), [])
 
     @classmethod
     def identify(cls, name: str, options: Any) -> ModelIdentity:
         """Revision and digests of the weight files; what is not in the local cache is fetched.
 
+        Before that a warning says how much it is, under which licence, and how much room there is.
         A folder has no revision of its own: a digest of its weights stands for it.
         """
+        cls._announce(cls.examined(options))
         found = cls.find(options)
         weights = []
         for part in found.values():
             weights += [weight_file(path, part.folder) for path in part.weights]
+        return cls._identity(name, options, found, weights)
+
+    @classmethod
+    def _announce(cls, found: Mapping[str, Checkpoint]) -> None:
+        """Say what is fetched now; raise DiskFullError if there is no room for all of it."""
+        names = [one.name for one in found.values() if one.bytes_to_fetch]
+        if not names:
+            return
+        n_bytes = sum(one.bytes_to_fetch for one in found.values())
+        what = " and ".join(names)
+        hub.refuse_too_large(what, n_bytes)
+        warnings.warn(
+            f"fetching {gigabytes(n_bytes)} of {what} into {hub.cache_folder()}, where "
+            f"{gigabytes(hub.free_for_cache())} are free; licence: {cls.card.licence}.",
+            stacklevel=3,
+        )
+
+    @classmethod
+    def _identity(
+        cls,
+        name: str,
+        options: Any,
+        found: Mapping[str, Checkpoint],
+        weights: list[WeightFile],
+    ) -> ModelIdentity:
         revision = found["checkpoint"].revision
-        if revision == "local":
+        if revision == "local" and weights:
             digests = "".join(file.sha256 for file in weights)
             revision = "sha256-" + hashlib.sha256(digests.encode()).hexdigest()[:12]
         return ModelIdentity(
@@ -134,6 +199,12 @@ class PublicModel(Model):
             ) from None
 
     @classmethod
+    def _source(cls, option: str) -> Source:
+        """The source that an option names."""
+        (found,) = [source for source in cls.sources if source.option == option]
+        return found
+
+    @classmethod
     def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
         """The model, ready to sample on a torch device; its constructor reads the networks.
 
@@ -145,41 +216,37 @@ class PublicModel(Model):
 
     @classmethod
     def bytes_needed(cls, options: Any) -> int:
-        """Memory that the weights take in the precision asked for, in bytes.
+        """Memory that the weights take, in bytes: those of the decoder in float32.
 
         Reads the names and shapes of the tensors only; those that sampling does not need do not
         count.
         """
-        found = cls.find(options)
-        n_numbers = 0
-        for source in cls.sources:
-            for path in found[source.option].weights:
+        n_bytes = 0
+        for option, checkpoint in cls.find(options).items():
+            source = cls._source(option)
+            kept = tuple(prefix.format(**vars(options)) for prefix in source.float32)
+            for path in checkpoint.weights:
+                file = path.relative_to(checkpoint.folder).as_posix()
                 for name, tensor in load_tensors(path, device="meta").items():
-                    if not name.startswith(source.unused):
-                        n_numbers += tensor.numel()
-        return DTYPES[options.dtype].itemsize * n_numbers
+                    if name.startswith(source.unused):
+                        continue
+                    exact = file.startswith(kept) or name.startswith(kept)
+                    dtype = torch.float32 if exact else DTYPES[options.dtype]
+                    n_bytes += dtype.itemsize * tensor.numel()
+        return n_bytes
 
-    def component(
-        self,
-        kind: type[Any],
-        subfolder: str,
-        *,
-        source: str = "checkpoint",
-        dtype: torch.dtype | str = "",
-    ) -> Any:
-        """A network of a checkpoint on the model's device, ready for inference.
+    def component(self, name: str, dtype: torch.dtype | str = "") -> Any:
+        """One of the parts on the model's device, ready for inference.
 
-        `kind` is a class of diffusers or transformers, `subfolder` where the checkpoint has it, ""
-        for its top. Precision is the model's, or the one given ("auto": as stored). Raises
-        ModelError where a tensor is absent, unknown or of another shape.
+        Precision is the model's, or the one given ("auto": as stored). Raises ModelError where a
+        tensor is absent, unknown or of another shape.
         """
-        unused = {part.option: part.unused for part in self.sources}
-        network = load_component(
-            kind,
-            self.found[source],
-            subfolder,
+        part = self.parts()[name]
+        network = load(
+            part,
+            self.found[part.source],
             dtype=dtype or self.dtype,
-            unused=unused[source],
+            unused=self._source(part.source).unused,
         )
         return network.to(self.device)
 

@@ -81,6 +81,7 @@ class Showo(PublicModel):
         quantizer="lfq",
         licence="Apache-2.0",
         parameters=1488,
+        download=6.2,
         paper="arXiv:2408.12528",
     )
     sources = (
@@ -90,8 +91,9 @@ class Showo(PublicModel):
         ),
         Source(
             "image_tokenizer",
-            ("pytorch_model.safetensors|model.safetensors|pytorch_model.bin",),
+            ("config.json", "pytorch_model.safetensors|model.safetensors|pytorch_model.bin"),
             unused=("encoder.",),
+            float32=("",),
         ),
         Source("text_tokenizer", ("tokenizer.json|vocab.json", "*.json")),
     )
@@ -112,10 +114,23 @@ class Showo(PublicModel):
 
         One position stands for 16 x 16 pixels.
         """
-        config = found["checkpoint"].json("config.json")
-        side = math.isqrt(config["num_vq_tokens"])
-        pixels = side * DOWNSAMPLE
+        config = found["checkpoint"].json("config.json", kind="Showo")
+        found["image_tokenizer"].json("config.json", kind="MAGVITv2")
         codes = config["codebook_size"]
+        ids = config["llm_vocab_size"] + N_SPECIAL + codes
+        if (config["mask_token_id"], config["vocab_size"]) != (ids, ids + 1):
+            raise ModelError(
+                f"config.json of checkpoint '{found['checkpoint'].name}' has mask_token_id "
+                f"{config['mask_token_id']} and vocab_size {config['vocab_size']}, but its words, "
+                f"special ids and codes are {ids}: fetch it again, or name another."
+            )
+        side = math.isqrt(config["num_vq_tokens"])
+        if side**2 != config["num_vq_tokens"]:
+            raise ModelError(
+                f"config.json of checkpoint '{found['checkpoint'].name}' has num_vq_tokens "
+                f"{config['num_vq_tokens']}, which fill no square: fetch it again, or name another."
+            )
+        pixels = side * DOWNSAMPLE
         bits = (2,) * (codes - 1).bit_length()
         return Geometry(codes, (side, side), (pixels, pixels), options.steps, bits)
 

@@ -13,10 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
-from generate.models.checkpoint import PIPELINE_FILES, Checkpoint, Source, load_tensors
-from generate.models.clip import ClipTokenizer
+from generate.models.checkpoint import (
+    PIPELINE_FILES,
+    Checkpoint,
+    Source,
+    load_tensors,
+    refuse_keys,
+)
+from generate.models.clip import HEADS, ClipTokenizer
+from generate.models.component import Part
 from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.models.recent import Recent
+from generate.models.vq_decoder import decoded
 from generate.study.probes import Probe
 from generate.study.reading import Reading
 from generate.traversal import diffusion
@@ -26,6 +36,7 @@ from generate.traversal.transition import Schedule, mask_and_replace
 from schemas.provenance import ModelIdentity
 
 LEARNED = "learned_classifier_free_sampling_embeddings"
+LEARNED_KIND = "LearnedClassifierFreeSamplingEmbeddings"
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,7 @@ class VQDiffusion(PublicModel):
         quantizer="vq",
         licence="MIT (code)",
         parameters=1486,
+        download=5.9,
         paper="doi:10.1109/CVPR52688.2022.01043",
     )
     sources = (
@@ -72,24 +84,38 @@ class VQDiffusion(PublicModel):
                 f"{LEARNED}/config.json",
                 f"{LEARNED}/diffusion_pytorch_model.safetensors|{LEARNED}/diffusion_pytorch_model.bin",
             ),
+            float32=("vqvae/",),
         ),
     )
 
-    def __init__(self, identity: ModelIdentity, options: VQDiffusionOptions, device: str) -> None:
+    @classmethod
+    def parts(cls) -> Mapping[str, Part]:
+        """Text encoder, transformer and VQ model, as diffusers saved them in 2022.
+
+        The transformer's norm had no key then: a number of adaptive norms was the choice of one.
+        """
         from diffusers import Transformer2DModel, VQModel
         from transformers import CLIPTextModel
 
+        adaptive = {"norm_type": "ada_norm"}
+        return {
+            "text_encoder": Part(CLIPTextModel, "text_encoder", keys=HEADS),
+            "transformer": Part(Transformer2DModel, "transformer", defaults=adaptive),
+            "vqvae": Part(VQModel, "vqvae"),
+        }
+
+    def __init__(self, identity: ModelIdentity, options: VQDiffusionOptions, device: str) -> None:
         super().__init__(identity, options, device)
         checkpoint = self.found["checkpoint"]
-        self.text_encoder = self.component(CLIPTextModel, "text_encoder")
-        self.transformer = self.compiled(self.component(Transformer2DModel, "transformer"))
-        self.vqvae = self.component(VQModel, "vqvae", dtype=torch.float32)
+        self.text_encoder = self.component("text_encoder")
+        self.transformer = self.compiled(self.component("transformer"))
+        self.vqvae = self.component("vqvae", torch.float32)
         self.schedule = self.schedule_of(checkpoint, identity.codebook_size)
         self.learned: Tensor | None = None
-        if checkpoint.json(f"{LEARNED}/config.json")["learnable"]:
-            (path,) = [path for path in checkpoint.weights if path.parent.name == LEARNED]
-            self.learned = load_tensors(path)["embeddings"].to(self.device, self.dtype)
-        self.encode_text = functools.lru_cache(maxsize=512)(self._encode_text)
+        shape = self.learned_shape(checkpoint)
+        if shape is not None:
+            self.learned = load_learned(checkpoint, shape).to(self.device, self.dtype)
+        self.states: Recent[Tensor] = Recent()
 
     @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: VQDiffusionOptions) -> Geometry:
@@ -103,8 +129,10 @@ class VQDiffusion(PublicModel):
         levels = checkpoint.json("vqvae/config.json")["block_out_channels"]
         side = transformer["sample_size"]
         pixels = side * 2 ** (len(levels) - 1)
-        steps = checkpoint.json("scheduler/scheduler_config.json")["num_train_timesteps"]
-        return Geometry(transformer["num_vector_embeds"] - 1, (side, side), (pixels, pixels), steps)
+        codes = transformer["num_vector_embeds"] - 1
+        cls.learned_shape(checkpoint)
+        steps = cls.schedule_of(checkpoint, codes).n_steps
+        return Geometry(codes, (side, side), (pixels, pixels), steps)
 
     @classmethod
     def schedule_of(cls, checkpoint: Checkpoint, n_codes: int) -> Schedule:
@@ -112,13 +140,28 @@ class VQDiffusion(PublicModel):
 
         Cumulative probabilities of staying and of being masked grow linearly over the steps.
         """
-        config = checkpoint.json("scheduler/scheduler_config.json")
+        file = "scheduler/scheduler_config.json"
+        config = checkpoint.json(file, kind="VQDiffusionScheduler")
+        if config["num_vec_classes"] != n_codes + 1:
+            raise ModelError(
+                f"{file} of checkpoint '{checkpoint.name}' has num_vec_classes "
+                f"{config['num_vec_classes']}, but its transformer has {n_codes} codes and MASK: "
+                "fetch it again, or name another."
+            )
         return mask_and_replace(
             config["num_train_timesteps"],
             n_codes,
             alpha=(config["alpha_cum_start"], config["alpha_cum_end"]),
             gamma=(config["gamma_cum_start"], config["gamma_cum_end"]),
         )
+
+    @classmethod
+    def learned_shape(cls, checkpoint: Checkpoint) -> tuple[int, int] | None:
+        """(token, width) of the learned states that stand for no text; None where there are none."""
+        config = checkpoint.json(f"{LEARNED}/config.json", kind=LEARNED_KIND)
+        if not config["learnable"]:
+            return None
+        return config["length"], config["hidden_size"]
 
     @classmethod
     @functools.cache
@@ -132,7 +175,7 @@ class VQDiffusion(PublicModel):
         return cls.tokenizer(options).read(texts)
 
     @torch.inference_mode()
-    def _encode_text(self, text: str) -> Tensor:
+    def encode_text(self, text: str) -> Tensor:
         """CLIP states (token, width) of a text, each of unit length; padding is attended to."""
         ids = self.tokenizer(self.settings).ids(text).to(self.device)
         states: Tensor = self.text_encoder(ids).last_hidden_state[0]
@@ -144,9 +187,11 @@ class VQDiffusion(PublicModel):
         Those are the checkpoint's learned states, or the states of the empty text where it has
         none. A text is encoded once and kept; the least recent of 512 goes first.
         """
-        rows = [self.encode_text(text) for text in texts]
+        rows = [self.states.of(text, self.encode_text) for text in texts]
         if self.guidance.guided:
-            nothing = self.encode_text("") if self.learned is None else self.learned
+            nothing = self.learned
+            if nothing is None:
+                nothing = self.states.of("", self.encode_text)
             rows += [nothing] * len(texts)
         return torch.stack(rows)
 
@@ -185,6 +230,22 @@ class VQDiffusion(PublicModel):
 
         The decoder is in float32 and gives pixels in [-1, 1]; what lies outside is clamped.
         """
-        shape = (len(tokens), *self.identity.grid, self.vqvae.config.vq_embed_dim)
-        latents = self.vqvae.quantize.get_codebook_entry(tokens, shape=shape)
-        return to_pixels(self.vqvae.decode(latents, force_not_quantize=True).sample / 2 + 0.5)
+        return to_pixels(decoded(self.vqvae, tokens, self.identity.grid) / 2 + 0.5)
+
+
+def load_learned(checkpoint: Checkpoint, shape: tuple[int, int]) -> Tensor:
+    """Learned states (token, width) that stand for no text.
+
+    Raises ModelError where their file has none of the shape that its description says.
+    """
+    (path,) = [path for path in checkpoint.weights if path.parent.name == LEARNED]
+    tensors = load_tensors(path)
+    missing = sorted({"embeddings"} - set(tensors))
+    refuse_keys(checkpoint, LEARNED_KIND, "missing_keys", missing)
+    learned = tensors["embeddings"]
+    if learned.shape != shape:
+        raise ModelError(
+            f"{path} has embeddings of {tuple(learned.shape)}, but {LEARNED}/config.json says "
+            f"{shape}: fetch it again, or name another."
+        )
+    return learned

@@ -53,7 +53,7 @@ def test_models_are_listed_with_their_cards_and_nothing_is_fetched(
     assert rows["trio-ar"].here == "shipped"
     table = catalogue.markdown()
     assert table.count("\n") == 2 + len(MODELS)
-    assert "| `amused` | masked | 16x16, 32x32 | 8192 (13 bit) | vq | 3.5 GB |" in table
+    assert "| `amused` | masked | 16x16, 32x32 | 8192 (13 bit) | vq | 3.5 GB | 3.5 GB |" in table
 
 
 def test_inspect_says_what_would_be_loaded(amused_folder: Path) -> None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from generate.errors import ModelError
 from generate.models.janus import Janus
 from generate.study.probes import Probe
 from tests.generate.parity import ParityNoise
@@ -60,3 +63,19 @@ def test_unconditional_rows_keep_their_length_and_nothing_of_the_text(model: Jan
     _, unconditional = conditioning.ids.chunk(2)
     assert torch.equal(unconditional[0], unconditional[1])
     assert torch.equal(*conditioning.mask.chunk(2))
+
+
+def test_spaces_around_a_text_are_left_out_as_upstream(model: Janus) -> None:
+    assert Janus.ids(model.settings, "  dog\n") == Janus.ids(model.settings, "dog")
+
+
+def test_a_tokenizer_that_leaves_bos_out_is_refused(janus_folder: Path, tmp_path: Path) -> None:
+    """As the files of deepseek-ai do in today's transformers: the unconditional row would lack it too."""
+    folder = Path(shutil.copytree(janus_folder, tmp_path / "janus"))
+    path = folder / "tokenizer.json"
+    words = json.loads(path.read_text())
+    words["post_processor"] = None
+    path.write_text(json.dumps(words))
+    options = Janus.options({"checkpoint": str(folder), "dtype": "float32"})
+    with pytest.raises(ModelError, match=r"first and \d+ last .* not BOS and begin-of-image"):
+        Janus.read(options, ["dog"])

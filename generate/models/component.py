@@ -1,0 +1,224 @@
+"""Networks of diffusers and transformers: described by a configuration file, then filled.
+
+The description comes first. It fetches and reads no weights, and refuses what cannot be the network
+that an adapter needs; `load` then reads the weights, strictly.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from generate.errors import ModelError, one_line
+from generate.models.checkpoint import Checkpoint, fill, is_weights, load_tensors, refuse_keys
+from generate.models.memory import gigabytes
+
+HALF, FULL = 2, 4
+"""Bytes of a number in half and in single precision, between which files of weights lie."""
+SLACK, OF_A_TENSOR = 1.01, 1024
+"""Most that a file of weights is larger than its numbers: as a factor, and in bytes a tensor."""
+OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+"""Names of the layers of attention in files that diffusers saved in 2022, and their names since."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A network of a checkpoint that a `config.json` describes.
+
+    `kind` is its class, of diffusers or transformers; `source` the option that names the
+    repository, and `subfolder` where in it the network lies, "" for its top. `defaults` are the
+    keys that files older than them lack, with the value that was the only one then; `keys` those
+    that must be there, as no tensor would tell that one is missing. `elsewhere` says for a kind of
+    another layout what to name instead.
+    """
+
+    kind: type[Any]
+    subfolder: str = ""
+    source: str = "checkpoint"
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def config_file(self) -> str:
+        """Path of the description in the checkpoint."""
+        return str(PurePosixPath(self.subfolder, "config.json"))
+
+    @property
+    def is_of_diffusers(self) -> bool:
+        """Whether the class is of diffusers, else of transformers."""
+        return self.kind.__module__.startswith("diffusers.")
+
+
+def described(part: Part, checkpoint: Checkpoint) -> nn.Module:
+    """The network that a checkpoint describes, on the meta device: names and shapes, no numbers.
+
+    Reads the configuration file alone. Raises ModelError where that is of another kind of network,
+    or not one that the class can be made from.
+    """
+    settings = dict(_settings(part, checkpoint))
+    try:
+        with torch.device("meta"):
+            if part.is_of_diffusers:
+                network: nn.Module = part.kind.from_config(settings)
+            else:
+                network = part.kind(part.kind.config_class.from_dict(settings))
+    except Exception as error:  # the libraries raise classes of every kind for a wrong value
+        raise ModelError(
+            f"{part.config_file} of checkpoint '{checkpoint.name}' does not describe a "
+            f"{part.kind.__name__}{left_out(part, checkpoint)}: fetch it again, or name another; "
+            f"{type(error).__name__}: {one_line(error, 200)}"
+        ) from None
+    return network
+
+
+def examine(part: Part, checkpoint: Checkpoint, unused: tuple[str, ...]) -> nn.Module:
+    """The network that a checkpoint describes, whose weights can be those of its files by size.
+
+    `unused` are the first letters of tensors that may be in the files or not. Fetches and reads no
+    weights. Raises ModelError where the files are smaller than the network in half precision or,
+    unless there are unused tensors, larger than it in single precision.
+    """
+    network = described(part, checkpoint)
+    sizes = [tensor.numel() for tensor in network.state_dict().values()]
+    n_bytes = sum(file.n_bytes for file in checkpoint.weight_files if _is_of(part, file.name))
+    n_numbers = sum(sizes)
+    if not n_bytes:  # the hub did not say
+        return network
+    too_large = n_bytes > SLACK * FULL * n_numbers + OF_A_TENSOR * (len(sizes) + 1)
+    if n_bytes < HALF * n_numbers or (too_large and not unused):
+        raise ModelError(
+            f"{part.config_file} of checkpoint '{checkpoint.name}' describes a "
+            f"{part.kind.__name__} of {gigabytes(FULL * n_numbers)} in single precision, but its "
+            f"weights have {gigabytes(n_bytes)}{left_out(part, checkpoint)}: fetch it again, or name "
+            "another."
+        )
+    return network
+
+
+def load(
+    part: Part, checkpoint: Checkpoint, *, dtype: torch.dtype | str, unused: tuple[str, ...] = ()
+) -> Any:
+    """A network with its weights, in evaluation mode, its state dict strict.
+
+    `dtype` is a torch type or, for a class of transformers, "auto": as stored. Raises ModelError
+    where a tensor is absent, unknown or misshapen, and where the checkpoint is of another kind.
+    Keys that begin with one of `unused` may be there or not.
+    """
+    if part.is_of_diffusers:
+        network = described(part, checkpoint)
+        tensors: dict[str, Tensor] = {}
+        for path in checkpoint.weights:
+            if _is_of(part, path.relative_to(checkpoint.folder).as_posix()):
+                tensors.update(load_tensors(path))
+        tensors = _renamed(tensors, network)
+        return fill(checkpoint, network, tensors, left_out(part, checkpoint)).to(dtype)
+    return _pretrained(part, checkpoint, dtype, unused)
+
+
+def _pretrained(
+    part: Part, checkpoint: Checkpoint, dtype: torch.dtype | str, unused: tuple[str, ...]
+) -> Any:
+    """A network by the loader of transformers, which knows its older names of tensors.
+
+    It fills absent tensors with noise and only warns; here they raise ModelError.
+    """
+    _settings(part, checkpoint)
+    name = part.kind.__name__
+    try:
+        network, report = part.kind.from_pretrained(
+            checkpoint.folder / part.subfolder,
+            local_files_only=True,
+            output_loading_info=True,
+            dtype=dtype,
+        )
+    except Exception as error:  # the library raises classes of every kind for a wrong file
+        raise ModelError(
+            f"checkpoint '{checkpoint.name}' does not load as a {name}: {one_line(error, 300)}"
+            f"{left_out(part, checkpoint)}"
+        ) from None
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        wrong = []
+        for key in sorted(map(str, report[kind])):
+            # older libraries saved the position numbers 0, 1, 2, ... as a tensor
+            if not key.startswith(unused) and not key.endswith(".position_ids"):
+                wrong.append(key)
+        refuse_keys(checkpoint, name, kind, wrong, left_out(part, checkpoint))
+    return network.eval().requires_grad_(False)
+
+
+def left_out(part: Part, checkpoint: Checkpoint) -> str:
+    """Words on the keys that a description leaves out, for which the class has defaults.
+
+    Where a network and its weights differ, one of them is the likely reason. Empty if none is.
+    """
+    absent = ", ".join(_absent(part, checkpoint))
+    return f" ({part.config_file} leaves out {absent})" if absent else ""
+
+
+def _absent(part: Part, checkpoint: Checkpoint) -> list[str]:
+    """Keys of a class that a description leaves out, with a dot into nested ones."""
+    settings = _settings(part, checkpoint)
+    if part.is_of_diffusers:
+        known = inspect.signature(part.kind.__init__).parameters
+        return [key for key in known if key not in settings and key != "self"]
+    from transformers import PreTrainedConfig
+
+    everywhere = set(PreTrainedConfig().to_dict())
+    whole = part.kind.config_class().to_dict()
+    return list(_absent_sizes(settings, whole, everywhere))
+
+
+def _absent_sizes(
+    settings: Mapping[str, Any], whole: Mapping[str, Any], everywhere: set[str], prefix: str = ""
+) -> Iterator[str]:
+    """Keys of sizes and switches of a whole configuration that its file leaves out."""
+    for key, value in whole.items():
+        given = settings.get(key)
+        if isinstance(value, dict) and isinstance(given, dict):
+            yield from _absent_sizes(given, value, everywhere, f"{prefix}{key}.")
+        elif key not in settings and key not in everywhere:
+            if isinstance(value, int | str | list | dict):
+                yield prefix + key
+
+
+def _settings(part: Part, checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The description of a network, completed by what files of its age lack; refuses other kinds."""
+    settings = checkpoint.json(part.config_file)
+    if part.is_of_diffusers:
+        saved, needed = settings["_class_name"], part.kind.__name__
+    else:
+        saved, needed = settings["model_type"], part.kind.config_class.model_type
+    if saved != needed:
+        where = f" in {part.subfolder}" if part.subfolder else ""
+        instead = part.elsewhere.get(saved, "name another checkpoint, or another model")
+        raise ModelError(
+            f"checkpoint '{checkpoint.name}' holds a network of kind {saved}{where}, but the adapter "
+            f"needs {needed}: {instead}."
+        )
+    for key in part.keys:
+        settings[key]  # raises where it is not there
+    return {**part.defaults, **settings}
+
+
+def _is_of(part: Part, name: str) -> bool:
+    """Whether a file of a checkpoint holds weights of a part."""
+    return is_weights(name) and PurePosixPath(name).parent == PurePosixPath(part.subfolder)
+
+
+def _renamed(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+    """Tensors under the names of today's attention, where a network has those."""
+    known = set(network.state_dict())
+    renamed = {}
+    for name, tensor in tensors.items():
+        module, _, kind = name.rpartition(".")
+        outer, _, layer = module.rpartition(".")
+        today = f"{outer}.{OLD_ATTENTION.get(layer, layer)}.{kind}"
+        renamed[today if today in known else name] = tensor
+    return renamed
