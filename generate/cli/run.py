@@ -95,12 +95,22 @@ def run(
 def _run_here(laid_out: Plan, where: str, device: str, asked: Shown) -> Summary:
     """Make a study in this process."""
     from generate.run import blocks, preparing
+    from generate.run.holder import Holder
 
     with shown(asked) as bars:
-        device = pick_device(device)
-        store = preparing.prepare(laid_out, where, device=device, progress=bars.progress)
+        holder = Holder(pick_device(device))
+        store = preparing.prepare(
+            laid_out, where, device=holder.device, progress=bars.progress, holder=holder
+        )
         _say_uncertain(store)
-        return blocks.run(laid_out, store, device=device, progress=bars.progress, tell=bars.tell)
+        return blocks.run(
+            laid_out,
+            store,
+            device=holder.device,
+            progress=bars.progress,
+            tell=bars.tell,
+            holder=holder,
+        )
 
 
 def _run_on_cluster(laid_out: Plan, where: str, asked: Cluster, progress: Shown) -> Summary:

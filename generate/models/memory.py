@@ -21,11 +21,21 @@ def free_bytes(device: str) -> int:
     return int(psutil.virtual_memory().available)
 
 
+def give_back(device: str) -> None:
+    """Return to a GPU what PyTorch keeps of it for tensors to come; nothing for other devices.
+
+    Else that counts as taken, and the next model is refused though nothing runs.
+    """
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
 def require(model: str, needed: int, device: str) -> None:
     """Raise ModelError if a device has less free memory than a model's weights take.
 
     `needed` is in bytes, and `model` a name for the message. Sampling takes more, by the batch.
     """
+    give_back(device)
     free = free_bytes(device)
     if needed > free:
         raise ModelError(

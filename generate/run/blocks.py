@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from generate.errors import DiskError, ModelError, StoreError
 from generate.models.base import Model
 from generate.provenance import hardware, software
-from generate.run.loading import load_recorded
+from generate.run.holder import Holder
 from generate.run.progress import Progress, Tell, quiet, silent
 from generate.run.returned import decode, sample
 from generate.store.audit import Summary, summary
@@ -45,8 +46,11 @@ def run(
     device: str = "cpu",
     progress: Progress = silent,
     tell: Tell = quiet,
+    holder: Holder | None = None,
 ) -> Summary:
     """Make every pending block of a store; blocks that fail are recorded and the rest goes on.
+
+    Models come in the order of the plan, but first the one that `holder`, if given, has in memory.
 
     `progress` counts images that are committed; `tell` is told why the first block of each model
     failed, as soon as it did.
@@ -58,7 +62,9 @@ def run(
     done = store.ledger.done(blocks)
     restore_marks(store, done)
     made = 0
-    for label in plan.models:
+    holding = holder or Holder(device)
+    in_memory_first = sorted(plan.models, key=lambda label: not holding.holds(plan, label))
+    for label in in_memory_first:
         n_samples, n_done, pending = 0, 0, []
         for block in blocks:
             if block.model != label:
@@ -70,20 +76,43 @@ def run(
                 pending.append(block)
         if not pending:
             continue
-        model = load_recorded(plan, store.run, label, device)
-        progress(label, n_done, n_samples)
-        n_failed = 0
-        for block in pending:
-            outcome = make_block(plan, store, model, block, device=device)
-            made += outcome == "made"
-            if outcome in COMMITTED:
-                n_done += size(block, plan)
-            if outcome == "failed":
-                n_failed += 1
-                if n_failed == 1:
-                    tell(why_failed(store, block))
-            progress(label, n_done, n_samples)
+        advance = partial(_advance, progress, label, n_done, n_samples)
+        made += _make_all(plan, store, holding, pending, advance, tell)
     return summary(plan, store, made=made)
+
+
+def _advance(progress: Progress, label: str, before: int, total: int, n: int) -> None:
+    """Tell a progress of `n` more images of a model than there were before."""
+    progress(label, before + n, total)
+
+
+def _make_all(
+    plan: Plan,
+    store: SampleStore,
+    holder: Holder,
+    pending: Sequence[Block],
+    advance: Callable[[int], None],
+    tell: Tell,
+) -> int:
+    """Make blocks of one model; how many were made now.
+
+    A function of its own, so that no name keeps the model while the next one is loaded. `advance`
+    is told the number of images committed, and `tell` why the first block failed.
+    """
+    model = holder.recorded(plan, store.run, pending[0].model)
+    made, n_done, n_failed = 0, 0, 0
+    advance(n_done)
+    for block in pending:
+        outcome = make_block(plan, store, model, block, device=holder.device)
+        made += outcome == "made"
+        if outcome in COMMITTED:
+            n_done += size(block, plan)
+        if outcome == "failed":
+            n_failed += 1
+            if n_failed == 1:
+                tell(why_failed(store, block))
+        advance(n_done)
+    return made
 
 
 def why_failed(store: SampleStore, block: Block) -> str:

@@ -43,6 +43,12 @@ def load_recorded(plan: Plan, run: RunRecord, label: str, device: str) -> Model:
     Raises `StoreError` if it is no longer the one that the run was made with.
     """
     model = load(plan, label, device)
+    refuse_other_model(model, run, label)
+    return model
+
+
+def refuse_other_model(model: Model, run: RunRecord, label: str) -> None:
+    """Raise `StoreError` if a model is no longer the one that a run was made with as `label`."""
     there = run.models[label]
     if model.identity.fixing() != there.fixing():
         raise StoreError(
@@ -50,7 +56,6 @@ def load_recorded(plan: Plan, run: RunRecord, label: str, device: str) -> Model:
             f"{model.identity.revision}, there {there.revision}, or other files): restore it, or "
             "give another --out."
         )
-    return model
 
 
 def readings(plan: Plan) -> dict[str, list[Reading]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from generate.errors import StoreError
 from generate.prompts.sources import prompts_digest
 from generate.provenance import hardware, software
 from generate.run import calibration, real_images
-from generate.run.batching import batch_sizes
-from generate.run.loading import identify, load, readings
+from generate.run.batching import batch_size
+from generate.run.holder import Holder
+from generate.run.loading import identify, readings
 from generate.run.progress import Progress, silent
 from generate.store.claims import Claims
 from generate.store.room import room_in
@@ -29,11 +31,17 @@ from schemas.store import RunRecord
 
 
 def prepare(
-    plan: Plan, root: Path | str, *, device: str = "cpu", progress: Progress = silent
+    plan: Plan,
+    root: Path | str,
+    *,
+    device: str = "cpu",
+    progress: Progress = silent,
+    holder: Holder | None = None,
 ) -> SampleStore:
     """The store of a plan: the one there, if it is of the same study, else a new one.
 
-    `root` is a folder or a URL, `device` a torch device. Making a store counts code usage first,
+    `root` is a folder or a URL, `device` a torch device; a `holder` of that device keeps the model
+    that was loaded last, for who makes the blocks. Making a store counts code usage first,
     where the study restricts a codebook. Raises `StoreError` if another study is there, or if
     another process is laying out the same store.
     """
@@ -47,7 +55,9 @@ def prepare(
     refuse_orders(plan, {label: identity.family for label, identity in identities.items()})
     with room_in(where, 0), Claims(where).making(CREATION, where):
         finish_creation(where)
-        return existing(plan, where) or _create(plan, where, identities, device, progress)
+        return existing(plan, where) or _create(
+            plan, where, identities, holder or Holder(device), progress
+        )
 
 
 def existing(plan: Plan, where: Folder) -> SampleStore | None:
@@ -63,12 +73,19 @@ def existing(plan: Plan, where: Folder) -> SampleStore | None:
 
 
 def _create(
-    plan: Plan, where: Folder, identities: dict[str, ModelIdentity], device: str, progress: Progress
+    plan: Plan,
+    where: Folder,
+    identities: dict[str, ModelIdentity],
+    holder: Holder,
+    progress: Progress,
 ) -> SampleStore:
-    sizes = batch_sizes(plan, partial(load, plan, device=device), device)
-    counts = {}
-    if plan.needs_calibration:
-        counts = calibrate(plan, where, sizes, device=device, progress=progress)
+    """A new store; whatever is asked of a model is asked while it is in memory."""
+    sizes: dict[str, int] = {}
+    counts: dict[str, CalibrationRecord] = {}
+    for label in plan.models:
+        sizes[label] = batch_size(plan, label, partial(holder.model, plan), holder.device)
+        if plan.needs_calibration:
+            counts |= calibrate(plan, where, sizes, progress=progress, only=label, holder=holder)
     digests = {label: calibration.counts_digest(record) for label, record in counts.items()}
     run = RunRecord(
         run_id=uuid.uuid4().hex,
@@ -83,7 +100,7 @@ def _create(
         config_sha256=_config_digest(plan, identities, digests),
         batch_sizes=sizes,
         software=software(),
-        hardware=hardware(device),
+        hardware=hardware(holder.device),
     )
     return create(where, plan, run, counts, readings(plan))
 
@@ -156,20 +173,21 @@ def refuse_other_study(plan: Plan, store: SampleStore) -> None:
 def calibrate(
     plan: Plan,
     root: Path | str | Folder,
-    sizes: dict[str, int] | None = None,
+    sizes: Mapping[str, int] | None = None,
     *,
     device: str = "cpu",
     progress: Progress = silent,
     only: str | None = None,
+    holder: Holder | None = None,
 ) -> dict[str, CalibrationRecord]:
     """Code usage of every model of a plan by its label, from the run where it was counted before.
 
     `sizes` are samples per forward by label; None means as the study says. `only` is the label of
-    the one model to count. Raises `StoreError` if other counts lie in the run.
+    the one model to count. A `holder` stands for `device`, and keeps the model that was loaded last.
+    Raises `StoreError` if other counts lie in the run.
     """
     where = folder(root)
-    if sizes is None:
-        sizes = batch_sizes(plan, partial(load, plan, device=device), device)
+    holder = holder or Holder(device)
     asked = plan.study.calibration
     source, n_samples = prompts_digest(plan.calibration_prompts), asked.samples
     if asked.encoded:
@@ -180,14 +198,18 @@ def calibrate(
             continue
         record = calibration.stored(where, label, identity, source, n_samples, plan.study.seed)
         if record is None:
-            record = _count(plan, label, sizes[label], device, progress)
+            if sizes is None:
+                n = batch_size(plan, label, partial(holder.model, plan), holder.device)
+            else:
+                n = sizes[label]
+            record = _count(plan, label, n, holder, progress)
             calibration.save(where, label, record)
         records[label] = record
     return records
 
 
 def _count(
-    plan: Plan, label: str, batch_size: int, device: str, progress: Progress
+    plan: Plan, label: str, n_at_once: int, holder: Holder, progress: Progress
 ) -> CalibrationRecord:
     """Code usage of one model, counted now."""
     asked = plan.study.calibration
@@ -200,7 +222,7 @@ def _count(
         progress(f"{label} calibration", done, total)
 
     advance(0)
-    model = load(plan, label, device)
+    model = holder.model(plan, label)
     if asked.encoded:
         return real_images.count(
             model, asked, plan.base, label=label, seed=plan.study.seed, advance=advance
@@ -211,6 +233,6 @@ def _count(
         asked.samples,
         label=label,
         seed=plan.study.seed,
-        batch_size=batch_size,
+        batch_size=n_at_once,
         advance=advance,
     )

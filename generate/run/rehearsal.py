@@ -10,9 +10,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from generate.models.base import Model
-from generate.run.batching import batch_sizes
+from generate.run.batching import batch_size
 from generate.run.cost import Estimate, Measured, estimates, images_of
-from generate.run.loading import identify, load
+from generate.run.holder import Holder
+from generate.run.loading import identify
 from generate.run.returned import decode, sample
 from generate.store.room import bytes_of
 from generate.store.samples import SampleStore
@@ -33,16 +34,17 @@ def forecast(plan: Plan, store: SampleStore | None, device: str) -> list[Estimat
     Judged by the committed blocks of its store where there are any, else by one batch of each model
     on a torch device, which is kept nowhere.
     """
+    holder = Holder(device)
     if store is None:
-        return [_estimate(plan, label, device) for label in plan.models]
+        return [_estimate(plan, label, holder) for label in plan.models]
     found = []
     for known in estimates(plan, store):
-        batch = rehearse(plan, known.model, device)
+        batch = rehearse(plan, known.model, holder)
         found.append(replace(known, each=_combined(known.each, batch)))
     return found
 
 
-def _estimate(plan: Plan, label: str, device: str) -> Estimate:
+def _estimate(plan: Plan, label: str, holder: Holder) -> Estimate:
     """What a model's part of a study takes, of which nothing is there yet."""
     images = images_of(plan, label, plan.blocks())
     shapes = [plan.experiment_plan(name) for name in plan.experiments]
@@ -50,20 +52,20 @@ def _estimate(plan: Plan, label: str, device: str) -> Estimate:
     n_calibration = 0
     if plan.needs_calibration:
         n_calibration = len(plan.calibration_prompts) * plan.study.calibration.samples
-    each = rehearse(plan, label, device)
+    each = rehearse(plan, label, holder)
     return Estimate(label, images, images, n_calibration, most, each)
 
 
-def rehearse(plan: Plan, label: str, device: str) -> Measured:
+def rehearse(plan: Plan, label: str, holder: Holder) -> Measured:
     """Cost of an image by sampling and decoding one batch of a model, which is kept nowhere.
 
     Operations are counted on one image, time is measured on a batch as large as the run's, on a CPU
     of `CPU_REHEARSAL` images at most. The prompt is the first of the study.
     """
-    model = load(plan, label, device)
+    model, device = holder.model(plan, label), holder.device
     with FlopCounterMode(display=False) as counter:  # also warms up
         _sample(plan, model, label, device, 1)
-    n = batch_sizes(plan, lambda _: model, device)[label]
+    n = batch_size(plan, label, lambda _: model, device)
     if device == "cpu":
         n = min(n, CPU_REHEARSAL)
     start = time.perf_counter()

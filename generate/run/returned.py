@@ -25,6 +25,9 @@ from generate.traversal.trace import Trace
 BELOW_ZERO = 1e-3
 """Bits below zero that rounding may give; a surprisal or an entropy is 0 or more."""
 
+DECODED_AT_ONCE = 16
+"""Images that a model decodes in one call."""
+
 BY_POSITION = ("token_surprisal", "token_entropy")
 BY_STEP = ("path_surprisal", "joint_surprisal")
 
@@ -64,9 +67,15 @@ def replay(model: Model, label: str, texts: Sequence[str], probe: Probe, noise: 
 def decode(model: Model, label: str, tokens: Tensor) -> NDArray[np.uint8]:
     """8-bit images (sample, y, x, channel) of grids (sample, position).
 
-    Raises `ModelError` if `decode` of the model that a run calls `label` gives another type or
-    shape.
+    Decoded in parts, since a decoder takes more memory an image than sampling does. Raises
+    `ModelError` if `decode` of the model that a run calls `label` gives another type or shape.
     """
+    parts = [_decoded(model, label, part) for part in tokens.split(DECODED_AT_ONCE)]
+    return np.concatenate(parts)
+
+
+def _decoded(model: Model, label: str, tokens: Tensor) -> NDArray[np.uint8]:
+    """Images of one part, checked."""
     images: Any = model.decode(tokens)
     if not isinstance(images, np.ndarray):
         _refuse(label, "decode", f"a {_kind(images)}; return a NumPy array of uint8 (`to_pixels`)")

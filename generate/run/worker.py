@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import threading
 from pathlib import Path
@@ -10,9 +9,8 @@ from pathlib import Path
 import torch
 
 from generate.errors import ModelError, StoreError
-from generate.models.base import Model
 from generate.run import blocks, preparing
-from generate.run.loading import load_recorded
+from generate.run.holder import Holder
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, recorded_plan
 from schemas.store import Block
@@ -20,7 +18,7 @@ from schemas.store import Block
 _busy = threading.Lock()
 """One block at a time in a process, however many threads it was given: its model is one."""
 _stores: dict[tuple[str, str], tuple[Plan, SampleStore]] = {}
-_models: dict[tuple[str, str, str], Model] = {}
+_holders: dict[str, Holder] = {}
 
 
 def calibrate(plan: Plan, root: str, label: str, device: str) -> None:
@@ -29,7 +27,7 @@ def calibrate(plan: Plan, root: str, label: str, device: str) -> None:
     Counts that are there are not made again. `root` is a path that all workers share, or a URL.
     """
     with _busy:
-        preparing.calibrate(plan, root, device=_settled(device), only=label)
+        preparing.calibrate(plan, root, only=label, holder=_holder(_settled(device)))
 
 
 def prepare(plan: Plan, root: str, device: str) -> None:
@@ -38,7 +36,8 @@ def prepare(plan: Plan, root: str, device: str) -> None:
     Code usage that was counted before is taken from there.
     """
     with _busy:
-        preparing.prepare(plan, root, device=_settled(device))
+        device = _settled(device)
+        preparing.prepare(plan, root, device=device, holder=_holder(device))
 
 
 def make(
@@ -54,7 +53,7 @@ def make(
     with _busy:
         device = _settled(device)
         plan, store = _store(root, run_id, base)
-        model = _model(plan, store, block.model, device)
+        model = _holder(device).recorded(plan, store.run, block.model)
         outcome = blocks.make_block(plan, store, model, block, device=device, session=session)
         return str(get_worker().name), outcome
 
@@ -94,13 +93,10 @@ def _store(root: str, run_id: str, base: Path) -> tuple[Plan, SampleStore]:
     return _stores[root, run_id]
 
 
-def _model(plan: Plan, store: SampleStore, label: str, device: str) -> Model:
-    """The model of this process; the one before is let go first, so that two never share a GPU."""
-    key = (store.run.run_id, label, device)
-    if key not in _models:
-        _models.clear()
-        gc.collect()
-        if device == "cuda":
-            torch.cuda.empty_cache()
-        _models[key] = load_recorded(plan, store.run, label, device)
-    return _models[key]
+def _holder(device: str) -> Holder:
+    """What holds the one model of this process."""
+    if device not in _holders:
+        for holder in _holders.values():
+            holder.let_go()
+        _holders[device] = Holder(device)
+    return _holders[device]

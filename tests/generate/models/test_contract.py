@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -175,3 +177,21 @@ def test_argmax_with_one_path_noise_leaves_nothing_to_chance(
     committed = np.bincount(trace.token_step[0].numpy(), minlength=model.identity.steps)
     assert committed.sum() == trace.tokens.shape[1]
     assert (committed > 0).all()
+
+
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_model_goes_with_its_last_name(name: str, tmp_path: Path) -> None:
+    """No cache, hook or circle keeps it for the collector, which a GPU cannot wait for."""
+    adapter = model_class(name)
+    options = adapter.options(CHECKPOINTS[name](tmp_path))
+    gc.collect()
+    gc.disable()
+    try:
+        model = adapter.load(adapter.identify(name, options), options, "cpu")
+        trace = model.traverse(model.encode(TEXTS[:2]), Probe(), noise())
+        model.decode(trace.tokens)
+        gone = weakref.ref(model)
+        del model, trace
+        assert gone() is None
+    finally:
+        gc.enable()
