@@ -21,20 +21,28 @@ from generate.models.hub import Listed
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
+HALF = ".fp16"
+"""What files in half precision have before their ending."""
 WEIGHTS = (".safetensors", ".bin", ".pt")
 """Endings of weight files."""
 
 PIPELINE_FILES = (
     "transformer/config.json",
-    "transformer/diffusion_pytorch_model.safetensors|transformer/diffusion_pytorch_model.bin",
+    "transformer/diffusion_pytorch_model{half}.safetensors"
+    "|transformer/diffusion_pytorch_model{half}.bin"
+    "|transformer/diffusion_pytorch_model.safetensors|transformer/diffusion_pytorch_model.bin",
     "vqvae/config.json",
     "vqvae/diffusion_pytorch_model.safetensors|vqvae/diffusion_pytorch_model.bin",
     "text_encoder/config.json",
-    "text_encoder/model.safetensors|text_encoder/pytorch_model.bin",
+    "text_encoder/model{half}.safetensors|text_encoder/pytorch_model{half}.bin"
+    "|text_encoder/model.safetensors|text_encoder/pytorch_model.bin",
     "scheduler/scheduler_config.json",
     "tokenizer/*",
 )
-"""What diffusers saves of a pipeline with a transformer over the tokens of a VQ model."""
+"""What diffusers saves of a pipeline with a transformer over the tokens of a VQ model.
+
+The decoder is kept in single precision whatever the others are, so its files are too.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,8 +50,9 @@ class Source:
     """One repository of a model: the option that names it, and the files to take from it.
 
     A file is a glob, or several in order of preference, joined by '|'; '{name}' stands for the
-    option of that name. Tensors whose names begin with one of `unused` are not loaded; files or
-    tensors whose names begin with one of `float32` are kept in that precision.
+    option of that name, '{half}' for `HALF` where the option `dtype` is float16. Tensors whose
+    names begin with one of `unused` are not loaded; files or tensors whose names begin with one of
+    `float32` are kept in that precision.
     """
 
     option: str

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from generate.errors import ModelError, one_line
-from generate.models.checkpoint import Checkpoint, fill, is_weights, load_tensors, refuse_keys
+from generate.models.checkpoint import HALF, Checkpoint, fill, load_tensors, refuse_keys
+from generate.models.hub import Listed
 from generate.models.memory import gigabytes
 
-HALF, FULL = 2, 4
+IN_HALF, IN_FULL = 2, 4
 """Bytes of a number in half and in single precision, between which files of weights lie."""
 SLACK, OF_A_TENSOR = 1.01, 1024
 """Most that a file of weights is larger than its numbers: as a factor, and in bytes a tensor."""
@@ -87,15 +88,15 @@ def examine(part: Part, checkpoint: Checkpoint, unused: tuple[str, ...]) -> nn.M
     """
     network = described(part, checkpoint)
     sizes = [tensor.numel() for tensor in network.state_dict().values()]
-    n_bytes = sum(file.n_bytes for file in checkpoint.weight_files if _is_of(part, file.name))
+    n_bytes = sum(file.n_bytes for file in _weight_files(part, checkpoint))
     n_numbers = sum(sizes)
     if not n_bytes:  # the hub did not say
         return network
-    too_large = n_bytes > SLACK * FULL * n_numbers + OF_A_TENSOR * (len(sizes) + 1)
-    if n_bytes < HALF * n_numbers or (too_large and not unused):
+    too_large = n_bytes > SLACK * IN_FULL * n_numbers + OF_A_TENSOR * (len(sizes) + 1)
+    if n_bytes < IN_HALF * n_numbers or (too_large and not unused):
         raise ModelError(
             f"{part.config_file} of checkpoint '{checkpoint.name}' describes a "
-            f"{part.kind.__name__} of {gigabytes(FULL * n_numbers)} in single precision, but its "
+            f"{part.kind.__name__} of {gigabytes(IN_FULL * n_numbers)} in single precision, but its "
             f"weights have {gigabytes(n_bytes)}{left_out(part, checkpoint)}: fetch it again, or name "
             "another."
         )
@@ -114,9 +115,8 @@ def load(
     if part.is_of_diffusers:
         network = described(part, checkpoint)
         tensors: dict[str, Tensor] = {}
-        for path in checkpoint.weights:
-            if _is_of(part, path.relative_to(checkpoint.folder).as_posix()):
-                tensors.update(load_tensors(path))
+        for file in _weight_files(part, checkpoint):
+            tensors.update(load_tensors(checkpoint.folder / file.name))
         tensors = _renamed(tensors, network)
         return fill(checkpoint, network, tensors, left_out(part, checkpoint)).to(dtype)
     return _pretrained(part, checkpoint, dtype, unused)
@@ -131,12 +131,14 @@ def _pretrained(
     """
     _settings(part, checkpoint)
     name = part.kind.__name__
+    in_half = any(HALF in file.name for file in _weight_files(part, checkpoint))
     try:
         network, report = part.kind.from_pretrained(
             checkpoint.folder / part.subfolder,
             local_files_only=True,
             output_loading_info=True,
             dtype=dtype,
+            variant=HALF.strip(".") if in_half else None,
         )
     except Exception as error:  # the library raises classes of every kind for a wrong file
         raise ModelError(
@@ -207,9 +209,10 @@ def _settings(part: Part, checkpoint: Checkpoint) -> Mapping[str, Any]:
     return {**part.defaults, **settings}
 
 
-def _is_of(part: Part, name: str) -> bool:
-    """Whether a file of a checkpoint holds weights of a part."""
-    return is_weights(name) and PurePosixPath(name).parent == PurePosixPath(part.subfolder)
+def _weight_files(part: Part, checkpoint: Checkpoint) -> list[Listed]:
+    """The files of a checkpoint that hold weights of a part."""
+    folder = PurePosixPath(part.subfolder)
+    return [file for file in checkpoint.weight_files if PurePosixPath(file.name).parent == folder]
 
 
 def _renamed(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:

@@ -64,14 +64,19 @@ class Conditioning:
 
 
 class Janus(PublicModel):
-    """Janus-Pro 1B: Llama with image tokens of their own, LlamaGen's tokenizer.
+    """Janus-Pro 1B and 7B: Llama with image tokens of their own, LlamaGen's tokenizer.
 
     Image tokens enter by their own embedding and leave by their own head, so no offset separates
-    them from words. Temperature and top-k act after guidance.
+    them from words. Temperature and top-k act after guidance. Figures of the card are those of 1B;
+    7B downloads 14.8 GB and was not run here.
     """
 
     family: ClassVar[Family] = "autoregressive"
     Options: ClassVar[type[Any]] = JanusOptions
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "1B": {"checkpoint": "deepseek-community/Janus-Pro-1B"},
+        "7B": {"checkpoint": "deepseek-community/Janus-Pro-7B"},
+    }
     card = Card(
         grids="24x24",
         codebook_size=16384,

@@ -15,7 +15,7 @@ import torch
 from generate.errors import ModelError
 from generate.models import hub, memory
 from generate.models.base import Model
-from generate.models.checkpoint import Checkpoint, Source, find, load_tensors
+from generate.models.checkpoint import HALF, Checkpoint, Source, find, load_tensors
 from generate.models.component import Part, examine, load
 from generate.models.guidance import Guidance
 from generate.models.memory import gigabytes
@@ -31,7 +31,8 @@ class PublicOptions:
     """Where the weights are and how the network computes.
 
     `checkpoint` is a folder, 'owner/name' or 'owner/name@revision' of the hub. `dtype` is the
-    precision of the network; logits are always float32, and so is the image decoder.
+    precision of the network; logits are always float32, and so is the image decoder. Where a
+    repository has files in float16, these are taken for that precision: half the download.
     """
 
     checkpoint: str
@@ -104,8 +105,12 @@ class PublicModel(Model):
         or a file of one, cannot be had.
         """
         found = {}
+        half = HALF if options.dtype == "float16" else ""
         for source in cls.sources:
-            files = [file.format(**vars(options)) for file in source.files]
+            files = []
+            for file in source.files:
+                choices = file.format(**vars(options), half=half).split("|")
+                files.append("|".join(dict.fromkeys(choices)))
             found[source.option] = find(
                 getattr(options, source.option), files, download=download, weights=weights
             )
