@@ -29,6 +29,7 @@ COMMANDS = (
     encode.encode,
     models.models,
     models.inspect,
+    models.check,
     models.convert,
 )
 """In the order of `ibgenerate --help`."""

@@ -1,4 +1,4 @@
-"""Commands about models: `models`, `inspect`, `convert`."""
+"""Commands about models: `models`, `inspect`, `check`, `convert`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,21 @@ import typer
 from rich.table import Column, Table
 
 from generate.cli.console import out, print_table, scaled
-from generate.cli.options import settings_given
+from generate.cli.options import Device, settings_given
+from generate.errors import GenerateError
+from schemas.device import pick_device
 
 if TYPE_CHECKING:
     from generate.models.public import PublicModel
     from schemas.provenance import ModelIdentity
+
+ModelArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL", help="A known name, 'my_models.py:Class' or 'package.module:Class'."
+    ),
+]
+Setting = Annotated[list[str] | None, typer.Option(help="A setting, name=value; may be repeated.")]
 
 
 def models(
@@ -38,17 +48,7 @@ def models(
     print_table(table)
 
 
-def inspect(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL", help="A known name, 'my_models.py:Class' or 'package.module:Class'."
-        ),
-    ],
-    option: Annotated[
-        list[str] | None, typer.Option(help="A setting, name=value; may be repeated.")
-    ] = None,
-) -> None:
+def inspect(model: ModelArgument, option: Setting = None) -> None:
     """Say what a model would load and sample with, and how much of it would be fetched first.
 
     Fetches small files that are not in the local cache; weights are neither fetched nor loaded.
@@ -85,6 +85,29 @@ def inspect(
     for name, settings in adapter.presets.items():
         table.add_row(f"preset {name}", _written(settings))
     print_table(table)
+
+
+def check(model: ModelArgument, option: Setting = None, device: Device = "auto") -> None:
+    """Try a model, or an adapter of yours, on four texts: does it keep what a study relies on?
+
+    Loads it, and samples and decodes some images that are kept nowhere. Ends with status 1 if
+    something is wrong, each in a sentence.
+    """
+    from generate.models import model_class
+    from generate.run import checking
+
+    options = model_class(model).options(settings_given(option or []))
+    findings = checking.check(model, options, pick_device(device))
+    table = Table("what a study relies on", "holds", title=model)
+    for finding in findings:
+        table.add_row(finding.what, finding.problem or "yes")
+    print_table(table)
+    n_wrong = sum(bool(finding.problem) for finding in findings)
+    if n_wrong:
+        raise GenerateError(
+            f"model '{model}' does not keep {n_wrong} of {len(findings)} things that a study relies "
+            "on: see docs/bring-your-own-model.md."
+        )
 
 
 def _of_public(

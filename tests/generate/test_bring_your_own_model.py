@@ -11,7 +11,9 @@ import xarray as xr
 import yaml
 from safetensors.torch import save_file
 
+from generate.models import model_class
 from generate.run.blocks import run
+from generate.run.checking import check
 from generate.run.preparing import prepare
 from generate.study.planning import plan
 from generate.study.study_file import load_study
@@ -35,6 +37,9 @@ def test_the_guides_adapter_is_short_and_samples_the_factorial(
     for tag, n in {"study": 2, "calibration": 3}.items():
         (tmp_path / f"{tag}.jsonl").write_text(prompt_lines(tag, n))
     weights = {"weights": str(tmp_path / "quilt.safetensors")}
+    quilt = model_class("my_models.py:Quilt", tmp_path)
+    found = check("my_models.py:Quilt", quilt.options(weights), "cpu", tmp_path)
+    assert [finding.problem for finding in found if finding.problem] == []
     document = {
         "name": "quilt",
         "samples": 3,
