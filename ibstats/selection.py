@@ -11,7 +11,7 @@ import xarray as xr
 
 from ibstats.design import Design, design_of
 from ibstats.errors import MissingImages, Unmeasurable
-from ibstats.store import Store
+from ibstats.store import Store, unequal_samples
 from schemas.study import CrossedNoise
 
 if TYPE_CHECKING:
@@ -86,6 +86,11 @@ class Selection:
     def n_samples(self) -> int:
         """Images, or token grids, of a prompt in a condition."""
         return int(self.dataset.sizes["sample"])
+
+    @property
+    def left_out(self) -> str:
+        """How many samples are used and left out where prompts have unequal numbers; else empty."""
+        return unequal_samples(self.dataset, f"{self.model}/{self.experiment}")
 
     @property
     def is_complete(self) -> bool:

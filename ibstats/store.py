@@ -308,16 +308,22 @@ class Store:
             raise CorruptStore(said)
 
 
+UNEQUAL = "samples per prompt and condition"
+"""Words of the line that says how many samples are left out."""
+
+
 def unequal_samples(dataset: xr.Dataset, name: str) -> str:
-    """Say how many samples of each prompt are used where their numbers differ; empty where not."""
+    """Say how many samples of each prompt are used, and how many are left out; empty if none is."""
     if "sample_count" not in dataset:
         return ""
-    fewest, most = int(dataset["sample_count"].min()), int(dataset["sample_count"].max())
-    if fewest == most:
+    counts = dataset["sample_count"]
+    fewest, whole = int(counts.min()), int(counts.sum())
+    left_out = whole - fewest * counts.size
+    if not left_out:
         return ""
     return (
-        f"'{name}' has {fewest} to {most} samples per prompt and condition; "
-        f"the first {fewest} of each are used"
+        f"'{name}' has {fewest} to {int(counts.max())} {UNEQUAL}; the first {fewest} of each are "
+        f"used, {left_out} of {whole} are left out"
     )
 
 

@@ -26,7 +26,7 @@ from ibstats.measure.users import is_own
 from ibstats.selection import Selection, crossed, select
 from ibstats.statistics import scores, subset_ratio
 from ibstats.statistics.stacking import FEWEST_UNITS
-from ibstats.store import Store, opened, unequal_samples
+from ibstats.store import Store, opened
 from schemas.analysis import Config, Part
 from schemas.version import __version__
 
@@ -103,9 +103,8 @@ def _of_model(selection: Selection, settings: Config, machine: Machine) -> Made:
     if not complete.all() and settings.allow_partial:
         done = f"{int(complete.sum())} of {complete.size} prompts"
         notes.append(f"{selection.model}: {done} are complete; only these are used")
-    unequal = unequal_samples(selection.dataset, f"{selection.model}/{selection.experiment}")
-    if unequal:
-        notes.append(unequal)
+    if selection.left_out:
+        notes.append(selection.left_out)
     made: Groups = {}
     for make in itertools.chain.from_iterable(PARTS[part] for part in settings.parts):
         groups, said = make(selection, settings, machine)

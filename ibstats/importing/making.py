@@ -48,8 +48,11 @@ STEPPED = ("path_surprisal", "joint_surprisal")
 """Variables with a number for each step of a traversal."""
 ALL_STEPS = "0:1"
 """Argmax window that holds every step."""
-BLOCK_BYTES = 64 * 2**20
-"""Bytes of samples in a block, unless one prompt has more."""
+BLOCK_BYTES = 16 * 2**20
+"""Bytes of samples in a block, unless one prompt has more.
+
+Memory of that size is used again for the next block; larger pieces are asked for anew each time.
+"""
 LIBRARIES = ("numpy", "pillow", "zarr", "xarray", "pydantic")
 
 

@@ -29,6 +29,7 @@ from ibstats.report.tables import grid, path_and_execution
 from ibstats.results import words
 from ibstats.results.lookup import distinct, keyed
 from ibstats.statistics.unseen import MOST_UNSEEN
+from ibstats.store import UNEQUAL
 
 if TYPE_CHECKING:
     from ibstats.results.lookup import Numbers
@@ -382,7 +383,9 @@ def _cautions(numbers: Numbers, experiment: str) -> list[str]:
             f"few prompts ({min(prompts)}): intervals cover less than they say below {FEW_PROMPTS}"
         )
     found += _unseen(numbers, experiment)
-    n_left = len(dict.fromkeys(notes))
+    notes = list(dict.fromkeys(notes))
+    found += [note for note in notes if UNEQUAL in note]
+    n_left = len(notes)
     if n_left:
         found.append(f"{n_left} notes on what was left out or is weak: see report --full")
     return found

@@ -11,7 +11,7 @@ from ibstats.errors import IbstatsError, Unmeasurable
 from ibstats.report.figures.canvas import FORMATS, check_formats, save, style
 from ibstats.report.figures.codebook import figures
 from ibstats.report.render import csv
-from ibstats.report.table import Part, Table
+from ibstats.report.table import Paragraph, Part, Table
 from ibstats.report.tables.codebook import tables
 from ibstats.selection import Selection, select
 from ibstats.statistics.codebook import Codes
@@ -106,7 +106,13 @@ def codebook(
     Parameters and errors are those of `read` and `at_equal_budgets`.
     """
     codes, how = at_equal_budgets(read(stores, names), n_tokens, seed)
-    return codes, tables(codes, how)
+    said: list[Part] = []
+    for store in stores:
+        for model in store.models():
+            left_out = _selected(store, model).left_out
+            if left_out:
+                said.append(Paragraph(f"note {left_out}"))
+    return codes, [*tables(codes, how), *said]
 
 
 def write(

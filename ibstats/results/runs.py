@@ -163,6 +163,7 @@ def compare(
     selections = _distinct(pairs)
     prompts, said = shared_prompts(selections, names)
     notes += said
+    notes += filter(None, (selection.left_out for selection in selections.values()))
     values = {}
     lacking: dict[str, set[str]] = {}
     for key, selection in selections.items():

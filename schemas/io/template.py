@@ -25,8 +25,11 @@ Arrays = Mapping[str, NDArray[Any]]
 
 PER_BLOCK = frozenset(name for name, variable in VARIABLES.items() if variable.per_block)
 """Variables written block by block, `complete` among them."""
-CODEC = ZstdCodec(level=3, checksum=True)
-"""Without the checksum a flipped bit reads as other values, with no error."""
+CODEC = ZstdCodec(level=1, checksum=True)
+"""Without the checksum a flipped bit reads as other values, with no error.
+
+Level 3 makes photographs 3 % smaller, images of the trio 6 %, and takes twice the time.
+"""
 
 
 @dataclass(frozen=True)

@@ -400,7 +400,7 @@ def content_digests(arrays: Arrays, counts: NDArray[Any] | None = None) -> list[
             if counts is not None:
                 samples = samples[: counts[prompt]]
             digest.update(f"{name} {values.dtype.str} {samples.shape}\n".encode())
-            digest.update(np.ascontiguousarray(samples).tobytes())
+            digest.update(np.ascontiguousarray(samples).data)
         digests.append(digest.hexdigest())
     return digests
 

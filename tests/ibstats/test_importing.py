@@ -17,7 +17,9 @@ from ibstats.cli import app
 from ibstats.errors import IbstatsError
 from ibstats.importing import reading
 from ibstats.measure import distances, metric
-from ibstats.report import files
+from ibstats.report import codebooks, files
+from ibstats.report.table import Paragraph
+from ibstats.results import runs
 from ibstats.results.kept import obtain
 from ibstats.statistics.uncertainty import Resampling
 from schemas.errors import StoreError
@@ -257,11 +259,41 @@ def test_unequal_numbers_are_recorded_and_said_once(images: Path, tmp_path: Path
     run = imported(images, tmp_path / "run", images=LAYOUT, baseline="cold")
     store = open_store(run)
     assert store.run.experiments["imported"].n_samples == N_SAMPLES
-    with pytest.warns(UserWarning, match="2 to 3 samples per prompt"):
+    said = (
+        "'imported/imported' has 2 to 3 samples per prompt and condition; the first 2 of each are "
+        "used, 5 of 17 are left out"
+    )
+    with pytest.warns(UserWarning, match=said):
         store.dataset("imported", "imported")
     config = Config(metrics=("pixel_cosine",), resampling=QUICK)
-    notes = analyse(store, config).attrs["notes"]
-    assert sum("the first 2 of each are used" in note for note in notes) == 1
+    assert analyse(store, config).attrs["notes"].count(said) == 1
+    assert runs.compare(store, store, settings=config).notes.count(said) == 1
+    shown = [
+        ["describe", str(run)],
+        ["diversity", str(run), "--metric", "pixel_cosine", "--resamples", "200"],
+        ["report", str(run), "--metric", "pixel_cosine", "--resamples", "200"],
+    ]
+    printed = []
+    for arguments in shown:
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+        printed.append(" ".join(result.output.split()))
+    assert "2 to 3" in printed[0]
+    assert said in printed[1]
+    assert said in printed[2]
+    page = (run / "results" / "report.html").read_text(encoding="utf-8")
+    assert "5 of 17 are left out" in page
+
+
+def test_codes_left_out_of_a_codebook_table_are_said(tmp_path: Path) -> None:
+    tokens = folder_of_tokens(tmp_path / "tokens")
+    np.savez(tokens / "warm/p2.npz", tokens=np.zeros((1, 3, 4), int))
+    run = imported(tokens, tmp_path / "run", tokens="{condition}/{prompt}.npz:tokens", codebook=9)
+    _, parts = codebooks.codebook([open_store(run)], ["run"], n_tokens=None, seed=0)
+    said = [part.words for part in parts if isinstance(part, Paragraph)]
+    assert [line.partition("; ")[2] for line in said] == [
+        "the first 1 of each are used, 10 of 16 are left out"
+    ]
 
 
 def test_names_of_any_script_are_kept_as_texts(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ibstats.report.table import Column, Count, Paragraph, Part, Table, Text
+from ibstats.report.table import Cell, Column, Count, Paragraph, Part, Table, Text
 from ibstats.results import words
 from ibstats.store import Store
 
@@ -37,7 +37,7 @@ def description(store: Store) -> list[Part]:
                 Text(identity.family),
                 Text(experiment),
                 Count(len(plan.conditions)),
-                Count(plan.n_samples),
+                _images_each(store, model, experiment),
                 Text(f"{height}x{width}"),
                 Count(identity.codebook_size),
                 Text(f"{int(done.sum())}/{done.size} prompts"),
@@ -54,3 +54,12 @@ def description(store: Store) -> list[Part]:
         Paragraph(f"{len(record.prompts)} prompts{seed}, snapshot of the run {snapshot}"),
         Table("description", "", COLUMNS, tuple(rows), notes=(SNAPSHOTS,)),
     ]
+
+
+def _images_each(store: Store, model: str, experiment: str) -> Cell:
+    """Images of a prompt in a condition: their number, or the fewest and the most."""
+    most = store.run.experiments[experiment].n_samples
+    if "sample_count" not in store.holds(model, experiment):
+        return Count(most)
+    counts = store.dataset(model, experiment, warn=False)["sample_count"]
+    return Text(f"{int(counts.min())} to {most}")

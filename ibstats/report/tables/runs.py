@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ibstats.results.runs import Compared, Difference
 
 NO_MARGIN = (
-    "no margin was declared, so nothing is shown to be equal; decide one before looking at the "
-    "data: --margin NAME=NUMBER"
+    "no margin was declared, and runs compared have none by default, so nothing is shown to be "
+    "equal; decide one before looking at the data: --margin NAME=NUMBER"
 )
 SAID = (
     "p: adjusted by Holm over the lines; sees: the difference that a test finds with power .8 at "
@@ -70,7 +70,7 @@ def _table(found: Compared, of: list[Difference]) -> Table:
         f"each, {found.resampling['n_resamples']} resamples, seed {found.resampling['seed']}."
     )
     notes = [SAID]
-    if first.margin is None and record.family == "distance":
+    if first.margin is None:
         notes.append(NO_MARGIN)
     if first.margin is not None:
         notes.append(f"equivalent: within {first.margin:g} by two one-sided tests, Holm-adjusted")
