@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from schemas.study import Strict
@@ -194,6 +194,17 @@ class Config(Settings):
         description="Use an unfinished run's complete prompts.",
         json_schema_extra=option("allow_partial"),
     )
+
+    @field_validator("metrics", "scores", mode="before")
+    @classmethod
+    def _by_name(cls, given: Any) -> Any:
+        """A class of one's own stands for its name, `package.module:Class`, which is what is stored."""
+        if not isinstance(given, tuple):
+            return given
+        names = []
+        for one in given:
+            names.append(f"{one.__module__}:{one.__qualname__}" if isinstance(one, type) else one)
+        return tuple(names)
 
 
 def from_plain(settings: Mapping[str, Any]) -> Config:

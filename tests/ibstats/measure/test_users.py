@@ -13,10 +13,12 @@ import ibstats
 from ibstats.analysis import provenance
 from ibstats.cli import app
 from ibstats.errors import IbstatsError
-from ibstats.measure import Machine, distances, metric, on_cluster
+from ibstats.measure import Distance, Machine, distances, metric, on_cluster
+from ibstats.measure.base import Pairs
 from ibstats.measure.users import own_class
 from ibstats.quantities import quantity
 from ibstats.selection import select
+from schemas.analysis import Resampling
 from schemas.io.cluster import Cluster, connected
 from tests.ibstats.measure.pixels import noise
 
@@ -140,3 +142,36 @@ def test_a_name_that_is_taken_is_refused(tmp_path: Path) -> None:
     file.write_text(FILE.replace("NAME", "ssim_dissimilarity"))
     with pytest.raises(IbstatsError, match="needs a name of its own: quantity 'ssim_dissim"):
         metric(f"{file}:MeanColour")
+
+
+class Brightness(Distance):
+    """Difference of mean brightness, of a class that a script or notebook defines."""
+
+    name = "brightness_distance"
+
+    def settings(self) -> dict[str, int]:
+        return {"version": 1}
+
+    def measure(self, images: np.ndarray) -> Pairs:
+        means = images.mean(axis=(2, 3, 4)) / 255
+        return Pairs.plain(abs(means[:, :, None] - means[:, None, :]))
+
+
+def test_a_class_itself_is_a_metric_of_an_analysis(run_copy: Path) -> None:
+    run = ibstats.open(run_copy)
+    asked = {"models": ("toy-mim",), "resampling": Resampling(n_resamples=99)}
+    found = run.summary("diversity", metrics=(Brightness,), **asked)
+    named = run.summary("diversity", metrics=(f"{__name__}:Brightness",), **asked)
+    assert set(found["quantity"]) == {"brightness_distance"}
+    assert found.equals(named)
+    images = run.select("toy-mim").dataset["image"].values
+    distance = Brightness().measure(images[0]).distance
+    pairs = distance[:, *np.triu_indices(distance.shape[-1], 1)]
+    assert found["estimate"].iloc[0] == pytest.approx(pairs.mean(), abs=1e-12)
+
+
+def test_an_object_in_the_place_of_a_class_is_refused_in_one_line() -> None:
+    with pytest.raises(
+        ValueError, match=r"analysis setting 'metrics\.0' is .*must be a list of names"
+    ):
+        ibstats.Config(metrics=(Brightness(),))
