@@ -302,8 +302,14 @@ def test_the_shares_are_those_of_the_measured_distances(store: Store) -> None:
         assert row.estimate == pytest.approx(float(expected["estimate"].sel(share=part)))
 
 
-def test_figures_are_drawn_for_what_the_run_holds(store: Store) -> None:
-    printed = output(str(store.path), "--figures", "--model", "toy-masked")
-    for name in ("budget", "steps", "order", "surprisal"):
-        assert f"ledger-{name}.png" in printed.replace(" ", "")
-        assert (store.path / "results" / "figures" / f"ledger-{name}.png").stat().st_size > 1000
+def test_figures_of_path_and_execution_are_drawn_with_all_others(
+    store: Store, tmp_path: Path
+) -> None:
+    settings = Config(
+        metrics=("pixel_cosine",), models=("toy-masked",), parts=("ledger",), resampling=HOW
+    )
+    drawn = files.draw_all(store, settings, tmp_path, ("png",))
+    made = {file.name for file in drawn}
+    assert {f"ledger-{name}.png" for name in ("budget", "steps", "order", "surprisal")} <= made
+    assert "contact-toy-masked.png" in made
+    assert all(file.stat().st_size > 1000 for file in drawn)

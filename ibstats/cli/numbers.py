@@ -99,16 +99,13 @@ def decompose(
     wording: Annotated[
         bool, typer.Option("--wording", help="Share of the wording in paraphrase cells.")
     ] = False,
-    figures: Annotated[
-        bool, typer.Option("--figures", help="Draw them into RUN/results/figures.")
-    ] = False,
     *,
     options: Options,
 ) -> None:
     """Bits of path and execution; on request, shares of the diversity from distances."""
     from ibstats.report import decomposing
 
-    if "metrics" in options.given and not (crossed or wording or figures):
+    if "metrics" in options.given and not (crossed or wording):
         raise IbstatsError(
             "--metric is of shares of the diversity, and bits come from recorded surprisals; ask for "
             "shares with --crossed or --wording, or leave --metric out"
@@ -119,6 +116,3 @@ def decompose(
     made = decomposing.decompose(store, settings, machine, crossed=crossed, wording=wording)
     show(made.parts)
     say_places(made.places)
-    if figures:
-        for file in decomposing.draw(store, options.settings(), machine):
-            say(str(file))

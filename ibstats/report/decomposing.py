@@ -1,22 +1,18 @@
-"""Path and execution of a run: the tables, the rows as CSV, and on request the figures, all from the one analysis."""
+"""Path and execution of a run: the tables, and the rows as CSV, from the one analysis."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from ibstats.analysis.measured import NO_COMPONENTS
-from ibstats.checks import of_run
 from ibstats.errors import IbstatsError
 from ibstats.measure import Machine
-from ibstats.report import figures
 from ibstats.report.table import Part
 from ibstats.report.tables import decomposition_parts
 from ibstats.report.tables.wording import wording_parts
 from ibstats.results.kept import obtain
 from ibstats.results.lookup import Numbers
 from ibstats.results.tidy import write_csv
-from ibstats.selection import select
 from ibstats.store import Store
 from schemas.analysis import Config
 from schemas.io.layout import ResultsFolder
@@ -70,18 +66,3 @@ def _why_no_wording(notes: list[str]) -> str:
         if "wording" in note or NO_COMPONENTS in note:
             return note
     return HOW_TO_SPREAD
-
-
-def draw(store: Store, settings: Config, machine: Machine) -> list[Path]:
-    """Draw the figures of path and execution of every model into RUN/results/figures.
-
-    Of the experiment that the settings name; gives the files.
-    """
-    settings, selections = of_run(settings, store), []
-    for model in settings.models or store.models():
-        selections.append(
-            select(store, model, settings.experiment, allow_partial=settings.allow_partial)
-        )
-    return figures.draw_path_and_execution(
-        selections, settings, machine, ResultsFolder(store.path).figures
-    )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from ibstats.checks import ablations
+from ibstats.checks import ablations, of_run
 from ibstats.errors import IbstatsError, MissingPackages, unknown
 from ibstats.extras import need
 from ibstats.measure import Machine
@@ -24,6 +24,7 @@ from ibstats.results.kept import obtain, obtain_tree, write_json
 from ibstats.results.lookup import Numbers
 from ibstats.results.sealed import document_problem
 from ibstats.results.tidy import write_csv
+from ibstats.selection import select
 from ibstats.store import Store
 from schemas.analysis import Config
 from schemas.io.files import whole_file, write_whole
@@ -71,7 +72,7 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
         try:
             need("drawing", "matplotlib")
             tree = obtain_tree(store, settings, machine)
-            draw(store, settings, document, tree, folder.figures, ("png",))
+            draw(store, settings, document, tree, folder.figures, ("png",), machine)
         except MissingPackages as error:
             places["figures"] = str(error)
     return Reported(Numbers(document), places)
@@ -118,7 +119,7 @@ def report_ablations(
         write_csv(document, folder / "tables" / name)
         write_latex(document, folder / "latex" / name)
         tree = obtain_tree(store, one, machine)
-        draw(store, one, document, tree, folder / "figures", formats)
+        draw(store, one, document, tree, folder / "figures", formats, machine)
         places = {part: str(folder / part) for part in ("tables", "latex", "figures")}
         made.append(Reported(Numbers(document), {"results": str(folder), **places}))
     return made
@@ -163,7 +164,7 @@ def draw_all(
     drawing.check_formats(formats)
     document = obtain(store, settings, machine)
     tree = obtain_tree(store, settings, machine)
-    return draw(store, settings, document, tree, folder, formats)
+    return draw(store, settings, document, tree, folder, formats, machine)
 
 
 def draw(
@@ -173,13 +174,21 @@ def draw(
     tree: xr.DataTree,
     folder: Path,
     formats: Sequence[str],
+    machine: Machine | None = None,
 ) -> list[Path]:
-    """Draw everything that an analysis has data for, with contact sheets; gives the files.
+    """Draw everything that an analysis has data for: its rows, path and execution, contact sheets.
 
-    `document` and `tree` are of one analysis.
+    `document` and `tree` are of one analysis, `machine` is what it was measured on. Gives the files.
     """
-    numbers = Numbers(document)
-    made = drawing.draw(numbers, tree, folder, formats)
+    made = drawing.draw(Numbers(document), tree, folder, formats)
+    settings = of_run(settings, store)
+    if settings.experiment not in ablations(store):
+        selections = []
+        for model in settings.models or store.models():
+            partial = settings.allow_partial
+            selections.append(select(store, model, settings.experiment, allow_partial=partial))
+        machine = machine or Machine()
+        made += drawing.draw_path_and_execution(selections, settings, machine, folder, formats)
     return made + drawing.sheets(store, settings, folder, formats)
 
 

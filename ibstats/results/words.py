@@ -112,10 +112,18 @@ def extent(rows: Iterable[ResultRow], field: str) -> str:
 
     Empty where no row states it.
     """
-    counts = distinct(rows, field)
-    if not counts:
+    return counts(distinct(rows, field))
+
+
+def counts(found: Sequence[int]) -> str:
+    """A count, or the least and the most where several differ; empty without any.
+
+    >>> counts([3, 3]), counts([12, 3])
+    ('3', '3 to 12')
+    """
+    if not found:
         return ""
-    least, most = min(counts), max(counts)
+    least, most = min(found), max(found)
     if least == most:
         return str(least)
     return f"{least} to {most}"

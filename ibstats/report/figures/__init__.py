@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from ibstats.report.figures import ablations, factorial, quality
+from ibstats.report.figures import ablations, factorial, overview, quality
 from ibstats.report.figures.canvas import FORMATS, check_formats, save, style
 from ibstats.report.figures.contact import contact_sheets, sheets, strategy_sheets
 from ibstats.report.figures.factorial import draw_power
@@ -69,6 +69,7 @@ def figures(numbers: Numbers, tree: xr.DataTree | None = None) -> Iterator[tuple
         return
     design = source.design
     if design.factors and design.kind not in ABLATIONS:
+        yield from overview.figures(source)
         yield from factorial.figures(source)
         yield from quality.figures(source)
     else:

@@ -15,6 +15,7 @@ from ibstats.report.figures.canvas import (
     legend_of,
     lines,
     look,
+    note,
     panel_height,
     whiskers,
 )
@@ -104,7 +105,7 @@ def _arms(source: Source, panels: Panels) -> Figure:
         if section == "diversity":
             panel.set_xlim(left=min(0.0, panel.get_xlim()[0]))
     legend_of(figure, *axes[:, 0])
-    return figure
+    return note(figure, source.size(*panels.values(), quantities=panels))
 
 
 def _baseline(axes: Axes, one: Point | None, number: int) -> None:
@@ -156,7 +157,7 @@ def _ratio_curves(source: Source, panels: Panels) -> Figure:
     axes[-1, 0].set_xlim(0, 1.02)
     axes[-1, 0].set_xlabel("\n".join(below))
     legend_of(figure, *axes[:, 0])
-    return figure
+    return note(figure, source.size(*panels.values(), quantities=panels))
 
 
 def _inflections(source: Source, name: str) -> dict[str, ResultRow]:
@@ -228,7 +229,7 @@ def _strategies(source: Source, panels: Panels) -> Figure:
     for panel in axes[-1]:
         panel.set_xlabel("share of codes kept")
     legend_of(figure, *axes.ravel())
-    return figure
+    return note(figure, source.size(*panels.values(), quantities=panels))
 
 
 def _strategies_of(source: Source) -> dict[str, list[str]]:

@@ -29,6 +29,9 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = "osD^vPX*<>h"
 """Markers; there are more of them than colours, so that series 8 does not look like series 1."""
 
+HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----")
+"""Fillings of bars, so that they look apart without colour."""
+
 UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 """Metadata without the date that a format would write by itself."""
 
@@ -50,6 +53,7 @@ STYLE: Any = {
     "figure.titlesize": 7.5,
     "legend.frameon": False,
     "legend.title_fontsize": 6.5,
+    "hatch.linewidth": 0.5,
     "lines.linewidth": 1.0,
     "savefig.dpi": 200,
     "svg.hashsalt": "ibstats",
@@ -67,6 +71,14 @@ MISSING_LETTERS = (
     "boxes stand for letters that matplotlib's font lacks; "
     "name one that has them in its `font.family`"
 )
+
+
+NOTE = "note"
+"""Group of a figure's note in an SVG."""
+NOTE_SIZE, NOTE_LINE, NOTE_GAP = 5.5, 0.095, 0.03
+"""Points of the letters of a note; inches of its lines, and around it."""
+LETTERS_AN_INCH = 24
+"""Letters of a note that an inch holds."""
 
 
 class Point(NamedTuple):
@@ -319,6 +331,30 @@ def check_formats(formats: Sequence[str]) -> None:
     for kind in formats:
         if kind not in FORMATS:
             raise unknown("figure format", kind, FORMATS)
+
+
+def note(figure: Figure, said: str) -> Figure:
+    """Say below everything what a figure is of: prompts, images, intervals, baseline; the figure.
+
+    It is laid out for good and grows by the lines of the note, so nothing may be added to it
+    afterwards; panels stay as large as they are.
+    """
+    _lay_out(figure)
+    width, height = figure.get_size_inches()
+    text = fill(said, int(LETTERS_AN_INCH * width), break_on_hyphens=False)
+    grown = height + NOTE_LINE * (text.count("\n") + 1) + NOTE_GAP
+    share, start = height / grown, 1 - height / grown
+    figure.set_size_inches(width, grown)
+    for axes in figure.axes:
+        x, y, w, h = axes.get_position(original=True).bounds
+        axes.set_position((x, start + share * y, w, share * h))
+    for words in figure.texts:
+        words.set_y(start + share * words.get_position()[1])
+    for shown in figure.legends:
+        shown.set_bbox_to_anchor((0.0, start, 1.0, share), transform=figure.transFigure)
+    place = {"x": NOTE_GAP / width, "y": NOTE_GAP / grown, "va": "bottom", "ha": "left"}
+    figure.text(s=text, fontsize=NOTE_SIZE, color="0.35", gid=NOTE, **place)
+    return figure
 
 
 def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ibstats.checks import of_run
 from ibstats.report.figures.ablations import RATIO, strategy
-from ibstats.report.figures.canvas import WIDTH, canvas, check_formats, lines, save, style
+from ibstats.report.figures.canvas import WIDTH, canvas, check_formats, lines, note, save, style
 from ibstats.selection import Selection, select
 from ibstats.store import Store
 from schemas.analysis import Config
@@ -82,6 +82,8 @@ def contact_sheets(
                 images.isel(sample=slice(n_samples)), names, _texts(selection, images)
             )
             figure.suptitle(selection.model)
+            shown = min(n_samples, selection.n_samples)
+            note(figure, _size(selection, shown, len(images["prompt"])))
             files += save(figure, folder / f"contact-{selection.model}", formats)
     return files
 
@@ -110,9 +112,16 @@ def strategy_sheets(
         with style():
             figure = _squares(chosen, list(columns.values()), _texts(selection, images))
             figure.suptitle(selection.model)
+            note(figure, _size(selection, chosen.sizes["sample"], len(images["prompt"])))
             stem = folder / f"{selection.experiment}-{selection.model}"
             files += save(figure, stem, formats)
     return files
+
+
+def _size(selection: Selection, n_samples: int, n_prompts: int) -> str:
+    """How many of the images and prompts of a selection are shown."""
+    of_images = f"{n_samples} of {selection.n_samples} images"
+    return f"{n_prompts} of {selection.n_prompts} prompts × {of_images}, the first ones"
 
 
 def _images(selection: Selection, prompts: Sequence[int]) -> xr.DataArray | None:

@@ -12,6 +12,7 @@ import xarray as xr
 
 from ibstats.report.figures.canvas import (
     COLOURS,
+    HATCHES,
     SMALL,
     Point,
     beside,
@@ -23,6 +24,7 @@ from ibstats.report.figures.canvas import (
     legend_of,
     lines,
     look,
+    note,
     panel_height,
     placed,
     point,
@@ -163,7 +165,7 @@ def _cells(source: Source, quantity: str) -> Figure:
     draw_cells(panels[0, 0], source, quantity)
     figure.supxlabel(lines(axis(quantity), 60))
     legend_of(figure, panels[0, 0])
-    return figure
+    return note(figure, source.size("diversity", quantities=[quantity]))
 
 
 def draw_cells(axes: Axes, source: Source, quantity: str) -> None:
@@ -185,7 +187,7 @@ def _forest(source: Source, quantity: str) -> Figure:
     draw_changes(panels[0, 0], source, quantity, "effect")
     figure.supxlabel(lines(axis(quantity, "effect on "), 60))
     legend_of(figure, panels[0, 0])
-    return figure
+    return note(figure, source.size("effect", quantities=[quantity]))
 
 
 def draw_changes(axes: Axes, source: Source, quantity: str, section: str) -> None:
@@ -223,7 +225,7 @@ def _probe_bars(source: Source, quantity: str) -> Figure:
     draw_probes(panels[0, 0], source, quantity)
     panels[0, 0].set_ylabel(lines(axis(quantity), 26))
     legend_of(figure, panels[0, 0])
-    return figure
+    return note(figure, source.size("diversity", quantities=[quantity]))
 
 
 def draw_probes(axes: Axes, source: Source, quantity: str) -> None:
@@ -240,7 +242,8 @@ def draw_probes(axes: Axes, source: Source, quantity: str) -> None:
         if not there:
             continue
         heights = estimates(there.values())
-        axes.bar(list(there), heights, width * 0.92, color=colour, label=arm)
+        filled: dict[str, Any] = {"hatch": HATCHES[number % len(HATCHES)], "edgecolor": "white"}
+        axes.bar(list(there), heights, width * 0.92, color=colour, label=arm, lw=0, **filled)
         error = whiskers(there.values())
         axes.errorbar(list(there), heights, yerr=error, fmt="none", color="0.15", lw=0.8)
         for place, height in zip(there, heights, strict=True):
@@ -275,7 +278,7 @@ def _waterfalls(source: Source, quantity: str, at: Mapping[str, str]) -> Figure:
     for factor, level in at.items():
         name += f", at {factor} = {level}"
     figure.supylabel(lines(name, 26 * max(n_panels, 2)))
-    return figure
+    return note(figure, source.size("waterfall", quantities=[quantity]))
 
 
 def waterfall_steps(
@@ -330,7 +333,7 @@ def draw_waterfall(axes: Axes, steps: Mapping[str, Point | None]) -> None:
         top = max(top, reach)
     axes.set_ylim(top=top * 1.16)
     names = [STEPS.get(step) or lines(step.replace("_", " "), 8) for step in steps]
-    axes.set_xticks(range(len(steps)), names, fontsize=SMALL)
+    axes.set_xticks(range(len(steps)), names, fontsize=SMALL - 0.7)
 
 
 def _signed(value: float, digits: int, *, plus: bool) -> str:
@@ -370,7 +373,7 @@ def _interaction(source: Source, model: str, quantity: str) -> Figure:
         if not alone:
             _legend_of_row(row, line.name.replace("_", " "))
     figure.suptitle(lines(f"{model}, {axis(quantity)}", 60))
-    return figure
+    return note(figure, source.size("diversity", quantities=[quantity]))
 
 
 def _profile(axes: Axes, points: Sequence[Point | None], number: int, label: str) -> None:
@@ -432,4 +435,4 @@ def _positions(source: Source, found: Mapping[str, xr.Dataset], shown: Mapping[s
     if lacks:
         said += "; grey: rests on codes that were not seen"
     figure.suptitle(lines(said, 60))
-    return figure
+    return note(figure, source.size("information", intervals=False))

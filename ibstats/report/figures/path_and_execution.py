@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -23,6 +23,7 @@ from ibstats.report.figures.canvas import (
     legend_of,
     lines,
     look,
+    note,
     panel_height,
     point,
     save,
@@ -30,6 +31,7 @@ from ibstats.report.figures.canvas import (
 )
 from ibstats.report.figures.factorial import grid
 from ibstats.report.figures.source import axis
+from ibstats.results import words
 from ibstats.selection import crossed
 from ibstats.statistics.diversity import mean_pairwise
 from ibstats.statistics.path_and_execution import (
@@ -91,7 +93,10 @@ def figures(
         colours[selection.model] = len(colours)
     found = _budgets(there, settings, machine)
     for name, parts in found.items():
-        yield _of_distance("budget", name, found), _diversity_budget(parts, name)
+        figure = _diversity_budget(parts, name)
+        level = f"{settings.resampling.level:.0%} intervals over prompts"
+        said = f"{_size(_crossings(there, parts))}; {level}"
+        yield _of_distance("budget", name, found), note(figure, said)
     profiles, maps = {}, {}
     for selection in there:
         if selection.has("token_surprisal") and selection.has("token_entropy"):
@@ -99,13 +104,34 @@ def figures(
         if selection.has("token_step"):
             maps[selection.model] = commit_map(selection.dataset, _baseline(selection))
     if profiles:
-        yield "steps", _entropy_by_step(profiles, colours)
+        yield "steps", note(_entropy_by_step(profiles, colours), _size(there, profiles))
     if maps:
-        yield "order", _order_maps(maps)
+        yield "order", note(_order_maps(maps), _size(there, maps))
     clouds = _surprisals(there, settings, machine)
     for name, cloud in clouds.items():
         figure = _surprisal_against_diversity(cloud, name, colours, settings.resampling)
-        yield _of_distance("surprisal", name, clouds), figure
+        said = f"a point is a prompt; {_size(there, cloud)}"
+        yield _of_distance("surprisal", name, clouds), note(figure, said)
+
+
+def _size(selections: Iterable[Selection], models: Container[str] = ()) -> str:
+    """Prompts, images and condition of the selections of some models, of all if none is named."""
+    prompts, images, conditions = [], [], []
+    for selection in selections:
+        if not models or selection.model in models:
+            prompts.append(selection.n_prompts)
+            images.append(selection.n_samples)
+            conditions.append(selection.design.condition(_baseline(selection)).short)
+    counts = f"{words.counts(prompts)} prompts × {words.counts(images)} images"
+    return f"{counts} in {', '.join(dict.fromkeys(conditions))}"
+
+
+def _crossings(selections: Iterable[Selection], models: Container[str]) -> Iterator[Selection]:
+    """The crossed-noise selections behind the variance components of some models."""
+    for selection in selections:
+        if selection.model in models:
+            partial = selection.allow_partial
+            yield from crossed(selection.store, selection.model, allow_partial=partial)
 
 
 def _of_distance(name: str, distance: str, known: Mapping[str, object]) -> str:
@@ -234,14 +260,13 @@ def _entropy_by_step(profiles: Mapping[str, xr.Dataset], colours: Mapping[str, i
     panel = panels[0, 0]
     dotted = False
     for model, profile in profiles.items():
-        colour, _ = look(colours[model])
+        colour, marker = look(colours[model])
         done = (np.arange(profile.sizes["step"]) + 0.5) / profile.sizes["step"]
-        panel.plot(
-            done, profile["token_entropy"].values, color=colour, label=f"{model}, bits per token"
-        )
+        shown: dict[str, Any] = {"color": colour, "marker": marker, "ms": 3, "markevery": 0.12}
+        panel.plot(done, profile["token_entropy"].values, label=f"{model}, bits per token", **shown)
         if "path_surprisal" in profile:
             dotted = True
-            panel.plot(done, profile["path_surprisal"].values, color=colour, ls=":")
+            panel.plot(done, profile["path_surprisal"].values, ls=":", **shown)
     if dotted:
         panel.plot([], [], color="0.4", ls=":", label="dotted: path, bits per step")
     panel.set_xlabel("share of steps")

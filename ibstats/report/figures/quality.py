@@ -19,6 +19,7 @@ from ibstats.report.figures.canvas import (
     legend_of,
     lines,
     look,
+    note,
     panel_height,
     placed,
     whiskers,
@@ -108,7 +109,7 @@ def frontier(
     panels[-1, 0].set_xlabel(lines(axis(distance), 44))
     shown_looks = [looks[condition.name] for condition in shown]
     _frontier_legend(figure, source.named(shown), shown_looks)
-    return figure
+    return note(figure, source.size("quality", quantities=[score]))
 
 
 def _probes(source: Source, scores: Sequence[str]) -> Figure:
@@ -144,7 +145,7 @@ def _probes(source: Source, scores: Sequence[str]) -> Figure:
         beside(panel, models)
     figure.align_ylabels()
     legend_of(figure, *panels[:, 0])
-    return figure
+    return note(figure, source.size("quality_probe", quantities=scores))
 
 
 def _frontier(axes: Axes, found: Sequence[Place], looks: Mapping[str, Look]) -> None:

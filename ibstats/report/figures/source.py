@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,8 @@ import xarray as xr
 
 from ibstats.quantities import Family, preferred, quantity
 from ibstats.report.figures.canvas import Point, lines, point
-from ibstats.results.lookup import Numbers
+from ibstats.results import words
+from ibstats.results.lookup import Numbers, distinct
 from schemas.design import ConditionRecord, DesignRecord
 
 Series = dict[str, list[Point | None]]
@@ -114,6 +115,26 @@ class Source:
                 conditions = map(str, group["condition"].values)
                 found.update(zip(conditions, map(float, group[name].values), strict=True))
         return found
+
+    def size(self, *sections: str, quantities: Container[str] = (), intervals: bool = True) -> str:
+        """What the numbers of some sections are of: prompts, images, intervals, the baseline.
+
+        For the note of a figure of these `quantities`, of all if none is named, which may show no
+        `intervals`.
+        """
+        rows = []
+        for row in self.numbers.all(*sections, experiment=self.experiment):
+            if not quantities or row.quantity in quantities:
+                rows.append(row)
+        n_prompts, n_images = words.extent(rows, "n_prompts"), words.extent(rows, "n_images")
+        said = [f"{n_prompts} prompts × {n_images} images"]
+        levels = distinct([row for row in rows if row.low is not None], "level")
+        if levels and intervals:
+            said.append(f"{levels[0]:.0%} intervals over prompts")
+        baseline = self.numbers.baseline(self.experiment)
+        if baseline is not None:
+            said.append(f"baseline: {self.numbers.short(self.experiment, baseline)}")
+        return "; ".join(said)
 
     def _groups(self) -> Iterator[xr.Dataset]:
         if self.tree is None:

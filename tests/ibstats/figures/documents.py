@@ -111,6 +111,19 @@ def arms(kind: str, models: Sequence[str] = MODELS, n: int = 4) -> Results:
     return document(design, rows)
 
 
+def of_bits(made: Results) -> Results:
+    """The document with what an overview shows of tokens and of bits."""
+    rows = list(made.rows)
+    baseline = made.designs["e"].baseline
+    for model in dict.fromkeys(one.model for one in rows):
+        of = {"model": model, "condition": baseline, "units": "bit"}
+        for name in ("codebook_entropy", "conditional_entropy", "mutual_information"):
+            rows.append(row("information", quantity=name, **of))
+        rows.append(row("ledger", quantity="path_causal", **of))
+        rows.append(row("ledger", quantity="execution_causal", **of))
+    return made.model_copy(update={"rows": rows})
+
+
 def tree(made: Results) -> xr.DataTree:
     """What figures take from the labelled tree: maps of positions, shares kept, losses of quality."""
     names = [condition.name for condition in made.designs["e"].conditions]
