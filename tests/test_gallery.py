@@ -1,0 +1,59 @@
+"""The gallery shows every figure that there is, as its script makes it, and stays small."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from types import ModuleType
+
+import pytest
+from PIL import Image
+
+from ibstats.report.figures import canvas
+from tests.ibstats.figures.documents import drawn, factorial, of_bits, tree
+from tests.source import ROOT
+
+MOST_BYTES = 1_000_000
+VARIANTS = {"positions-shannon"}
+"""Figures that look like another one of the gallery."""
+
+MODELS = re.compile(r"-(first|second|trio-\w+)(?=-|$)")
+
+
+@pytest.fixture(scope="module")
+def gallery() -> ModuleType:
+    place = ROOT / "docs/draw_gallery.py"
+    spec = importlib.util.spec_from_file_location("draw_gallery", place)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
+
+
+def test_the_page_is_that_of_its_script(gallery: ModuleType) -> None:
+    assert gallery.PAGE.read_text(encoding="utf-8") == gallery.page()
+
+
+def test_every_picture_is_there_and_all_are_small(gallery: ModuleType) -> None:
+    files = {file.name: file for file in gallery.FOLDER.iterdir()}
+    assert set(files) == {f"{entry.name}.png" for entry in gallery.ENTRIES}
+    assert sum(file.stat().st_size for file in files.values()) <= MOST_BYTES
+    for name, file in files.items():
+        with Image.open(file) as picture:
+            assert picture.format == "PNG"
+            assert picture.width >= canvas.WIDTH * canvas.STYLE["savefig.dpi"] - 1, name
+
+
+def test_every_kind_of_figure_of_a_factorial_is_in_it(gallery: ModuleType) -> None:
+    made = of_bits(factorial(3))
+    wanted = {MODELS.sub("", name) for name in drawn(made, tree(made))} - VARIANTS
+    shown = {MODELS.sub("", entry.name) for entry in gallery.ENTRIES}
+    assert wanted <= shown
+    of_paper = re.findall(r"Fig\. ([\d a-cto,]+)\)", gallery.page())
+    assert of_paper == ["1", "2", "3", "4", "5a", "5b", "5c", "6", "7", "8, 9", "10", "11 to 13"]
+
+
+def test_every_entry_names_the_module_that_draws_it(gallery: ModuleType) -> None:
+    for entry in gallery.ENTRIES:
+        assert (ROOT / gallery.FIGURES / f"{entry.module}.py").is_file()
