@@ -3,6 +3,9 @@
 ibgenerate run trio --out runs/demo
 ibgenerate run trio-ablations --out runs/ablations
 python docs/draw_gallery.py runs/demo runs/ablations
+
+The pictures that are kept come from smaller runs of these two studies (12 prompts with 6 images, 8 with 4), as their
+notes say.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ def test_every_kind_of_figure_of_a_factorial_is_in_it(gallery: ModuleType) -> No
     wanted = {MODELS.sub("", name) for name in drawn(made, tree(made))} - VARIANTS
     shown = {MODELS.sub("", entry.name) for entry in gallery.ENTRIES}
     assert wanted <= shown
-    of_paper = re.findall(r"Fig\. ([\d a-cto,]+)\)", gallery.page())
+    of_paper = re.findall(r"^## .*\(Fig\. ([\d a-cto,]+)\)$", gallery.page(), re.MULTILINE)
     assert of_paper == ["1", "2", "3", "4", "5a", "5b", "5c", "6", "7", "8, 9", "10", "11 to 13"]
 
 
