@@ -269,7 +269,6 @@ def _name(record: Quantity) -> str:
 
 def _statistics(numbers: Numbers) -> str:
     """Intervals, tests with their adjustment, equivalence and its margins."""
-    rows = list(chain.from_iterable(one.rows for one in numbers.documents))
     said = []
     for section in SAID:
         made = words.made(numbers.all(section))
@@ -287,8 +286,8 @@ def _statistics(numbers: Numbers) -> str:
             "that made the intervals; p values are Holm-adjusted within a model and a quantity "
             f"over {_listed(families)}."
         )
-    margins = [row for row in rows if row.section == "equivalence" and row.margin is not None]
-    if margins:
+    margins = numbers.all("equivalence")
+    if distinct(margins, "margin"):
         said.append(_equivalence(margins))
     return " ".join(said)
 

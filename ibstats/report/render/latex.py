@@ -129,7 +129,9 @@ def _is_weak(cell: Cell) -> bool:
 
 def _rounded(table: Table) -> Table:
     """The table with the decimals of each column of intervals by their widths, at most its own."""
-    chosen = [_decimals(table.column(number)) for number in range(len(table.columns))]
+    chosen = []
+    for number in range(len(table.columns)):
+        chosen.append(_decimals(table.column(number)))
     rows = []
     for row in table.rows:
         cells: list[Cell] = []
@@ -162,7 +164,9 @@ def _room(table: Table) -> int:
 
 def _environment(table: Table) -> str:
     name = "table" if _width(table) <= COLUMN else "table*"
-    marked = [_is_marked(table.column(number)) for number in range(len(table.columns))]
+    marked = []
+    for number in range(len(table.columns)):
+        marked.append(_is_marked(table.column(number)))
     body = []
     for number in range(len(table.rows)):
         if number in table.groups:
@@ -183,7 +187,7 @@ def _environment(table: Table) -> str:
         r"\setlength{\tabcolsep}{4pt}",
         rf"\begin{{tabular}}{{{''.join(map(_kind, table.columns))}}}",
         r"\toprule",
-        " & ".join(_head(column) for column in table.columns) + r" \\",
+        " & ".join(map(_head, table.columns)) + r" \\",
         r"\midrule",
         *body,
         r"\bottomrule",
@@ -209,7 +213,7 @@ def _sentence(text: str) -> str:
 
 def _notes(table: Table) -> str:
     """What must be known to read it and how intervals were made, each with a full stop."""
-    return " ".join(_sentence(line) for line in (*table.notes, table.caption) if line)
+    return " ".join(map(_sentence, filter(None, (*table.notes, table.caption))))
 
 
 def _below(notes: str) -> list[str]:
