@@ -34,7 +34,7 @@ class AmusedOptions(PublicOptions):
     """Settings of `AmusedPipeline.__call__`.
 
     The path temperature falls linearly to 0 at the last step, and `path_surprisal` says what is
-    recorded of the path: `exact`, `given_candidates` (cheap) or `none`.
+    recorded of the path: `exact`, `given_candidates` (cheaper) or `none`.
     """
 
     checkpoint: str = "amused/amused-256"
@@ -42,7 +42,7 @@ class AmusedOptions(PublicOptions):
     guidance: float = 10.0
     path_temperature: float = 2.0
     aesthetic_score: float = 6.0
-    path_surprisal: masked.PathSurprisal = "given_candidates"
+    path_surprisal: masked.PathSurprisal = "exact"
 
 
 @dataclass(frozen=True)

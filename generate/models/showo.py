@@ -42,7 +42,7 @@ class ShowoOptions(PublicOptions):
     The preset 256 has those of its 256-pixel ones. The guidance s means (1 + s) c - s u, so that 0
     is none. The path temperature of step k is the product over j <= k + 1 of (1 - j / steps) times
     `path_temperature`, as upstream's loop compounds it. `path_surprisal` says what is recorded of
-    the path: `exact`, `given_candidates` (cheap) or `none`.
+    the path: `exact`, `given_candidates` (cheaper) or `none`.
     """
 
     checkpoint: str = "showlab/show-o-512x512"
@@ -51,7 +51,7 @@ class ShowoOptions(PublicOptions):
     steps: int = 50
     guidance: float = 5.0
     path_temperature: float = 1.0
-    path_surprisal: masked.PathSurprisal = "given_candidates"
+    path_surprisal: masked.PathSurprisal = "exact"
 
     def __post_init__(self) -> None:
         if "show-o2" in self.checkpoint.lower():

@@ -14,6 +14,13 @@ from torch import Tensor
 from generate.study.noise import uniforms
 
 LN2 = math.log(2.0)
+BLOCK = 128
+"""Codes that are summed before one is looked for among them."""
+LARGE = 2048
+"""Codes from which on a codebook of whole blocks is drawn from in two levels."""
+CACHED = 1 << 16
+"""Probabilities that are summed at once on a CPU: as many as stay in its cache. Elsewhere `AT_ONCE`."""
+AT_ONCE = 1 << 25
 
 
 @dataclass(frozen=True)
@@ -116,18 +123,44 @@ def inverse_cdf(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """The code whose share of [0, 1) holds the uniform; never one of probability zero.
 
     `probabilities` (..., code) need not sum to one exactly; `uniform` (...) is float64. The CDF is
-    float64, since a float32 one loses rare codes.
+    float64, since a float32 one loses rare codes. Large codebooks are summed by blocks of `BLOCK`
+    codes first, and code by code in the block that is met alone.
 
     >>> law = torch.tensor([0.25, 0.5, 0.25])
     >>> inverse_cdf(law.expand(3, 3), torch.tensor([0.1, 0.7, 0.9], dtype=torch.float64))
     tensor([0, 1, 2])
     """
-    cdf = probabilities.double().cumsum(dim=-1)
-    target = (uniform * cdf[..., -1]).unsqueeze(-1)
-    index = torch.searchsorted(cdf, target, right=True).squeeze(-1)
     n_codes = probabilities.shape[-1]
-    last_possible = n_codes - 1 - (probabilities > 0).flip(-1).int().argmax(dim=-1)
-    return torch.minimum(index, last_possible)
+    laws, u = probabilities.reshape(-1, n_codes), uniform.reshape(-1, 1)
+    if n_codes < LARGE or n_codes % BLOCK:
+        cdf = laws.double().cumsum(dim=-1)
+        return _met(cdf, u * cdf[:, -1:], laws > 0).view(uniform.shape)
+    blocks = laws.unflatten(-1, (-1, BLOCK))
+    masses = _block_masses(blocks)
+    cdf = masses.cumsum(dim=-1)
+    target = u * cdf[:, -1:]
+    block = _met(cdf, target, masses > 0)
+    before = torch.nn.functional.pad(cdf, (1, 0)).gather(-1, block)
+    inside = blocks[torch.arange(len(blocks), device=blocks.device), block.squeeze(-1)]
+    code = _met(inside.double().cumsum(dim=-1), target - before, inside > 0)
+    return (block * BLOCK + code).view(uniform.shape)
+
+
+def _met(cdf: Tensor, target: Tensor, possible: Tensor) -> Tensor:
+    """First entry (row, 1) of a cdf (row, entry) above `target`, or the last possible one before."""
+    index = torch.searchsorted(cdf, target, right=True)
+    last = cdf.shape[-1] - 1 - possible.flip(-1).int().argmax(dim=-1, keepdim=True)
+    return torch.minimum(index, last)
+
+
+def _block_masses(blocks: Tensor) -> Tensor:
+    """Sums (row, block) float64 over blocks (row, block, code), whose float64 copy is never whole."""
+    at_once = CACHED if blocks.device.type == "cpu" else AT_ONCE
+    size = max(1, at_once // blocks[0].numel())
+    masses = torch.empty(blocks.shape[:2], dtype=torch.float64, device=blocks.device)
+    for found, part in zip(masses.split(size), blocks.split(size), strict=True):
+        found.copy_(part.double().sum(dim=-1))
+    return masses
 
 
 def surprisal(probabilities: Tensor, tokens: Tensor) -> Tensor:

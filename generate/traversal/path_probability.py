@@ -6,16 +6,16 @@ around log w, w = p_i(c)^(1/T), mixed over the candidate. So with t = exp(-thres
 sum_c p_i(c) exp(-w_i(c) t) is the probability that position i stays below the threshold, and the
 committed set S lies above all the others with probability
 
-    q(S | s) = integral of prod_{i in S} (1 - F_i) dW,    W(t) = prod_{j open, not in S} F_j(t).
+    q(S | s) = integral of W d prod_{i in S} (1 - F_i),    W(t) = prod_{j open, not in S} F_j(t).
 
 With p_i(z_i) (1 - exp(-w_i(z_i) t)) in place of 1 - F_i this is q(S, z_S | s); with one atom at the
 candidate in place of every law it is q(S | c, s) (exponential races; Yellott 1977,
-doi:10.1016/0022-2496(77)90026-8). In x = log t the integrands are analytic around the real axis, so
-the trapezoid rule converges exponentially (Trefethen & Weideman 2014, doi:10.1137/130932132).
+doi:10.1016/0022-2496(77)90026-8), an integral of its own, whose nodes are spread as sinh.
 
 Relative accuracy, measured against sums over all orders of commitment (path temperatures .05 to 4,
-up to 8 positions, probabilities down to 1e-250): 1e-9 up to `confidence.DIRECT` codes, 1e-8 given
-candidates; binning of larger codebooks adds at most 2e-6 a position. Results are bits, float64,
+up to 8 positions, probabilities down to 1e-250): 1e-9 up to `DIRECT` codes, 1e-8 given candidates.
+Laws of larger codebooks are binned, which moves the bits of a step by up to 1e-5 (scales of logits 0 to
+10, path temperatures .03 to 4, subsets; against the sum over codes). Results are bits, float64,
 (sample,). A path temperature below `COLD` counts as zero: noise that small reorders only candidates
 whose log-probabilities nearly agree.
 """
@@ -23,23 +23,33 @@ whose log-probabilities nearly agree.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from generate.traversal import confidence, noiseless_order
-from generate.traversal.confidence import COARSE, LATE, TINY, Ranks, log_hit
+from generate.traversal import noiseless_order
+from generate.traversal.binned import ROUGHNESS, Binned, Bins, moments, rough_masses
+from generate.traversal.confidence import Atoms, Confidences, log_hit
+from generate.traversal.rank_integral import NEGLIGIBLE, NODES, Window, log_probabilities, window_of
 
 COLD = 0.02
-NEGLIGIBLE = 22.0
-"""Nats below the whole at which an integral is cut off: 3e-10."""
+DIRECT = 32
+"""Codes up to which laws are summed code by code; those of larger codebooks are binned."""
 RACE_STEP = 0.1
 """Step of the integral given candidates, in units of the sinh that spreads its nodes."""
-NODES = 128
-"""Nodes of an integral worked on at once; a wide window takes several turns."""
-CHUNK = 1 << 21
-"""Numbers an intermediate array may hold (a few times that for a single sample of a large grid)."""
+LATE = 600.0
+"""r u above which exp(-r u) is nothing at all."""
+ROUGHLY_NEGLIGIBLE = 16.0
+"""Nats below the whole at which an integral of binned laws is cut off: 1e-7."""
+WIDE = 60.0
+"""Width of an integral from which samples are worked on one by one: few of its nodes serve them all."""
+ARRAY = 1 << 20
+"""Numbers of an intermediate array on a CPU, about: small ones stay in its cache."""
+ARRAY_ELSEWHERE = 1 << 27
+LAW_WIDTH = 2048
+"""Numbers that a binned law is reckoned to take, for the size of arrays."""
 
 
 def exact_surprisals(
@@ -51,21 +61,19 @@ def exact_surprisals(
     position, code); tokens and the masks `is_open`, `commit` (sample, position), with the same
     number of positions in every sample. `temperature` is the scale of the Gumbel noise.
     """
-    laws = probabilities.double()
-    logs = torch.log(laws / laws.sum(dim=-1, keepdim=True))
-    drawn = logs.gather(-1, tokens.unsqueeze(-1))
     left = is_open & ~commit
-    sets, pairs, others = _rows(logs, commit), _rows(drawn, commit), _rows(logs, left)
-    if others.shape[1] == 0:
-        log_set = sets.logsumexp(dim=-1).sum(dim=-1)
-        log_pair = pairs.logsumexp(dim=-1).sum(dim=-1)
-    elif temperature < COLD:
-        at = torch.arange(commit.shape[1], device=commit.device).expand_as(commit)
-        where = _rows(at, commit), _rows(at, left)
-        log_set = noiseless_order.log_probability(sets, others, *where)
-        log_pair = noiseless_order.log_probability(pairs, others, *where)
-    else:
-        log_set, log_pair = _log_both(sets, pairs, others, temperature)
+    drawn = _log_drawn(probabilities, tokens, commit)
+    n_left = int(left[0].sum())
+    if n_left == 0:
+        return _bits(torch.zeros_like(drawn[:, 0])), _bits(drawn.sum(dim=-1))
+    found = []
+    for rows in _turns(probabilities, n_left + drawn.shape[1]):
+        given = probabilities[rows], drawn[rows], left[rows], commit[rows]
+        if temperature < COLD:
+            found.append(_log_without_noise(*given))
+        else:
+            found.append(_log_with_noise(*given, temperature))
+    log_set, log_pair = (torch.cat(part) for part in zip(*found, strict=True))
     return _bits(log_set), _bits(log_pair)
 
 
@@ -116,90 +124,117 @@ def _rows(values: Tensor, mask: Tensor) -> Tensor:
     return values[mask].reshape(len(values), -1, *values.shape[2:])
 
 
-def _log_both(
-    sets: Tensor, pairs: Tensor, others: Tensor, temperature: float
+def _log_drawn(probabilities: Tensor, tokens: Tensor, commit: Tensor) -> Tensor:
+    """log-probability of the committed tokens, (sample, committed) float64."""
+    drawn = probabilities.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).double()
+    return _rows(torch.log(drawn / probabilities.sum(dim=-1)), commit)
+
+
+def _log_laws(probabilities: Tensor, mask: Tensor) -> Tensor:
+    """Log-probabilities of all codes at the masked positions, (sample, n, code) float64."""
+    laws = _rows(probabilities, mask).double()
+    return torch.log(laws / laws.sum(dim=-1, keepdim=True))
+
+
+def _turns(probabilities: Tensor, n_open: int) -> Iterator[slice]:
+    """Parts of the samples that are worked on at once."""
+    n_codes = probabilities.shape[-1]
+    width = n_codes * NODES if n_codes <= DIRECT else LAW_WIDTH
+    numbers = ARRAY if probabilities.device.type == "cpu" else ARRAY_ELSEWHERE
+    size = max(1, numbers // (n_open * width))
+    for start in range(0, len(probabilities), size):
+        yield slice(start, start + size)
+
+
+def _log_without_noise(
+    probabilities: Tensor, drawn: Tensor, left: Tensor, commit: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """log q(S | s) and log q(S, z_S | s) with noise, a few samples at a time, (sample,) each."""
-    n_codes = others.shape[-1]
-    n_positions = sets.shape[1] + others.shape[1]
-    width = n_codes * NODES if n_codes <= confidence.DIRECT else max(n_codes, 16 * NODES)
-    size = max(1, CHUNK // (n_positions * width))
-    log_sets, log_pairs = [], []
-    for start in range(0, len(sets), size):
-        rows = slice(start, start + size)
-        log_set, log_pair = _log_integrals(others[rows], [sets[rows], pairs[rows]], temperature)
-        log_sets.append(log_set)
-        log_pairs.append(log_pair)
-    return torch.cat(log_sets), torch.cat(log_pairs)
+    """log q(S | s) and log q(S, z_S | s) where the candidates decide the order, (sample,) each."""
+    others = _log_laws(probabilities, left)
+    at = torch.arange(commit.shape[1], device=commit.device).expand_as(commit)
+    where = _rows(at, commit), _rows(at, left)
+    log_set = noiseless_order.log_probability(_log_laws(probabilities, commit), others, *where)
+    log_pair = noiseless_order.log_probability(drawn.unsqueeze(-1), others, *where)
+    return log_set, log_pair
 
 
-def _log_integrals(left: Tensor, committed: Sequence[Tensor], temperature: float) -> list[Tensor]:
-    """log of the integral of prod (1 - F_i) dW for each version of the committed laws, (sample,).
+def _log_with_noise(
+    probabilities: Tensor, drawn: Tensor, left: Tensor, commit: Tensor, temperature: float
+) -> tuple[Tensor, Tensor]:
+    """log q(S | s) and log q(S, z_S | s) with noise, (sample,) each."""
+    pairs = Atoms(drawn.unsqueeze(-1), temperature)
+    if probabilities.shape[-1] <= DIRECT:
+        others = Atoms(_log_laws(probabilities, left), temperature)
+        sets = Atoms(_log_laws(probabilities, commit), temperature)
+        versions: list[Confidences] = [sets, pairs]
+        log_set, log_pair = log_probabilities(others, versions, window_of(others, versions))
+        return log_set, log_pair
+    open_laws = OpenLaws.of(probabilities, left, commit, temperature)
+    window = open_laws.window([open_laws.rough_sets, pairs])
+    if window.width <= WIDE:
+        log_set, log_pair = open_laws.log_probabilities(window, pairs)
+        return log_set, log_pair
+    if len(probabilities) > 1:
+        halves = probabilities, drawn, left, commit
+        parts = zip(*(given.tensor_split(2) for given in halves), strict=True)
+        sides = [_log_with_noise(*part, temperature) for part in parts]
+        return torch.cat([sides[0][0], sides[1][0]]), torch.cat([sides[0][1], sides[1][1]])
+    log_set, _ = open_laws.log_probabilities(open_laws.window([open_laws.rough_sets]), pairs)
+    _, log_pair = open_laws.log_probabilities(open_laws.window([pairs]), pairs)
+    return log_set, log_pair
 
-    Laws are log-masses (sample, n, atom), of any total for the committed ones. Trapezoid rule in x
-    = log t, in steps of .7 / sqrt(n): the least width of the integrand is 1 / sqrt(2 n).
+
+@dataclass(frozen=True)
+class OpenLaws:
+    """Laws of the positions left and committed, of a codebook that is binned.
+
+    `laws` are (position of any sample, code) float32, `rows` those left, then those committed.
     """
-    others = Ranks(left, left / temperature)
-    versions = [Ranks(laws, laws / temperature) for laws in committed]
-    windows = [_window(version, others) for version in versions]
-    start = torch.stack([start for start, _ in windows]).amin(dim=0)
-    stop = torch.stack([stop for _, stop in windows]).amax(dim=0)
-    step = min(0.25, 0.7 / math.sqrt(left.shape[1] + committed[0].shape[1]))
-    n_nodes = math.ceil(float((stop - start).max()) / step) + 1
-    shift = step * torch.arange(n_nodes, dtype=torch.float64, device=left.device)
-    parts: list[list[Tensor]] = [[] for _ in versions]
-    for nodes in torch.split(shift, NODES):
-        origin, near = start + nodes[0], nodes - nodes[0]
-        log_missed, slope = others.log_misses(origin, near)
-        density = log_missed.sum(dim=1) + torch.log(slope.sum(dim=1)) + math.log(step)
-        for part, version in zip(parts, versions, strict=True):
-            log_hits = version.log_hits(origin, near).sum(dim=1)
-            part.append((log_hits + density).logsumexp(dim=-1))
-    return [torch.stack(part).logsumexp(dim=0) for part in parts]
+
+    laws: Tensor
+    rows: Tensor
+    shape: tuple[int, int]
+    bins: Bins
+    rough_left: Binned
+    rough_sets: Binned
+    temperature: float
+
+    @classmethod
+    def of(
+        cls, probabilities: Tensor, left: Tensor, commit: Tensor, temperature: float
+    ) -> OpenLaws:
+        """From laws (sample, position, code) and the masks of those left and committed."""
+        laws = probabilities.float().flatten(0, 1)
+        rows = torch.cat([mask.flatten().nonzero()[:, 0] for mask in (left, commit)])
+        shape = len(probabilities), int(left[0].sum())
+        masses, bins = rough_masses(laws, rows)
+        both = _by_sample(masses, bins, shape, temperature)
+        return cls(laws, rows, shape, bins, *both, temperature)
+
+    def window(self, versions: Sequence[Confidences]) -> Window:
+        """Bounds of the integrals, as the rough laws find them."""
+        found = window_of(self.rough_left, versions, ROUGHLY_NEGLIGIBLE)
+        return found.widened(ROUGHNESS / self.temperature)
+
+    def log_probabilities(self, window: Window, pairs: Atoms) -> list[Tensor]:
+        """log q(S | s) and log q(S, z_S | s), (sample,) each, by the nodes in a window."""
+        bins = self.bins.refined(window.stop, window.start, self.temperature)
+        found = moments(self.laws, self.rows, bins)
+        left, sets = _by_sample(found, bins, self.shape, self.temperature)
+        return log_probabilities(left, [sets, pairs], window)
 
 
-def _window(committed: Ranks, left: Ranks) -> tuple[Tensor, Tensor]:
-    """Bounds in x outside which the integral is negligible, (sample,) each.
-
-    A = prod (1 - F_i) rises and W falls, so the integral is at least A(x) W(x) for any x (here
-    where about A = W), what lies right of `stop` at most A(inf) W(stop), and what lies left of
-    `start` at most A(start) (1 - W(start)). Where those are is looked for with coarse laws, and
-    their error added.
-    """
-    possible = left.log_mass > -torch.inf
-    lowest = torch.where(possible, left.log_weight, torch.inf).amin(dim=(1, 2))
-    highest = torch.maximum(left.log_weight.amax(dim=(1, 2)), committed.log_weight.amax(dim=(1, 2)))
-    low, high = -highest - 2 * NEGLIGIBLE, -lowest + 6.0
-    bounds = lowest, highest
-    error = (highest - lowest) / (2 * COARSE)
-    rough_committed, rough_left = Ranks.coarse(committed, *bounds), Ranks.coarse(left, *bounds)
-
-    def before_the_middle(x: Tensor) -> Tensor:
-        return rough_committed.log_above(x) < rough_left.log_below(x)
-
-    middle = _last(before_the_middle, low, high)
-    most = committed.log_mass.logsumexp(dim=-1).sum(dim=-1)
-    cut = committed.log_above(middle) + left.log_below(middle) - NEGLIGIBLE
-
-    def before_the_end(x: Tensor) -> Tensor:
-        return most + rough_left.log_below(x) > cut
-
-    def before_the_start(x: Tensor) -> Tensor:
-        return rough_committed.log_above(x) + rough_left.log_any_above(x) < cut
-
-    stop = _last(before_the_end, middle - error, high) + 0.5 + error
-    start = _last(before_the_start, low, middle + error) - error
-    return start, torch.maximum(stop, start + 1.0)
-
-
-def _last(holds: Callable[[Tensor], Tensor], low: Tensor, high: Tensor) -> Tensor:
-    """Where a condition that holds up to a point fails, to half a unit from below, (sample,)."""
-    width = float((high - low).max())
-    for _ in range(max(1, math.ceil(math.log2(max(width, 1.0) * 2)))):
-        middle = (low + high) / 2
-        true = holds(middle)
-        low, high = torch.where(true, middle, low), torch.where(true, high, middle)
-    return low
+def _by_sample(
+    found: Tensor, bins: Bins, shape: tuple[int, int], temperature: float
+) -> tuple[Binned, Binned]:
+    """Binned laws of those left and of those committed, from moments (row, m bin) in that order."""
+    n_samples, n_left = shape
+    left, sets = found.tensor_split([n_samples * n_left])
+    log_p = bins.log_p(found.device)
+    return (
+        Binned(left.unflatten(0, (n_samples, -1)), log_p, temperature),
+        Binned(sets.unflatten(0, (n_samples, -1)), log_p, temperature),
+    )
 
 
 def _log_race(log_ratio: Tensor) -> Tensor:
@@ -213,7 +248,7 @@ def _log_race(log_ratio: Tensor) -> Tensor:
     for _ in range(30):
         mode = (low + high) / 2
         scaled = torch.exp((log_ratio + mode[:, None]).clamp(max=math.log(LATE)))
-        each = (scaled / torch.expm1(scaled).clamp(min=TINY)).clamp(max=1)
+        each = (scaled / torch.expm1(scaled).clamp(min=1e-300)).clamp(max=1)
         rising = 1 - mode.exp() + each.sum(dim=-1) > 0
         low, high = torch.where(rising, mode, low), torch.where(rising, high, mode)
     width = 1 / math.sqrt(n + 1)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from generate.traversal import draw
 from generate.traversal.draw import TokenLaw, entropy, inverse_cdf, surprisal
 
 
@@ -33,6 +34,24 @@ def test_rare_codes_of_a_large_codebook_are_drawn_as_often_as_they_should() -> N
     total = float(law.double().sum())
     uniform = torch.tensor([1 - 1e-9 / total / 2], dtype=torch.float64)
     assert inverse_cdf(law, uniform).tolist() == [16383]
+
+
+@pytest.mark.parametrize("scale", [0.0, 1.0, 4.0, 12.0])
+def test_draws_in_two_levels_are_those_of_one_cdf_over_all_codes(
+    scale: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the codes are excluded, as by a subset, and sharp laws underflow to zeros."""
+    generator = torch.Generator().manual_seed(0)
+    logits = scale * torch.randn(3, 500, 4096, generator=generator)
+    logits[1, :, ::2] = -torch.inf
+    logits[2, :, 1000:] = -torch.inf
+    laws = torch.softmax(logits, dim=-1)
+    uniform = torch.rand(3, 500, generator=generator, dtype=torch.float64)
+    uniform[:, 0], uniform[:, 1] = 0.0, 1 - 2**-53
+    in_two = inverse_cdf(laws, uniform)
+    monkeypatch.setattr(draw, "LARGE", 4097)
+    assert torch.equal(in_two, inverse_cdf(laws, uniform))
+    assert (laws.gather(-1, in_two.unsqueeze(-1)) > 0).all()
 
 
 def test_the_codebook_is_restricted_before_top_k() -> None:

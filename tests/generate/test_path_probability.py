@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from generate.models.toy_law import best_sets
-from generate.traversal import confidence
+from generate.traversal import path_probability
 from generate.traversal.path_probability import exact_surprisals, set_surprisal_given_candidates
 
 
@@ -45,7 +45,7 @@ def masks(n: int, chosen: tuple[int, ...], n_samples: int = 1) -> tuple[torch.Te
     return torch.ones_like(commit), commit
 
 
-CASES = [(t, False) for t in (0.0, 0.05, 0.2, 1.0, 4.0)] + [(t, True) for t in (0.05, 1.0, 4.0)]
+CASES = [(t, False) for t in (0.0, 0.05, 0.2, 1.0, 4.0)] + [(t, True) for t in (0.3, 1.0, 4.0)]
 
 
 @pytest.mark.parametrize(("temperature", "binned"), CASES)
@@ -54,7 +54,7 @@ def test_set_and_joint_probabilities_equal_brute_force(
     seed: int, temperature: float, binned: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if binned:
-        monkeypatch.setattr(confidence, "DIRECT", 0)
+        monkeypatch.setattr(path_probability, "DIRECT", 0)
     n, k, n_commit = 4, 3, 1 + seed
     laws = random_laws(seed, n, k)
     sets, pairs = brute_force(laws, n_commit, temperature)
@@ -87,20 +87,40 @@ def test_sets_given_candidates_equal_the_sum_over_orders(temperature: float) -> 
             assert 2.0 ** -bits.item() == pytest.approx(q, rel=1e-8)
 
 
-def test_binned_laws_of_a_large_codebook_agree_with_the_sum_over_codes(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0, 4.0])
+@pytest.mark.parametrize("scale", [0.0, 2.0, 8.0])
+def test_binned_laws_are_within_1e_5_bit_of_the_sum_over_codes(
+    scale: float, temperature: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """From uniform to sharp laws; the second sample has a law that lies below all thresholds."""
     generator = torch.Generator().manual_seed(0)
-    probabilities = torch.softmax(3 * torch.randn(2, 10, 300, generator=generator), dim=-1)
-    is_open, commit = masks(10, (0, 3, 7), 2)
+    logits = scale * torch.randn(2, 8, 257, generator=generator)
+    logits[1, 3, 0] += 3 * scale
+    logits[:, :, 64:192] = -torch.inf  # a codebook subset
+    probabilities = torch.softmax(logits, dim=-1)
+    is_open, commit = masks(8, (0, 3, 7), 2)
+    is_open[:, 5] = False
     tokens = probabilities.argmax(dim=-1)
-    for temperature in (0.3, 2.0):
-        binned = exact_surprisals(probabilities, tokens, is_open, commit, temperature)
-        with monkeypatch.context() as context:
-            context.setattr(confidence, "DIRECT", 300)
-            summed = exact_surprisals(probabilities, tokens, is_open, commit, temperature)
-        for a, b in zip(binned, summed, strict=True):
-            torch.testing.assert_close(a, b, rtol=0, atol=2e-5)
+    given = probabilities, tokens, is_open, commit, temperature
+    binned = exact_surprisals(*given)
+    monkeypatch.setattr(path_probability, "DIRECT", 257)
+    summed = exact_surprisals(*given)
+    assert not all(torch.equal(a, b) for a, b in zip(binned, summed, strict=True))
+    for a, b in zip(binned, summed, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+
+
+def test_two_large_laws_rank_as_pairs_of_their_codes_race() -> None:
+    """Of two candidates alone, i is above j with w_i / (w_i + w_j), whatever the rest is."""
+    generator = torch.Generator().manual_seed(2)
+    law = torch.softmax(5 * torch.randn(1, 2, 512, generator=generator), dim=-1)
+    is_open, commit = masks(2, (1,))
+    p = law[0].double() / law[0].double().sum(dim=-1, keepdim=True)
+    for temperature in (0.1, 2.0):
+        above = torch.sigmoid((p[1].log()[:, None] - p[0].log()) / temperature) @ p[0]
+        bits = exact_surprisals(law, torch.tensor([[0, 7]]), is_open, commit, temperature)
+        expected = -torch.log2(torch.stack([p[1] @ above, p[1, 7] * above[7]]))
+        assert torch.cat(bits).tolist() == pytest.approx(expected.tolist(), abs=1e-5)
 
 
 def test_one_commit_over_all_positions_adds_to_one_with_a_large_codebook() -> None:
