@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from ibstats.results.runs import Compared, Difference
 
 NO_MARGIN = (
-    "no margin was declared, and runs compared have none by default, so nothing is shown to be "
-    "equal; decide one before looking at the data: --margin NAME=NUMBER"
+    "no margin was declared, and runs compared have none by default, so only what is equal in every "
+    "prompt is called equivalent; decide one before looking at the data: --margin NAME=NUMBER"
 )
 SAID = (
     "p: adjusted by Holm over the lines; sees: the difference that a test finds with power .8 at "
