@@ -16,6 +16,7 @@ from ibstats.quantities import Quantity, preferred, quantity
 from ibstats.report import answer as answering
 from ibstats.report.page.charts import Chart, Mark, chart
 from ibstats.report.page.document import Section
+from ibstats.report.page.maps import position_maps
 from ibstats.report.page.values import Values, by_prompt
 from ibstats.report.render import html
 from ibstats.report.table import Heading, Paragraph, Part, Table
@@ -281,8 +282,10 @@ def codes(of: Analysis, page: Page) -> str:
         if found:
             fewer += [Heading(model), *found]
     tested = factorial.all_effects(numbers, "information_effect", experiment, models)
+    maps = position_maps(of.tree, models, numbers.baseline(experiment))
     made = [
         page.parts(information.agreement(numbers, experiment, models)),
+        page.folded("Maps of the positions, without intervention", maps),
         page.more("Entropies by Shannon", information.entropies(numbers, experiment, models)),
         page.more("By position of the grid", information.positions(numbers, experiment, models)),
         page.more("From fewer images and prompts", fewer),
