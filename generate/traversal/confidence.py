@@ -42,12 +42,12 @@ class Confidences(Protocol):
 class Atoms:
     """Laws code by code, which is the definition: for small codebooks and single candidates.
 
-    `log_p` (sample, position, atom) are log-masses, -inf for an atom without mass, and rank at
-    log w = `log_p` / `temperature`. They need not sum to one.
+    Atoms have log-masses `log_p`, which need not sum to one, and rank at `log_w`, both (sample,
+    position, atom) float64 and -inf for an atom without mass.
     """
 
     log_p: Tensor
-    temperature: float
+    log_w: Tensor
 
     @property
     def n_positions(self) -> int:
@@ -57,8 +57,8 @@ class Atoms:
     @property
     def support(self) -> tuple[Tensor, Tensor]:
         """Lowest and highest log w that has mass in any sample, float64."""
-        lowest = torch.where(self.log_p > -torch.inf, self.log_p, 0.0).amin()
-        return lowest / self.temperature, self.log_p.amax() / self.temperature
+        lowest = torch.where(self.log_w > -torch.inf, self.log_w, torch.inf).amin()
+        return lowest, self.log_w.amax()
 
     def log_mass(self) -> Tensor:
         """log of the whole mass, (sample, position): below 0 where candidates are left out."""
@@ -76,7 +76,7 @@ class Atoms:
 
     def _log_wt(self, x: Tensor) -> Tensor:
         """log of w t, (sample, position, atom, node)."""
-        return (self.log_p / self.temperature).unsqueeze(-1) + x
+        return self.log_w.unsqueeze(-1) + x
 
 
 def log_hit(log_wt: Tensor) -> Tensor:

@@ -62,10 +62,11 @@ def exact_surprisals(
     number of positions in every sample. `temperature` is the scale of the Gumbel noise.
     """
     left = is_open & ~commit
-    drawn = _log_drawn(probabilities, tokens, commit)
+    drawn = _drawn(probabilities, tokens, commit)
     n_left = int(left[0].sum())
     if n_left == 0:
-        return _bits(torch.zeros_like(drawn[:, 0])), _bits(drawn.sum(dim=-1))
+        log_pair = _log(drawn).sum(dim=-1)
+        return _bits(torch.zeros_like(log_pair)), _bits(log_pair)
     found = []
     for rows in _turns(probabilities, n_left + drawn.shape[1]):
         given = probabilities[rows], drawn[rows], left[rows], commit[rows]
@@ -124,16 +125,28 @@ def _rows(values: Tensor, mask: Tensor) -> Tensor:
     return values[mask].reshape(len(values), -1, *values.shape[2:])
 
 
-def _log_drawn(probabilities: Tensor, tokens: Tensor, commit: Tensor) -> Tensor:
-    """log-probability of the committed tokens, (sample, committed) float64."""
-    drawn = probabilities.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).double()
-    return _rows(torch.log(drawn / probabilities.sum(dim=-1)), commit)
+def _drawn(probabilities: Tensor, tokens: Tensor, commit: Tensor) -> Tensor:
+    """Of each committed token its probability, and the sum over all codes: (sample, committed, 2)."""
+    drawn = probabilities.gather(-1, tokens.unsqueeze(-1))
+    return _rows(torch.cat([drawn, probabilities.sum(dim=-1, keepdim=True)], dim=-1), commit)
+
+
+def _log(drawn: Tensor) -> Tensor:
+    """log-probability (sample, committed) float64 from `_drawn`."""
+    p, total = drawn.double().unbind(dim=-1)
+    return torch.log(p / total)
 
 
 def _log_laws(probabilities: Tensor, mask: Tensor) -> Tensor:
     """Log-probabilities of all codes at the masked positions, (sample, n, code) float64."""
     laws = _rows(probabilities, mask).double()
     return torch.log(laws / laws.sum(dim=-1, keepdim=True))
+
+
+def _atoms(probabilities: Tensor, mask: Tensor, temperature: float) -> Atoms:
+    """Laws code by code: drawn from in proportion, and ranked by what is not made to sum to one."""
+    ranks = torch.log(_rows(probabilities, mask).double()) / temperature
+    return Atoms(_log_laws(probabilities, mask), ranks)
 
 
 def _turns(probabilities: Tensor, n_open: int) -> Iterator[slice]:
@@ -154,7 +167,7 @@ def _log_without_noise(
     at = torch.arange(commit.shape[1], device=commit.device).expand_as(commit)
     where = _rows(at, commit), _rows(at, left)
     log_set = noiseless_order.log_probability(_log_laws(probabilities, commit), others, *where)
-    log_pair = noiseless_order.log_probability(drawn.unsqueeze(-1), others, *where)
+    log_pair = noiseless_order.log_probability(_log(drawn).unsqueeze(-1), others, *where)
     return log_set, log_pair
 
 
@@ -162,10 +175,10 @@ def _log_with_noise(
     probabilities: Tensor, drawn: Tensor, left: Tensor, commit: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
     """log q(S | s) and log q(S, z_S | s) with noise, (sample,) each."""
-    pairs = Atoms(drawn.unsqueeze(-1), temperature)
+    pairs = Atoms(_log(drawn).unsqueeze(-1), torch.log(drawn[..., :1].double()) / temperature)
     if probabilities.shape[-1] <= DIRECT:
-        others = Atoms(_log_laws(probabilities, left), temperature)
-        sets = Atoms(_log_laws(probabilities, commit), temperature)
+        others = _atoms(probabilities, left, temperature)
+        sets = _atoms(probabilities, commit, temperature)
         versions: list[Confidences] = [sets, pairs]
         log_set, log_pair = log_probabilities(others, versions, window_of(others, versions))
         return log_set, log_pair
