@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import traceback
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
 from generate.cli import encode, models, prompts, rescore, run, status
 from generate.cli.console import log
-from generate.errors import GenerateError
+from generate.errors import GenerateError, one_line
 from generate.extras import EXTRAS
 from schemas.errors import internal, out_of_memory
 from schemas.extras import lacking, package_of
@@ -33,6 +34,9 @@ COMMANDS = (
     models.convert,
 )
 """In the order of `ibgenerate --help`."""
+
+AS_PYTHON = warnings.showwarning
+"""How Python shows a warning: with the line of code that gave it."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -63,6 +67,7 @@ def program(
 
 def main() -> None:
     """Run a command; an error a user can repair ends in one line and status 1."""
+    warnings.showwarning = _warn
     try:
         app()
     except (GenerateError, ClusterError, OSError) as error:
@@ -80,6 +85,14 @@ def main() -> None:
     except Exception:
         traceback.print_exc()
         _refuse(internal("ibgenerate"))
+
+
+def _warn(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """What a user should know on one line; warnings to programmers as Python has them."""
+    if category is UserWarning:
+        log.print(Text("warning:", "bold yellow"), one_line(message), soft_wrap=True)
+    else:
+        AS_PYTHON(message, category, *place, **more)
 
 
 def _refuse(line: str) -> None:

@@ -168,8 +168,8 @@ def _absent(part: Part, checkpoint: Checkpoint) -> list[str]:
     """Keys of a class that a description leaves out, with a dot into nested ones."""
     settings = _settings(part, checkpoint)
     if part.is_of_diffusers:
-        known = inspect.signature(part.kind.__init__).parameters
-        return [key for key in known if key not in settings and key != "self"]
+        known = inspect.signature(part.kind).parameters
+        return [key for key in known if key not in settings]
     from transformers import PreTrainedConfig
 
     everywhere = set(PreTrainedConfig().to_dict())

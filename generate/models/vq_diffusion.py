@@ -71,7 +71,7 @@ class VQDiffusion(PublicModel):
         grids="32x32",
         codebook_size=4096,
         quantizer="vq",
-        licence="MIT (code)",
+        licence="MIT",
         parameters=1486,
         download=5.9,
         paper="doi:10.1109/CVPR52688.2022.01043",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import warnings
 from pathlib import Path
 
 import pytest
@@ -253,3 +254,19 @@ def test_a_log_gets_lines_of_progress_and_no_blank_ones(
     arguments = ("--out", again, "--device", "cpu", "--progress", "none")
     assert call(monkeypatch, "run", study_file, *arguments) == 0
     assert "images" not in capsys.readouterr().err
+
+
+def test_a_warning_is_one_line_without_code(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as what a download takes; those to programmers keep the place that they are about."""
+
+    def command() -> None:
+        warnings.warn("fetching 6.0 GB\nof it", stacklevel=1)
+        warnings.warn("an old name", DeprecationWarning, stacklevel=1)
+
+    monkeypatch.setattr("generate.cli.app", command)
+    with pytest.warns(DeprecationWarning, match="an old name") as told:
+        cli.main()
+    assert len(told) == 1
+    assert capsys.readouterr().err == "warning: fetching 6.0 GB of it\n"

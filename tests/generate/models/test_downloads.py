@@ -161,7 +161,7 @@ def test_inspect_says_what_would_be_fetched_and_fetches_no_weights(stand_in: Sta
     for part in (
         "32 x 32, 100 steps",
         "4096 codes",
-        "MIT (code)",
+        "MIT",
         "6.0 GB into",
         "5.44 GB, not here yet",
         "transformer/diffusion_pytorch_model.bin",

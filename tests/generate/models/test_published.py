@@ -153,7 +153,7 @@ def described_by(adapter: type[PublicModel], option: str, file: str) -> Part | N
 def is_default(part: Part, content: dict[str, Any], left: dict[str, Any]) -> bool:
     """Whether a configuration that leaves something out says the same by the defaults of its class."""
     if part.is_of_diffusers:
-        known = inspect.signature(part.kind.__init__).parameters.values()
+        known = inspect.signature(part.kind).parameters.values()
         defaults = {one.name: one.default for one in known} | dict(part.defaults)
         both = [
             json.dumps({**defaults, **one}, sort_keys=True, default=str) for one in (content, left)
