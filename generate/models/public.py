@@ -105,16 +105,25 @@ class PublicModel(Model):
         or a file of one, cannot be had.
         """
         found = {}
-        half = HALF if options.dtype == "float16" else ""
         for source in cls.sources:
-            files = []
-            for file in source.files:
-                choices = file.format(**vars(options), half=half).split("|")
-                files.append("|".join(dict.fromkeys(choices)))
+            files = cls.files_of(source, options)
             found[source.option] = find(
                 getattr(options, source.option), files, download=download, weights=weights
             )
         return found
+
+    @classmethod
+    def files_of(cls, source: Source, options: Any) -> list[str]:
+        """The files that are needed of a source, by globs, for these options.
+
+        Alternatives are in order of preference, joined by '|', each once.
+        """
+        half = HALF if options.dtype == "float16" else ""
+        files = []
+        for file in source.files:
+            choices = file.format(**vars(options), half=half).split("|")
+            files.append("|".join(dict.fromkeys(choices)))
+        return files
 
     @classmethod
     @functools.cache

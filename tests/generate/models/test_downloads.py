@@ -84,8 +84,7 @@ def test_a_file_taken_away_is_named(
     adapter, options = published.adapter_and_options(name, given)
     repository = getattr(options, option)
     (source,) = (one for one in adapter.sources if one.option == option)
-    for asked in source.files:
-        pattern = asked.format(**vars(options))
+    for pattern in adapter.files_of(source, options):
         if pattern in ("*.json", "tokenizer/*"):
             continue
         there = {

@@ -200,8 +200,7 @@ def laid(
     for source in adapter.sources:
         folder = place / source.option
         published.lay(folder, repositories[getattr(options, source.option)])
-        files = [file.format(**vars(options)) for file in source.files]
-        found[source.option] = find(str(folder), files)
+        found[source.option] = find(str(folder), adapter.files_of(source, options))
     return found
 
 
