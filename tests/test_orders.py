@@ -27,6 +27,7 @@ from ibstats.design import Condition, Design, OneOrder
 from ibstats.measure import Machine
 from ibstats.planned import planned
 from ibstats.report import files, tables
+from ibstats.report.page import sections
 from ibstats.report.table import Paragraph, Table
 from ibstats.results.lookup import Numbers
 from ibstats.results.rows import results
@@ -195,6 +196,19 @@ def test_the_tables_have_a_line_an_order(numbers: Numbers) -> None:
     assert sum("images that share the path noise keep" in words for words in said) == 3
     names = [table.name for table in tables.latex_tables(numbers)]
     assert names[:2] == ["orders", "orders-bits"]
+
+
+def test_the_page_shows_every_order_and_charts_the_one_without_intervention(
+    numbers: Numbers,
+) -> None:
+    analysis = sections.Analysis(numbers, "order", lambda: None)
+    shown = sections.path(analysis, sections.Page())
+    assert "Orders, by" in shown
+    start, stop = shown.index("what is left where a noise"), shown.index("table-path-and-execution")
+    for name in ("confidence", "entropy"):
+        share = pairs(numbers, name)["path_shared"].estimate
+        assert (f">{share:.3f} <" in shown[start:stop]) == (name == "confidence")
+    assert "Orders, by" in sections.ablation(analysis, sections.Page())
 
 
 def test_a_run_without_images_has_the_bits_of_its_orders(store: Store) -> None:

@@ -202,8 +202,14 @@ def _opened(row: ResultRow, design: DesignRecord) -> list[str]:
 
 
 def shared(of: Analysis, distance: Quantity, page: Page) -> str:
-    """The chart of what is left of the diversity where a noise is shared, a line a part."""
-    rows = of.numbers.all("pair_distance", quantity=distance.name)
+    """The chart of what is left of the diversity where a noise is shared, a line a part.
+
+    Of the condition without intervention: where the order is varied, there are others.
+    """
+    rows = []
+    for row in of.numbers.all("pair_distance", quantity=distance.name):
+        if of.numbers.baseline(row.experiment) in (None, row.condition):
+            rows.append(row)
     models = distinct(rows, "model")
     by = keyed(rows, "model", "part")
     lines = []
@@ -299,7 +305,10 @@ def codes(of: Analysis, page: Page) -> str:
 def path(of: Analysis, page: Page) -> str:
     """What is left where a noise is shared, bits side by side with what they say, then the rest."""
     numbers, experiment = of.numbers, of.experiment
-    made = []
+    made = [
+        page.parts(orders.tables(numbers, experiment, of.models)),
+        page.parts(orders.said(numbers, experiment, of.models)),
+    ]
     for distance in numbers.quantities("pair_distance"):
         made.append(shared(of, distance, page))
     made.append(page.parts(path_and_execution.side_by_side(numbers, experiment)))
