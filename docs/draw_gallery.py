@@ -32,7 +32,7 @@ Every figure of a run, drawn by `ibstats report RUN` (as PNG) and `ibstats figur
 and score that was measured; those of ablations by `ibstats ablations RUN`. These are of the reference trio at a small
 size, so intervals are wide. Numbers in brackets are those of the paper's figures.
 
-The pictures and this page are made by `docs/draw_gallery.py`. In a notebook, `ibstats.open_run(RUN).plot` draws cells,
+The pictures and this page are made by `docs/draw_gallery.py`. In a notebook, `ibstats.open(RUN).plot` draws cells,
 probes, changes and waterfalls on axes of your own.
 """
 
