@@ -423,9 +423,10 @@ def _positions(source: Source, found: Mapping[str, xr.Dataset], shown: Mapping[s
     figure, panels = canvas(height * len(found) + 0.7, rows=len(found), columns=len(shown))
     lacks = False
     for column, (name, label) in zip(panels.T, shown.items(), strict=True):
-        values = np.stack([data[name].transpose("row", "col").values for data in found.values()])
+        grids = [data[name].transpose("row", "col").values for data in found.values()]
+        values = np.concatenate(list(map(np.ravel, grids)))  # grids may differ in their size
         lacks = lacks or bool(np.isnan(values).any())
-        for panel, one in zip(column, values, strict=True):
+        for panel, one in zip(column, grids, strict=True):
             drawn = grid(panel, one, np.nanmin(values), np.nanmax(values))
         figure.colorbar(drawn, ax=list(column), label=label, shrink=0.85, location="bottom")
     for panel, model in zip(panels[:, 0], found, strict=True):

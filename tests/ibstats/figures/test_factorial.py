@@ -81,6 +81,19 @@ def test_without_a_baseline_there_are_no_probes_of_one() -> None:
     assert len(bars.patches) == 4
 
 
+def test_models_whose_grids_differ_have_maps_of_their_own_size() -> None:
+    made = factorial()
+    both = tree(made)
+    first = both["first/positions"].to_dataset().isel(row=slice(2), col=slice(2))
+    both["first/positions"] = xr.DataTree(first)
+    shapes = [
+        mesh.get_array().shape
+        for axes in drawn(made, both)["positions"].axes[:4]
+        for mesh in axes.collections[:1]
+    ]
+    assert shapes == [(2, 2), (2, 2), (3, 4), (3, 4)]
+
+
 def test_waterfalls_with_levels_held_have_files_of_their_own() -> None:
     made = factorial()
     at = {"words": "many"}
