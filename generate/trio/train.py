@@ -21,7 +21,7 @@ from generate.trio.stage_tokenizer import fit_tokenizer
 from generate.trio.stage_transformer import fit_transformer
 
 MINUTES = {"tokenizer": 18.0, "reference": 4.0, "causal": 30.0, "masked": 35.0}
-STEPS = {"tokenizers": 1_000, "priors": 75}
+STEPS = {"tokenizers": 2_000, "priors": 1_100}
 STAGES = (*MINUTES, *STEPS)
 
 

@@ -92,8 +92,8 @@ def test_weights_of_the_lab_are_as_good_as_their_card(quantizer: str) -> None:
     assert losses["loss_own_caption"] + LEAST_NATS < losses["loss_shuffled_caption"]
 
 
-LEAST_DECIBELS = 27.0
-LEAST_NATS = 0.4
+LEAST_DECIBELS = 28.5
+LEAST_NATS = 1.0
 
 
 def test_weights_are_25_megabytes_together() -> None:
