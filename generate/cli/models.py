@@ -80,8 +80,8 @@ def inspect(model: ModelArgument, option: Setting = None) -> None:
         table.add_row(f"weights {file.name}", described)
     for what, value in on_files:
         table.add_row(what, value)
-    for name, value in identity.options.items():
-        table.add_row(f"option {name}", str(value))
+    for name, given in identity.options.items():
+        table.add_row(f"option {name}", str(given))
     for name, settings in adapter.presets.items():
         table.add_row(f"preset {name}", _written(settings))
     print_table(table)

@@ -129,7 +129,8 @@ class Janus(PublicModel):
         from transformers import JanusConfig
 
         config = JanusConfig.from_dict(dict(found["checkpoint"].json("config.json")))
-        vision, vq = config.vision_config, config.vq_config
+        vision: Any = config.vision_config
+        vq: Any = config.vq_config
         side = vision.image_size // vision.patch_size
         pixels = side * 2 ** (len(vq.channel_multiplier) - 1)
         return Geometry(vq.num_embeddings, (side, side), (pixels, pixels), side * side)

@@ -218,7 +218,7 @@ def _commits(
     events: dict[tuple[tuple[int, ...], Tokens], float] = defaultdict(float)
     given_candidates = marginal = 0.0
     n = len(positions) - n_left
-    possible = [np.flatnonzero(drawn[i]) for i in positions]
+    possible = [np.flatnonzero(drawn[i]).tolist() for i in positions]
     for candidates in itertools.product(*possible):
         chances = drawn[positions, candidates]
         weight = float(np.prod(chances))

@@ -70,7 +70,7 @@ def decode(model: Model, label: str, tokens: Tensor) -> NDArray[np.uint8]:
     Decoded in parts, since a decoder takes more memory an image than sampling does. Raises
     `ModelError` if `decode` of the model that a run calls `label` gives another type or shape.
     """
-    parts = [_decoded(model, label, part) for part in tokens.split(DECODED_AT_ONCE)]
+    parts = [_decoded(model, label, part) for part in torch.split(tokens, DECODED_AT_ONCE)]
     return np.concatenate(parts)
 
 

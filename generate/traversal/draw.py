@@ -135,7 +135,7 @@ def inverse_cdf(probabilities: Tensor, uniform: Tensor) -> Tensor:
     if n_codes < LARGE or n_codes % BLOCK:
         cdf = laws.double().cumsum(dim=-1)
         return _met(cdf, u * cdf[:, -1:], laws > 0).view(uniform.shape)
-    blocks = laws.unflatten(-1, (-1, BLOCK))
+    blocks = laws.view(len(laws), -1, BLOCK)
     masses = _block_masses(blocks)
     cdf = masses.cumsum(dim=-1)
     target = u * cdf[:, -1:]
@@ -158,7 +158,7 @@ def _block_masses(blocks: Tensor) -> Tensor:
     at_once = CACHED if blocks.device.type == "cpu" else AT_ONCE
     size = max(1, at_once // blocks[0].numel())
     masses = torch.empty(blocks.shape[:2], dtype=torch.float64, device=blocks.device)
-    for found, part in zip(masses.split(size), blocks.split(size), strict=True):
+    for found, part in zip(torch.split(masses, size), torch.split(blocks, size), strict=True):
         found.copy_(part.double().sum(dim=-1))
     return masses
 

@@ -190,7 +190,7 @@ def _log_with_noise(
     if len(probabilities) > 1:
         halves = probabilities, drawn, left, commit
         parts = zip(*(given.tensor_split(2) for given in halves), strict=True)
-        sides = [_log_with_noise(*part, temperature) for part in parts]
+        sides = [_log_with_noise(p, by, stay, go, temperature) for p, by, stay, go in parts]
         return torch.cat([sides[0][0], sides[1][0]]), torch.cat([sides[0][1], sides[1][1]])
     log_set, _ = open_laws.log_probabilities(open_laws.window([open_laws.rough_sets]), pairs)
     _, log_pair = open_laws.log_probabilities(open_laws.window([pairs]), pairs)
@@ -245,8 +245,8 @@ def _by_sample(
     left, sets = found.tensor_split([n_samples * n_left])
     log_p = bins.log_p(found.device)
     return (
-        Binned(left.unflatten(0, (n_samples, -1)), log_p, temperature),
-        Binned(sets.unflatten(0, (n_samples, -1)), log_p, temperature),
+        Binned(left.reshape(n_samples, -1, *left.shape[1:]), log_p, temperature),
+        Binned(sets.reshape(n_samples, -1, *sets.shape[1:]), log_p, temperature),
     )
 
 

@@ -116,4 +116,5 @@ def _log_sums(left: Confidences, committed: Sequence[Confidences], x: Tensor) ->
             growth = (log_slope - log_reached).nan_to_num(nan=0.0)  # of what is impossible
             log_density = log_below + log_reached.sum(dim=1) + growth.logsumexp(dim=1)
             parts.append(log_density.logsumexp(dim=-1))
-    return torch.stack(parts).unflatten(0, (-1, len(committed))).logsumexp(dim=0)
+    by_version = torch.stack(parts)
+    return by_version.reshape(-1, len(committed), *by_version.shape[1:]).logsumexp(dim=0)

@@ -92,8 +92,8 @@ def _two_by_two(
     made = []
     for one in selection.design.orders():
         if one.whole is not None and one.shared is not None:
-            parts = _of_order(one, by_prompt, how)
-            made.append(parts.expand_dims(condition=[one.whole]))
+            distances = _of_order(one, by_prompt, how)
+            made.append(distances.expand_dims(condition=[one.whole]))
     if not made:
         return None
     parts = [part for part in (*pair_distances.PARTS, NOTHING) if _has(made, part)]

@@ -201,7 +201,8 @@ def james_stein(m: Multiplicities) -> Array:
     shrinkage = np.where(apart, np.clip(wanted, 0.0, 1.0), 1.0)
     floor = shrinkage / K
     q = floor[m.row] + (1 - shrinkage)[m.row] * p
-    return -m.sum(m.number * q * np.log(q)) - unseen * scipy.special.xlogy(floor, floor)
+    mass_unseen = unseen * scipy.special.xlogy(floor, floor)
+    return np.asarray(-m.sum(m.number * q * np.log(q)) - mass_unseen)
 
 
 def nsb(m: Multiplicities) -> Array:

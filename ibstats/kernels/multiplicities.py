@@ -27,7 +27,7 @@ class Multiplicities(NamedTuple):
 
     def sum(self, terms: Array) -> Array:
         """Terms `(pair,)` summed by row, `(row,)`: in the same order whatever other rows there are."""
-        return np.bincount(self.row, terms, len(self.total))
+        return np.bincount(self.row, terms, len(self.total)).astype(np.float64)
 
     @property
     def seen(self) -> Array:
@@ -62,5 +62,5 @@ def multiplicities(counts: ArrayLike, n_codes: int | None = None) -> Multiplicit
     value = ordered.ravel()[start].astype(float)
     row = start // ordered.shape[1]
     seen = value > 0
-    total = np.bincount(row, number * value, len(ordered))
+    total = np.bincount(row, number * value, len(ordered)).astype(np.float64)
     return Multiplicities(row[seen], value[seen], number[seen], total, n_codes)

@@ -52,7 +52,8 @@ def values_of(counted: Counted) -> dict[str, Array]:
 
     def on(codes: NDArray[np.bool_]) -> Array:
         """Tokens of each prompt on some of the codes that it shows."""
-        return np.bincount(owner[codes], prompts.data[codes], counted.n_prompts)
+        found = np.bincount(owner[codes], prompts.data[codes], counted.n_prompts)
+        return found.astype(np.float64)
 
     shown_by_prompts = np.bincount(prompts.indices, minlength=counted.n_codes)
     by_prompt = on(shown_by_prompts[prompts.indices] == 1)

@@ -103,7 +103,8 @@ def _parts(
 
 def _pairs(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
     distance = pair_distances.shown_distance(numbers)
-    blocks, used = [], []
+    blocks: list[list[tuple[Cell, ...]]] = []
+    used: list[ResultRow] = []
     for model in models:
         block: list[tuple[Cell, ...]] = []
         for condition in _conditions(numbers, experiment, model):
@@ -126,7 +127,8 @@ def _pairs(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Tab
 
 def _bits(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
     score = _score(numbers, experiment, models)
-    blocks, used = [], []
+    blocks: list[list[tuple[Cell, ...]]] = []
+    used: list[ResultRow] = []
     for model in models:
         block: list[tuple[Cell, ...]] = []
         for condition in _conditions(numbers, experiment, model):
