@@ -28,7 +28,10 @@ Setting = Annotated[list[str] | None, typer.Option(help="A setting, name=value; 
 
 
 def models(
-    markdown: Annotated[bool, typer.Option(help="Print the README's table instead.")] = False,
+    markdown: Annotated[
+        bool,
+        typer.Option(help="Print the README's table instead, with presets and what was verified."),
+    ] = False,
 ) -> None:
     """List the models that are known by name, and whether their files are in the local cache.
 
@@ -40,11 +43,12 @@ def models(
         print(catalogue.markdown(), end="")
         return
     name = Column("model", no_wrap=True)
-    headings = ("family", "token grid", "codebook", "licence", "memory", "download", "here")
+    sizes = ("size", "memory", "download")
+    headings = ("family", "token grid", "codes", *sizes, "licence", "here")
     table = Table(name, *headings)
     for row in catalogue.rows():
-        described = (row.family, row.grids, row.codes, row.licence, row.weights, row.download)
-        table.add_row(row.name, *described, row.here)
+        sizes = (row.parameters, row.weights, row.download)
+        table.add_row(row.name, row.family, row.grids, row.codes, *sizes, row.licence, row.here)
     print_table(table)
 
 
@@ -82,6 +86,8 @@ def inspect(model: ModelArgument, option: Setting = None) -> None:
         table.add_row(what, value)
     for name, given in identity.options.items():
         table.add_row(f"option {name}", str(given))
+    if adapter.card.verified:
+        table.add_row("verified", adapter.card.verified)
     for name, settings in adapter.presets.items():
         table.add_row(f"preset {name}", _written(settings))
     print_table(table)

@@ -78,6 +78,7 @@ class Amused(PublicModel):
         parameters=873,
         download=3.5,
         paper="arXiv:2401.01808",
+        verified="tokens and pixels equal those of diffusers' AmusedPipeline",
     )
     sources = (Source("checkpoint", PIPELINE_FILES, float32=("vqvae/",)),)
 

@@ -30,7 +30,8 @@ class Card:
 
     `parameters` counts all networks that sampling needs, in millions; `download` is the size of the
     files that are fetched, which may hold more, in GB (10^9 bytes); `grids` are those of the known
-    checkpoints, `codebook_size` is in codes.
+    checkpoints, `codebook_size` is in codes. `verified` says what our tests compare with what, as a
+    part of a sentence.
     """
 
     grids: str = ""
@@ -40,6 +41,7 @@ class Card:
     parameters: float | None = None
     download: float | None = None
     paper: str = ""
+    verified: str = ""
 
 
 class Model(abc.ABC):

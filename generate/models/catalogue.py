@@ -18,9 +18,12 @@ COLUMNS = {
     "grids": "token grid",
     "codes": "codebook",
     "quantizer": "quantizer",
+    "parameters": "parameters",
     "weights": "memory",
     "download": "download",
     "licence": "licence",
+    "presets": "presets",
+    "verified": "verified",
     "what": "what it is",
 }
 """Fields of a row, and what they are called in the README."""
@@ -30,9 +33,10 @@ COLUMNS = {
 class Row:
     """One known model, as its adapter describes it, for people to read.
 
-    `weights` is the memory they take at the default precision, `download` the size of the files
-    that are fetched; `here` is "yes" or "no" for whether all of them are in the local cache,
-    "shipped" for a model that comes with the package.
+    `parameters` counts those of all networks that sampling needs, `weights` is the memory they take
+    at the default precision, `download` the size of the files that are fetched; `presets` names
+    sets of settings, and `verified` says what the tests compare. `here` is "yes" or "no" for
+    whether all files are in the local cache, "shipped" for a model that comes with the package.
     """
 
     name: str
@@ -40,10 +44,13 @@ class Row:
     grids: str
     codes: str
     quantizer: str
+    parameters: str
     weights: str
     download: str
     licence: str
     here: str
+    presets: str
+    verified: str
     what: str
 
     @classmethod
@@ -55,12 +62,13 @@ class Row:
         """
         adapter = model_class(name)
         card, options = adapter.card, adapter.options({})
-        codes = weights = download = ""
+        codes = parameters = weights = download = ""
         if card.codebook_size is not None:
             codes = f"{card.codebook_size} ({math.log2(card.codebook_size):g} bit)"
         if card.parameters is not None:
             itemsize = DTYPES[getattr(options, "dtype", "float32")].itemsize
-            weights = f"{card.parameters * 1e6 * itemsize / 1e9:.1f} GB"
+            parameters = f"{card.parameters:g} M"
+            weights = _memory(card.parameters * 1e6 * itemsize)
         if card.download is not None:
             download = f"{card.download:.1f} GB"
         return cls(
@@ -69,12 +77,22 @@ class Row:
             grids=card.grids,
             codes=codes,
             quantizer=card.quantizer,
+            parameters=parameters,
             weights=weights,
             download=download,
             licence=card.licence,
             here=_here(adapter, options),
+            presets=", ".join(adapter.presets),
+            verified=card.verified,
             what=(adapter.__doc__ or "").split("\n")[0],
         )
+
+
+def _memory(n_bytes: float) -> str:
+    """Bytes for people, in GB to a tenth from .1 GB on, in whole MB below."""
+    if n_bytes < 1e8:
+        return f"{n_bytes / 1e6:.0f} MB"
+    return f"{n_bytes / 1e9:.1f} GB"
 
 
 def _here(adapter: type[Any], options: Any) -> str:
@@ -95,7 +113,7 @@ def rows() -> list[Row]:
 def markdown() -> str:
     """The table of models for a README, as the adapters describe them, in Markdown.
 
-    The last column is the first line of the adapter's docstring.
+    Nothing is fetched and no weights are read. The last column is the first line of the adapter's docstring.
     """
     lines = ["| " + " | ".join(COLUMNS.values()) + " |", "|" + "---|" * len(COLUMNS)]
     for row in rows():

@@ -85,6 +85,7 @@ class Janus(PublicModel):
         parameters=1867,
         download=4.2,
         paper="arXiv:2501.17811",
+        verified="tokens and pixels equal those of transformers' Janus",
     )
     sources = (
         Source(

@@ -98,6 +98,7 @@ class LlamaGen(PublicModel):
         parameters=2073,
         download=14.8,
         paper="arXiv:2406.06525",
+        verified="logits, tokens and pixels equal those recorded of upstream's code",
     )
     sources = (
         Source(

@@ -83,6 +83,7 @@ class Showo(PublicModel):
         parameters=1488,
         download=6.2,
         paper="arXiv:2408.12528",
+        verified="logits, tokens and pixels equal those recorded of upstream's code",
     )
     sources = (
         Source(

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generate.models.base import Family, Model
+from generate.models.base import Card, Family, Model
 from generate.study.probes import Probe
 from generate.traversal import autoregressive, diffusion, masked
 from generate.traversal.draw import Noise, TokenLaw
@@ -48,6 +48,7 @@ class Toy(Model):
     """
 
     Options: ClassVar[type[Any]] = ToyOptions
+    card = Card(verified="frequencies and bits equal those of the enumerated law")
 
     def __init__(self, identity: ModelIdentity, options: Any) -> None:
         super().__init__(identity)

@@ -75,6 +75,8 @@ class VQDiffusion(PublicModel):
         parameters=1486,
         download=5.9,
         paper="doi:10.1109/CVPR52688.2022.01043",
+        verified="logits and pixels equal those of diffusers' VQDiffusionPipeline, "
+        "the law that of its loop",
     )
     sources = (
         Source(

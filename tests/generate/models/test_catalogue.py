@@ -3,10 +3,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from generate.cli import app
-from generate.models import MODELS, catalogue
+from generate.models import MODELS, catalogue, model_class
 from generate.models.amused import Amused
 from generate.models.public import PublicModel
 from schemas.provenance import ModelIdentity
@@ -53,7 +54,18 @@ def test_models_are_listed_with_their_cards_and_nothing_is_fetched(
     assert rows["trio-ar"].here == "shipped"
     table = catalogue.markdown()
     assert table.count("\n") == 2 + len(MODELS)
-    assert "| `amused` | masked | 16x16, 32x32 | 8192 (13 bit) | vq | 3.5 GB | 3.5 GB |" in table
+    row = "| `amused` | masked | 16x16, 32x32 | 8192 (13 bit) | vq | 873 M | 3.5 GB | 3.5 GB |"
+    assert row in table
+
+
+def test_every_known_model_says_what_was_verified() -> None:
+    assert all(row.verified for row in catalogue.rows())
+
+
+def test_parameters_of_the_trio_are_those_of_its_shipped_weights() -> None:
+    files = model_class("trio-ar").files("vq")
+    n = sum(tensor.numel() for file in files for tensor in load_file(file).values())
+    assert round(n / 1e6, 2) == model_class("trio-ar").card.parameters
 
 
 def test_inspect_says_what_would_be_loaded(amused_folder: Path) -> None:
