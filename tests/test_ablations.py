@@ -79,9 +79,10 @@ def test_every_ablation_is_printed_exported_and_drawn_the_same_each_time(
     arms = (folder / "latex/window/arms-pixel_cosine_distance.tex").read_text()
     row = next(row for row in json.loads((folder / "window.json").read_text())["rows"]
                if (row["section"], row["term"]) == ("contrast", "early - none"))  # fmt: skip
-    for key in ("estimate", "low", "high", "p_holm"):
-        if row[key] is not None:
-            assert f"{row[key]:.4f}" in arms
+    estimate, low, high = (f"{row[key]:.2f}" for key in ("estimate", "low", "high"))
+    assert (
+        f"${estimate}$ $[{low}, {high}]$" in arms
+    )  # as many decimals as so wide an interval bears
     assert r"\label{tab:window-arms-pixel_cosine_distance}" in arms
 
 
