@@ -2,6 +2,8 @@
 
 ibgenerate run trio --out runs/demo
 ibgenerate run trio-ablations --out runs/ablations
+ibgenerate rescore runs/demo --contrast study --model trio-ar --condition ...
+ibgenerate rescore runs/demo --contrast study --model trio-mim --paths 2 --prompts 2
 python docs/draw_gallery.py runs/demo runs/ablations
 
 The pictures that are kept come from smaller runs of these two studies (12 prompts with 6 images, 8 with 4), as their
@@ -135,6 +137,13 @@ ENTRIES = (
         "Codes by position",
         "factorial",
         "What a token tells at each place of the grid, in the baseline.",
+    ),
+    Entry(
+        "information-plane",
+        "Information plane",
+        "information_plane",
+        "What is left open given the prompt, and what whole images tell of it; an arrow a probe. "
+        "After `ibgenerate rescore RUN --contrast ... --condition ...`.",
     ),
     Entry(
         "ledger-budget",

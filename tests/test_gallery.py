@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ibstats.report.figures import canvas
-from tests.ibstats.figures.documents import drawn, factorial, of_bits, tree
+from tests.ibstats.figures.documents import drawn, factorial, of_bits, of_images, tree
 from tests.source import ROOT
 
 MOST_BYTES = 1_000_000
@@ -46,7 +46,7 @@ def test_every_picture_is_there_and_all_are_small(gallery: ModuleType) -> None:
 
 
 def test_every_kind_of_figure_of_a_factorial_is_in_it(gallery: ModuleType) -> None:
-    made = of_bits(factorial(3))
+    made = of_images(of_bits(factorial(3)))
     wanted = {MODELS.sub("", name) for name in drawn(made, tree(made))} - VARIANTS
     shown = {MODELS.sub("", entry.name) for entry in gallery.ENTRIES}
     assert wanted <= shown

@@ -12,7 +12,6 @@ from ibstats.selection import Selection
 from ibstats.statistics import contrasts
 from ibstats.statistics.rescored import Rescored
 from ibstats.statistics.stacking import FEWEST_UNITS
-from ibstats.statistics.uncertainty import mean_interval
 from ibstats.store import Store
 from schemas.analysis import Config
 
@@ -59,15 +58,10 @@ def whole_image_groups(
 
 def _group(found: Rescored, bits: xr.DataArray, settings: Config) -> xr.Dataset:
     """Means over prompts with intervals, units and what is to be known of each."""
-    group = mean_interval(bits, settings.resampling)
+    group = contrasts.intervals(bits, settings.resampling)
     names = [str(name) for name in group["quantity"].values]
     units = np.array([quantity(name).unit for name in names], dtype=object)
     group = group.assign(units=("quantity", units), note=_notes(group))
-    is_cap = group["quantity"].str.endswith("_cap")
-    for bound in ("low", "high"):
-        group[bound] = group[bound].where(~is_cap)
-    group["degenerate"] = group["degenerate"] & ~is_cap
-    group["method"] = group["method"].where(~is_cap, "")
     if not contrasts.has_path(found):
         group = group.isel(paths=0, drop=True)
     attrs = {
@@ -81,11 +75,8 @@ def _group(found: Rescored, bits: xr.DataArray, settings: Config) -> xr.Dataset:
 def _notes(group: xr.Dataset) -> xr.DataArray:
     """Which numbers are at the most that their contrasts can show."""
     estimate = group["estimate"]
-    texts = np.full(estimate.shape, "", dtype=object)
-    names = list(map(str, estimate["quantity"].values))
-    for number, name in enumerate(names):
-        cap = f"{name.removesuffix('_lower')}_cap"
-        if cap in names and not name.endswith("_cap"):
-            room = estimate[names.index(cap)] - estimate[number]
-            texts[number] = np.where(room.values < contrasts.NEAR_CAP, AT_CAP, "")
-    return xr.DataArray(texts, estimate.coords, estimate.dims)
+    texts = xr.full_like(estimate, "", dtype=object)
+    for name, cap in contrasts.capped(group).items():
+        room = estimate.sel(quantity=cap, drop=True) - estimate.sel(quantity=name)
+        texts.loc[{"quantity": name}] = np.where(room.values < contrasts.NEAR_CAP, AT_CAP, "")
+    return texts

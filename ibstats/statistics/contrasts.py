@@ -16,7 +16,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from ibstats.kernels.sandwich import above, below, log2_mean
+from ibstats.quantities import quantity
 from ibstats.statistics.rescored import Rescored, numbers_of_paths, read
+from ibstats.statistics.uncertainty import Resampling, mean_interval
 from ibstats.store import Store
 from schemas.io.layout import rescored_under
 from schemas.io.rescored import rescorings
@@ -64,7 +66,9 @@ def information(found: Rescored) -> xr.DataArray:
     the prompts of the study and the order is fixed. Else `prompt_information_lower` and `_upper`
     bound it in expectation. `wording_information`, of contrasts that are wordings, is
     I(W;Z|M) = H(Z|M) - H(Z|W,M), W the wording and M the meaning. `grid_entropy` is H(Z) of the
-    study's prompts together. `*_cap` is the most that so many contrasts can show. `alignment` is
+    study's prompts together, and `grid_conditional` H(Z|X) of the same images by the same weights,
+    each with bounds where the order is chosen; of a condition with several wordings X is the prompt
+    that they word, not the wording. `*_cap` is the most that so many contrasts can show. `alignment` is
     log2 q(z|x) - log2 q(z), z unprompted; it is known where the order is fixed only, and there are
     no quantities otherwise. `paths` counts the proposed ones: 0 where the order is fixed.
 
@@ -94,6 +98,45 @@ def information(found: Rescored) -> xr.DataArray:
     return xr.DataArray(values, coords, dims, attrs={"units": "bit"})
 
 
+def intervals(bits: xr.DataArray, how: Resampling) -> xr.Dataset:
+    """Means of `information` over prompts with intervals, `(quantity, paths, condition)` in bits.
+
+    Nothing is said beyond what can be: no entropy is below zero, and no interval of what has a cap
+    ends above it. A cap has no interval. Where a prompt has no finite bound there is no number at
+    all (NaN), not a mean of the others. Raises IbstatsError for one prompt.
+    """
+    known = bits.where(np.isfinite(bits).all("prompt"))
+    made = mean_interval(known, how)
+    names = list(map(str, made["quantity"].values))
+    least = xr.DataArray([quantity(name).least for name in names], {"quantity": names}, "quantity")
+    for name in ("estimate", "low", "high"):
+        made[name] = made[name].clip(min=least)
+    caps = capped(made)
+    for name, cap in caps.items():
+        most = made["estimate"].sel(quantity=cap, drop=True)
+        made["high"].loc[{"quantity": name}] = made["high"].sel(quantity=name).clip(max=most)
+    is_cap = made["quantity"].isin(list(caps.values()))
+    for bound in ("low", "high"):
+        made[bound] = made[bound].where(~is_cap)
+    made["degenerate"] = made["degenerate"] & ~is_cap
+    made["method"] = made["method"].where(~is_cap, "")
+    return made
+
+
+def capped(group: xr.Dataset) -> dict[str, str]:
+    """The caps of quantities that have one, by name: `prompt_information_lower` has one too.
+
+    An upper bound has none: it may be above what the contrasts can show.
+    """
+    names = list(map(str, group["quantity"].values))
+    found = {}
+    for name in names:
+        cap = f"{name.removesuffix('_lower')}_cap"
+        if cap in names:
+            found[name] = cap
+    return found
+
+
 def _alignment(found: Rescored) -> Bits:
     if has_path(found):
         return {}
@@ -113,7 +156,8 @@ def _among(found: Rescored) -> Bits:
     made = _differences(found, name, own, mixture, mixture)
     made[f"{name}_cap"] = np.broadcast_to(np.log2(n_texts), _shape(found)).astype(np.float64)
     if found.record.contrast == STUDY:
-        made |= _entropies(found, mixture)
+        made |= _surprisal(found, "grid_entropy", mixture)
+        made |= _surprisal(found, "grid_conditional", own)
     return made
 
 
@@ -141,7 +185,7 @@ def _of_population(found: Rescored) -> Bits:
         made["prompt_information_upper"] = (own - others)[..., :1]
     cap = np.log2(weights.shape[-1] + 1)
     made["prompt_information_cap"] = np.full(_shape(found), cap)
-    return made
+    return made | _surprisal(found, "grid_conditional", own)
 
 
 def _differences(found: Rescored, name: str, own: Array, least: Array, most: Array) -> Bits:
@@ -158,15 +202,15 @@ def _differences(found: Rescored, name: str, own: Array, least: Array, most: Arr
     return {f"{name}_lower": np.stack(low, -1), f"{name}_upper": np.stack(high, -1)}
 
 
-def _entropies(found: Rescored, mixture: Array) -> Bits:
-    """H(Z) of all prompts together, from the weights of their mixture."""
+def _surprisal(found: Rescored, name: str, weights: Array) -> Bits:
+    """-log2 q(z) under what the weights (condition, prompt, sample, path) are of, in bits."""
     if not has_path(found):
-        return {"grid_entropy": -mixture[..., :1]}
+        return {name: 0.0 - weights[..., :1]}
     low, high = [], []
     for k in numbers_of_paths(found.record.n_paths):
-        low.append(-above(mixture[..., 0], mixture[..., 1:], k + 1))
-        high.append(-below(mixture[..., 1:], k))
-    return {"grid_entropy_lower": np.stack(low, -1), "grid_entropy_upper": np.stack(high, -1)}
+        low.append(-above(weights[..., 0], weights[..., 1:], k + 1))
+        high.append(-below(weights[..., 1:], k))
+    return {f"{name}_lower": np.stack(low, -1), f"{name}_upper": np.stack(high, -1)}
 
 
 def _mean_of_known(weights: Array) -> Array:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from ibstats.report.figures import ablations, factorial, overview, quality
+from ibstats.report.figures import ablations, factorial, information_plane, overview, quality
 from ibstats.report.figures.canvas import FORMATS, check_formats, save, style
 from ibstats.report.figures.contact import contact_sheets, sheets, strategy_sheets
 from ibstats.report.figures.factorial import draw_power
@@ -74,3 +74,4 @@ def figures(numbers: Numbers, tree: xr.DataTree | None = None) -> Iterator[tuple
         yield from quality.figures(source)
     else:
         yield from ablations.figures(source)
+    yield from information_plane.figures(source)

@@ -78,7 +78,7 @@ NOTE = "note"
 NOTE_SIZE, NOTE_LINE, NOTE_GAP = 5.5, 0.095, 0.03
 """Points of the letters of a note; inches of its lines, and around it."""
 LETTERS_AN_INCH = 24
-"""Letters of a note that an inch holds."""
+"""Letters of a note that an inch holds at the most."""
 
 
 class Point(NamedTuple):
@@ -341,7 +341,7 @@ def note(figure: Figure, said: str) -> Figure:
     """
     _lay_out(figure)
     width, height = figure.get_size_inches()
-    text = fill(said, int(LETTERS_AN_INCH * width), break_on_hyphens=False)
+    text = _in_lines(figure, said)
     grown = height + NOTE_LINE * (text.count("\n") + 1) + NOTE_GAP
     share, start = height / grown, 1 - height / grown
     figure.set_size_inches(width, grown)
@@ -355,6 +355,22 @@ def note(figure: Figure, said: str) -> Figure:
     place = {"x": NOTE_GAP / width, "y": NOTE_GAP / grown, "va": "bottom", "ha": "left"}
     figure.text(s=text, fontsize=NOTE_SIZE, color="0.35", gid=NOTE, **place)
     return figure
+
+
+def _in_lines(figure: Figure, said: str) -> str:
+    """A note in lines of as many letters as fit into the width of its figure, as they are drawn."""
+    drawn: Any = figure.canvas
+    room = figure.bbox.width - 2 * NOTE_GAP * figure.dpi
+    most = int(LETTERS_AN_INCH * figure.get_size_inches()[0])
+    text = said
+    for letters in range(most, 1, -1):
+        text = fill(said, letters, break_on_hyphens=False)
+        shown = figure.text(0.0, 0.0, text, fontsize=NOTE_SIZE)
+        wide = shown.get_window_extent(drawn.get_renderer()).width
+        shown.remove()
+        if wide <= room:
+            break
+    return text
 
 
 def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import xarray as xr
 
@@ -13,6 +14,9 @@ from ibstats.report.figures.canvas import Point, lines, point
 from ibstats.results import words
 from ibstats.results.lookup import Numbers, distinct
 from schemas.design import ConditionRecord, DesignRecord
+
+if TYPE_CHECKING:
+    from schemas.results import ResultRow
 
 Series = dict[str, list[Point | None]]
 """By model, points in the order of some labels."""
@@ -126,6 +130,10 @@ class Source:
         for row in self.numbers.all(*sections, experiment=self.experiment):
             if not quantities or row.quantity in quantities:
                 rows.append(row)
+        return self.extent(rows, intervals=intervals)
+
+    def extent(self, rows: Sequence[ResultRow], *, intervals: bool = True) -> str:
+        """What some rows are of, in the words of `size`."""
         n_prompts, n_images = words.extent(rows, "n_prompts"), words.extent(rows, "n_images")
         said = [f"{n_prompts} prompts × {n_images} images"]
         levels = distinct([row for row in rows if row.low is not None], "level")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ibstats.quantities import of_family
 from ibstats.report.table import Column, Interval, Table, Text, interval, stacked
 from ibstats.report.tables import grid
-from ibstats.results import words
+from ibstats.results import sentences, words
 from ibstats.results.lookup import distinct
 from schemas.rescored import EMPTY, STUDY, WORDINGS
 
@@ -37,9 +38,8 @@ def told(numbers: Numbers, experiment: str, model: str) -> list[Table]:
     for condition in grid.in_order(numbers, experiment, distinct(rows, "condition")):
         block = []
         for row in _shown(numbers.all("whole_image", condition=condition, **here)):
-            among = AMONG.get(str(row.part), f"{row.part} other prompts")
             name = Text(numbers.short(experiment, condition))
-            block.append((name, Text(_long(row)), Text(among), interval(row, 2)))
+            block.append((name, Text(_long(row)), Text(among(row.part)), interval(row, 2)))
             used.append(row)
         blocks.append(block)
     title = f"{model}: what whole images tell of their text"
@@ -48,6 +48,44 @@ def told(numbers: Numbers, experiment: str, model: str) -> list[Table]:
         f"whole-image-{model}", title, ["condition", "quantity", "among"], blocks, columns
     )
     return [replace(made, caption=words.made(used), notes=grid.notes(used))]
+
+
+def said(numbers: Numbers, experiment: str, models: Iterable[str]) -> dict[str, str]:
+    """What whole images tell of wording and prompt, a sentence for each model that has either.
+
+    Each quantity is of the condition nearest to the one without intervention that it is known of:
+    that of a wording needs paraphrases. Of bounds by paths those of the most paths.
+    """
+    found = {}
+    for model in models:
+        rows = numbers.all("whole_image", experiment=experiment, model=model)
+        rows.sort(key=lambda row: (_distance(numbers, row), -(row.paths or 0)))
+        nearest: dict[str, ResultRow] = {}
+        for row in rows:
+            nearest.setdefault(row.quantity, row)
+        sentence = sentences.whole_image(nearest)
+        if sentence:
+            found[model] = f"{model}, whole images: {sentence}."
+    return found
+
+
+def _distance(numbers: Numbers, row: ResultRow) -> int:
+    """Levels in which the condition of a row differs from the one without intervention."""
+    levels = {}
+    if row.experiment in numbers.designs:
+        for condition in numbers.designs[row.experiment].conditions:
+            levels[condition.name] = set(condition.levels.items())
+    base = levels.get(numbers.baseline(row.experiment) or "", set())
+    return len(levels.get(row.condition or "", set()) - base)
+
+
+def among(part: str | None) -> str:
+    """What an image's text stands among, by the part of a row, which is its contrast.
+
+    >>> among("400")
+    '400 other prompts'
+    """
+    return AMONG.get(str(part), f"{part} other prompts")
 
 
 def _shown(rows: list[ResultRow]) -> list[ResultRow]:

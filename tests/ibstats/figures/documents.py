@@ -124,6 +124,42 @@ def of_bits(made: Results) -> Results:
     return made.model_copy(update={"rows": rows})
 
 
+def of_images(made: Results) -> Results:
+    """The document with what whole images tell: of the first model exactly, bounds of the others.
+
+    In the baseline and in the first condition, among the prompts of the run and among 400 others,
+    which can show more.
+    """
+    rows = list(made.rows)
+    names = [condition.name for condition in made.designs["e"].conditions]
+    shown = [str(made.designs["e"].baseline), names[0]]
+    for place, model in enumerate(dict.fromkeys(one.model for one in rows)):
+        for part, cap in (("study", 2.0), ("400", 4.0)):
+            for number, condition in enumerate(shown):
+                of = {"model": model, "condition": condition, "part": part, "units": "bit"}
+                rows += _told(of, exact=place == 0, shift=20.0 * number)
+                cap_row = of | {"quantity": "prompt_information_cap", "estimate": cap}
+                rows.append(row("whole_image", **(cap_row | {"low": None, "high": None})))
+    return made.model_copy(update={"rows": rows})
+
+
+def _told(of: dict[str, Any], *, exact: bool, shift: float) -> list[ResultRow]:
+    """H(Z|X) and I(X;Z) of one condition; of bounds those of 1 path are wider than those of 4."""
+    made = []
+    for name, value in (("grid_conditional", 50.0 - shift), ("prompt_information", 1.5)):
+        if exact:
+            ends = {"estimate": value, "low": value - 0.5, "high": value + 0.5}
+            made.append(row("whole_image", quantity=name, **(of | ends)))
+            continue
+        for paths in (4, 1):
+            for side, sign in (("lower", -1), ("upper", 1)):
+                bound = value + sign * 3.0 / paths
+                ends = {"estimate": bound, "low": bound - 0.5, "high": bound + 0.5}
+                fields = of | ends | {"paths": paths, "quantity": f"{name}_{side}"}
+                made.append(row("whole_image", **fields))
+    return made
+
+
 def tree(made: Results) -> xr.DataTree:
     """What figures take from the labelled tree: maps of positions, shares kept, losses of quality."""
     names = [condition.name for condition in made.designs["e"].conditions]

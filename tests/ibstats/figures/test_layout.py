@@ -18,7 +18,7 @@ from PIL import Image
 from ibstats.report.figures import FORMATS, canvas, figures
 from ibstats.results.lookup import Numbers
 from schemas.results import Results
-from tests.ibstats.figures.documents import arms, factorial, of_bits, tree
+from tests.ibstats.figures.documents import arms, factorial, of_bits, of_images, tree
 
 KINDS = ("factorial", "subset_ratio", "enhancement", "argmax_window", "paraphrase_length")
 SIZE = re.compile(r"\d+( to \d+)? prompts × \d+( to \d+)? images")
@@ -27,7 +27,7 @@ TOUCH = 1.0
 
 
 def document(kind: str) -> Results:
-    return of_bits(factorial(3)) if kind == "factorial" else arms(kind)
+    return of_images(of_bits(factorial(3)) if kind == "factorial" else arms(kind))
 
 
 def made_of(kind: str) -> Iterator[tuple[str, Any]]:
