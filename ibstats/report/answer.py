@@ -25,7 +25,7 @@ from ibstats.report.table import (
     Text,
     stacked,
 )
-from ibstats.report.tables import grid, path_and_execution
+from ibstats.report.tables import grid, path_and_execution, whole_image
 from ibstats.results import words
 from ibstats.results.lookup import distinct, keyed
 from ibstats.statistics.unseen import MOST_UNSEEN
@@ -95,11 +95,14 @@ class Answer:
     """What is missing or weak, a line each."""
     places: Mapping[str, str] = field(default_factory=dict)
     command: str = ""
+    whole_images: Mapping[str, str] = field(default_factory=dict)
+    """What whole images tell of wording and prompt, of the models whose images were scored."""
 
     def parts(self) -> list[Part]:
         """Everything in order, for a renderer."""
         found: list[Part] = [Heading(self.heading), *map(Paragraph, self.sentences.values())]
         found += self.tables
+        found += map(Paragraph, self.whole_images.values())
         found += map(Paragraph, self.cautions)
         for where, kinds in _together(self.places).items():
             found.append(Paragraph(f"{', '.join(kinds)}: {where}", whole=True))
@@ -145,19 +148,23 @@ def answer(numbers: Numbers) -> Answer:
     tables += path_and_execution.brief(numbers, experiment, told, by)
     cautions = tuple(_cautions(numbers, experiment))
     heading = _heading(numbers, experiment, distance)
-    return Answer(heading, sentences, tuple(tables), cautions)
+    scored = whole_image.said(numbers, experiment, told)
+    return Answer(heading, sentences, tuple(tables), cautions, whole_images=scored)
 
 
 def shortened(found: Answer, height: Callable[[Sequence[Part]], int], most: int) -> Answer:
     """The answer in `most` lines at most, by `height`, as far as that goes.
 
-    First the intervals of path and execution are left to the whole report, then their table, then
-    models, from the last one; a caution says what is left out.
+    First the intervals of path and execution are left to the whole report, then what whole images
+    tell, then the table of path and execution, then models, from the last one; a caution says what
+    is left out.
     """
     ways = [found, replace(found, tables=tuple(map(_without_intervals, found.tables)))]
+    if found.whole_images:
+        ways.append(_leaving(replace(ways[-1], whole_images={}), "what whole images tell"))
     changes = [table for table in found.tables if table.name == CHANGE]
     if changes:
-        ways.append(_leaving(replace(found, tables=tuple(changes)), "path and execution"))
+        ways.append(_leaving(replace(ways[-1], tables=tuple(changes)), "path and execution"))
     models = list(found.sentences)
     for n_models in range(len(models) - 1, 0, -1):
         n_left = len(models) - n_models
@@ -197,7 +204,8 @@ def _of_models(found: Answer, models: Sequence[str]) -> Answer:
         groups = tuple(rule for rule in table.groups if rule < len(rows))
         tables.append(replace(table, rows=rows, groups=groups))
     sentences = {model: found.sentences[model] for model in models}
-    return replace(found, sentences=sentences, tables=tuple(tables))
+    scored = {model: said for model, said in found.whole_images.items() if model in models}
+    return replace(found, sentences=sentences, tables=tuple(tables), whole_images=scored)
 
 
 def _names(cell: Cell, models: Sequence[str]) -> bool:

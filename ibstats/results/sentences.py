@@ -96,6 +96,32 @@ def order(left: Found) -> str:
     return f"{said} (R {words.interval(redundancy, 2)}: {_reading(redundancy)})"
 
 
+def whole_image(found: Found) -> str:
+    """What whole images tell of their wording, and how far they keep to their prompt; else empty.
+
+    `found` are rows by quantity. Of a number that is only bounded both bounds are said.
+    """
+    said = []
+    most = _known(found, "wording_information_cap")
+    wording = _known_or_bounded(found, "wording_information")
+    if wording and most is not None:
+        said.append(f"wording {wording} of at most {words.number(most.estimate, 2)} bits")
+    alignment = _known_or_bounded(found, "alignment")
+    if alignment:
+        said.append(f"alignment with the prompt {alignment} bits")
+    return ", ".join(said)
+
+
+def _known_or_bounded(found: Found, name: str) -> str:
+    row = _known(found, name)
+    if row is not None:
+        return words.interval(row, 2)
+    low, high = _known(found, f"{name}_lower"), _known(found, f"{name}_upper")
+    if low is None or high is None:
+        return ""
+    return f"between {words.number(low.estimate, 2)} and {words.number(high.estimate, 2)}"
+
+
 def _reading(redundancy: ResultRow) -> str:
     if redundancy.low is not None and redundancy.low > HALF:
         return "either noise alone gives most of it"

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from ibstats.report.answer import Answer, answer, shortened
+from ibstats.report.page.sections import Analysis, sections
 from ibstats.report.render import json as as_json
 from ibstats.report.render import markdown, plain, terminal
 from ibstats.report.table import Heading, Interval, Paragraph, Table
@@ -175,6 +176,68 @@ def test_the_paper_s_distance_is_told_where_it_was_measured() -> None:
     without = answered(rows, notes=[note])
     assert "diversity by pixel cosine" in without.heading
     assert any(caution.startswith("LPIPS, the paper's") for caution in without.cautions)
+
+
+def whole(quantity: str, estimate: float, condition: str, **fields: Any) -> ResultRow:
+    of = {"condition": condition, "estimate": estimate, "low": estimate - 1, "high": estimate + 1}
+    return documents.row("whole_image", quantity, **of | fields)
+
+
+REWORDED, BARE = "stochastic-paraphrase-full", {"low": None, "high": None}
+WORDED = [
+    whole("wording_information", 1.0, "argmax-paraphrase-full"),
+    whole("wording_information", 1.5, REWORDED),
+    whole("wording_information_cap", 2.25, REWORDED, **BARE),
+]
+
+
+def test_wording_and_alignment_are_told_nearest_to_the_baseline_by_every_renderer() -> None:
+    rows = [
+        *documents.factorial().rows,
+        *WORDED,
+        whole("alignment", 9.0, REWORDED),
+        whole("alignment", 16.0, documents.BASELINE),
+    ]
+    found = answered(rows)
+    (said,) = found.whole_images.values()
+    assert said == (
+        f"{documents.MODELS[0]}, whole images: wording 1.50 [0.50, 2.50] of at most 2.25 bits, "
+        "alignment with the prompt 16.00 [15.00, 17.00] bits."
+    )
+    assert said in words_of(found)
+    assert said in texts_of(json.loads(as_json.render(found.parts())))
+    assert said in re.sub(r"\\(.)", r"\1", markdown.render(found.parts()))
+    assert said in " ".join(printed(found, 400).split())
+    run = Analysis(
+        Numbers(documents.document(rows, designs=documents.factorial().designs)),
+        "factorial",
+        lambda: None,
+    )
+    page = {section.name: section.body for section in sections(run, [])}
+    assert f"<p>{said}</p>" in page["answer"]
+    assert "What whole images tell of their text" in page["codes"]
+
+
+def test_a_bounded_wording_is_told_by_the_bounds_of_the_most_paths() -> None:
+    rows = []
+    for paths in (4, 1):
+        for side, sign in (("lower", -1), ("upper", 1)):
+            bound = whole(f"wording_information_{side}", sign * 8 / paths, REWORDED, paths=paths)
+            rows += [bound, *WORDED[2:]]
+    (said,) = answered(rows).whole_images.values()
+    assert "wording between -2.00 and 2.00 of at most 2.25 bits." in said
+    assert answered(documents.factorial().rows).whole_images == {}
+    assert answered(WORDED[2:]).whole_images == {}
+
+
+def test_an_answer_that_is_too_long_leaves_whole_images_to_the_report() -> None:
+    found = answered([*documents.factorial().rows, *WORDED])
+    height = partial(terminal.height, width=WIDTH)
+    narrow = shortened(found, height, height(found.parts()) - 1)
+    assert narrow.whole_images == found.whole_images
+    short = shortened(found, height, height(narrow.parts()) - 1)
+    assert short.whole_images == {}
+    assert "what whole images tell: see report --full" in short.cautions
 
 
 def test_few_prompts_and_unseen_codes_are_a_line_each() -> None:

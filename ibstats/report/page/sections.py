@@ -30,6 +30,7 @@ from ibstats.report.tables import (
     path_and_execution,
     quality,
     strategy,
+    whole_image,
     wording,
 )
 from ibstats.results import words
@@ -233,6 +234,7 @@ def answer(of: Analysis, page: Page) -> str:
         made += [changes(of, section, of.preferred, page) for section in CHANGES]
     made.append(page.parts(found.tables))
     made.append(page.parts(strategy.strategies(of.numbers, of.experiment)))
+    made.append(page.parts([*map(Paragraph, found.whole_images.values())]))
     made.append(page.notes(found.cautions))
     notes = [f"<li>{escape(note)}</li>" for note in of.numbers.document.notes]
     if notes:
@@ -288,12 +290,16 @@ def codes(of: Analysis, page: Page) -> str:
         if found:
             fewer += [Heading(model), *found]
     tested = factorial.all_effects(numbers, "information_effect", experiment, models)
+    told: list[Part] = []
+    for model in models:
+        told += whole_image.told(numbers, experiment, model)
     maps = position_maps(of.tree, models, numbers.baseline(experiment))
     made = [
         page.parts(information.agreement(numbers, experiment, models)),
         page.folded("Maps of the positions, without intervention", maps),
         page.more("Entropies by Shannon", information.entropies(numbers, experiment, models)),
         page.more("By position of the grid", information.positions(numbers, experiment, models)),
+        page.more("What whole images tell of their text", told),
         page.more("From fewer images and prompts", fewer),
         page.more("Use of the codebook", information.use(numbers, experiment, models)),
         page.more("Codebook subsets", information.subsets(numbers, experiment, models)),
