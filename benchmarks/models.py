@@ -26,7 +26,7 @@ from benchmarks import tiny
 from generate.models import model_class
 from generate.models.amused import Amused
 from generate.models.janus import Janus
-from generate.models.public import DTYPES
+from generate.models.precision import STORAGE
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
 
@@ -139,7 +139,7 @@ def rows(
         with tempfile.TemporaryDirectory() as folder:
             adapter = model_class(name)
             options = adapter.options(
-                {**tiny_options(name, Path(folder)), "dtype": arguments.dtype}
+                {**tiny_options(name, Path(folder)), "precision": arguments.precision}
             )
             model = adapter.load(adapter.identify(name, options), options, device)
             if size == "published":
@@ -153,7 +153,7 @@ def rows(
                     if sample is not None:
                         speed, memory = measure(sample, batch, device, arguments.repeats)
                         yield {
-                            "model": name, "size": size, "dtype": arguments.dtype, "loop": loop, "batch": batch,
+                            "model": name, "size": size, "precision": arguments.precision, "loop": loop, "batch": batch,
                             "images_per_second": round(speed, 3), "peak_gb": round(memory, 2), "device": device,
                         }  # fmt: skip
 
@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=known, choices=known)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--size", choices=("tiny", "published"), default="tiny")
-    parser.add_argument("--dtype", choices=tuple(DTYPES), default="float32")
+    parser.add_argument("--precision", choices=tuple(STORAGE), default="float32")
     parser.add_argument("--batch", nargs="*", type=int, default=[1, 8])
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--out", type=Path)

@@ -94,7 +94,7 @@ def replace(name: str, model: Any) -> Shape:
         model.embed_codes, model.head = embed.to(model.dtype), head.to(model.dtype)
         return (24, 24), 576
     if name == "llamagen":
-        model.network, model.step = network, network.next_logits
+        model.network = network
         return (16, 16), 256
     model.network, model.transformer = network, network.model
     model.first_special, model.mask_id = 50295, 58497

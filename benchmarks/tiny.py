@@ -342,7 +342,7 @@ def llamagen(folder: Path) -> dict[str, object]:
         "text_encoder": str(folder / "t5"),
         "heads": 4,
         "image_size": 64,
-        "dtype": "float32",
+        "precision": "float32",
         "top_k": 20,
         "top_p": 0.95,
         "guidance": 3.0,

@@ -114,9 +114,26 @@ class ModelIdentity(Strict):
     def fixing(self) -> dict[str, Any]:
         """Give what fixes the law of the samples, as JSON has it, to compare and to digest.
 
-        `levels` follow from the weights, and older runs do not have them.
+        `levels` follow from the weights, and older runs do not have them. What has another name since
+        has its first one here, so that runs of before go on.
         """
-        return self.model_dump(mode="json", exclude={"levels"})
+        fixed = self.model_dump(mode="json", exclude={"levels"})
+        fixed["options"] = _named_as_first(self.options)
+        return fixed
+
+
+def _named_as_first(
+    options: dict[str, bool | int | float | str | None],
+) -> dict[str, bool | int | float | str | None]:
+    """Sampling settings as the first runs recorded them.
+
+    Published models, which name a checkpoint, had `dtype` for `precision`, and a `compile` that is
+    off now for good.
+    """
+    if not {"checkpoint", "precision"} <= options.keys():
+        return options
+    kept = {name: value for name, value in options.items() if name != "precision"}
+    return {**kept, "dtype": options["precision"], "compile": False}
 
 
 class CalibrationRecord(Strict):

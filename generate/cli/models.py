@@ -86,6 +86,8 @@ def inspect(model: ModelArgument, option: Setting = None) -> None:
         table.add_row(what, value)
     for name, given in identity.options.items():
         table.add_row(f"option {name}", str(given))
+    if adapter.card.speeds:
+        table.add_row("images/s on an H200", catalogue.written(adapter.card.speeds))
     if adapter.card.verified:
         table.add_row("verified", adapter.card.verified)
     for name, settings in adapter.presets.items():

@@ -148,6 +148,28 @@ def _say_cost(laid_out: Plan, where: str, device: str, workers: int, asked: Show
     with shown(asked):
         found = rehearsal.forecast(laid_out, store, device)
     _print_costs(found, workers)
+    if device.startswith("cuda"):
+        _say_precisions(laid_out, found, workers)
+
+
+def _say_precisions(laid_out: Plan, found: list[Estimate], workers: int) -> None:
+    """What the models whose speed is known by precision would take in another one, a line each."""
+    from generate.models import model_class
+    from generate.models.catalogue import written
+    from generate.models.precision import times_elsewhere
+
+    for estimate in found:
+        choice = laid_out.study.models[laid_out.models.index(estimate.model)]
+        adapter = model_class(choice.model, laid_out.base)
+        precision = getattr(adapter.options(choice.options), "precision", "")
+        hours = (estimate.seconds_left or 0.0) / SECONDS_AN_HOUR / workers
+        elsewhere = times_elsewhere(hours, precision, adapter.card.speeds)
+        if elsewhere:
+            out.print(
+                f"{estimate.model}: {hours:.3g} hours in {precision}; about {written(elsewhere)}, by "
+                "the ratios of one H200 (option `precision`: other tokens, the same law but for "
+                "rounding)."
+            )
 
 
 def _print_costs(found: list[Estimate], workers: int) -> None:

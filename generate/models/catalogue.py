@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from generate.errors import ModelError
 from generate.models import MODELS, model_class
-from generate.models.public import DTYPES, PublicModel
+from generate.models.precision import STORAGE
+from generate.models.public import PublicModel
 from generate.traversal import masked
 from schemas.provenance import ModelIdentity
 
@@ -23,6 +25,7 @@ COLUMNS = {
     "download": "download",
     "licence": "licence",
     "presets": "presets",
+    "speeds": "images/s on an H200",
     "verified": "verified",
     "what": "what it is",
 }
@@ -35,8 +38,9 @@ class Row:
 
     `parameters` counts those of all networks that sampling needs, `weights` is the memory they take
     at the default precision, `download` the size of the files that are fetched; `presets` names
-    sets of settings, and `verified` says what the tests compare. `here` is "yes" or "no" for
-    whether all files are in the local cache, "shipped" for a model that comes with the package.
+    sets of settings, `speeds` are images a second by precision, and `verified` says what the tests
+    compare. `here` is "yes" or "no" for whether all files are in the local cache, "shipped" for a
+    model that comes with the package.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Row:
     licence: str
     here: str
     presets: str
+    speeds: str
     verified: str
     what: str
 
@@ -66,7 +71,7 @@ class Row:
         if card.codebook_size is not None:
             codes = f"{card.codebook_size} ({math.log2(card.codebook_size):g} bit)"
         if card.parameters is not None:
-            itemsize = DTYPES[getattr(options, "dtype", "float32")].itemsize
+            itemsize = STORAGE[getattr(options, "precision", "float32")].itemsize
             parameters = f"{card.parameters:g} M"
             weights = _memory(card.parameters * 1e6 * itemsize)
         if card.download is not None:
@@ -83,9 +88,19 @@ class Row:
             licence=card.licence,
             here=_here(adapter, options),
             presets=", ".join(adapter.presets),
+            speeds=written(card.speeds),
             verified=card.verified,
             what=(adapter.__doc__ or "").split("\n")[0],
         )
+
+
+def written(speeds: Mapping[str, float]) -> str:
+    """Numbers by precision, on one line.
+
+    >>> written({"float32": 1.9, "tf32": 6.4})
+    '1.9 in float32, 6.4 in tf32'
+    """
+    return ", ".join(f"{number:.3g} in {precision}" for precision, number in speeds.items())
 
 
 def _memory(n_bytes: float) -> str:

@@ -50,7 +50,7 @@ class Source:
     """One repository of a model: the option that names it, and the files to take from it.
 
     A file is a glob, or several in order of preference, joined by '|'; '{name}' stands for the
-    option of that name, '{half}' for `HALF` where the option `dtype` is float16. Tensors whose
+    option of that name, '{half}' for `HALF` where the option `precision` is float16. Tensors whose
     names begin with one of `unused` are not loaded; files or tensors whose names begin with one of
     `float32` are kept in that precision.
     """

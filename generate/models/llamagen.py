@@ -18,7 +18,8 @@ from generate.models.base import Card, Family, to_pixels
 from generate.models.captions import clean_caption
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
 from generate.models.component import Part
-from generate.models.public import Dtype, Geometry, PublicModel, PublicOptions
+from generate.models.precision import Precision, computing
+from generate.models.public import Geometry, PublicModel, PublicOptions
 from generate.models.recent import Recent
 from generate.networks.llamagen import LlamaGen as Network
 from generate.networks.llamagen import LlamaGenConfig
@@ -58,7 +59,7 @@ class LlamaGenOptions(PublicOptions):
     tokenizer: str = "vq_ds16_t2i"
     heads: int = 20
     image_size: int = 256
-    dtype: Dtype = "bfloat16"
+    precision: Precision = "bfloat16"
     guidance: float = 7.5
     temperature: float = 1.0
     top_k: int = 1000
@@ -99,6 +100,7 @@ class LlamaGen(PublicModel):
         download=14.8,
         paper="arXiv:2406.06525",
         verified="logits, tokens and pixels equal those recorded of upstream's code",
+        speeds={"bfloat16": 4.9},
     )
     sources = (
         Source(
@@ -131,7 +133,6 @@ class LlamaGen(PublicModel):
         weights, tokenizer = checkpoint.weights
         network = load_network(checkpoint, load_tensors(weights), options)
         self.network = network.to(self.device, self.dtype)
-        self.step = self.compiled(self.network.next_logits)
         vqvae = load_tokenizer(checkpoint, load_tensors(tokenizer), identity.grid[0])
         self.vqvae = vqvae.to(self.device)
         self.text_encoder = self.component("text_encoder")
@@ -197,7 +198,8 @@ class LlamaGen(PublicModel):
             return_tensors="pt",
         ).to(self.device)
         mask = tokens.attention_mask[0].bool()
-        states = self.text_encoder(**tokens).last_hidden_state[0] * mask[:, None]
+        with computing(self.settings.precision):
+            states = self.text_encoder(**tokens).last_hidden_state[0] * mask[:, None]
         n_padding = int((~mask).sum())
         return states.roll(n_padding, dims=0), mask.flip(0)
 
@@ -226,12 +228,13 @@ class LlamaGen(PublicModel):
         cache = self.network.empty_cache(conditioning.mask)
         positions = torch.arange(self.identity.steps, device=self.device)
 
+        @computing(self.settings.precision)
         def next_logits(previous: Tensor | None, position: int) -> Tensor:
             if previous is None:
                 logits = self.network.prefill(conditioning.states, cache)
             else:
                 place = positions[position - 1 : position]
-                logits = self.step(guidance.rows(previous), place, cache)
+                logits = self.network.next_logits(guidance.rows(previous), place, cache)
             return guidance.logits(logits)
 
         return autoregressive.traverse(

@@ -40,7 +40,7 @@ def require(model: str, needed: int, device: str) -> None:
     if needed > free:
         raise ModelError(
             f"model '{model}' takes about {gigabytes(needed)} for its weights alone, but {device} "
-            f"has {gigabytes(free)} free: free some, set the option dtype to bfloat16, or take a "
+            f"has {gigabytes(free)} free: free some, set the option precision to bfloat16, or take a "
             "larger device."
         )
 

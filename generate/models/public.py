@@ -8,36 +8,34 @@ import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import torch
 
 from generate.errors import ModelError
-from generate.models import hub, memory
+from generate.models import hub, memory, precision
 from generate.models.base import Model
 from generate.models.checkpoint import HALF, Checkpoint, Source, find, load_tensors
 from generate.models.component import Part, examine, load
 from generate.models.guidance import Guidance
 from generate.models.memory import gigabytes
+from generate.models.precision import STORAGE, Precision
 from generate.provenance import weight_file
 from schemas.provenance import ModelIdentity, WeightFile
-
-Dtype = Literal["float32", "bfloat16", "float16"]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
 class PublicOptions:
     """Where the weights are and how the network computes.
 
-    `checkpoint` is a folder, 'owner/name' or 'owner/name@revision' of the hub. `dtype` is the
-    precision of the network; logits are always float32, and so is the image decoder. Where a
-    repository has files in float16, these are taken for that precision: half the download.
+    `checkpoint` is a folder, 'owner/name' or 'owner/name@revision' of the hub. `precision` is that
+    of the networks that read texts and give logits; the logits themselves are always float32, and
+    so is the image decoder. Where a repository has files in float16, these are taken for that
+    precision: half the download.
     """
 
     checkpoint: str
-    dtype: Dtype = "float32"
-    compile: bool = False
+    precision: Precision = "float32"
 
 
 @dataclass(frozen=True)
@@ -73,8 +71,16 @@ class PublicModel(Model):
         super().__init__(identity)
         self.settings = options
         self.device = device
-        self.dtype = DTYPES[options.dtype]
+        self.dtype = STORAGE[options.precision]
         self.found = self.find(options)
+
+    @classmethod
+    def options(cls, given: Mapping[str, Any]) -> Any:
+        """Sampling settings, as `Model.options` gives them; `dtype` is the old name of `precision`.
+
+        Raises ModelError also for `compile`, which is gone.
+        """
+        return super().options(precision.named_as_now(given))
 
     @classmethod
     @abc.abstractmethod
@@ -118,7 +124,7 @@ class PublicModel(Model):
 
         Alternatives are in order of preference, joined by '|', each once.
         """
-        half = HALF if options.dtype == "float16" else ""
+        half = HALF if options.precision == "float16" else ""
         files = []
         for file in source.files:
             choices = file.format(**vars(options), half=half).split("|")
@@ -222,9 +228,10 @@ class PublicModel(Model):
     def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
         """The model, ready to sample on a torch device; its constructor reads the networks.
 
-        Raises ModelError where the weights take more memory than the device has free, or are not
-        whole.
+        Raises ModelError where the device does not compute in the precision, where the weights take
+        more memory than it has free, or where they are not whole.
         """
+        precision.require(identity.model, options.precision, device)
         memory.require(identity.model, cls.bytes_needed(options), device)
         return cls(identity, options, device)
 
@@ -245,7 +252,7 @@ class PublicModel(Model):
                     if name.startswith(source.unused):
                         continue
                     exact = file.startswith(kept) or name.startswith(kept)
-                    dtype = torch.float32 if exact else DTYPES[options.dtype]
+                    dtype = torch.float32 if exact else STORAGE[options.precision]
                     n_bytes += dtype.itemsize * tensor.numel()
         return n_bytes
 
@@ -273,10 +280,3 @@ class PublicModel(Model):
         """
         scale = self.settings.guidance
         return Guidance(scale, guided=scale > 1.0)
-
-    def compiled(self, network: Any) -> Any:
-        """The network, compiled by torch where the option `compile` asks for it.
-
-        The first call after that is slow, and numbers may differ in their last digits.
-        """
-        return torch.compile(network) if self.settings.compile else network

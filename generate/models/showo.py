@@ -18,6 +18,7 @@ from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
 from generate.models.guidance import Guidance
+from generate.models.precision import computing
 from generate.models.public import Geometry, PublicModel, PublicOptions
 from generate.networks.lfq import DecoderConfig, LFQDecoder
 from generate.study.probes import Probe
@@ -84,6 +85,7 @@ class Showo(PublicModel):
         download=6.2,
         paper="arXiv:2408.12528",
         verified="logits, tokens and pixels equal those recorded of upstream's code",
+        speeds={"float32": 1.9, "tf32": 6.4, "bfloat16": 11.5},
     )
     sources = (
         Source(
@@ -106,7 +108,7 @@ class Showo(PublicModel):
         self.mask_id = self.first_special + N_SPECIAL + identity.codebook_size
         network = load_language_model(checkpoint, load_tensors(checkpoint.weights[0]))
         self.network = network.to(device, self.dtype)
-        self.transformer = self.compiled(self.network.model)
+        self.transformer = self.network.model
         self.decoder = load_decoder(images, load_tensors(images.weights[0])).to(device)
 
     @classmethod
@@ -205,19 +207,21 @@ class Showo(PublicModel):
         is_text = conditioning != self.first_special + PAD
         places = torch.arange(TEXT_LENGTH + n_positions + 2, device=self.device).expand(n_rows, -1)
         cache = DynamicCache(config=self.network.config)
-        self.transformer(
-            input_ids=conditioning,
-            attention_mask=text_mask(is_text),
-            position_ids=places[:, :TEXT_LENGTH],
-            past_key_values=cache,
-            use_cache=True,
-        )
+        with computing(self.settings.precision):
+            self.transformer(
+                input_ids=conditioning,
+                attention_mask=text_mask(is_text),
+                position_ids=places[:, :TEXT_LENGTH],
+                past_key_values=cache,
+                use_cache=True,
+            )
         seen_by_image = F.pad(is_text, (0, n_positions + 2), value=True)[:, None, None]
         seen_by_image = seen_by_image.expand(-1, -1, n_positions + 2, -1)
         first_code = self.first_special + N_SPECIAL
         head = self.network.lm_head
         weight, bias = head.weight[first_code : self.mask_id], head.bias[first_code : self.mask_id]
 
+        @computing(self.settings.precision)
         def grid_logits(tokens: Tensor, step: int) -> Tensor:
             ids = tokens.where(tokens == self.mask_id, tokens + first_code)
             ids = F.pad(ids, (1, 0), value=self.first_special + SOI)

@@ -24,6 +24,7 @@ from generate.models.checkpoint import (
 )
 from generate.models.clip import HEADS, ClipTokenizer
 from generate.models.component import Part
+from generate.models.precision import computing
 from generate.models.public import Geometry, PublicModel, PublicOptions
 from generate.models.recent import Recent
 from generate.models.vq_decoder import decoded
@@ -77,6 +78,7 @@ class VQDiffusion(PublicModel):
         paper="doi:10.1109/CVPR52688.2022.01043",
         verified="logits and pixels equal those of diffusers' VQDiffusionPipeline, "
         "the law that of its loop",
+        speeds={"float32": 0.097, "tf32": 0.32, "bfloat16": 0.83},
     )
     sources = (
         Source(
@@ -110,7 +112,7 @@ class VQDiffusion(PublicModel):
         super().__init__(identity, options, device)
         checkpoint = self.found["checkpoint"]
         self.text_encoder = self.component("text_encoder")
-        self.transformer = self.compiled(self.component("transformer"))
+        self.transformer = self.component("transformer")
         self.vqvae = self.component("vqvae", torch.float32)
         self.schedule = self.schedule_of(checkpoint, identity.codebook_size)
         self.learned: Tensor | None = None
@@ -180,7 +182,8 @@ class VQDiffusion(PublicModel):
     def encode_text(self, text: str) -> Tensor:
         """CLIP states (token, width) of a text, each of unit length; padding is attended to."""
         ids = self.tokenizer(self.settings).ids(text).to(self.device)
-        states: Tensor = self.text_encoder(ids).last_hidden_state[0]
+        with computing(self.settings.precision):
+            states: Tensor = self.text_encoder(ids).last_hidden_state[0]
         return torch.nn.functional.normalize(states, dim=-1)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
@@ -205,6 +208,7 @@ class VQDiffusion(PublicModel):
         """
         guidance = self.guidance
 
+        @computing(self.settings.precision)
         def grid_logits(tokens: Tensor, t: int) -> Tensor:
             log_p: Tensor = self.transformer(
                 guidance.rows(tokens),

@@ -9,12 +9,14 @@ import warnings
 from pathlib import Path
 
 import pytest
+import yaml
 
 from generate import cli
 from generate.cli import console
+from generate.run.cost import Estimate, Measured
 from generate.store.samples import SampleStore
 from generate.study.planning import recorded_plan
-from tests.generate.conftest import edited
+from tests.generate.conftest import edited, prompt_lines
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -165,6 +167,37 @@ def test_a_dry_run_says_what_a_study_costs_and_makes_nothing(
     assert "with 2 workers of that speed, and 48 images are sampled for code usage alone" in printed
     assert "a batch of 16 on cpu" in printed
     assert not out.exists()
+
+
+def test_a_dry_run_on_a_gpu_says_what_other_precisions_would_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """12,000 images of VQ-Diffusion in float32 at .1 a second, and by the card's .097 / .32 / .83."""
+    study = tmp_path / "study.yaml"
+    (tmp_path / "prompts.jsonl").write_text(prompt_lines("study", 2))
+    models = [{"model": "vq-diffusion"}, {"model": "toy-masked"}]
+    experiments = {"factorial": {"kind": "factorial", "factors": ["sampling"]}}
+    study.write_text(
+        yaml.safe_dump(
+            {
+                "name": "hours",
+                "samples": 2,
+                "models": models,
+                "prompts": {"source": "prompts.jsonl"},
+                "experiments": experiments,
+            }
+        )
+    )
+    each = Measured(10.0, 1e4, None, "a card")
+    found = [Estimate(name, 12_000, 12_000, 0, 1, each) for name in ("vq-diffusion", "toy-masked")]
+    monkeypatch.setattr("generate.cli.run.pick_device", lambda device: device)
+    monkeypatch.setattr("generate.run.rehearsal.forecast", lambda plan, store, device: found)
+    for device, n_lines in (("cuda", 1), ("cpu", 0)):
+        asked = ("run", study, "--out", tmp_path / "run", "--device", device, "--dry-run")
+        assert call(monkeypatch, *asked) == 0
+        printed = capsys.readouterr().out
+        line = "vq-diffusion: 33.3 hours in float32; about 10.1 in tf32, 3.9 in bfloat16, by the"
+        assert printed.count(line) == printed.count("hours in") == n_lines
 
 
 def test_the_cost_of_what_is_left_is_measured_on_the_committed_blocks(

@@ -81,6 +81,7 @@ def test_inspect_says_what_would_be_loaded(amused_folder: Path) -> None:
         "transformer/diffusion_pytorch_model.safetensors",
         "sha256",
         "preset 512",
+        "7.2 in float32, 26 in tf32, 43 in bfloat16",
     ):
         assert part in done.output
 

@@ -157,9 +157,9 @@ def test_presets_give_way_to_what_is_named() -> None:
         Amused.options({"preset": "99"})
     with pytest.raises(
         ModelError,
-        match="option 'dtype' of Janus is 'float8'; it must be one of float32, bfloat16, float16",
+        match="option 'precision' of Janus is 'float8'; it must be one of float32, tf32, bfloat16, float16",
     ):
-        Janus.options({"dtype": "float8"})
+        Janus.options({"precision": "float8"})
 
 
 def linked(folder: Path, target: Path) -> Path:

@@ -33,7 +33,7 @@ THIRDS = [
 CHECKPOINTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "amused": lambda folder: {"checkpoint": str(tiny.amused(folder)), "steps": 6},
     "vq-diffusion": lambda folder: {"checkpoint": str(tiny.vq_diffusion(folder, steps=9))},
-    "janus-pro": lambda folder: {"checkpoint": str(tiny.janus(folder)), "dtype": "float32"},
+    "janus-pro": lambda folder: {"checkpoint": str(tiny.janus(folder)), "precision": "float32"},
     "llamagen": tiny.llamagen,
     "show-o": tiny.showo,
 }

@@ -19,7 +19,7 @@ SEEDS = [1, 2, 3]
 
 @pytest.fixture(scope="module")
 def model(janus_folder: Path) -> Janus:
-    options = Janus.options({"checkpoint": str(janus_folder), "dtype": "float32"})
+    options = Janus.options({"checkpoint": str(janus_folder), "precision": "float32"})
     return Janus.load(Janus.identify("janus-pro", options), options, "cpu")
 
 
@@ -76,6 +76,6 @@ def test_a_tokenizer_that_leaves_bos_out_is_refused(janus_folder: Path, tmp_path
     words = json.loads(path.read_text())
     words["post_processor"] = None
     path.write_text(json.dumps(words))
-    options = Janus.options({"checkpoint": str(folder), "dtype": "float32"})
+    options = Janus.options({"checkpoint": str(folder), "precision": "float32"})
     with pytest.raises(ModelError, match=r"first and \d+ last .* not BOS and begin-of-image"):
         Janus.read(options, ["dog"])
