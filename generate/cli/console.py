@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from generate.run.display import Follower, display
 from schemas.progress import Shown
@@ -37,11 +37,17 @@ def shown(asked: Shown = Shown.auto) -> Iterator[Follower]:
 def print_table(table: Table) -> None:
     """Print a table to stdout with every word whole.
 
-    Where the screen is too narrow for that, each row is a block of lines, a cell a line.
+    Each column gets what its longest word takes, and the first ones what is left, since the library
+    shrinks columns below their words. Where the screen is too narrow for that, each row is a block
+    of lines, a cell a line.
     """
-    for column in table.columns:
-        column.overflow = "fold"
-    if _least_width(table) <= out.width:
+    least = [_widest(column, whole=False) for column in table.columns]
+    room = out.width - 1 - BETWEEN * len(least) - sum(least)
+    if room >= 0:
+        for column, width in zip(table.columns, least, strict=True):
+            more = min(room, _widest(column, whole=True) - width)
+            column.width = width + more
+            room -= more
         out.print(table)
         return
     if table.title:
@@ -53,14 +59,12 @@ def print_table(table: Table) -> None:
         out.print()
 
 
-def _least_width(table: Table) -> int:
-    """Columns of the screen that a table needs, rules included, for every word to be whole."""
-    width = 1
-    for column in table.columns:
-        words = " ".join(map(str, [column.header, *column.cells])).split()
-        column.min_width = max(map(len, words), default=0)
-        width += column.min_width + BETWEEN
-    return width
+def _widest(column: Column, *, whole: bool) -> int:
+    """Characters of the longest cell of a column, or of its longest word; its header is one too."""
+    texts = [str(cell) for cell in (column.header, *column.cells)]
+    if not whole:
+        texts = " ".join(texts).split()
+    return max(map(len, texts), default=0)
 
 
 def scaled(number: float, unit: str) -> str:

@@ -261,7 +261,7 @@ def test_a_cluster_that_is_not_there_ends_in_one_line(
     assert "holds a list, but must be a mapping" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("width", [60, 80, 102, 105, 120, 200])
 def test_tables_keep_their_words_whole(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int
 ) -> None:
