@@ -23,6 +23,7 @@ from generate.trio.quantizers import LAB
 from generate.trio.stage_tokenizer import draw_images
 from generate.trio.tokenizer import Tokenizer, load_tokenizer
 from ibstats.statistics.codebook import Codes
+from ibstats.statistics.significance import adjust
 
 N_SCENES = 1_000
 SEED = 11
@@ -72,7 +73,22 @@ def lines(measured: Mapping[str, Array]) -> list[str]:
     for one, other in combinations(measured, 2):
         cells = [interval(column) for column in (measured[one] - measured[other]).T]
         printed.append(f"| {one} - {other} | " + " | ".join(cells) + " |")
-    return printed
+    return [*printed, "", *undecided(measured)]
+
+
+def undecided(measured: Mapping[str, Array]) -> list[str]:
+    """A line for each figure that all quantizers have: the pairs that t tests do not tell apart."""
+    pairs = list(combinations(measured, 2))
+    found = []
+    for column, figure in enumerate(FIGURES):
+        differences = np.array([(measured[a] - measured[b])[:, column] for a, b in pairs])
+        if np.isnan(differences).any():
+            continue
+        adjusted = adjust(stats.ttest_1samp(differences, 0.0, axis=1).pvalue)
+        alike = [" - ".join(pair) for pair, p in zip(pairs, adjusted, strict=True) if p >= 0.05]
+        named = ", ".join(alike) or "none"
+        found.append(f"{figure}: p >= .05 by Holm over {len(pairs)} pairs: {named}")
+    return found
 
 
 def main(folders: Sequence[str]) -> None:
