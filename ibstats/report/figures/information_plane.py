@@ -234,8 +234,10 @@ def _plane(axes: Axes, plane: Plane, looks: Mapping[str, tuple[str, str]]) -> No
         origin = (start.across.middle, start.up.middle)
         if there != origin:
             colour, _ = looks[cell.condition]
-            arrow = {"arrowstyle": "->", "color": colour, "lw": 0.7, "shrinkA": 2, "shrinkB": 2}
-            axes.annotate("", xy=there, xytext=origin, arrowprops=arrow)
+            arrow: dict[str, Any] = {"arrowstyle": "->", "color": colour, "lw": 0.7}
+            axes.annotate(
+                "", xy=there, xytext=origin, arrowprops=arrow | {"shrinkA": 2, "shrinkB": 2}
+            )
 
 
 def _cell(axes: Axes, cell: Cell, colour: str, marker: str) -> None:

@@ -20,6 +20,7 @@ from ibstats.quantities import quantity
 from ibstats.report.page.document import Section, framed
 from ibstats.report.page.gallery import Gallery, galleries
 from ibstats.report.page.pieces import Beside, Inside, fitting, named
+from ibstats.report.page.ranks import code_counts
 from ibstats.report.page.script import asset, script
 from ibstats.report.page.sections import Analysis, sections
 from ibstats.results import words
@@ -148,7 +149,7 @@ def content(store: Store, settings: Config, machine: Machine | None = None) -> C
 def content_of(store: Store, document: Results, load: Callable[[], xr.DataTree | None]) -> Content:
     """What the page of a run is made of that has been analysed; `load` reads the tree."""
     experiment = str(document.settings["experiment"])
-    main = Analysis(Numbers(document), experiment, load)
+    main = Analysis(Numbers(document), experiment, load, partial(code_counts, store, experiment))
     return Content(store, main, _ablations(store, experiment))
 
 

@@ -5,7 +5,7 @@ Every number is of a row of results; what a run lacks has no section.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
@@ -17,6 +17,7 @@ from ibstats.report import answer as answering
 from ibstats.report.page.charts import Chart, Mark, chart
 from ibstats.report.page.document import Section
 from ibstats.report.page.maps import position_maps
+from ibstats.report.page.ranks import Counts, rank_frequency
 from ibstats.report.page.values import Values, by_prompt
 from ibstats.report.render import html
 from ibstats.report.table import Heading, Paragraph, Part, Table
@@ -52,6 +53,8 @@ class Analysis:
     experiment: str
     load: Callable[[], xr.DataTree | None]
     """Reads the tree; None where it is not at hand."""
+    count: Callable[[], Mapping[str, Counts]] = dict
+    """Counts the codes of each model, without intervention; none where tokens are not at hand."""
 
     @cached_property
     def tree(self) -> xr.DataTree | None:
@@ -296,6 +299,7 @@ def codes(of: Analysis, page: Page) -> str:
     maps = position_maps(of.tree, models, numbers.baseline(experiment))
     made = [
         page.parts(information.agreement(numbers, experiment, models)),
+        page.folded("Codes by rank, without intervention", _ranks(of)),
         page.folded("Maps of the positions, without intervention", maps),
         page.more("Entropies by Shannon", information.entropies(numbers, experiment, models)),
         page.more("By position of the grid", information.positions(numbers, experiment, models)),
@@ -306,6 +310,14 @@ def codes(of: Analysis, page: Page) -> str:
         page.more("Effects on entropies", tested),
     ]
     return joined(made)
+
+
+def _ranks(of: Analysis) -> str:
+    baseline = of.numbers.baseline(of.experiment)
+    if baseline is None:
+        return ""
+    condition = of.numbers.short(of.experiment, baseline)
+    return rank_frequency(of.count(), of.experiment, condition)
 
 
 def path(of: Analysis, page: Page) -> str:

@@ -249,6 +249,68 @@ def test_an_image_opens_with_its_tokens_and_twins(
     close(opened)
 
 
+def holding(toy: Path, model: str, code: int) -> tuple[int, list[int]]:
+    """Tokens of a code in a model's images, and how many each image with any holds, most first."""
+    tokens = open_store(toy).dataset(model)["tokens"]
+    counts = (tokens == code).sum(("row", "col")).values.ravel()
+    return int(counts.sum()), sorted((counts[counts > 0]).tolist(), reverse=True)
+
+
+def listed(page: Page) -> list[int]:
+    """Tokens of the code in each image listed."""
+    expect(page.locator("#code figure").first).to_be_visible()
+    return [int(said.split()[0]) for said in page.locator("#code figcaption").all_inner_texts()]
+
+
+def test_a_token_lists_the_images_that_use_its_code(
+    toy: Path, toy_page: Path, opened: Opened
+) -> None:
+    page = show(opened, toy_page, f"#open=toy-mim/{BASELINE}/p002/3")
+    token = page.locator("#one .grid i").nth(5)
+    code = int(token.inner_text())
+    token.click()
+    expect(page.locator("#one")).to_be_hidden()
+    expect(page).to_have_url(re.compile(f"#code=toy-mim/{code}$"))
+    found = listed(page)
+    n_tokens, counts = holding(toy, "toy-mim", code)
+    assert found == counts[:60]
+    said = page.locator("#code .found-images > p").inner_text()
+    assert said == f"Code {code} of toy-mim: {n_tokens} tokens, in {len(counts)} of 192 images."
+    while page.get_by_role("button", name="Show more").is_visible():
+        page.get_by_role("button", name="Show more").click()
+    assert listed(page) == counts
+    assert serious(page, "#code") == []
+    page.locator("#code figure .im").first.click()
+    cells = page.locator("#one .grid i").all_inner_texts()
+    assert cells.count(str(code)) == counts[0]
+    close(opened)
+
+
+def test_a_code_is_chosen_by_its_number_and_by_its_rank(
+    toy: Path, toy_page: Path, opened: Opened
+) -> None:
+    page = show(opened, toy_page)
+    page.locator("#code summary").click()
+    page.get_by_role("combobox", name="Codes of").select_option("toy-diffusion")
+    page.get_by_role("spinbutton", name="Code").fill("7")
+    page.keyboard.press("Enter")
+    assert listed(page) == holding(toy, "toy-diffusion", 7)[1][:60]
+    again = show(opened, toy_page, "#code=toy-diffusion/7")
+    assert listed(again) == holding(toy, "toy-diffusion", 7)[1][:60]
+    page.get_by_role("spinbutton", name="Code").fill("99")
+    page.keyboard.press("Enter")
+    expect(page.locator("#code p")).to_have_text(
+        "Code 99 of toy-diffusion: 0 tokens, in 0 of 192 images."
+    )
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+    first = page.locator('.ranks svg[data-model="toy-ar"] circle').first
+    code = int(str(first.get_attribute("data-code")))
+    first.dispatch_event("click")
+    expect(page).to_have_url(re.compile(f"code=toy-ar/{code}$"))
+    assert listed(page) == holding(toy, "toy-ar", code)[1][:60]
+    close(opened)
+
+
 def test_the_path_is_shown_up_to_a_step(toy_page: Path, opened: Opened) -> None:
     page = show(opened, toy_page, f"#open=toy-ar/{BASELINE}/p000/0")
     slider = page.locator("#one input[type=range]")
@@ -395,6 +457,7 @@ def test_what_a_run_lacks_has_no_section(
     page.locator("#gallery .im").first.click()
     expect(page.locator("#one")).to_be_visible()
     assert page.locator("#one .tokens").count() == 0
+    assert page.locator("#code").count() == 0
     assert "not shared" in page.locator("#one .twins").inner_text()
     families = {"toy-mim": "masked"}
     bare = write_run(tmp_path / "bare", n_prompts=3, n_samples=3, images=False, families=families)
@@ -426,4 +489,6 @@ def test_a_bundle_has_its_pieces_beside_it(toy: Path, tmp_path: Path, opened: Op
     )
     page.locator("#gallery .im").first.click()
     expect(page.locator("#one .tokens")).to_contain_text("ibstats view")
+    page = show(opened, file, "#code=toy-mim/3")
+    expect(page.locator("#code")).to_contain_text("ibstats view")
     close(opened)

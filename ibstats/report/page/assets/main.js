@@ -6,6 +6,7 @@ import { showPrompt, startGallery } from "./gallery.js";
 import { startOne } from "./one.js";
 import { startStars } from "./stars.js";
 import { startData } from "./data.js";
+import { showCode, startCodes } from "./codes.js";
 import { gallery } from "./album.js";
 
 const root = document.documentElement;
@@ -44,9 +45,15 @@ function startContents() {
   }
 }
 
-/** A dot of a chart opens the images of its prompt. */
+/** A dot of a chart opens the images of its prompt, or those that use its code. */
 function startDots() {
   document.addEventListener("click", (event) => {
+    const rank = event.target.closest?.("circle[data-code]");
+    if (rank) {
+      const { model, experiment } = rank.closest("svg").dataset;
+      showCode(experiment, model, rank.dataset.code);
+      return;
+    }
     const dot = event.target.closest?.("circle[data-prompt]");
     const drawn = dot?.closest("svg[data-model]");
     if (!drawn) return;
@@ -77,6 +84,7 @@ readHash();
 startTheme();
 startContents();
 startGallery();
+startCodes();
 startStars();
 startOne();
 startData();

@@ -25,19 +25,34 @@ async function inflated(content) {
   return new Uint16Array(await new Response(stream).arrayBuffer());
 }
 
+/** The numbers of a trace; null if unreadable. */
+async function numbersOf(reference) {
+  if (typeof reference !== "string") return inflated(bytes(reference));
+  if (location.protocol === "file:") return null;
+  const answer = await fetch(`pieces/${reference}`);
+  return answer.ok ? inflated(await answer.arrayBuffer()) : null;
+}
+
+/** What a trace holds, array by array. */
+function partsOf(model) {
+  return model.wide ? ["tokens", "high", ...model.traced.slice(1)] : model.traced;
+}
+
+/** The codes of every image of a prompt, condition by condition, sample by sample; null if unreadable. */
+export async function codesOf(model, reference) {
+  const numbers = await numbersOf(reference);
+  if (!numbers) return null;
+  const each = numbers.length / partsOf(model).length;
+  const low = numbers.subarray(0, each);
+  return model.wide ? Array.from(low, (code, at) => code + numbers[each + at] * 65536) : low;
+}
+
 /** The arrays of a trace: by variable, numbers of one condition and sample; null if unreadable. */
 export async function trace(model, reference, condition, sample, samples) {
   const cells = model.grid[0] * model.grid[1];
-  let numbers;
-  if (typeof reference === "string") {
-    if (location.protocol === "file:") return null;
-    const answer = await fetch(`pieces/${reference}`);
-    if (!answer.ok) return null;
-    numbers = await inflated(await answer.arrayBuffer());
-  } else {
-    numbers = await inflated(bytes(reference));
-  }
-  const parts = model.wide ? ["tokens", "high", ...model.traced.slice(1)] : model.traced;
+  const numbers = await numbersOf(reference);
+  if (!numbers) return null;
+  const parts = partsOf(model);
   const each = numbers.length / parts.length;
   const found = {};
   parts.forEach((name, place) => {

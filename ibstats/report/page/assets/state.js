@@ -1,6 +1,6 @@
 // What is shown, kept in the URL's hash, so that a view is a link.
 
-const PLAIN = { experiment: "", columns: [], sort: "", up: "", find: "", open: [], heat: "tokens", step: "", size: "48", stars: [], filter: "" };
+const PLAIN = { experiment: "", columns: [], sort: "", up: "", find: "", open: [], heat: "tokens", step: "", size: "48", stars: [], code: [], filter: "" };
 const listeners = [];
 
 export const state = { ...PLAIN };

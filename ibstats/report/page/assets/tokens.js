@@ -48,6 +48,10 @@ export async function tokenPanel(of, model, [, condition, prompt, sample], cover
   const tell = (at) => { readout.textContent = at < 0 ? summary(found, steps) : described(at, found, steps, cols); };
   grid.addEventListener("pointermove", (event) => tell(cells.indexOf(event.target)));
   grid.addEventListener("pointerleave", () => tell(-1));
+  grid.addEventListener("click", (event) => {
+    const at = cells.indexOf(event.target);
+    if (at >= 0) change({ code: [[model.name, String(found.tokens[at])]], open: [] });
+  });
   box.append(make("div", { class: "bar" }, choice("Heat", shown.map((name) => [name, NAMES[name]]), kind, (heatKind) => change({ heat: heatKind }))), grid, legend);
   if (steps) box.append(scrubber(steps, cells, covers));
   box.append(readout);
@@ -130,5 +134,5 @@ function summary(found, steps) {
     if (known.length) parts.push(`${word} ${(known.reduce((a, b) => a + b, 0) / UNITS).toFixed(0)} bit in all`);
   }
   if (steps) parts.push(`${new Set(steps).size} steps`);
-  return `${parts.join("; ")}. Point at a token to read it.`;
+  return `${parts.join("; ")}. Point at a token to read it, click it for the images that use its code.`;
 }
