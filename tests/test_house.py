@@ -62,6 +62,7 @@ LAYERS = (
     ("ibstats.analysis", "ibstats.checks"),
     ("ibstats.results", "ibstats.citing"),
     ("ibstats.report",),
+    ("ibstats.publishing",),
     ("ibstats.options", "ibstats.run", "ibstats.cli", "ibstats.__main__"),
 )
 """Floors of ibstats from the ground up: a module imports from its own floor and from those below."""

@@ -44,6 +44,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "ablations": reports.ablations,
     "figures": reports.figures,
     "export": reports.export,
+    "publish": reports.publish,
     "power": numbers.power,
     "repro": reports.repro,
     "compare": reports.compare,

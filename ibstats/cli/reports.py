@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +12,7 @@ from rich.console import Console
 
 from ibstats.cli.console import COLUMNS, LINES, Format, Run, say, say_places, show
 from ibstats.errors import IbstatsError
-from ibstats.options import Options, analysing
+from ibstats.options import Options, analysing, followed
 
 
 @analysing()
@@ -71,6 +72,38 @@ def methods(
     told = methods(store, obtain(store, options.settings(), options.machine()))
     print(told.latex() if latex else told.markdown())
     print(told.bibtex, end="")
+
+
+@analysing()
+def publish(
+    run: Run,
+    folder: Annotated[Path, typer.Option("--to", help="Folder to make.", show_default=False)],
+    licence: Annotated[
+        str,
+        typer.Option(
+            "--license",
+            help="Licence of the samples: an SPDX identifier such as CC-BY-4.0, or https://...",
+            show_default=False,
+        ),
+    ],
+    creator: Annotated[str, typer.Option(help="Person or group that publishes.")] = "",
+    *,
+    options: Options,
+) -> None:
+    """A folder for a dataset hub: Parquet, a card with methods and numbers, Croissant and RO-Crate metadata."""
+    from ibstats import publishing
+
+    terms = publishing.Terms.of(licence, creator)
+    store = options.open(run)
+
+    def each(pieces: list[publishing.Piece]) -> Iterable[publishing.Piece]:
+        """Pieces with progress on stderr."""
+        return followed(pieces, "publishing", len(pieces), "pieces", options.own.progress)
+
+    outcome = publishing.publish(store, folder, terms, options.settings(), options.machine(), each)
+    said = {"made": "published to", "done": "published already:"}
+    say(f"{said[outcome]} {folder}")
+    say(f"next: look at {folder}/README.md, then `hf upload NAME {folder} --repo-type dataset`")
 
 
 @analysing()

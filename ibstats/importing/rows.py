@@ -25,6 +25,8 @@ AT_ONCE = 256
 """Rows that are read at a time."""
 SAMPLES = {"image": "images", "tokens": "tokens"}
 """Columns that hold samples, and what `Recorder.add` calls them."""
+ID = "prompt_id"
+"""Column that names the prompt, where `prompt` is its text; without it the text is the name."""
 
 MODEL = "imported"
 """Name of the model where nobody gives one."""
@@ -83,20 +85,41 @@ def import_rows(
     """Make a run of the rows of Parquet files; its path.
 
     `given` are `model`, `codebook`, `baseline` and `prompts` (a file of texts) as an import takes
-    them; None is as if it lacked. One that was killed goes on where it stopped. Raises IbstatsError
-    as `told`, `record_rows` and `Recorder` do.
+    them; None is as if it lacked, and texts are those of the rows. One that was killed goes on
+    where it stopped. Raises IbstatsError as `told`, `texts_in`, `record_rows` and `Recorder` do.
     """
     asked = {name: value for name, value in (given or {}).items() if value is not None}
+    texts = texts_of(asked.get("prompts")) or texts_in(files)
     with Recorder(
         out,
         model=asked.get("model", MODEL),
         codebook_size=asked.get("codebook", 0),
         baseline=asked.get("baseline"),
-        prompts=texts_of(asked.get("prompts")) or None,
+        prompts=texts or None,
         drop_incomplete=drop_incomplete,
     ) as recorder:
         record_rows(files, recorder)
     return out
+
+
+def texts_in(files: Sequence[Path]) -> dict[str, str]:
+    """Give the texts of the prompts by their ids; empty where a file has no column `prompt_id`.
+
+    Raises IbstatsError for an id that has two texts.
+    """
+    found: dict[str, str] = {}
+    for file in files:
+        if ID not in _columns(file):
+            return {}
+        for rows in _batches(file, [ID, "prompt"]):
+            for row in rows:
+                name, text = str(row[ID]), str(row["prompt"])
+                if found.setdefault(name, text) != text:
+                    raise IbstatsError(
+                        f"'{file}' has two texts of the prompt_id '{name}': '{found[name]}' and "
+                        f"'{text}'; give each its own"
+                    )
+    return found
 
 
 def record_rows(files: Sequence[Path], recorder: Recorder) -> None:
@@ -104,9 +127,10 @@ def record_rows(files: Sequence[Path], recorder: Recorder) -> None:
 
     An `image` is the bytes of a picture, or a mapping that holds them under `bytes`, as data sets
     of the hub have it; `tokens` are nested or flat lists; `condition` may lack where there is only
-    one. Rows of a prompt in a condition are its samples, in order; those that an interrupted
-    recording holds are passed over. Raises IbstatsError for a file that cannot be read, a column
-    that lacks, a row without a picture, and all that `Recorder.add` raises.
+    one; `prompt_id`, where there is one, is the name of the prompt. Rows of a prompt in a condition
+    are its samples, in order; those that an interrupted recording holds are passed over. Raises
+    IbstatsError for a file that cannot be read, a column that lacks, a row without a picture, and
+    all that `Recorder.add` raises.
     """
     numbers: Counter[Cell] = Counter()
     for file in files:
@@ -136,7 +160,7 @@ def _columns(file: Path) -> list[str]:
     except (ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise IbstatsError(f"'{file}' is no readable Parquet file ({reason})") from None
-    found = [name for name in (*SAMPLES, "prompt", "condition") if name in names]
+    found = [name for name in (*SAMPLES, "prompt", ID, "condition") if name in names]
     if "prompt" not in found or not set(SAMPLES) & set(found):
         raise IbstatsError(
             f"'{file}' has the columns {', '.join(names)}; an import takes `prompt`, with `image` "
@@ -160,7 +184,7 @@ def _batches(file: Path, columns: Sequence[str]) -> Iterator[list[Row]]:
 
 
 def _cell(row: Row) -> Cell:
-    return str(row.get("condition") or ONLY), str(row["prompt"])
+    return str(row.get("condition") or ONLY), str(row.get(ID, row["prompt"]))
 
 
 def _sample(column: str, row: Row, file: Path) -> Any:

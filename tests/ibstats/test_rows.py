@@ -124,3 +124,16 @@ def test_rows_that_cannot_be_imported_are_one_line(
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
     with pytest.raises(IbstatsError, match=r"needs pyarrow; pip install 'ibstats\[parquet\]'"):
         list(importing.told([tmp_path / "a.parquet"]))
+
+
+def test_rows_may_name_prompts_apart_from_their_texts(tmp_path: Path) -> None:
+    of = [{**row, "prompt_id": row["prompt"], "prompt": "the same words"} for row in rows()]
+    file = written(tmp_path / "a.parquet", of)
+    importing.import_rows([file], tmp_path / "run", {"codebook": CODES})
+    prompts = open_store(tmp_path / "run").run.prompts
+    assert [prompt.id for prompt in prompts] == ["p1", "p2", "p10"]
+    assert {prompt.text for prompt in prompts} == {"the same words"}
+    of[-1]["prompt"] = "others"
+    with pytest.raises(IbstatsError, match="has two texts of the prompt_id 'p10'"):
+        importing.import_rows([written(tmp_path / "b.parquet", of)], tmp_path / "none")
+    assert not (tmp_path / "none").exists()

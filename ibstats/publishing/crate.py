@@ -1,0 +1,118 @@
+"""RO-Crate 1.1 metadata of a publication: every file with its digest, and what made it.
+
+Source: RO-Crate Metadata Specification 1.1, https://w3id.org/ro/crate/1.1, with the vocabulary of
+schema.org.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ibstats.publishing.publication import CRATE, Publication, Shard
+from schemas.io.files import file_sha256
+from schemas.version import __version__
+
+SPECIFICATION = "https://w3id.org/ro/crate/1.1"
+ROOT = "./"
+SOFTWARE = "#ibstats"
+CREATOR = "#creator"
+
+ABOUT = {
+    "README.md": "Card: what there is, how it was made, what was found",
+    "croissant.json": "Croissant metadata of the Parquet files",
+    "run.json": "Record of the run: study, prompts, models, design, software and hardware",
+    "results.json": "Every number of the analysis, with interval, estimator, n and seed",
+}
+"""What each file that holds no samples is."""
+
+
+def crate(publication: Publication, shards: Sequence[Shard], folder: Path) -> dict[str, Any]:
+    """Give the metadata of a folder that holds everything else already."""
+    files = [*map(partial(_described, folder), ABOUT), *map(_shard, shards)]
+    root: dict[str, Any] = {
+        "@id": ROOT,
+        "@type": "Dataset",
+        "name": publication.name,
+        "description": publication.description,
+        "datePublished": publication.day,
+        "license": {"@id": publication.terms.url},
+        "identifier": f"sha256:{publication.identifier}",
+        "hasPart": list(map(_reference, files)),
+        "mentions": [{"@id": "#analysis"}],
+    }
+    graph = [
+        {
+            "@id": CRATE,
+            "@type": "CreativeWork",
+            "conformsTo": {"@id": SPECIFICATION},
+            "about": {"@id": ROOT},
+        },
+        root,
+        {
+            "@id": publication.terms.url,
+            "@type": "CreativeWork",
+            "name": publication.terms.licence,
+        },
+        *files,
+        {
+            "@id": SOFTWARE,
+            "@type": "SoftwareApplication",
+            "name": "ibstats",
+            "softwareVersion": __version__,
+        },
+        {
+            "@id": "#analysis",
+            "@type": "CreateAction",
+            "name": f"analysis {publication.document.analysis_sha256}",
+            "instrument": {"@id": SOFTWARE},
+            "object": [{"@id": "run.json"}, *map(_reference, map(_shard, shards))],
+            "result": [{"@id": "results.json"}],
+        },
+    ]
+    if publication.terms.creator:
+        root["author"] = {"@id": CREATOR}
+        named = {"@id": CREATOR, "@type": "Organization", "name": publication.terms.creator}
+        graph.append(named)
+    return {"@context": f"{SPECIFICATION}/context", "@graph": graph}
+
+
+def identifier_of(folder: Path) -> str | None:
+    """Give the identifier of the publication that a folder is; None where it is none."""
+    try:
+        graph = json.loads((folder / CRATE).read_bytes())["@graph"]
+        root = next(entity for entity in graph if entity["@id"] == ROOT)
+        return str(root["identifier"]).removeprefix("sha256:")
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return None
+
+
+def _reference(entity: Mapping[str, Any]) -> dict[str, str]:
+    return {"@id": entity["@id"]}
+
+
+def _described(folder: Path, name: str) -> dict[str, Any]:
+    file = folder / name
+    return {
+        "@id": name,
+        "@type": "File",
+        "name": ABOUT[name],
+        "encodingFormat": mimetypes.guess_type(name)[0] or "text/markdown",
+        "contentSize": str(file.stat().st_size),
+        "sha256": file_sha256(file),
+    }
+
+
+def _shard(shard: Shard) -> dict[str, Any]:
+    return {
+        "@id": shard.path,
+        "@type": "File",
+        "name": f"{shard.rows} samples of {shard.selection.model}, {shard.selection.experiment}",
+        "encodingFormat": "application/vnd.apache.parquet",
+        "contentSize": str(shard.bytes),
+        "sha256": shard.sha256,
+    }
