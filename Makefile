@@ -7,7 +7,7 @@ RUN_ABLATIONS ?= runs/ablations
 RUN_QUANTIZERS ?= runs/quantizers
 QUANTIZERS = vq fsq fsq-865 lfq bsq
 
-.PHONY: ablations bench demo quantizers test soak check schemas trio verify
+.PHONY: ablations bench demo quantizers release-check test soak check schemas trio verify
 
 demo: $(VENV)/installed
 	$(BIN)/ibgenerate run trio --out $(RUN) --cluster local
@@ -56,6 +56,11 @@ bench: $(VENV)/installed
 
 schemas: $(VENV)/installed
 	$(BIN)/python -m schemas
+	$(BIN)/python docs/write_reference.py
+
+# Could this commit be released? Wheel, versions, licences, and the wheel alone in a new environment (packages are fetched).
+release-check: $(VENV)/installed
+	$(BIN)/python -m tests.release
 
 # All weights of the reference trio from nothing (about two hours on two cores).
 trio: $(VENV)/installed

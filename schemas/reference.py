@@ -8,9 +8,24 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from schemas.analysis import Config, Resampling
 from schemas.io import layout
 from schemas.results import ResultRow
 from schemas.store import BlockRecord, RunRecord
+from schemas.study import (
+    ArgmaxWindow,
+    Calibration,
+    CrossedNoise,
+    Enhancement,
+    Factorial,
+    ModelChoice,
+    Order,
+    ParaphraseLengths,
+    PromptSource,
+    Study,
+    SubsetMethods,
+    SubsetRatio,
+)
 from schemas.variables import COORDINATES, VARIABLES, Variable
 
 STORE = """# Store format
@@ -94,6 +109,47 @@ of columns change with the first number of the schema's version alone.
 """
 
 
+SETTINGS = """# Keys of study and settings files
+
+This page is written from `schemas/study.py` and `schemas/analysis.py` by `make schemas`. Unknown
+keys are refused; a study holds every default in `run.json`.
+
+## `study.yaml`
+
+What `ibgenerate run` is given.
+
+{study}
+
+{parts}
+
+## `settings.yaml`
+
+What `--config` of an analysing command of `ibstats` is given; in Python, `ibstats.Config`. Options
+of the command line win over it.
+
+{config}
+
+### `resampling`
+
+{resampling}
+"""
+
+STUDY_PARTS: dict[str, type[BaseModel]] = {
+    "A model, under `models`": ModelChoice,
+    "`prompts`": PromptSource,
+    "`calibration`": Calibration,
+    "An experiment of kind `factorial`": Factorial,
+    "An experiment of kind `crossed_noise`": CrossedNoise,
+    "An experiment of kind `order`": Order,
+    "An experiment of kind `subset_ratio`": SubsetRatio,
+    "An experiment of kind `argmax_window`": ArgmaxWindow,
+    "An experiment of kind `paraphrase_length`": ParaphraseLengths,
+    "An experiment of kind `subset_method`": SubsetMethods,
+    "An experiment of kind `enhancement`": Enhancement,
+}
+"""Models of what stands inside a study, by heading."""
+
+
 def pages() -> dict[str, str]:
     """Markdown by file name."""
     return {
@@ -105,7 +161,21 @@ def pages() -> dict[str, str]:
             block=_fields(BlockRecord),
         ),
         "results-format.md": RESULTS.format(rows=_fields(ResultRow)),
+        "settings.md": SETTINGS.format(
+            study=_fields(Study),
+            parts=_study_parts(),
+            config=_fields(Config),
+            resampling=_fields(Resampling),
+        ),
     }
+
+
+def _study_parts() -> str:
+    """A heading and a table for each model of what stands inside a study."""
+    parts = []
+    for heading, model in STUDY_PARTS.items():
+        parts.append(f"### {heading}\n\n{_fields(model)}")
+    return "\n\n".join(parts)
 
 
 def _layout() -> str:

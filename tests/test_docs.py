@@ -83,6 +83,18 @@ def resolved(name: str) -> object:
     return found
 
 
+def test_the_pages_of_commands_are_those_of_the_commands() -> None:
+    spec = importlib.util.spec_from_file_location("write_reference", DOCS / "write_reference.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written = module.pages()
+    assert set(written) == {"cli-ibstats.md", "cli-ibgenerate.md"}
+    for name, text in written.items():
+        assert (DOCS / name).read_text(encoding="utf-8") == text, f"{name}: run `make schemas`"
+
+
 def test_pages_with_examples_are_found() -> None:
     assert {"tutorial.md", "paper-tables.md"} <= {page.name for page in EXAMPLES}
 
