@@ -202,8 +202,9 @@ class Janus(PublicModel):
     def traverse(self, conditioning: Conditioning, probe: Probe, noise: Noise) -> Trace:
         """Sample in raster order with preallocated keys and values.
 
-        The prompt is read in one call, and then one code a row and call; the unconditional branch
-        gets the codes of the conditional one.
+        The prompt is read in one call, and then one code a row and call, each of the same shapes:
+        the mask is that of the whole sequence, and the cache knows where it stands. The
+        unconditional branch gets the codes of the conditional one.
         """
         from transformers import StaticCache
 
@@ -226,7 +227,7 @@ class Janus(PublicModel):
             stop = n_prompt + position
             states = self.language_model(
                 inputs_embeds=embedded,
-                attention_mask=mask[:, :stop],
+                attention_mask=mask,
                 position_ids=places[:, start:stop],
                 past_key_values=cache,
                 use_cache=True,

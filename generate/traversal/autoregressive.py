@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from torch import Tensor
 from generate.study.probes import Probe
 from generate.traversal.draw import Noise, TokenLaw, entropy, surprisal
 from generate.traversal.replay import Replay
-from generate.traversal.step import Steps
+from generate.traversal.step import Step, Steps
 from generate.traversal.trace import Trace
 
 NextLogits = Callable[[Tensor | None, int], Tensor]
@@ -51,44 +53,68 @@ def traverse(
     """
     steps = Steps(law, probe, noise, n_positions)
     if isinstance(noise, Replay):
-        return _replayed(next_logits, all_logits, steps, noise.tokens)
-    tokens, surprisals, entropies = [], [], []
-    previous: Tensor | None = None
+        if all_logits is not None:
+            next_logits = _looked_up(all_logits(noise.tokens))
+        return _replayed(next_logits, steps, noise.tokens)
+    logits = next_logits(None, 0)
+    columns = Columns.empty(len(logits), n_positions, logits.device)
     for position in range(n_positions):
-        step = steps.at(position, next_logits(previous, position).unsqueeze(1))
-        chosen = step.identities()
-        tokens.append(chosen)
-        surprisals.append(surprisal(step.probabilities, chosen))
-        entropies.append(entropy(step.probabilities))
-        previous = chosen[:, 0]
-    return Trace(torch.cat(tokens, 1), torch.cat(surprisals, 1), torch.cat(entropies, 1))
+        if position > 0:
+            logits = next_logits(columns.tokens[:, position - 1], position)
+        step = steps.at(position, logits.unsqueeze(1))
+        columns.put(step, step.identities())
+    return Trace(columns.tokens, columns.surprisal, columns.entropy)
 
 
-def _replayed(
-    next_logits: NextLogits, all_logits: AllLogits | None, steps: Steps, given: Tensor
-) -> Trace:
+def _replayed(next_logits: NextLogits, steps: Steps, given: Tensor) -> Trace:
     """The trace of the given tokens (sample, position), with the joint bits of each step."""
-    known = None if all_logits is None else all_logits(given)
-    surprisals, entropies, joint = [], [], []
-    previous: Tensor | None = None
+    logits = next_logits(None, 0)
+    tokens = given.to(logits.device)
+    columns = Columns.empty(len(tokens), steps.n_steps, logits.device)
+    joint = torch.empty(tokens.shape, dtype=torch.float64, device=logits.device)
     for position in range(steps.n_steps):
-        if known is None:
-            logits = next_logits(previous, position).unsqueeze(1)
-        else:
-            logits = known[:, position : position + 1]
-        step = steps.at(position, logits)
-        token = given[:, position : position + 1].to(logits.device)
-        surprisals.append(surprisal(step.probabilities, token))
-        entropies.append(entropy(step.probabilities))
-        joint.append(surprisal(step.belief(), token).double())
-        previous = token[:, 0]
-    bits = torch.cat(joint, 1)
-    none = torch.zeros_like(bits)
+        if position > 0:
+            logits = next_logits(tokens[:, position - 1], position)
+        step = steps.at(position, logits.unsqueeze(1))
+        here = tokens[:, position, None]
+        columns.put(step, here)
+        joint[:, position, None] = surprisal(step.belief(), here).double()
+    none = torch.zeros_like(joint)
     return Trace(
         given,
-        torch.cat(surprisals, 1),
-        torch.cat(entropies, 1),
+        columns.surprisal,
+        columns.entropy,
         path_surprisal=none,
-        joint_surprisal=bits,
+        joint_surprisal=joint,
         proposal_surprisal=none,
     )
+
+
+def _looked_up(known: Tensor) -> NextLogits:
+    """Logits of a position out of those of all, (sample, position, code)."""
+    return lambda previous, position: known[:, position]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Grids that are written a position at a time, into memory taken once.
+
+    All are (sample, position), and hold nothing of meaning where nothing was put.
+    """
+
+    tokens: Tensor  # int64
+    surprisal: Tensor  # float32, bits
+    entropy: Tensor  # float32, bits
+
+    @classmethod
+    def empty(cls, n_samples: int, n_positions: int, device: torch.device) -> Self:
+        """Room for so many samples of so many positions."""
+        shape = (n_samples, n_positions)
+        tokens = torch.empty(shape, dtype=torch.int64, device=device)
+        return cls(tokens, torch.empty(shape, device=device), torch.empty(shape, device=device))
+
+    def put(self, step: Step, tokens: Tensor) -> None:
+        """Write the tokens (sample, 1) of a step at its position, and their bits in its law."""
+        self.tokens[:, step.index, None] = tokens
+        self.surprisal[:, step.index, None] = surprisal(step.probabilities, tokens)
+        self.entropy[:, step.index, None] = entropy(step.probabilities)

@@ -52,6 +52,27 @@ def test_tokens_and_pixels_of_a_padded_batch_equal_upstream_one_by_one(
     )
 
 
+def test_every_step_after_the_prompt_has_the_same_shapes(model: Janus) -> None:
+    """What a graph of the step, captured once, needs; the mask is as long as the whole sequence."""
+    shapes = []
+
+    def note(module: object, args: object, given: dict[str, object]) -> None:
+        tensors = {key: value.shape for key, value in given.items() if torch.is_tensor(value)}
+        shapes.append(tensors)
+
+    handle = model.language_model.register_forward_pre_hook(note, with_kwargs=True)
+    try:
+        conditioning = model.encode(TEXTS)
+        model.traverse(conditioning, Probe(), ParityNoise(SEEDS))
+    finally:
+        handle.remove()
+    n_positions = model.identity.steps
+    assert len(shapes) == n_positions
+    assert all(of_step == shapes[1] for of_step in shapes[2:])
+    length = conditioning.ids.shape[1] + n_positions
+    assert shapes[0]["attention_mask"] == shapes[1]["attention_mask"] == (6, length)
+
+
 def test_the_prompt_is_upstreams(model: Janus) -> None:
     tokenizer = Janus.tokenizer(model.settings)
     decoded = tokenizer.decode(Janus.ids(model.settings, "dog"))
