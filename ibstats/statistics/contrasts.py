@@ -105,7 +105,7 @@ def intervals(bits: xr.DataArray, how: Resampling) -> xr.Dataset:
     ends above it. A cap has no interval. Where a prompt has no finite bound there is no number at
     all (NaN), not a mean of the others. Raises IbstatsError for one prompt.
     """
-    known = bits.where(np.isfinite(bits).all("prompt"))
+    known = bits.where((abs(bits) < np.inf).all("prompt"))
     made = mean_interval(known, how)
     names = list(map(str, made["quantity"].values))
     least = xr.DataArray([quantity(name).least for name in names], {"quantity": names}, "quantity")
