@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from typer.testing import CliRunner
@@ -83,13 +84,30 @@ def resolved(name: str) -> object:
     return found
 
 
-def test_the_pages_of_commands_are_those_of_the_commands() -> None:
-    spec = importlib.util.spec_from_file_location("write_reference", DOCS / "write_reference.py")
+def script(name: str) -> ModuleType:
+    """A script that writes pages of the documentation."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    written = module.pages()
+    return module
+
+
+def test_every_dependency_has_its_reason_and_its_line() -> None:
+    """Versions and sizes are those of one machine, so they are not compared."""
+    module = script("write_dependencies")
+    asked = module.asked()
+    assert list(module.WHY) == list(asked)
+    text = (DOCS / "dependencies.md").read_text(encoding="utf-8")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| ")][1:]
+    assert [row[0].removeprefix("| ") for row in rows] == list(asked), "write the page again"
+    assert "not stated" not in text
+    assert "UNKNOWN" not in text
+
+
+def test_the_pages_of_commands_are_those_of_the_commands() -> None:
+    written = script("write_reference").pages()
     assert set(written) == {"cli-ibstats.md", "cli-ibgenerate.md"}
     for name, text in written.items():
         assert (DOCS / name).read_text(encoding="utf-8") == text, f"{name}: run `make schemas`"

