@@ -28,6 +28,7 @@ def steps(image: np.ndarray) -> list[float]:
 
 
 def test_diversity_of_a_run_is_the_mean_over_pairs(tmp_path: Path) -> None:
+    """Of two conditions, one with a quarter of the contrast."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (2, 3, 4, 6, 5, 3), dtype=np.uint8)
     images[0] //= 4

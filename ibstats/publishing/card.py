@@ -54,7 +54,7 @@ def _head(publication: Publication, shards: Sequence[Shard]) -> str:
         configs.append({"config_name": name, "data_files": f"{place(selection)}/*.parquet"})
     configs[0]["default"] = True
     n_rows = sum(map(attrgetter("rows"), shards))
-    head = {
+    head: dict[str, object] = {
         **publication.terms.head(),
         "pretty_name": publication.name,
         "tags": list(TAGS),

@@ -45,7 +45,7 @@ def crate(publication: Publication, shards: Sequence[Shard], folder: Path) -> di
         "hasPart": list(map(_reference, files)),
         "mentions": [{"@id": "#analysis"}],
     }
-    graph = [
+    graph: list[dict[str, Any]] = [
         {
             "@id": CRATE,
             "@type": "CreativeWork",
@@ -76,8 +76,8 @@ def crate(publication: Publication, shards: Sequence[Shard], folder: Path) -> di
     ]
     if publication.terms.creator:
         root["author"] = {"@id": CREATOR}
-        named = {"@id": CREATOR, "@type": "Organization", "name": publication.terms.creator}
-        graph.append(named)
+        named = publication.terms.creator
+        graph.append({"@id": CREATOR, "@type": "Organization", "name": named})
     return {"@context": f"{SPECIFICATION}/context", "@graph": graph}
 
 

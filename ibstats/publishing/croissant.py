@@ -116,7 +116,7 @@ def _field(selection: Selection, column: str) -> dict[str, Any]:
         "fileSet": {"@id": f"files/{name}"},
         "extract": {"column": column},
     }
-    described = {
+    described: dict[str, Any] = {
         "@type": "cr:Field",
         "@id": f"{name}/{column}",
         "name": f"{name}/{column}",
