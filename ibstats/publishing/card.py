@@ -13,7 +13,7 @@ from ibstats.publishing.shards import COLUMNS, columns
 from ibstats.report.answer import answer
 from ibstats.report.methods import methods
 from ibstats.report.render import markdown
-from ibstats.report.table import Column, Count, Table, Text
+from ibstats.report.table import Cell, Column, Count, Table, Text
 from ibstats.results.lookup import Numbers
 from schemas.version import __version__
 
@@ -85,7 +85,7 @@ def _selections(publication: Publication) -> Table:
         Column("tokens"),
         Column("licence of the weights"),
     )
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for selection in publication.selections:
         identity, sizes = selection.identity, selection.dataset.sizes
         counts = (selection.n_prompts, sizes["condition"], selection.n_samples)
