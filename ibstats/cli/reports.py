@@ -183,7 +183,8 @@ def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN RUN...", help="Run directories or URLs, first the one compared with."
+            metavar="RUN [RUN...]",
+            help="Run directories or URLs, first the one compared with; or one run of several models.",
         ),
     ],
     folder: Annotated[
@@ -192,7 +193,7 @@ def compare(
     *,
     options: Options,
 ) -> None:
-    """Runs with the first of them, paired by prompt: differences, equivalence, what this n can see."""
+    """Runs with the first of them, or models of one, paired by prompt: differences and equivalence."""
     from ibstats.report import comparing
     from ibstats.report.tables.runs import runs as tables
     from ibstats.results import runs as across

@@ -2,13 +2,13 @@
 
 The first run is the one that the others are compared with. Conditions of equal names are compared,
 and, where none is shared, the baselines (the only condition of a run counts as its baseline). Models
-of equal names are, or the only ones of two runs whatever they are called. Prompts are those that
-every run has, by their ids, else by their texts.
+of equal names are, or the only ones of two runs whatever they are called; of a single run the models
+are compared with its first. Prompts are those that every run has, by their ids, else by their texts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -17,16 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from ibstats.analysis.information import CHANGING, shared_by_images, usable_codes
 from ibstats.analysis.margins import declared
-from ibstats.analysis.measured import measured
 from ibstats.checks import check, of_run
 from ibstats.errors import IbstatsError
 from ibstats.measure import Machine
+from ibstats.results.run_values import values_of
 from ibstats.selection import Selection, select
-from ibstats.statistics import information, scores
 from ibstats.statistics.comparing import compared
-from ibstats.statistics.diversity import mean_pairwise
 from ibstats.statistics.stacking import FEWEST_UNITS, over_quantities
 from ibstats.store import Store, opened
 from schemas.analysis import Config
@@ -36,6 +33,9 @@ if TYPE_CHECKING:
 
 NOISE = ("path_key", "execution_key")
 """Variables that name the noise of a sample."""
+
+FEW = "a comparison takes two runs or more, or one of several models"
+"""What is said where there is nothing to compare with."""
 
 
 @dataclass(frozen=True)
@@ -133,18 +133,20 @@ def compare(
 ) -> Compared:
     """Compare runs with the first of them, paired by prompt.
 
-    Parameters: two runs or more, or their folders or URLs; `settings`, by default `Config()`, with
+    Parameters: two runs or more, or their folders or URLs, or one run of several models, whose
+    first is the one that the others are compared with; `settings`, by default `Config()`, with
     `changes` of its fields: `metrics`, `scores`, `models`, `margins`, `resampling` and the like;
     the machine that measures images. Compared are every distance and score that all runs have or
-    can have here, and the collision entropies of their tokens. Every quantity is a family of tests
-    of its own. Raises IbstatsError for fewer than two runs, runs without a model, condition, two
-    prompts or a quantity in common, and names that a run does not know.
+    can have here, the collision entropies of their tokens, and the bits of an image that all
+    record: of path, execution, both, and H(Z|X) where the order is fixed. Every quantity is a
+    family of tests of its own. Raises IbstatsError for one run of one model, runs without a model,
+    condition, two prompts or a quantity in common, and names that a run does not know.
 
     >>> found = compare("runs/a", "runs/b", margins={"ssim": 0.02})    # doctest: +SKIP
     >>> found.frame()[["quantity", "estimate", "verdict"]]             # doctest: +SKIP
     """
-    if len(runs) < 2:
-        raise IbstatsError("a comparison takes two runs or more")
+    if not runs:
+        raise IbstatsError(FEW)
     stores = list(map(opened, runs))
     asked = (settings or Config()).but(**changes)
     machine = machine or Machine()
@@ -154,12 +156,11 @@ def compare(
         check(one, store)
     notes: list[str] = []
     pairs: list[_Pair] = []
-    for number in range(1, len(stores)):
-        for model, against in _models(asked, stores[0], stores[number], names[number]):
-            first = _selected(stores[0], against, own[0])
-            other = _selected(stores[number], model, own[number])
-            for condition, base in _conditions(other, first, names[number], names[0]):
-                pairs.append(_Pair(number, other, condition, first, base))
+    for number, model, against in _matched(asked, stores, names):
+        first = _selected(stores[0], against, own[0])
+        other = _selected(stores[number], model, own[number])
+        for condition, base in _conditions(other, first, names[number], names[0]):
+            pairs.append(_Pair(number, other, condition, first, base))
     selections = _distinct(pairs)
     prompts, said = shared_prompts(selections, names)
     notes += said
@@ -167,7 +168,7 @@ def compare(
     values = {}
     lacking: dict[str, set[str]] = {}
     for key, selection in selections.items():
-        values[key], said = _values(selection, prompts[key], own[key[0]], machine)
+        values[key], said = values_of(selection, prompts[key], own[key[0]], machine)
         for line in said:
             lacking.setdefault(line, set()).add(names[key[0]])
     notes += _noise(pairs, prompts, names)
@@ -194,7 +195,7 @@ class _Pair:
     """A condition of a run and the one that it is compared with."""
 
     number: int
-    """Of the run, from 1."""
+    """Of the run, from 1; 0 where models of one run are compared."""
     other: Selection
     condition: str
     first: Selection
@@ -219,6 +220,21 @@ def run_names(stores: Sequence[Store]) -> list[str]:
             own, number = f"{name} ({number})", number + 1
         names.append(own)
     return names
+
+
+def _matched(
+    asked: Config, stores: Sequence[Store], names: Sequence[str]
+) -> Iterator[tuple[int, str, str]]:
+    """Number of a run, its model, and the model of the first run that this is compared with."""
+    if len(stores) == 1:
+        first, *others = asked.models or stores[0].models()
+        if not others:
+            raise IbstatsError(f"{FEW}; '{names[0]}' has only {first}")
+        for model in others:
+            yield 0, model, first
+    for number in range(1, len(stores)):
+        for model, against in _models(asked, stores[0], stores[number], names[number]):
+            yield number, model, against
 
 
 def _models(asked: Config, first: Store, other: Store, name: str) -> list[tuple[str, str]]:
@@ -331,53 +347,6 @@ def _in_all(labels: Mapping[Key, Iterable[str]]) -> list[str]:
     return first
 
 
-def _values(
-    selection: Selection, prompts: list[str], settings: Config, machine: Machine
-) -> tuple[xr.Dataset, list[str]]:
-    """Every quantity of a selection by condition and shared prompt, `(condition, prompt)`."""
-    found: dict[str, xr.DataArray] = {}
-    tables, notes = measured(selection, settings, machine)
-    for name, table in tables.items():
-        found[name] = mean_pairwise(table["distance"])
-    asked = list(settings.scores)
-    if not asked:
-        asked, said = scores.available(selection, settings, machine)
-        notes += said
-    fetching = machine if settings.scores else machine.offline()
-    if asked:
-        for score, value in scores.scores(selection, asked, settings, fetching).data_vars.items():
-            if "prompt" in value.dims:
-                found[str(score)] = value
-    chosen = dict(xr.Dataset(found).sel(prompt=prompts).data_vars) if found else {}
-    if selection.has("tokens"):
-        chosen |= _of_tokens(selection, prompts, settings)
-    bare = {}
-    for variable, value in chosen.items():
-        ordered = value.transpose("condition", "prompt")
-        coords = {"condition": ordered["condition"].values, "prompt": np.arange(len(prompts))}
-        bare[str(variable)] = xr.DataArray(ordered.values, coords, ("condition", "prompt"))
-        if "units" in value.attrs:
-            bare[str(variable)].attrs["units"] = value.attrs["units"]
-    return xr.Dataset(bare), notes
-
-
-def _of_tokens(
-    selection: Selection, prompts: list[str], settings: Config
-) -> dict[Hashable, xr.DataArray]:
-    """Collision entropies, pseudo-values of the shared prompts alone."""
-    dataset = selection.dataset.sel(prompt=prompts)
-    made = information.measure(
-        dataset["tokens"],
-        selection.identity.codebook_size,
-        ["collision"],
-        estimator=settings.estimator,
-        usable=usable_codes(selection).values.tolist(),
-        share=shared_by_images(dataset),
-        seed=settings.resampling.seed,
-    )["collision"]
-    return dict(made[list(CHANGING)].data_vars)
-
-
 def _differences(
     pairs: Sequence[_Pair], values: Mapping[Key, xr.Dataset], settings: Config
 ) -> xr.Dataset:
@@ -401,7 +370,7 @@ def _noise(
     pairs: Sequence[_Pair], prompts: Mapping[Key, list[str]], names: Sequence[str]
 ) -> Iterator[str]:
     """What is known of the noise of samples that are compared, a line a run."""
-    for number in range(1, len(names)):
+    for number in dict.fromkeys(pair.number for pair in pairs):
         equal, known = 0, 0
         of_run = [pair for pair in pairs if pair.number == number]
         for pair in of_run:
@@ -416,7 +385,10 @@ def _noise(
             said = f"by prompt; in {equal} of {len(of_run)} comparisons samples share their noise"
         elif known < len(of_run):
             said = "by prompt; nobody knows whether samples share their noise"
-        yield f"'{names[number]}' is paired with '{names[0]}' {said}"
+        what = f"'{names[number]}' is paired with '{names[0]}'"
+        if number == 0:
+            what = f"models of '{names[0]}' are paired"
+        yield f"{what} {said}"
 
 
 def _has_noise(selection: Selection) -> bool:

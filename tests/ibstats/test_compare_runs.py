@@ -56,9 +56,9 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return recorded(folder / "base", 20), recorded(folder / "tuned", 30)
 
 
-def mean_distances(path: Path, condition: str) -> np.ndarray:
+def mean_distances(path: Path, condition: str, model: str | None = None) -> np.ndarray:
     """By prompt, the mean of 1 - cos over pairs, spelled out."""
-    images = ibstats.open(path).select().dataset["image"].sel(condition=condition).values
+    images = ibstats.open(path).select(model).dataset["image"].sel(condition=condition).values
     found = []
     for of_prompt in images.reshape(*images.shape[:2], -1).astype(float):
         distances = []
@@ -155,7 +155,42 @@ def test_noise_keys_that_agree_are_told(tmp_path: Path) -> None:
     assert "'b' is paired with 'a' by prompt and noise: samples have equal noise keys" in (
         found.found.notes
     )
-    assert len(found.frame()) == 4 * len(conftest.CELLS)
+    assert len(found.frame()) == 5 * len(conftest.CELLS)  # three of tokens, one of bits
+
+
+def test_models_of_one_run_are_compared_with_its_first(tmp_path: Path) -> None:
+    run = conftest.write_run(tmp_path / "run", n_prompts=5)
+    first, *others = ibstats.open_store(run).models()
+    found = compare(run, parts=("diversity",), **SETTINGS)
+    compared_models = {(one.model, one.against_model) for one in found.found.differences}
+    assert compared_models == {(model, first) for model in others}
+    assert found.found.notes[0].startswith("models of 'run' are paired by prompt")
+    chosen = found.frame().set_index(["quantity", "model", "condition"])["estimate"]
+    name = "stochastic-original-full"
+    wanted = mean_distances(run, name, others[0]) - mean_distances(run, name, first)
+    found_there = chosen["pixel_cosine_distance", others[0], name]
+    assert found_there == pytest.approx(wanted.mean(), abs=1e-6)
+    done = CliRunner().invoke(app, ["compare", str(run), "--metric", "pixel_cosine"])
+    assert done.exit_code == 0, done.output
+    assert f"run {others[0]} - run {first}" in " ".join(done.output.split())
+
+
+def test_bits_that_both_runs_record_are_compared(tmp_path: Path) -> None:
+    rng, runs_of, totals = np.random.default_rng(0), [], []
+    for name in ("one", "two"):
+        with Recorder(tmp_path / name, codebook_size=8, family="autoregressive") as run:
+            total = []
+            for prompt in PROMPTS:
+                bits = rng.uniform(0, 3, (3, 2, 2)).astype(np.float32)
+                run.add(prompt=prompt, tokens=rng.integers(0, 8, (3, 2, 2)), surprisals=bits)
+                total.append(bits.sum(axis=(1, 2), dtype=np.float64).mean())
+        runs_of.append(tmp_path / name)
+        totals.append(np.array(total))
+    found = compare(*runs_of, parts=("information",), resampling=QUICK).frame()
+    by = found.set_index("quantity")["estimate"]
+    for name in ("tokens", "joint", "execution_causal"):
+        assert by[name] == pytest.approx((totals[1] - totals[0]).mean(), abs=1e-5)
+    assert by["path_causal"] == 0
 
 
 def test_three_runs_are_one_family_and_one_figure(pair: tuple[Path, Path], tmp_path: Path) -> None:
@@ -178,7 +213,8 @@ def test_what_cannot_be_compared_is_one_line(pair: tuple[Path, Path], tmp_path: 
     others = recorded(tmp_path / "others", 20, prompts=["x", "y"])
     third = recorded(tmp_path / "third", 20, conditions=["hot", "mild"])
     for given, message in (
-        ((pair[0],), "takes two runs or more"),
+        ((), "two runs or more"),
+        ((pair[0],), "two runs or more, or one of several models; 'base' has only"),
         ((pair[0], others), "have 0 complete prompts in common, by id or by text"),
         ((pair[0], third), r"'third' shares no condition with 'base': it has hot, mild"),
     ):
