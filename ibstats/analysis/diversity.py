@@ -39,7 +39,7 @@ def diversity_groups(
     per_prompt, effective = {}, {}
     for name, table in found.items():
         per_prompt[name] = diversity.mean_pairwise(table["distance"])
-        if bool(table["squared_norm"].notnull().all()):
+        if bool(table["squared_norm"].notnull().any()):
             for kind, order in EFFECTIVE_ORDERS.items():
                 effective[f"{kind}_{name}"] = diversity.effective_number(table, order)
     values = xr.Dataset(per_prompt)
@@ -50,6 +50,7 @@ def diversity_groups(
     if effective:
         numbers = means(xr.Dataset(effective), how)
         groups["effective_number"] = numbers.assign_attrs(section="effective_number")
+        notes = [*notes, *_without_kernel(xr.Dataset(effective))]
     made, said = changes.changes(values, design, how, changes.DIVERSITY)
     groups |= made
     groups |= _between_wordings(selection, found, how)
@@ -57,6 +58,20 @@ def diversity_groups(
     groups |= _strategy(selection, values, settings)
     groups |= _by_kind(selection, values, settings)
     return groups, notes + said
+
+
+def _without_kernel(effective: xr.Dataset) -> list[str]:
+    """A line for conditions in which the similarity of some images is undefined in every prompt."""
+    absent: set[str] = set()
+    for number in effective.data_vars.values():
+        none = number.isnull().all("prompt")
+        absent.update(map(str, number["condition"].values[none.values]))
+    if not absent:
+        return []
+    return [
+        f"effective numbers are missing: in {', '.join(sorted(absent))} some images of every prompt "
+        "have features of length 0, to which no similarity is defined"
+    ]
 
 
 BETWEEN_NOTE = (

@@ -92,7 +92,8 @@ def cosine_similarity(distance: ArrayLike, squared_norm: ArrayLike) -> Array:
     """
     norm = np.asarray(squared_norm, dtype=np.float64)
     inner = 0.5 * (norm[..., :, None] + norm[..., None, :] - np.asarray(distance, dtype=np.float64))
-    return np.asarray(inner / np.sqrt(norm[..., :, None] * norm[..., None, :]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(inner / np.sqrt(norm[..., :, None] * norm[..., None, :]))
 
 
 def vendi(K: ArrayLike, q: float = 1) -> Array:

@@ -92,8 +92,10 @@ def group_rows(
     """Rows of one group, a row for each combination of its dims.
 
     Parameters: the group, with the attribute `section`; `base`, fields that all its rows share;
-    `labels`, how results name each condition.
+    `labels`, how results name each condition. None where nothing in the group could be told.
     """
+    if not group.data_vars:
+        return
     dims = [dim for dim in ORDER if dim in group.dims]
     shared = {**base, **_of_attributes(group)}
     columns = _columns(group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import ibstats
 from ibstats.analysis import provenance
 from ibstats.cli import app
 from ibstats.errors import IbstatsError
-from ibstats.measure import Distance, Machine, distances, metric, on_cluster
+from ibstats.measure import Distance, EmbeddedDistance, Machine, distances, metric, on_cluster
 from ibstats.measure.base import Pairs
 from ibstats.measure.users import own_class
 from ibstats.quantities import quantity
@@ -175,3 +176,44 @@ def test_an_object_in_the_place_of_a_class_is_refused_in_one_line() -> None:
         ValueError, match=r"analysis setting 'metrics\.0' is .*must be a list of names"
     ):
         ibstats.Config(metrics=(Brightness(),))
+
+
+class Contrast(EmbeddedDistance):
+    name = "contrast_distance"
+    long_name = "squared distance of contrasts"
+
+    def settings(self) -> dict[str, object]:
+        return {"version": 1}
+
+    def embed(self, images: np.ndarray) -> np.ndarray:
+        return np.ptp(images, axis=(1, 2)) / 255
+
+
+class Shades(Contrast):
+    name = "shades_distance"
+    long_name = "1 - cos of contrasts"
+    space = "cosine"
+
+
+@pytest.mark.parametrize("own", [Contrast, Shades])
+def test_features_of_length_zero_leave_numbers_out_and_say_so(
+    tmp_path: Path, own: type[Contrast]
+) -> None:
+    """A condition of flat images: equal, and of a direction that no cosine can tell."""
+    images = np.stack([np.full((4, 3, 8, 8, 3), 128, dtype=np.uint8), noise(4, 3, 8, 8)])
+    ibstats.from_arrays(
+        tmp_path / "run",
+        images=images,
+        prompts=[f"prompt {number}" for number in range(4)],
+        conditions=["flat", "noise"],
+    )
+    name = f"{__name__}:{own.__name__}"
+    answer = CliRunner().invoke(app, ["report", str(tmp_path / "run"), "--full", "--metric", name])
+    assert answer.exit_code == 0, answer.output
+    results = json.loads((tmp_path / "run/results/results.json").read_text())
+    rows = {(row["section"], row["condition"]): row["estimate"] for row in results["rows"]}
+    assert rows["diversity", "flat"] == 0.0  # equal images are no distance apart
+    assert "effective_number" not in {section for section, _ in rows}
+    assert "in flat some images of every prompt have features of length 0" in " ".join(
+        answer.output.split()
+    )
