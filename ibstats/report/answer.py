@@ -165,10 +165,10 @@ def shortened(found: Answer, height: Callable[[Sequence[Part]], int], most: int)
     changes = [table for table in found.tables if table.name == CHANGE]
     if changes:
         ways.append(_leaving(replace(ways[-1], tables=tuple(changes)), "path and execution"))
-    models = list(found.sentences)
+    models, of_all = list(found.sentences), ways[-1]
     for n_models in range(len(models) - 1, 0, -1):
         n_left = len(models) - n_models
-        left = _leaving(ways[-1], f"{n_left} more model{'s' * (n_left > 1)}")
+        left = _leaving(of_all, f"{n_left} more model{'s' * (n_left > 1)}")
         ways.append(_of_models(left, models[:n_models]))
     for way in ways:
         if height(way.parts()) <= most:
