@@ -12,7 +12,7 @@ myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "ibstats"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "examples"]
 
 
 def mark_code(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:

@@ -9,7 +9,7 @@ import tomllib
 
 from tests.source import ROOT
 
-EXAMPLE = ROOT / "examples/metric"
+EXAMPLE = ROOT / "docs/examples/metric"
 
 
 def test_the_example_passes_its_own_tests() -> None:

@@ -229,3 +229,20 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: Path) -> None:
         for file in (ROOT / package).rglob("*"):
             if file.is_file() and "__pycache__" not in file.parts:
                 assert str(file.relative_to(ROOT)) in names
+
+
+TOP_LEVEL = {
+    *("pyproject.toml", "ibstats", "generate", "tests", "schemas", "README.md"),
+    *("Makefile", "CHANGELOG.md", "LICENSE", "NOTICE", "CITATION.cff", "CONTRIBUTING.md"),
+    *("CODE_OF_CONDUCT.md", "SECURITY.md", "constraints.txt", "benchmarks", "docs", "studies"),
+}
+
+
+def test_the_top_level_holds_what_was_agreed() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    tops = {name.split("/")[0] for name in listed.stdout.splitlines()}
+    assert {name for name in tops if not name.startswith(".")} == TOP_LEVEL
