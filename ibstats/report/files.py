@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,7 +28,7 @@ from ibstats.results.tidy import write_csv
 from ibstats.selection import select
 from ibstats.store import Store
 from schemas.analysis import Config
-from schemas.io.files import whole_file, write_whole
+from schemas.io.files import whole_file, whole_folder, write_whole
 from schemas.io.layout import ResultsFolder
 from schemas.results import Results
 from schemas.study import ABLATIONS
@@ -60,6 +61,7 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
     folder = ResultsFolder(store.path)
     current = _is_current(folder.document, document)
     if not current:
+        shutil.rmtree(folder.figures, ignore_errors=True)  # they are of another analysis
         write_json(document, folder.document)
         write_csv(document, folder.tables)
     places = {"results": str(folder.document), "tables": str(folder.tables)}
@@ -72,7 +74,8 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
         try:
             need("drawing", "matplotlib")
             tree = obtain_tree(store, settings, machine)
-            draw(store, settings, document, tree, folder.figures, ("png",), machine)
+            with whole_folder(folder.figures) as temporary:
+                draw(store, settings, document, tree, temporary, ("png",), machine)
         except MissingPackages as error:
             places["figures"] = str(error)
     return Reported(Numbers(document), places)

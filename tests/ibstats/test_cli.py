@@ -16,6 +16,7 @@ from ibstats import cli
 from ibstats.cli import console
 from ibstats.report import files
 from ibstats.results.kept import read_results
+from ibstats.store import open_store
 from schemas.analysis import Config, Resampling
 
 
@@ -218,6 +219,28 @@ def test_a_command_offers_only_what_it_computes(command: str) -> None:
     offered = {name for parameter in parameters for name in parameter.opts}
     assert offered & SOMEWHERE == OFFERED[command]
     assert {"--model", "--experiment", "--allow-partial", "--config", "--results"} <= offered
+
+
+def test_figures_are_drawn_again_where_drawing_was_broken_off(
+    run_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None is better than some: the next report takes what stands there for all of them."""
+
+    def broken(*of: object) -> None:
+        raise KeyboardInterrupt
+
+    few = {"metrics": ("pixel_cosine",), "models": ("toy-mim",)}
+    settings = [Config(resampling=Resampling(n_resamples=n), **few) for n in (99, 199)]
+    figures = run_copy / "results/figures"
+    files.report(open_store(run_copy), settings[0])
+    whole = {path.name for path in figures.iterdir()}
+    with monkeypatch.context() as patched:
+        patched.setattr(files.drawing, "draw_path_and_execution", broken)
+        with pytest.raises(KeyboardInterrupt):
+            files.report(open_store(run_copy), settings[1])
+    assert not figures.exists()
+    files.report(open_store(run_copy), settings[1])
+    assert {path.name for path in figures.iterdir()} == whole
 
 
 def test_report_offers_every_setting_of_an_analysis() -> None:
