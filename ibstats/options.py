@@ -7,6 +7,7 @@ which say whose numbers; those of the machine stand here.
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -236,6 +237,8 @@ def _command(
             try:
                 function(**given, options=Options(named, place, resources))
             except KeyboardInterrupt:
+                # what was being read is broken off, of which the loop behind Zarr would complain
+                logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
                 log.print(
                     "interrupted; what was measured is kept: run the same command to go on.",
                     soft_wrap=True,

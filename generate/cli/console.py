@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,6 +31,8 @@ def shown(asked: Shown = Shown.auto) -> Iterator[Follower]:
         with display(log, asked) as bars:
             yield bars
     except KeyboardInterrupt:
+        # what was being read is broken off, of which the loop behind Zarr would complain
+        logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
         log.print("interrupted; committed blocks are kept: run the same command to go on.")
         raise typer.Exit(INTERRUPTED) from None
 

@@ -82,8 +82,9 @@ class Atoms:
 def log_hit(log_wt: Tensor) -> Tensor:
     """log (1 - exp(-w t)) from log w t, of any shape, to all digits however small w t is.
 
-    >>> log_hit(torch.tensor([-700.0, 0.0], dtype=torch.float64))
-    tensor([-700.0000,   -0.4587], dtype=torch.float64)
+    >>> found = log_hit(torch.tensor([-700.0, 0.0], dtype=torch.float64))
+    >>> [round(number, 4) for number in found.tolist()]
+    [-700.0, -0.4587]
     """
     hit = torch.log(-torch.expm1(-torch.exp(log_wt)))
     return torch.where(log_wt < RARE, log_wt, hit)
