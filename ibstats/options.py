@@ -7,7 +7,6 @@ which say whose numbers; those of the machine stand here.
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
@@ -34,6 +33,7 @@ from ibstats.errors import IbstatsError
 from ibstats.quantities import by_user
 from schemas.analysis import IMAGES, OF_IMAGES, PARTS, Config, Part, Resampling, from_plain
 from schemas.device import device_of_workers, pick_device
+from schemas.errors import broken_off
 from schemas.io.cluster import Cluster, connected
 from schemas.io.disk import disk_told
 from schemas.io.yaml_text import read_yaml as parsed
@@ -237,8 +237,7 @@ def _command(
             try:
                 function(**given, options=Options(named, place, resources))
             except KeyboardInterrupt:
-                # what was being read is broken off, of which the loop behind Zarr would complain
-                logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+                broken_off()
                 log.print(
                     "interrupted; what was measured is kept: run the same command to go on.",
                     soft_wrap=True,

@@ -7,6 +7,8 @@ traceback, and a line that says whose error it is.
 
 from __future__ import annotations
 
+import logging
+
 
 class UserError(ValueError):
     """Anything a user can mend.
@@ -78,6 +80,11 @@ class IncompleteStore(StoreError):
 
     Finish the run, or allow a part of it (`allow_partial`).
     """
+
+
+def broken_off() -> None:
+    """Have nothing said of reads that Ctrl-C broke off, of which the loop behind Zarr complains."""
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
 
 
 def internal(program: str) -> str:

@@ -31,9 +31,8 @@ FIGURES = ("PSNR, dB", "H(Z), bit", "H2(Z), bit", "TC of digits, bit", "recovere
 Array = NDArray[np.float64]
 
 
-def codes_of(tokenizer: Tokenizer) -> Codes:
-    """The codes of the same fresh scenes by any tokenizer, and what became of them."""
-    images = draw_images(N_SCENES, np.random.default_rng(SEED))
+def codes_of(tokenizer: Tokenizer, images: torch.Tensor) -> Codes:
+    """The codes of scenes (image, channel, y, x), and what became of them."""
     with torch.no_grad():
         ids = tokenizer.encode(images)
         restored = tokenizer.decode(ids)
@@ -95,11 +94,12 @@ def main(folders: Sequence[str]) -> None:
     """Measure the tokenizers in the folders and print what they agree on."""
     if len(folders) < 2:
         raise SystemExit("give the folders of two trainings or more")
+    scenes = draw_images(N_SCENES, np.random.default_rng(SEED))
     measured = {}
     for name in LAB:
         file = weights.file_name("tokenizer", name)
         trained = [load_tokenizer(Path(folder, file)) for folder in folders]
-        measured[name] = np.array([figures_of(codes_of(each)) for each in trained])
+        measured[name] = np.array([figures_of(codes_of(each, scenes)) for each in trained])
     print(f"{len(folders)} trainings, {N_SCENES} scenes each", *lines(measured), sep="\n")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from generate.run.display import Follower, display
+from schemas.errors import broken_off
 from schemas.progress import Shown
 
 # Names of files, models and prompts may hold brackets: no text is read as markup.
@@ -31,8 +31,7 @@ def shown(asked: Shown = Shown.auto) -> Iterator[Follower]:
         with display(log, asked) as bars:
             yield bars
     except KeyboardInterrupt:
-        # what was being read is broken off, of which the loop behind Zarr would complain
-        logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
+        broken_off()
         log.print("interrupted; committed blocks are kept: run the same command to go on.")
         raise typer.Exit(INTERRUPTED) from None
 

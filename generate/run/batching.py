@@ -27,14 +27,6 @@ SHARE = 0.8
 """Share of the free memory to fill: allocators fragment, and blocks of longer texts take more."""
 
 
-def batch_sizes(plan: Plan, load: Callable[[str], Model], device: str) -> dict[str, int]:
-    """Samples per forward of every model of a plan, by its label.
-
-    `load` gives a model by its label, and is called only where the size must be found out.
-    """
-    return {label: batch_size(plan, label, load, device) for label in plan.models}
-
-
 def batch_size(plan: Plan, label: str, load: Callable[[str], Model], device: str) -> int:
     """Samples per forward of the model that a plan calls `label`.
 

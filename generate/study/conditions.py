@@ -125,12 +125,12 @@ def factorial(plan: Factorial) -> list[Condition]:
     >>> [cell.name for cell in factorial(Factorial(factors=["codebook"]))]
     ['stochastic-original-subset', 'stochastic-original-full']
     """
-    crossed = {factor.name for factor in crossed_factors(plan)}
+    crossed = crossed_factors(plan)
+    held = [factor.name for factor in FACTORS if factor not in crossed]
     cells = []
     for levels in itertools.product(SAMPLINGS, PROMPT_TYPES, CODEBOOKS):
         cell = Condition(*levels)
-        kept = [factor.name for factor in FACTORS if factor.name not in crossed]
-        if any(getattr(cell, name) != getattr(BASELINE, name) for name in kept):
+        if any(getattr(cell, name) != getattr(BASELINE, name) for name in held):
             continue
         if cell.sampling == "argmax":
             cell = replace(cell, argmax_window=ALL_STEPS)

@@ -57,8 +57,11 @@ class Order(abc.ABC):
 
         `tokens` are its candidates. Raises FloatingPointError where a rank is NaN.
         """
-        noise = self.scale(temperature) * gumbel(step.uniforms())
-        return best(self.rank(step, tokens) + noise, is_open, n)
+        return best(self.perturbed(step, tokens, self.scale(temperature)), is_open, n)
+
+    def perturbed(self, step: Step, tokens: Tensor, scale: float) -> Tensor:
+        """The ranks with Gumbel noise of some scale."""
+        return self.rank(step, tokens) + scale * gumbel(step.uniforms())
 
     @abc.abstractmethod
     def surprisals(
@@ -127,7 +130,7 @@ class Confidence(Order):
 
         Under argmax only tokens that are modes take part.
         """
-        confidence = self.rank(step, tokens) + max(temperature, WARM) * gumbel(step.uniforms())
+        confidence = self.perturbed(step, tokens, max(temperature, WARM))
         lowest = torch.finfo(confidence.dtype).min
         possible = drawable(step, tokens)
         return best(torch.where(possible, confidence, lowest), is_open, n)
@@ -177,8 +180,7 @@ class CandidateFree(Order):
         self, step: Step, tokens: Tensor, is_open: Tensor, n: int, temperature: float
     ) -> Tensor:
         """Positions chosen as ever, whatever the tokens."""
-        noise = self.warm(temperature) * gumbel(step.uniforms())
-        return best(self.rank(step, tokens) + noise, is_open, n)
+        return best(self.perturbed(step, tokens, self.warm(temperature)), is_open, n)
 
     def proposal_surprisal(
         self, step: Step, tokens: Tensor, is_open: Tensor, commit: Tensor, temperature: float

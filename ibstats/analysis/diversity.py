@@ -48,9 +48,10 @@ def diversity_groups(
         "diversity": means(values, how).assign_attrs(section="diversity"),
     }
     if effective:
-        numbers = means(xr.Dataset(effective), how)
+        of_images = xr.Dataset(effective)
+        numbers = means(of_images, how)
         groups["effective_number"] = numbers.assign_attrs(section="effective_number")
-        notes = [*notes, *_without_kernel(xr.Dataset(effective))]
+        notes = [*notes, *_without_kernel(of_images)]
     made, said = changes.changes(values, design, how, changes.DIVERSITY)
     groups |= made
     groups |= _between_wordings(selection, found, how)

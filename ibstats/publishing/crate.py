@@ -13,7 +13,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ibstats.publishing.publication import CRATE, Publication, Shard
+from ibstats.publishing.publication import (
+    CARD,
+    CRATE,
+    CROISSANT,
+    RESULTS,
+    RUN,
+    Publication,
+    Shard,
+)
 from schemas.io.files import file_sha256
 from schemas.version import __version__
 
@@ -21,12 +29,13 @@ SPECIFICATION = "https://w3id.org/ro/crate/1.1"
 ROOT = "./"
 SOFTWARE = "#ibstats"
 CREATOR = "#creator"
+ANALYSIS = "#analysis"
 
 ABOUT = {
-    "README.md": "Card: what there is, how it was made, what was found",
-    "croissant.json": "Croissant metadata of the Parquet files",
-    "run.json": "Record of the run: study, prompts, models, design, software and hardware",
-    "results.json": "Every number of the analysis, with interval, estimator, n and seed",
+    CARD: "Card: what there is, how it was made, what was found",
+    CROISSANT: "Croissant metadata of the Parquet files",
+    RUN: "Record of the run: study, prompts, models, design, software and hardware",
+    RESULTS: "Every number of the analysis, with interval, estimator, n and seed",
 }
 """What each file that holds no samples is."""
 
@@ -43,7 +52,7 @@ def crate(publication: Publication, shards: Sequence[Shard], folder: Path) -> di
         "license": {"@id": publication.terms.url},
         "identifier": f"sha256:{publication.identifier}",
         "hasPart": list(map(_reference, files)),
-        "mentions": [{"@id": "#analysis"}],
+        "mentions": [{"@id": ANALYSIS}],
     }
     graph: list[dict[str, Any]] = [
         {
@@ -66,12 +75,12 @@ def crate(publication: Publication, shards: Sequence[Shard], folder: Path) -> di
             "softwareVersion": __version__,
         },
         {
-            "@id": "#analysis",
+            "@id": ANALYSIS,
             "@type": "CreateAction",
             "name": f"analysis {publication.document.analysis_sha256}",
             "instrument": {"@id": SOFTWARE},
-            "object": [{"@id": "run.json"}, *map(_reference, map(_shard, shards))],
-            "result": [{"@id": "results.json"}],
+            "object": [{"@id": RUN}, *map(_reference, map(_shard, shards))],
+            "result": [{"@id": RESULTS}],
         },
     ]
     if publication.terms.creator:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from ibstats.extras import need
 from ibstats.publishing.publication import Shard, place
+from ibstats.report.page.strips import png
 from ibstats.selection import Selection
 from schemas.io.files import file_sha256
 
@@ -153,7 +151,7 @@ def _rows(selection: Selection, block: xr.Dataset) -> dict[str, list[Any]]:
         if "image" in rows:
             for sample, image in enumerate(here["image"].values):
                 path = f"{condition}/{prompt}/{sample}.png"
-                rows["image"].append({"bytes": _png(image), "path": path})
+                rows["image"].append({"bytes": png(image), "path": path})
     return rows
 
 
@@ -162,11 +160,3 @@ def _batch(rows: dict[str, list[Any]], schema: pyarrow.Schema) -> pyarrow.Record
 
     arrays = [pyarrow.array(rows[field.name], field.type) for field in schema]
     return pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
-
-
-def _png(image: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    content = io.BytesIO()
-    Image.fromarray(image).save(content, "png")
-    return content.getvalue()

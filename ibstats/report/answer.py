@@ -284,7 +284,7 @@ def _sentence(
     for judged, clause in CLAUSES.items():
         if judged in by:
             margin = " or ".join(map("±{:.2g}".format, margins))
-            clauses.append(clause.format(_listed(by[judged]), margin=margin))
+            clauses.append(clause.format(words.listed(by[judged]), margin=margin))
     return f"{said}: diversity {', '.join(clauses)}."
 
 
@@ -305,17 +305,6 @@ def _values(numbers: Numbers, experiment: str, model: str, distance: Quantity) -
 
 def _effect(row: ResultRow) -> str:
     return words.times(row.effect or "")
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Names in a sentence.
-
-    >>> _listed(["a", "b", "c"])
-    'a, b and c'
-    """
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _changes(

@@ -142,17 +142,6 @@ def _cite(keys: Iterable[str]) -> str:
     return f" [{known}]" if known else ""
 
 
-def _listed(names: Sequence[str], last: str = "and") -> str:
-    """Names as an enumeration.
-
-    >>> _listed(["a", "b", "c"])
-    'a, b and c'
-    """
-    if len(names) < 2:
-        return "".join(names)
-    return f"{', '.join(names[:-1])} {last} {names[-1]}"
-
-
 def _samples(store: Store, numbers: Numbers) -> str:
     """The models, the design and the number of images."""
     made = citing.of_models(store)
@@ -161,7 +150,7 @@ def _samples(store: Store, numbers: Numbers) -> str:
         told = _model(store.run.models[label])
         models.append(f"{label}{told}{_cite(made[f'model {label}'])}")
     verb = "imported samples of" if store.run.imported is not None else "samples of"
-    said = [f"We analysed {verb} {_listed(models)} by the method of{_cite([METHOD])}."]
+    said = [f"We analysed {verb} {words.listed(models)} by the method of{_cite([METHOD])}."]
     for experiment in numbers.experiments():
         if experiment in numbers.designs:
             said.append(_design(store, numbers, experiment))
@@ -196,13 +185,13 @@ def _design(store: Store, numbers: Numbers, experiment: str) -> str:
     n_prompts = words.extent(rows, "n_prompts") or plan.n_prompts
     n_images = words.extent(rows, "n_images") or plan.n_samples
     names = [numbers.short(experiment, one.name) for one in design.conditions]
-    conditions = f"the conditions {_listed(names)}"
+    conditions = f"the conditions {words.listed(names)}"
     if design.factors and design.kind == "factorial":
         factors = []
         for factor in design.factors:
             name = factor.name.replace("_", " ")
             factors.append(f"{name} ({factor.low} or {factor.high})")
-        conditions = f"all combinations of {_listed(factors)}"
+        conditions = f"all combinations of {words.listed(factors)}"
     said = f"The experiment {experiment} holds {n_images} images of each of {n_prompts} prompts in "
     said += conditions
     if design.baseline is not None:
@@ -250,7 +239,7 @@ def _quantities(rows: Sequence[ResultRow]) -> str:
             names.append(_name(record))
     groups = []
     for (how, sources), names in together.items():
-        groups.append(" ".join(filter(None, (_listed(names), how))) + _cite(sources))
+        groups.append(" ".join(filter(None, (words.listed(names), how))) + _cite(sources))
     return "; ".join(groups)
 
 
@@ -284,7 +273,7 @@ def _statistics(numbers: Numbers) -> str:
         said.append(
             "Differences are paired within prompts and tested over prompts, two-sided, by the law "
             "that made the intervals; p values are Holm-adjusted within a model and a quantity "
-            f"over {_listed(families)}."
+            f"over {words.listed(families)}."
         )
     margins = numbers.all("equivalence")
     if distinct(margins, "margin"):
@@ -303,7 +292,7 @@ def _equivalence(rows: Sequence[ResultRow]) -> str:
         least, most = f"{min(found):.3g}", f"{max(found):.3g}"
         size = f"±{least}" if least == most else f"±{least} to ±{most}"
         margins.append(f"{size} in {_name(quantity(name))}")
-    said = f"A change counts as none only if two one-sided tests place it within {_listed(margins)}"
+    said = f"A change counts as none only if two one-sided tests place it within {words.listed(margins)}"
     notes = []
     for note in distinct(rows, "note"):
         notes.append(note.partition("margin: ")[2].partition("; ")[0])
@@ -321,7 +310,7 @@ def _software(store: Store, document: Results) -> str:
             libraries.append(f"{name} {run.software.libraries[name]}")
     said = []
     if run.imported is None:
-        with_ = f" with {_listed(libraries)}" if libraries else ""
+        with_ = f" with {words.listed(libraries)}" if libraries else ""
         said.append(
             f"Samples were made under Python {run.software.python}{with_} on {run.hardware.device}."
         )

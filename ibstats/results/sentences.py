@@ -72,10 +72,7 @@ def pair_distances(left: Found) -> str:
         f"images that share the path noise keep {words.interval(path, 2)} of the diversity, those "
         f"that share the execution noise {words.interval(execution, 2)}"
     )
-    redundancy = _known(left, "redundancy")
-    if redundancy is None:
-        return said
-    return f"{said} (R {words.interval(redundancy, 2)}: {_reading(redundancy)})"
+    return _with_redundancy(said, left)
 
 
 def order(left: Found) -> str:
@@ -90,10 +87,7 @@ def order(left: Found) -> str:
         f"images that share the path noise keep {words.interval(path, 2)} of the diversity, those "
         f"whose tokens are modes {words.interval(argmax, 2)}"
     )
-    redundancy = _known(left, "redundancy")
-    if redundancy is None:
-        return said
-    return f"{said} (R {words.interval(redundancy, 2)}: {_reading(redundancy)})"
+    return _with_redundancy(said, left)
 
 
 def whole_image(found: Found) -> str:
@@ -120,6 +114,14 @@ def _known_or_bounded(found: Found, name: str) -> str:
     if low is None or high is None:
         return ""
     return f"between {words.number(low.estimate, 2)} and {words.number(high.estimate, 2)}"
+
+
+def _with_redundancy(said: str, left: Found) -> str:
+    """A sentence, and how the two noises go together where that is known."""
+    redundancy = _known(left, "redundancy")
+    if redundancy is None:
+        return said
+    return f"{said} (R {words.interval(redundancy, 2)}: {_reading(redundancy)})"
 
 
 def _reading(redundancy: ResultRow) -> str:

@@ -255,6 +255,17 @@ def open_intervals(rows: Iterable[ResultRow]) -> str:
     return ""
 
 
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence.
+
+    >>> listed(["a", "b", "c"])
+    'a, b and c'
+    """
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def times(effect: str) -> str:
     """An effect, its factors joined by a multiplication sign; a colon before a space is one in words.
 

@@ -9,8 +9,8 @@ import pytest
 
 from generate.models.base import Model
 from generate.run import blocks
-from generate.run.batching import CPU_BATCH, MOST, batch_sizes, largest
-from generate.run.loading import load_recorded
+from generate.run.batching import CPU_BATCH, MOST, batch_size, largest
+from generate.run.holder import Holder
 from generate.run.preparing import prepare
 from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
@@ -28,7 +28,7 @@ def automatic(laid_out: Plan) -> Plan:
 
 def test_the_studys_batch_is_taken_and_recorded(study_file: Path, tmp_path: Path) -> None:
     laid_out = plan(*load_study(str(study_file)))
-    sizes = batch_sizes(laid_out, refuse, "cuda")
+    sizes = {label: batch_size(laid_out, label, refuse, "cuda") for label in laid_out.models}
     assert sizes == dict.fromkeys(laid_out.models, laid_out.study.batch_size)
     assert prepare(laid_out, tmp_path / "run").run.batch_sizes == sizes
 
@@ -55,7 +55,7 @@ def test_what_a_text_fixes_is_sampled_once_and_copied(
     conditions = list(laid_out.experiments["factorial"])
     sizes: list[int] = []
     for label in laid_out.models:
-        model = load_recorded(laid_out, store.run, label, "cpu")
+        model = Holder("cpu").recorded(laid_out, store.run, label)
         monkeypatch.setattr(type(model), "traverse", counting(type(model), sizes))
         for block in laid_out.blocks():
             if (block.model, block.experiment) != (label, "factorial"):

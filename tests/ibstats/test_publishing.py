@@ -197,7 +197,7 @@ def diversities(hub: Path) -> dict[str, float]:
 
 def in_order(found: list[dict[str, Any]], columns: tuple[str, ...]) -> list[list[Any]]:
     found = sorted(found, key=lambda row: (row["condition"], row["prompt_id"], row["sample"]))
-    return [[row[name] for name in columns] for row in found]
+    return [list(map(row.__getitem__, columns)) for row in found]
 
 
 def test_the_card_names_licence_numbers_methods_and_digests(published: tuple[Path, Path]) -> None:

@@ -323,10 +323,7 @@ def _ranks(of: Analysis) -> str:
 def path(of: Analysis, page: Page) -> str:
     """What is left where a noise is shared, bits side by side with what they say, then the rest."""
     numbers, experiment = of.numbers, of.experiment
-    made = [
-        page.parts(orders.tables(numbers, experiment, of.models)),
-        page.parts(orders.said(numbers, experiment, of.models)),
-    ]
+    made = [page.parts(orders.parts(numbers, experiment, of.models))]
     for distance in numbers.quantities("pair_distance"):
         made.append(shared(of, distance, page))
     made.append(page.parts(path_and_execution.side_by_side(numbers, experiment)))
@@ -368,8 +365,7 @@ def ablation(of: Analysis, page: Page) -> str:
     for distance in of.numbers.quantities("contrast", experiment=of.experiment):
         made.append(changes(of, "contrast", distance, page))
     numbers, experiment, models = of.numbers, of.experiment, of.models
-    made.append(page.parts(orders.tables(numbers, experiment, models)))
-    made.append(page.parts(orders.said(numbers, experiment, models)))
+    made.append(page.parts(orders.parts(numbers, experiment, models)))
     parts: list[Part] = [
         *ablations.arms(numbers, experiment, models),
         *ablations.changes(numbers, experiment, models),

@@ -86,8 +86,7 @@ def ablation_parts(numbers: Numbers) -> list[Part]:
         for model in models:
             parts.append(Heading(f"{experiment}, {model}"))
             parts += _size(numbers, experiment, model)
-            parts += orders.tables(numbers, experiment, [model])
-            parts += orders.said(numbers, experiment, [model])
+            parts += orders.parts(numbers, experiment, [model])
             parts += ablations.arms(numbers, experiment, [model])
             parts += ablations.changes(numbers, experiment, [model])
             parts += ablations.codebook(numbers, experiment, [model])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ibstats.quantities import Quantity, preferred, quantity
-from ibstats.report.table import Cell, Paragraph, Table, Text, interval, stacked
+from ibstats.report.table import Cell, Paragraph, Part, Table, Text, interval, stacked
 from ibstats.report.tables import grid, pair_distances
 from ibstats.results import sentences, words
 
@@ -73,6 +73,11 @@ def said(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Parag
                 short = quantity(str(distance)).short
                 found.append(Paragraph(f"{model}, {name} order, by {short}: {sentence}."))
     return found
+
+
+def parts(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Part]:
+    """The tables of the orders and the sentences below them."""
+    return [*tables(numbers, experiment, models), *said(numbers, experiment, models)]
 
 
 def _is_of_orders(numbers: Numbers, experiment: str) -> bool:

@@ -87,11 +87,10 @@ def test_a_file_taken_away_is_named(
     for pattern in adapter.files_of(source, options):
         if pattern in ("*.json", "tokenizer/*"):
             continue
-        there = {
-            file: described_file
-            for file, described_file in repositories[repository].items()
-            if not any(PurePosixPath(file).match(choice) for choice in pattern.split("|"))
-        }
+        there = {}
+        for file, content in repositories[repository].items():
+            if not any(map(PurePosixPath(file).match, pattern.split("|"))):
+                there[file] = content
         stand_in.repositories[repository] = there
         PublicModel.find.cache_clear()
         with pytest.raises(ModelError) as told:

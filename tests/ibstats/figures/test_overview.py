@@ -13,7 +13,10 @@ MADE = of_bits(factorial(3))
 
 
 def labels(figure: Any) -> list[list[str]]:
-    return [[text.get_text() for text in axes.get_yticklabels()] for axes in figure.axes]
+    found = []
+    for axes in figure.axes:
+        found.append([text.get_text() for text in axes.get_yticklabels()])
+    return found
 
 
 def test_an_overview_has_pressures_sources_and_probes() -> None:
