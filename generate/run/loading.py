@@ -37,6 +37,16 @@ def load(plan: Plan, label: str, device: str) -> Model:
     return adapter.load(adapter.identify(choice.model, options), options, device)
 
 
+def load_recorded(plan: Plan, run: RunRecord, label: str, device: str) -> Model:
+    """The model that a run calls `label`, loaded on a torch device.
+
+    Raises `StoreError` if it is no longer the one that the run was made with.
+    """
+    model = load(plan, label, device)
+    refuse_other_model(model, run, label)
+    return model
+
+
 def refuse_other_model(model: Model, run: RunRecord, label: str) -> None:
     """Raise `StoreError` if a model is no longer the one that a run was made with as `label`."""
     there = run.models[label]

@@ -10,7 +10,7 @@ import pytest
 from generate.models.base import Model
 from generate.run import blocks
 from generate.run.batching import CPU_BATCH, MOST, batch_size, largest
-from generate.run.holder import Holder
+from generate.run.loading import load_recorded
 from generate.run.preparing import prepare
 from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
@@ -55,7 +55,7 @@ def test_what_a_text_fixes_is_sampled_once_and_copied(
     conditions = list(laid_out.experiments["factorial"])
     sizes: list[int] = []
     for label in laid_out.models:
-        model = Holder("cpu").recorded(laid_out, store.run, label)
+        model = load_recorded(laid_out, store.run, label, "cpu")
         monkeypatch.setattr(type(model), "traverse", counting(type(model), sizes))
         for block in laid_out.blocks():
             if (block.model, block.experiment) != (label, "factorial"):
