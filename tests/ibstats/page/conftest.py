@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 from ibstats import Config, importing, open_store
 from ibstats.report.page import making
@@ -72,6 +72,11 @@ class Opened:
     complaints: list[str] = field(default_factory=list)
 
 
+def lost(asked: Request) -> list[str]:
+    """What did not load, but for what the browser itself let go because the page was left."""
+    return [] if asked.failure == "net::ERR_ABORTED" else [f"{asked.failure}: {asked.url[:200]}"]
+
+
 @pytest.fixture
 def opened(browser: Browser) -> Iterator[Opened]:
     """A tab without a network."""
@@ -81,7 +86,7 @@ def opened(browser: Browser) -> Iterator[Opened]:
     expect.set_options(timeout=PATIENCE)
     tab.page.on("console", lambda said: tab.complaints.append(f"{said.type}: {said.text}"))
     tab.page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-    tab.page.on("requestfailed", lambda asked: tab.complaints.append(asked.url[:200]))
+    tab.page.on("requestfailed", lambda asked: tab.complaints.extend(lost(asked)))
     yield tab
     context.close()
 
