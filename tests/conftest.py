@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from generate.cli import app
 from tests.generate.conftest import prompt_lines
+from tests.tex import installed
 
 EXPERIMENTS: dict[str, dict[str, Any]] = {
     "factorial": {"kind": "factorial", "keep_ratio": 0.5, "paraphrases": 3},
@@ -58,3 +59,9 @@ def ablation_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.exit_code == 0, done.output
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def tex() -> str:
+    """A TeX that is installed, see `tests.tex`."""
+    return installed()

@@ -20,6 +20,7 @@ from generate.cli import app as ibgenerate
 from ibstats import cli
 from ibstats.checks import ablations
 from ibstats.cli import console
+from ibstats.report import files
 from ibstats.selection import select
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.statistics.windows import window_tokens
@@ -27,6 +28,7 @@ from schemas.analysis import Config
 from schemas.store import RunRecord, sealed
 from tests.conftest import EXPERIMENTS as EXPERIMENTS_OF_STUDY
 from tests.conftest import ablation_study
+from tests.tex import complaints
 
 EXPERIMENTS = {
     "ratio": "subset_ratio", "window": "argmax_window", "length": "paraphrase_length", "method": "subset_method",
@@ -103,6 +105,22 @@ def latex_tables(folder: Path) -> set[str]:
             caption = table.partition(r"\caption")[2].partition(r"\label")[0]
             assert not re.search(r"(?<![\\a-z{:])_|\$.*(?<!\\)%", caption)
     return {file.stem for file in folder.glob("*.tex")}
+
+
+@pytest.mark.parametrize("two_columns", [False, True], ids=["one column", "two columns"])
+def test_tex_sets_every_table_of_every_ablation_inside_the_page(
+    run: Path, tex: str, tmp_path: Path, two_columns: bool
+) -> None:
+    """Of all models together, as they stand in a paper."""
+    store = ibstats.open_store(run)
+    made = []
+    for name in EXPERIMENTS:
+        settings = Config(
+            metrics=("pixel_cosine",), experiment=name, resampling=Resampling(n_resamples=100)
+        )
+        made += files.export(store, settings, tmp_path / name, "latex")
+    assert len(made) >= 5 * len(EXPERIMENTS)
+    assert complaints(tex, made, tmp_path / "made", two_columns=two_columns) == []
 
 
 def test_export_and_figures_of_an_ablation_are_those_of_the_ablations_command(

@@ -194,7 +194,7 @@ def test_the_tables_have_a_line_an_order(numbers: Numbers) -> None:
         ]
     said = [part.words for part in parts if isinstance(part, Paragraph)]
     assert sum("images that share the path noise keep" in words for words in said) == 3
-    names = [table.name for table in tables.latex_tables(numbers)]
+    names = [table.name for table in tables.paper_tables(numbers)]
     assert names[:2] == ["orders", "orders-bits"]
 
 
@@ -219,7 +219,9 @@ def test_a_run_without_images_has_the_bits_of_its_orders(store: Store) -> None:
 
 
 def test_the_two_by_two_goes_into_every_file(numbers: Numbers, tmp_path: Path) -> None:
-    written = files.write_latex(numbers.document, tmp_path) + write_csv(numbers.document, tmp_path)
+    written = files.write_tables(numbers.document, tmp_path, "latex") + write_csv(
+        numbers.document, tmp_path
+    )
     assert {"orders.tex", "orders-bits.tex", "pair_distance.csv"} <= {file.name for file in written}
 
 

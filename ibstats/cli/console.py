@@ -31,6 +31,12 @@ Run = Annotated[
 Format = Annotated[
     list[str] | None, typer.Option("--format", help="png, pdf or svg; repeat for more.")
 ]
+Columns = Annotated[
+    int,
+    typer.Option(
+        min=1, max=2, help="Columns of a page that a figure spans: 3.4 inches for 1, 7.0 for 2."
+    ),
+]
 
 
 def say(text: str) -> None:

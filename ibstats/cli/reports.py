@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from ibstats.cli.console import COLUMNS, LINES, Format, Run, say, say_places, show
+from ibstats.cli.console import COLUMNS, LINES, Columns, Format, Run, say, say_places, show
 from ibstats.errors import IbstatsError
 from ibstats.options import Options, analysing, followed
 
@@ -109,7 +109,12 @@ def publish(
 @analysing()
 def export(
     run: Run,
-    kind: Annotated[str, typer.Option("--format", help="csv, latex, json or netcdf.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--format", help="csv, json, netcdf; tables for a paper: latex, markdown, html."
+        ),
+    ],
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder; default RUN/results/export.")
     ] = None,
@@ -133,6 +138,7 @@ def figures(
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder; default RUN/results/figures.")
     ] = None,
+    columns: Columns = 1,
     *,
     options: Options,
 ) -> None:
@@ -142,17 +148,17 @@ def figures(
 
     store = options.open(run)
     where = folder or ResultsFolder(store.path).figures
-    made = files.draw_all(store, options.settings(), where, kind, options.machine())
+    made = files.draw_all(store, options.settings(), where, kind, options.machine(), columns)
     say(f"{len(made)} files in {where}")
 
 
 @analysing(without=["margin"])
-def ablations(run: Run, kind: Format = None, *, options: Options) -> None:
+def ablations(run: Run, kind: Format = None, columns: Columns = 1, *, options: Options) -> None:
     """Every ablation (or that of --experiment): arms, paired changes, inflection point; tables, LaTeX, figures."""
     from ibstats.report import files, tables
 
     store = options.open(run)
-    made = files.report_ablations(store, options.settings(), options.machine(), kind)
+    made = files.report_ablations(store, options.settings(), options.machine(), kind, columns)
     for one in made:
         show(tables.ablation_parts(one.numbers))
     say_places(made[0].places)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,8 @@ from ibstats.report import figures as drawing
 from ibstats.report import tables
 from ibstats.report.answer import Answer, answer
 from ibstats.report.page import making
-from ibstats.report.render import latex
+from ibstats.report.render import html, latex, markdown
+from ibstats.report.table import Table, rounded
 from ibstats.results.kept import obtain, obtain_tree, write_json
 from ibstats.results.lookup import Numbers
 from ibstats.results.sealed import document_problem
@@ -33,7 +34,14 @@ from schemas.io.layout import ResultsFolder
 from schemas.results import Results
 from schemas.study import ABLATIONS
 
-KINDS = ("csv", "latex", "json", "netcdf")
+PAPER: dict[str, tuple[str, Callable[[Table], str]]] = {
+    "latex": ("tex", latex.render),
+    "markdown": ("md", lambda table: markdown.render([rounded(table)])),
+    "html": ("html", lambda table: html.render(rounded(table))),
+}
+"""Formats of the tables for a paper: ending of their files, and what renders one."""
+
+KINDS = ("csv", *PAPER, "json", "netcdf")
 """Export formats."""
 
 
@@ -106,10 +114,12 @@ def report_ablations(
     settings: Config,
     machine: Machine | None = None,
     formats: Sequence[str] | None = None,
+    columns: int = 1,
 ) -> list[Reported]:
     """Every ablation of a run, or the one that the settings name, with its files under RUN/results.
 
-    Rows, tables, LaTeX and figures. Raises IbstatsError if the run holds no ablation.
+    Rows, tables, LaTeX and figures, which span so many `columns` of a page. Raises IbstatsError if
+    the run holds no ablation.
     """
     formats = formats or drawing.FORMATS
     drawing.check_formats(formats)
@@ -120,9 +130,10 @@ def report_ablations(
         document = obtain(store, one, machine)
         write_json(document, folder / f"{name}.json")
         write_csv(document, folder / "tables" / name)
-        write_latex(document, folder / "latex" / name)
+        write_tables(document, folder / "latex" / name, "latex")
         tree = obtain_tree(store, one, machine)
-        draw(store, one, document, tree, folder / "figures", formats, machine)
+        where = folder / "figures"
+        draw(store, one, document, tree, where, formats, machine, columns=columns)
         places = {part: str(folder / part) for part in ("tables", "latex", "figures")}
         made.append(Reported(Numbers(document), {"results": str(folder), **places}))
     return made
@@ -157,17 +168,19 @@ def draw_all(
     folder: Path,
     formats: Sequence[str] | None = None,
     machine: Machine | None = None,
+    columns: int = 1,
 ) -> list[Path]:
     """Draw everything that the analysis of these settings has data for; gives the files.
 
     Parameters: `folder` to draw into; `formats`, some of `ibstats.report.figures.FORMATS`, by
-    default all. Raises IbstatsError for another format.
+    default all; `columns` of a page that a figure spans, 1 or 2 (contact sheets are as wide as a
+    page). Raises IbstatsError for another format, and for more columns.
     """
     formats = formats or drawing.FORMATS
     drawing.check_formats(formats)
     document = obtain(store, settings, machine)
     tree = obtain_tree(store, settings, machine)
-    return draw(store, settings, document, tree, folder, formats, machine)
+    return draw(store, settings, document, tree, folder, formats, machine, columns=columns)
 
 
 def draw(
@@ -178,12 +191,15 @@ def draw(
     folder: Path,
     formats: Sequence[str],
     machine: Machine | None = None,
+    *,
+    columns: int = 1,
 ) -> list[Path]:
     """Draw everything that an analysis has data for: its rows, path and execution, contact sheets.
 
-    `document` and `tree` are of one analysis, `machine` is what it was measured on. Gives the files.
+    `document` and `tree` are of one analysis, `machine` is what it was measured on, `columns` are
+    those of a page that a figure spans. Gives the files.
     """
-    made = drawing.draw(Numbers(document), tree, folder, formats)
+    made = drawing.draw(Numbers(document), tree, folder, formats, columns)
     settings = of_run(settings, store)
     if settings.experiment not in ablations(store):
         selections = []
@@ -191,16 +207,19 @@ def draw(
             partial = settings.allow_partial
             selections.append(select(store, model, settings.experiment, allow_partial=partial))
         machine = machine or Machine()
-        made += drawing.draw_path_and_execution(selections, settings, machine, folder, formats)
+        made += drawing.draw_path_and_execution(
+            selections, settings, machine, folder, formats, columns
+        )
     return made + drawing.sheets(store, settings, folder, formats)
 
 
 def export(
     store: Store, settings: Config, folder: Path, kind: str, machine: Machine | None = None
 ) -> list[Path]:
-    """Write an analysis as `csv`, `latex`, `json` or `netcdf` into a folder; gives the files.
+    """Write an analysis into a folder; gives the files.
 
-    Raises IbstatsError for another `kind`.
+    `kind` is one of `KINDS`: every number as `csv`, `json` or `netcdf`, or the tables for a paper as
+    `latex`, `markdown` or `html`. Raises IbstatsError for another one.
     """
     if kind not in KINDS:
         raise unknown("export format", kind, KINDS)
@@ -208,8 +227,8 @@ def export(
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "csv":
         return write_csv(document, folder)
-    if kind == "latex":
-        return write_latex(document, folder)
+    if kind in PAPER:
+        return write_tables(document, folder, kind)
     if kind == "json":
         file = folder / store.results.document.name
         write_json(document, file)
@@ -218,15 +237,17 @@ def export(
     return [write_netcdf(tree, folder / "results.nc")]
 
 
-def write_latex(document: Results, folder: Path) -> list[Path]:
-    """Write the LaTeX tables of an analysis, one file each, to be used with `\\input`.
+def write_tables(document: Results, folder: Path, kind: str) -> list[Path]:
+    """Write the tables for a paper, one file each, in one of the formats of `PAPER`; gives the files.
 
-    Gives the files; they need the package booktabs, see `ibstats.report.render.latex`.
+    Those in LaTeX are to be used with `\\input` and need the package booktabs, see
+    `ibstats.report.render.latex`.
     """
+    ending, render = PAPER[kind]
     files = []
-    for table in tables.latex_tables(Numbers(document)):
-        file = folder / f"{table.name}.tex"
-        write_whole(file, latex.render(table))
+    for table in tables.paper_tables(Numbers(document)):
+        file = folder / f"{table.name}.{ending}"
+        write_whole(file, render(table))
         files.append(file)
     return files
 

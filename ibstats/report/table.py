@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from itertools import chain, pairwise
+from typing import TYPE_CHECKING, Literal
+
+from ibstats.results import words
 
 if TYPE_CHECKING:
     from schemas.results import ResultRow
@@ -124,6 +127,8 @@ class Table:
     """Columns, from the left, that name the lines: they stay where a table is split."""
     label: str = ""
     """How a text refers to it, where the name alone is not unique."""
+    alike: Literal["column", "block"] = "column"
+    """Whether the numbers of a column, or those of a block of lines, have as many decimals."""
 
     def __post_init__(self) -> None:
         for number, row in enumerate(self.rows):
@@ -220,6 +225,44 @@ def stacked(
         rules = tuple(starts[1:])
     every = (*map(Column, heads), *columns)
     return Table(name, title, every, tuple(lines), groups=rules, labels=len(heads))
+
+
+def rounded(table: Table) -> Table:
+    """The table with the decimals that its intervals bear, at most those that it has.
+
+    The narrowest interval of a column, or of a block of lines, is shown to two digits; the others of
+    it have as many decimals.
+
+    >>> cells = Interval(0.51234, 0.4, 0.7), Interval(0.25678, 0.22, 0.29)
+    >>> made = rounded(stacked("t", "T", ["a"], [[(Text("x"), one)] for one in cells], [Column("b")]))
+    >>> [cell.digits for cell in made.column(1)]
+    [3, 3]
+    """
+    starts = [0, *(table.groups if table.alike == "block" else ()), len(table.rows)]
+    rows: list[tuple[Cell, ...]] = []
+    for start, stop in pairwise(starts):
+        block = table.rows[start:stop]
+        if table.alike == "block":
+            digits = [_decimals(list(chain.from_iterable(block)))] * len(table.columns)
+        else:
+            digits = [_decimals(column) for column in zip(*block, strict=True)]
+        rows += [tuple(map(_with_decimals, row, digits)) for row in block]
+    return replace(table, rows=tuple(rows))
+
+
+def _with_decimals(cell: Cell, digits: int) -> Cell:
+    return replace(cell, digits=digits) if isinstance(cell, Interval) else cell
+
+
+def _decimals(cells: Sequence[Cell]) -> int:
+    """Decimals that show the narrowest of some intervals to two digits."""
+    least, most, wanted = 1, 1, []
+    for cell in cells:
+        if isinstance(cell, Interval):
+            most = max(most, cell.digits)
+            if cell.low != cell.high:
+                wanted.append(words.decimals(cell.low, cell.high, least, cell.digits))
+    return max(wanted, default=min(most, 3))
 
 
 def split(

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,11 +14,7 @@ from ibstats.report.table import Column, Count, Interval, P, Table, Text, stacke
 from ibstats.results.lookup import Numbers
 from schemas.results import Results
 from tests.ibstats import documents
-
-TEX = ("pdflatex", "lualatex", "xelatex")
-WITHOUT = "no TeX: `apt-get install texlive-latex-recommended` (LaTeX, booktabs, xcolor)"
-ALLOWED = 2.0
-"""Points by which TeX may find a line too wide."""
+from tests.tex import complaints
 
 NAME = "a_model/with-a-name-of-many-letters:that#no&column%holds_" + "x" * 60
 
@@ -72,7 +64,7 @@ DOCUMENTS = {
 def every_table() -> list[Table]:
     made = [wide_and_tall()]
     for document in DOCUMENTS.values():
-        made += tables.latex_tables(Numbers(document))
+        made += tables.paper_tables(Numbers(document))
     return made
 
 
@@ -146,7 +138,14 @@ def test_an_interval_keeps_its_width_however_narrow_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("p", "said"),
-    [(0.0004, "$<$.001"), (0.0312, ".031"), (0.5, ".500"), (1.0, "$>$.999"), (None, "--")],
+    [
+        (0.0004, "$<$.001"),
+        (0.0012, ".0012"),
+        (0.0312, ".031"),
+        (0.5, ".50"),
+        (1.0, "$>$.99"),
+        (None, "--"),
+    ],
 )
 def test_a_p_value_is_never_0_or_1(p: float | None, said: str) -> None:
     table = stacked("t", "T", ["line"], [[(Text("x"), P(p))]], [Column("p", P)])
@@ -170,46 +169,6 @@ def test_letters_are_as_wide_as_those_of_computer_modern() -> None:
         assert width <= points(letter) <= 1.2 * width, letter
 
 
-@pytest.fixture(scope="session")
-def tex() -> str:
-    """A TeX; without one the tests fail in CI, and are skipped for a contributor."""
-    for name in TEX:
-        if shutil.which(name):
-            return name
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(WITHOUT)
-
-
-def complaints(tex: str, inputs: Sequence[Path], folder: Path, *, two_columns: bool) -> list[str]:
-    """What TeX says against some tables, each on a page of its own, with the file that it is about."""
-    options = "a4paper,twocolumn" if two_columns else "a4paper"
-    pages = "\n".join(
-        rf"\typeout{{TABLE {file.stem}}}\input{{{file}}}\clearpage" for file in inputs
-    )
-    text = (
-        rf"\documentclass[{options}]{{article}}"
-        "\n\\usepackage[margin=2cm]{geometry}\n\\usepackage{booktabs,xcolor}\n"
-        f"\\begin{{document}}\n{pages}\n\\end{{document}}\n"
-    )
-    folder.mkdir()
-    (folder / "all.tex").write_text(text)
-    command = [tex, "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
-    wide = os.environ | {"max_print_line": "1000"}
-    done = subprocess.run(command, cwd=folder, env=wide, capture_output=True, check=False)
-    log = (folder / "all.log").read_text(errors="replace")
-    found = []
-    about = ""
-    for line in log.splitlines():
-        if line.startswith("TABLE "):
-            about = line.removeprefix("TABLE ")
-        too_wide = re.match(r"Overfull \\[hv]box \(([\d.]+)pt", line)
-        is_wide = too_wide is not None and float(too_wide[1]) > ALLOWED
-        if is_wide or "too large" in line or line.startswith("!"):
-            found.append(f"{about}: {line}")
-    if done.returncode != 0 and not found:
-        found.append(log[-2000:])
-    return found
-
-
 @pytest.mark.parametrize("two_columns", [False, True], ids=["one column", "two columns"])
 @pytest.mark.parametrize("kind", [*DOCUMENTS, "wide"])
 def test_tex_sets_every_table_inside_the_page(
@@ -217,7 +176,7 @@ def test_tex_sets_every_table_inside_the_page(
 ) -> None:
     made = [wide_and_tall()]
     if kind in DOCUMENTS:
-        made = tables.latex_tables(Numbers(DOCUMENTS[kind]))
+        made = tables.paper_tables(Numbers(DOCUMENTS[kind]))
     files = []
     for table in made:
         files.append(tmp_path / f"{table.name}.tex")

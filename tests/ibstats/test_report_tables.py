@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import itertools
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ibstats.report import tables
+from ibstats.quantities import quantity
+from ibstats.report import files, tables
 from ibstats.report.render import csv, html, latex, terminal
-from ibstats.report.table import Interval, Missing, Paragraph, Part, Table, Text
-from ibstats.report.tables import ablations, factorial, path_and_execution, quality
+from ibstats.report.table import Interval, Missing, Paragraph, Part, Table, Text, rounded, stacked
+from ibstats.report.tables import ablations, factorial, grid, path_and_execution, quality
 from ibstats.results.lookup import Numbers
 from schemas.results import Results
 from tests.ibstats import documents
@@ -44,7 +47,7 @@ def rendered(document: Results) -> str:
     """Everything that can be made of a document, in every renderer."""
     parts = all_parts(document)
     said = [printed(parts)]
-    for part in [*parts, *tables.latex_tables(Numbers(document))]:
+    for part in [*parts, *tables.paper_tables(Numbers(document))]:
         if isinstance(part, Table):
             said += [latex.render(part), html.render(part), csv.render(part)]
     return "\n".join(said)
@@ -65,7 +68,7 @@ def test_every_table_is_made_without_any_single_kind_of_row(kind: str) -> None:
         if key not in seen:
             seen.add(key)
             assert all_parts(without(document, number))
-            assert tables.latex_tables(Numbers(without(document, number)))
+            assert tables.paper_tables(Numbers(without(document, number)))
 
 
 @settings(max_examples=25, deadline=None)
@@ -104,7 +107,7 @@ def test_an_empty_document_gives_its_notes_alone() -> None:
     assert tables.factorial_parts(Numbers(empty)) == [
         Paragraph("note [red]something[/] is left out")
     ]
-    assert tables.latex_tables(Numbers(empty)) == []
+    assert tables.paper_tables(Numbers(empty)) == []
 
 
 def test_names_are_printed_as_they_are() -> None:
@@ -144,8 +147,9 @@ def test_a_quantity_that_one_model_lacks_is_a_dash_beside_the_others() -> None:
             rows.append(row)
     numbers = Numbers(MADE["factorial"].model_copy(update={"rows": rows}))
     (both,) = factorial.diversity(numbers, "factorial", documents.MODELS)
-    assert [column.head for column in both.columns[2:]] == ["pixel cosine", "LPIPS"]
-    assert isinstance(both.rows[0][3], Interval)
+    assert [column.head for column in both.columns[2:]] == list(documents.MODELS)
+    assert [row[0] for row in both.rows] == [Text("pixel cosine")] * 8 + [Text("LPIPS")] * 8
+    assert isinstance(both.rows[8][2], Interval)
     assert both.rows[8][3] == Missing("not measured")
     (alone,) = factorial.diversity(numbers, "factorial", documents.MODELS[1:])
     assert [column.head for column in alone.columns] == ["condition", "pixel cosine"]
@@ -187,19 +191,81 @@ def test_a_gap_of_shapley_values_is_no_finding() -> None:
 
 
 def test_the_tables_of_a_paper_have_the_names_of_their_files() -> None:
-    names = {table.name for table in tables.latex_tables(Numbers(MADE["factorial"]))}
+    names = {table.name for table in tables.paper_tables(Numbers(MADE["factorial"]))}
     assert names >= {
-        "diversity", "effects-lpips_alex_distance", "entropy", "ledger", "frontier",
-        "quality-clip_iqa", "quality-effects-clip_iqa", "quality-probes-clip_iqa",
+        "diversity", "probes", "effects-lpips_alex_distance", "entropy", "ledger", "frontier",
+        "pair-distances", "quality-clip_iqa", "quality-effects-clip_iqa", "quality-probes",
+        "quality-probes-clip_iqa",
     }  # fmt: skip
-    made = tables.latex_tables(Numbers(MADE["ablation"]))
+    made = tables.paper_tables(Numbers(MADE["ablation"]))
     names = {table.name for table in made}
     assert names >= {
-        "arms-clip_iqa", "arms-lpips_alex_distance", "comparisons-lpips_alex_distance",
-        "codebook", "inflection", "offer",
+        "arms-diversity", "changes-contrast", "arms-clip_iqa", "arms-lpips_alex_distance",
+        "comparisons-lpips_alex_distance", "codebook", "inflection", "offer",
     }  # fmt: skip
     assert {table.label for table in made} == {f"ratio-{name}" for name in names}
     assert all("Data snapshot 0123456789abcdef" in table.notes for table in made)
+
+
+@pytest.mark.parametrize("name", ["diversity", "probes", "entropy", "quality-clip_iqa", "ledger"])
+def test_models_stand_side_by_side_and_every_number_is_that_of_its_row(name: str) -> None:
+    """A line a condition or probe, a column a model; distinct numbers, so that none is mixed up."""
+    rows = []
+    for number, row in enumerate(MADE["factorial"].rows):
+        ends = {
+            "estimate": number / 1000,
+            "low": number / 1000 - 0.01,
+            "high": number / 1000 + 0.01,
+        }
+        rows.append(row.model_copy(update=ends))
+    numbers = Numbers(MADE["factorial"].model_copy(update={"rows": rows}))
+    (table,) = [one for one in tables.paper_tables(numbers) if one.name == name]
+    assert [column.head for column in table.columns[table.labels :]] == list(documents.MODELS)
+    shown = {}
+    for line in table.rows:
+        *labels, name_of_line = [cell.words for cell in line[: table.labels]]
+        for model, cell in zip(documents.MODELS, line[table.labels :], strict=True):
+            shown[(model, *labels, name_of_line)] = (cell.estimate, cell.low, cell.high)
+    section = {"probes": "probe", "entropy": "information", "quality-clip_iqa": "quality"}
+    wanted = {}
+    for row in numbers.all(section.get(name, name), experiment="factorial", paths=None):
+        record = quantity(row.quantity)
+        line = row.effect or numbers.short("factorial", row.condition or "")
+        keys = (row.model, grid.head(record), line) if table.labels == 2 else (row.model, line)
+        if keys in shown and (table.labels == 2 or row.quantity == "clip_iqa"):
+            wanted[keys] = (row.estimate, row.low, row.high)
+    assert wanted == shown
+    n_lines = 2 if name == "probes" else 8
+    assert len(shown) == 2 * n_lines * max(
+        1, len({line[0] for line in table.rows}) * (table.labels - 1)
+    )
+
+
+def test_a_block_of_lines_has_as_many_decimals_as_its_narrowest_interval_bears() -> None:
+    narrow, wide = Interval(0.51234, 0.5, 0.53), Interval(0.3, 0.1, 0.9)
+    blocks = [[(Text("a"), narrow, wide)], [(Text("b"), wide, wide)]]
+    made = stacked("t", "T", ["of"], blocks, grid.columns(["x", "y"]))
+    made = dataclasses.replace(made, groups=(1,), alike="block")
+    digits = [[cell.digits for cell in row[1:]] for row in rounded(made).rows]
+    assert digits == [[3, 3], [2, 2]]
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_the_same_tables_are_latex_markdown_and_html(kind: str, tmp_path: Path) -> None:
+    numbers = {}
+    for form, (ending, _) in files.PAPER.items():
+        made = files.write_tables(MADE[kind], tmp_path / form, form)
+        assert {file.suffix for file in made} == {f".{ending}"}
+        numbers[form] = {}
+        for file in made:
+            said = file.read_text()
+            if form == "html":
+                said = re.sub("<.*?>", " ", said).replace("  ", " ")
+            said = re.sub(r"[$\\{}]", "", said)
+            found = re.findall(r"-?\d+\.\d+ \[-?\d+\.\d+, -?\d+\.\d+\]", said)
+            numbers[form][file.stem] = sorted(found)
+    assert numbers["latex"] == numbers["markdown"] == numbers["html"]
+    assert sum(map(len, numbers["latex"].values())) > 60
 
 
 def test_an_arm_stands_beside_its_change_and_the_baseline_has_none() -> None:

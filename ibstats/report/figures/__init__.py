@@ -1,4 +1,4 @@
-"""Figures of an analysis: one column wide, colour-blind safe, every estimate with its interval.
+"""Figures of an analysis: one or two columns wide, colour-blind safe, every estimate with its interval.
 
 They are drawn from rows of results, and from the labelled tree what is no row. What a model lacks
 is left out.
@@ -42,17 +42,19 @@ def draw(
     tree: xr.DataTree | None,
     folder: Path,
     formats: Sequence[str] = FORMATS,
+    columns: int = 1,
 ) -> list[Path]:
     """Draw every figure of an analysis that it has rows for; the files.
 
     Parameters: the rows; the labelled tree behind them, which knows the maps of positions, the
     shares of the codebook kept and what quality they lose (without it these are left out); the
-    folder, made if it is not there; kinds of files. Raises IbstatsError for an unknown kind of file.
+    folder, made if it is not there; kinds of files; columns of a page that a figure spans, 1 or 2.
+    Raises IbstatsError for an unknown kind of file, and for more columns.
     """
     check_formats(formats)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    with style():
+    with style(columns):
         for name, figure in figures(numbers, tree):
             files += save(figure, folder / name, formats)
     return files

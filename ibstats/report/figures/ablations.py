@@ -15,8 +15,10 @@ from ibstats.report.figures.canvas import (
     legend_of,
     lines,
     look,
+    lowest,
     note,
     panel_height,
+    stack,
     whiskers,
 )
 from ibstats.report.figures.source import Source, axis
@@ -93,9 +95,9 @@ def _arms(source: Source, panels: Panels) -> Figure:
         if condition.name in counts:
             labels[number] += f"\n{counts[condition.name]}"
     height = max(dots_height(len(names), len(source.models)), 0.36 * len(names)) + 0.45
-    figure, axes = canvas(height * len(panels) + 0.3, rows=len(panels))
+    figure, axes = stack(len(panels), height, 0.3)
     baseline = source.numbers.baseline(source.experiment)
-    for panel, (name, section) in zip(axes[:, 0], panels.items(), strict=True):
+    for panel, (name, section) in zip(axes, panels.items(), strict=True):
         points = source.points(section, name, names)
         dots(panel, points, labels)
         if baseline in names:
@@ -104,7 +106,7 @@ def _arms(source: Source, panels: Panels) -> Figure:
         panel.set_xlabel(lines(axis(name), 38))
         if section == "diversity":
             panel.set_xlim(left=min(0.0, panel.get_xlim()[0]))
-    legend_of(figure, *axes[:, 0])
+    legend_of(figure, *axes)
     return note(figure, source.size(*panels.values(), quantities=panels))
 
 
@@ -138,9 +140,9 @@ def _ratio_curves(source: Source, panels: Panels) -> Figure:
     ratios = source.setting(RATIO)
     if not ratios:
         return _arms(source, panels)
-    figure, axes = canvas(1.9 * len(panels) + 0.5, rows=len(panels), sharex=True)
+    figure, axes = stack(len(panels), 1.9, 0.5, sharex=True)
     below = ["share of the codebook kept"]
-    for panel, (name, section) in zip(axes[:, 0], panels.items(), strict=True):
+    for panel, (name, section) in zip(axes, panels.items(), strict=True):
         losses = _lost(source, name)
         points = source.points(section, name, ratios)
         for number, (model, found) in enumerate(points.items()):
@@ -154,9 +156,11 @@ def _ratio_curves(source: Source, panels: Panels) -> Figure:
             below.append(f"bars: inflection points, {row.level or 0:.0%}")
         if any(losses.values()):
             below.append("hollow: significant loss of quality")
-    axes[-1, 0].set_xlim(0, 1.02)
-    axes[-1, 0].set_xlabel("\n".join(below))
-    legend_of(figure, *axes[:, 0])
+    axes[-1].set_xlim(0, 1.02)
+    for panel in lowest(axes):
+        panel.set_xlabel(below[0])
+    axes[-1].set_xlabel("\n".join(below))
+    legend_of(figure, *axes)
     return note(figure, source.size(*panels.values(), quantities=panels))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from ibstats.errors import unknown
+from ibstats.errors import IbstatsError, unknown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,8 +36,9 @@ HATCHES = ("", "////", "....", "\\\\\\\\", "xxxx", "----")
 UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 """Metadata without the date that a format would write by itself."""
 
-WIDTH = 3.4
-"""Inches of one column, which is the width of a file."""
+WIDTHS = {1: 3.4, 2: 7.0}
+"""Inches of a file by the columns of a page that it spans; its letters are of one size for both."""
+WIDTH = WIDTHS[1]
 PAGE = 9.0
 """Inches of a page, which panels one above the other share."""
 
@@ -62,7 +64,7 @@ STYLE: Any = {
 }
 
 MOST_LETTERS = 48
-"""Letters of names that stand side by side under one column."""
+"""Letters of names that stand side by side under a figure of one column."""
 
 MOST_SLANTED = 24
 """Letters of a slanted name."""
@@ -133,30 +135,78 @@ def estimates(points: Iterable[Point]) -> list[float]:
     return [one.estimate for one in points]
 
 
-def style() -> AbstractContextManager[None]:
+def style(columns: int = 1) -> AbstractContextManager[None]:
     """The style of every figure, for a `with` statement around drawing and saving.
 
-    Matplotlib's own settings return when it ends.
+    Figures are as wide as so many columns of a page, 1 or 2. Matplotlib's own settings return when
+    it ends. Raises IbstatsError for another number of columns.
+
+    >>> with style(columns=2):
+    ...     figure, panels = canvas(2.0)
+    >>> figure.get_size_inches().tolist()
+    [7.0, 2.0]
     """
     import matplotlib
 
-    return matplotlib.rc_context(STYLE)
+    if columns not in WIDTHS:
+        known = " or ".join(map(str, WIDTHS))
+        raise IbstatsError(f"a figure spans {known} columns of a page, not {columns}")
+    width = WIDTHS[columns]
+    return matplotlib.rc_context(STYLE | {"figure.figsize": (width, width)})
+
+
+def _width() -> float:
+    """Inches of a figure in the style in force."""
+    import matplotlib
+
+    return float(matplotlib.rcParams["figure.figsize"][0])
 
 
 def canvas(
-    height: float, rows: int = 1, columns: int = 1, *, width: float = WIDTH, **options: Any
+    height: float, rows: int = 1, columns: int = 1, *, width: float | None = None, **options: Any
 ) -> tuple[Figure, Any]:
     """A new figure and its panels, an array `(rows, columns)` of axes.
 
-    `width` and `height` are those of the file, in inches; `options` are those of
-    `Figure.subplots`. No window system and no state of `pyplot` takes part.
+    `width` and `height` are those of the file, in inches, the width by default that of the style in
+    force; `options` are those of `Figure.subplots`. No window system and no state of `pyplot` takes
+    part.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width or _width(), height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def stack(
+    n_panels: int, wanted: float, extra: float, *, sharex: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """A new figure of panels one above the other, or two side by side where it spans two columns.
+
+    `wanted` are the inches of a panel's height, of which it has less where a page holds no more;
+    `extra` those of everything else. With `sharex` the lowest panel of each column has the labels.
+
+    >>> with style():
+    ...     figure, panels = stack(3, 1.0, 0.5)
+    >>> len(panels), figure.get_size_inches().tolist()
+    (3, [3.4, 3.5])
+    """
+    across = 1 if _width() < WIDTHS[2] else min(2, n_panels)
+    rows = math.ceil(n_panels / across)
+    height = panel_height(wanted, rows) * rows + extra
+    figure, axes = canvas(height, rows, across, sharex=sharex)
+    panels = list(axes.ravel())
+    for unused in panels[n_panels:]:
+        unused.remove()
+        axes[rows - 2, across - 1].tick_params(labelbottom=True)
+    return figure, panels[:n_panels]
+
+
+def lowest(panels: Sequence[Axes]) -> Sequence[Axes]:
+    """Of the panels of a stack the lowest of each column, whose horizontal axes are named."""
+    place = panels[0].get_subplotspec()
+    return panels[-1:] if place is None else panels[-place.get_gridspec().ncols :]
 
 
 def look(number: int) -> tuple[str, str]:
@@ -273,22 +323,27 @@ def dots_height(n_lines: int, n_series: int) -> float:
     return n_lines * max(0.34, 0.085 * n_series + 0.08)
 
 
-def is_slanted(names: Sequence[str]) -> bool:
+def is_slanted(names: Sequence[str], width: float = WIDTH) -> bool:
     """Whether names along a horizontal axis are slanted, since they would run into each other.
 
-    >>> is_slanted(["short", "names"])
-    False
+    `width` is that of the figure, in inches.
+
+    >>> is_slanted(["short", "names"]), is_slanted(["names of many letters"] * 3)
+    (False, True)
     """
-    return len("  ".join(names)) > MOST_LETTERS
+    return len("  ".join(names)) > MOST_LETTERS * width / WIDTH
 
 
 def beside_height(names: Sequence[str]) -> float:
     """Inches that names along a horizontal axis need more than a line, when they are slanted.
 
-    >>> beside_height(["short", "names"])
+    In a figure of the style in force.
+
+    >>> with style():
+    ...     beside_height(["short", "names"])
     0.0
     """
-    if not is_slanted(names):
+    if not is_slanted(names, _width()):
         return 0.0
     return 0.035 * min(max(map(len, names)), MOST_SLANTED)
 
@@ -299,7 +354,7 @@ def beside(axes: Axes, names: Sequence[str]) -> None:
     They are slanted where they would run into each other, and cut where they are very long.
     """
     axes.set_xticks(np.arange(len(names)), names)
-    if is_slanted(names):
+    if is_slanted(names, axes.figure.bbox.width / axes.figure.dpi):
         axes.set_xticks(np.arange(len(names)), [_cut(name) for name in names])
         axes.tick_params(axis="x", rotation=35)
         for text in axes.get_xticklabels():

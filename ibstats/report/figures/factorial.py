@@ -29,6 +29,7 @@ from ibstats.report.figures.canvas import (
     placed,
     point,
     save,
+    stack,
     style,
     whiskers,
 )
@@ -53,6 +54,9 @@ MAPS = {
     "positions-shannon": {"codebook_entropy": "H(Z), bit", "conditional_entropy": "H(Z|X), bit"},
 }
 """By figure, what is shown of each position of the grid, where there is anything to see."""
+
+LETTERS_UP = 20
+"""Letters that stand on an inch of a vertical axis."""
 
 UNSEEN = "0.8"
 """Grey of positions whose number rests on codes that were not seen."""
@@ -270,14 +274,14 @@ def _waterfalls(source: Source, quantity: str, at: Mapping[str, str]) -> Figure:
         if found:
             steps[model] = found
     n_panels = max(len(steps), 1)
-    figure, panels = canvas(panel_height(1.55, n_panels) * n_panels + 0.35, rows=n_panels)
-    for panel, (model, points) in zip(panels[:, 0], steps.items(), strict=False):
+    figure, panels = stack(n_panels, 1.55, 0.35)
+    for panel, (model, points) in zip(panels, steps.items(), strict=False):
         draw_waterfall(panel, points)
         panel.set_title(model, loc="left")
     name = axis(quantity)
     for factor, level in at.items():
         name += f", at {factor} = {level}"
-    figure.supylabel(lines(name, 26 * max(n_panels, 2)))
+    figure.supylabel(lines(name, int(LETTERS_UP * figure.get_size_inches()[1])))
     return note(figure, source.size("waterfall", quantities=[quantity]))
 
 

@@ -14,12 +14,12 @@ from ibstats.quantities import quantity
 from ibstats.report.figures.canvas import (
     SMALL,
     Point,
-    canvas,
     legend,
     look,
+    lowest,
     note,
-    panel_height,
     point,
+    stack,
 )
 from ibstats.report.figures.source import Source
 from ibstats.report.tables.whole_image import among
@@ -191,16 +191,15 @@ def _drawn(source: Source, found: Mapping[str, Plane]) -> Figure:
     for plane in found.values():
         for cell in plane.cells:
             looks.setdefault(cell.condition, look(len(looks)))
-    height = panel_height(1.75, len(found))
-    extra = 0.55 + 0.08 * len(looks)
-    figure, panels = canvas(extra + height * len(found), rows=len(found))
+    figure, panels = stack(len(found), 1.75, 0.55 + 0.08 * len(looks))
     rows: list[ResultRow] = []
-    for panel, (model, plane) in zip(panels[:, 0], found.items(), strict=True):
+    for panel, (model, plane) in zip(panels, found.items(), strict=True):
         _plane(panel, plane, looks)
         panel.set_title(f"{model}, among {plane.texts}", loc="left")
         panel.set_ylabel(_named(UP))
         rows += plane.rows
-    panels[-1, 0].set_xlabel(_named(ACROSS))
+    for panel in lowest(panels):
+        panel.set_xlabel(_named(ACROSS))
     _legend(figure, source, looks)
     return note(figure, "; ".join([source.extent(rows), *_explained(found)]))
 

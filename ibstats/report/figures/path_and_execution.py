@@ -61,19 +61,21 @@ def draw_path_and_execution(
     machine: Machine,
     folder: Path,
     formats: Sequence[str] = ("png",),
+    columns: int = 1,
 ) -> list[Path]:
     """Draw everything on path and execution that there is data for, as `ledger-NAME`; the files.
 
     Parameters: one selection a model; settings, of which the metrics asked for (else each model's
     preferred one that can be had) and the resampling of intervals count; where distances are
-    measured; the folder, made if it is not there; kinds of files. Everything is of the baseline: a
+    measured; the folder, made if it is not there; kinds of files; columns of a page that a figure
+    spans, 1 or 2. Everything is of the baseline: a
     selection without one is left out, and so is a figure without its variables. Raises Unmeasurable
     if a metric asked for cannot be had, unless for want of images.
     """
     check_formats(formats)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    with style():
+    with style(columns):
         for name, figure in figures(selections, settings, machine):
             files += save(figure, folder / f"ledger-{name}", formats)
     return files

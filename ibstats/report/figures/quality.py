@@ -13,15 +13,15 @@ from ibstats.report.figures.canvas import (
     Point,
     beside,
     beside_height,
-    canvas,
     estimates,
     legend,
     legend_of,
     lines,
     look,
+    lowest,
     note,
-    panel_height,
     placed,
+    stack,
     whiskers,
 )
 from ibstats.report.figures.factorial import probes_and_baseline
@@ -98,15 +98,15 @@ def frontier(
         for place in of_model:
             there.add(place.condition)
     shown = [condition for condition in source.design.conditions if condition.name in there]
-    height = panel_height(1.55, len(found))
-    figure, panels = canvas(0.75 + 0.06 * len(shown) + height * len(found), rows=len(found))
-    for panel, (model, one) in zip(panels[:, 0], found.items(), strict=True):
+    figure, panels = stack(len(found), 1.55, 0.75 + 0.06 * len(shown))
+    for panel, (model, one) in zip(panels, found.items(), strict=True):
         _frontier(panel, one, looks)
         if quantity(score).better == "smaller":
             panel.invert_yaxis()
         panel.set_title(model, loc="left")
         panel.set_ylabel(_score_name(score))
-    panels[-1, 0].set_xlabel(lines(axis(distance), 44))
+    for panel in lowest(panels):
+        panel.set_xlabel(lines(axis(distance), 44))
     shown_looks = [looks[condition.name] for condition in shown]
     _frontier_legend(figure, source.named(shown), shown_looks)
     return note(figure, source.size("quality", quantities=[score]))
@@ -117,11 +117,8 @@ def _probes(source: Source, scores: Sequence[str]) -> Figure:
     models = source.numbers.models("quality", experiment=source.experiment)
     from matplotlib.ticker import MaxNLocator
 
-    height = panel_height(1.05, len(scores))
-    figure, panels = canvas(
-        0.5 + height * len(scores) + beside_height(models), rows=len(scores), sharex=True
-    )
-    for panel, score in zip(panels[:, 0], scores, strict=True):
+    figure, panels = stack(len(scores), 1.05, 0.5 + beside_height(models), sharex=True)
+    for panel, score in zip(panels, scores, strict=True):
         arms = probes_and_baseline(source, "quality_probe", score)
         found = source.points("quality", score, arms.values(), models)
         for number, (arm, points) in enumerate(across(found, arms).items()):
@@ -144,7 +141,7 @@ def _probes(source: Source, scores: Sequence[str]) -> Figure:
         panel.set_xlim(-0.5, len(models) - 0.5)
         beside(panel, models)
     figure.align_ylabels()
-    legend_of(figure, *panels[:, 0])
+    legend_of(figure, *panels)
     return note(figure, source.size("quality_probe", quantities=scores))
 
 

@@ -12,12 +12,12 @@ from ibstats.quantities import quantity as record_of
 from ibstats.report.figures.canvas import (
     FORMATS,
     Point,
-    canvas,
     dots,
     dots_height,
     legend_of,
     lines,
     save,
+    stack,
     style,
 )
 
@@ -37,11 +37,11 @@ def draw_compared(found: Compared, stem: Path, formats: Sequence[str] = FORMATS)
     n_series = len(found.runs) - 1
     height = 0.62 + dots_height(n_lines, n_series)
     with style():
-        figure, panels = canvas(height * len(names) + 0.3, rows=len(names))
-        for panel, name in zip(panels[:, 0], names, strict=True):
+        figure, panels = stack(len(names), height, 0.3)
+        for panel, name in zip(panels, names, strict=True):
             draw_differences(panel, found, name)
         if n_series > 1:
-            legend_of(figure, *panels[:, 0])
+            legend_of(figure, *panels)
         return save(figure, stem, formats)
 
 

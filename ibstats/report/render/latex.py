@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 
 from ibstats.report.render.letters import n_lines, points
@@ -23,6 +22,7 @@ from ibstats.report.table import (
     P,
     Table,
     Text,
+    rounded,
     split,
     stars,
 )
@@ -114,8 +114,8 @@ def render(table: Table) -> str:
     caption; notes, and how intervals were made, stand below. Labels are `tab:` and the table's
     label or name; those of further parts end in a number.
     """
-    rounded = _rounded(table)
-    parts = split(rounded, lambda part: _width(part) <= PAGE, _room(rounded))
+    shown = rounded(table)
+    parts = split(shown, lambda part: _width(part) <= PAGE, _room(shown))
     needs = ["booktabs"]
     if any(map(_is_weak, chain.from_iterable(table.rows))):
         needs.append("xcolor")
@@ -125,31 +125,6 @@ def render(table: Table) -> str:
 
 def _is_weak(cell: Cell) -> bool:
     return isinstance(cell, Interval) and cell.weak
-
-
-def _rounded(table: Table) -> Table:
-    """The table with the decimals of each column of intervals by their widths, at most its own."""
-    chosen = []
-    for number in range(len(table.columns)):
-        chosen.append(_decimals(table.column(number)))
-    rows = []
-    for row in table.rows:
-        cells: list[Cell] = []
-        for cell, digits in zip(row, chosen, strict=True):
-            cells.append(replace(cell, digits=digits) if isinstance(cell, Interval) else cell)
-        rows.append(tuple(cells))
-    return replace(table, rows=tuple(rows))
-
-
-def _decimals(cells: Sequence[Cell]) -> int:
-    """Decimals that show the narrowest of some intervals to two digits."""
-    least, most, wanted = 1, 1, []
-    for cell in cells:
-        if isinstance(cell, Interval):
-            most = max(most, cell.digits)
-            if cell.low != cell.high:
-                wanted.append(words.decimals(cell.low, cell.high, least, cell.digits))
-    return max(wanted, default=min(most, 3))
 
 
 def _room(table: Table) -> int:
@@ -277,14 +252,14 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _p_value(value: float | None) -> str:
-    """Three decimals, never 0 or 1."""
+    """Two digits, never 0 or 1."""
     if value is None:
         return MISSING
     if value < 0.001:
         return "$<$.001"
-    if value > 0.999:
-        return "$>$.999"
-    return f"{value:.3f}".lstrip("0")
+    if value > 0.99:
+        return "$>$.99"
+    return f"{value:.{1 - math.floor(math.log10(value))}f}".lstrip("0")
 
 
 def _interval(cell: Interval) -> str:

@@ -123,11 +123,11 @@ def decomposition_parts(
     return [*parts, *_notes(numbers)]
 
 
-def latex_tables(numbers: Numbers) -> list[Table]:
-    """The tables for a paper, of all models: those of factorials, or of ablations.
+def paper_tables(numbers: Numbers) -> list[Table]:
+    """The tables for a paper, one a question: those of factorials, or of ablations.
 
-    Names are those of their files. Each says which data it was made from, and its model where there
-    is only one.
+    Lines are conditions, effects or probes; several models stand side by side. Names are those of
+    their files. Each says which data it was made from, and its model where there is only one.
     """
     tables: list[Table] = []
     for experiment in _experiments(numbers):
@@ -147,6 +147,7 @@ def latex_tables(numbers: Numbers) -> list[Table]:
 
 def _of_factorial(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
     tables = factorial.diversity(numbers, experiment, models)
+    tables += factorial.probes(numbers, experiment, models)
     effects = factorial.all_effects(numbers, "effect", experiment, models, paper=True)
     if not effects:
         effects = _contrasts(numbers, experiment, models)
@@ -157,13 +158,14 @@ def _of_factorial(numbers: Numbers, experiment: str, models: Sequence[str]) -> l
     tables += information.agreement(numbers, experiment, models)
     tables += information.subsets(numbers, experiment, models)
     tables += path_and_execution.all_bits(numbers, experiment, models)
+    crossed = numbers.models("pair_distance")
+    tables += pair_distances.pairs(numbers, crossed, pair_distances.shown_distance(numbers))
     for score in quality.scores(numbers, experiment, models):
         of = grid.Grid("quality", experiment)
-        title = f"Quality: {score.long} ({words.better(score.name)})"
-        name = f"quality-{score.name}"
-        tables += quality.values(numbers, of, models, [score], name, title)
+        tables += quality.values(numbers, of, models, [score], f"quality-{score.name}")
         for section in ("quality_effect", "quality_probe"):
             tables += factorial.effects(numbers, section, experiment, models, score, paper=True)
+    tables += quality.probes(numbers, experiment, models)
     return tables + quality.frontier(numbers, experiment, models)
 
 
@@ -175,6 +177,8 @@ def _contrasts(numbers: Numbers, experiment: str, models: Sequence[str]) -> list
 
 def _of_ablation(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
     tables = orders.tables(numbers, experiment, models)
+    tables += ablations.arms(numbers, experiment, models)
+    tables += ablations.changes(numbers, experiment, models)
     distances = grid.measured(numbers, "diversity", experiment, models, "distance")
     for measured in [*distances, *quality.scores(numbers, experiment, models)]:
         tables += ablations.arm_changes(numbers, experiment, models, measured)

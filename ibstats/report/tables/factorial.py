@@ -75,6 +75,18 @@ def effective_numbers(numbers: Numbers, experiment: str, models: Sequence[str]) 
     return grid.make(numbers, of, "effective-numbers", title, models, measured)
 
 
+def probes(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
+    """What each probe alone changes of the diversity, a line a probe, with marks (paper, Fig. 2).
+
+    Changes from the baseline by each distance, paired within prompts. Empty where nothing was tested.
+    """
+    measured = grid.measured(numbers, "probe", experiment, models, "distance")
+    of = grid.Grid("probe", experiment, line="effect", head="probe", marks=True)
+    title = "What each probe does to diversity: change from the baseline"
+    made = grid.make(numbers, of, "probes", title, models, measured)
+    return grid.with_notes(made, words.MARKS)
+
+
 def effects(
     numbers: Numbers,
     section: str,

@@ -1,4 +1,8 @@
-"""Grids of rows of results: a line a condition or an effect, a column a quantity, a block a model."""
+"""Grids of rows of results: a line a condition or an effect, a column a quantity, or a model.
+
+One model has its quantities side by side. Several models stand side by side themselves, which is how
+a question is asked of them: a block a quantity.
+"""
 
 from __future__ import annotations
 
@@ -44,26 +48,74 @@ def make(
     models: Sequence[str],
     quantities: Sequence[Quantity],
 ) -> list[Table]:
-    """One table of the lines of all `models`, a rule between them; none where there are no rows.
+    """One table of some quantities; none where there are no rows.
 
-    A model is named where there are several. What a model lacks is a dash where another one has it,
-    and has no line where it has none of the quantities.
+    Of one model a column a quantity; of several a column a model and a block of lines a quantity,
+    which the title names where there is only one. What a model lacks is a dash where another one has
+    it; a model, a quantity or a line without any number is left out.
     """
-    names = list(map(attrgetter("name"), quantities))
-    blocks, used = [], []
+    rows = []
     for model in models:
-        rows = of_quantities(numbers, of, model, quantities)
-        by_line = keyed(rows, of.line, "quantity")
-        block = []
-        for line in _lines(numbers, of, rows):
-            cells = intervals(by_line, product([line], names), of.digits, marks=of.marks)
-            block.append((*named(models, model), Text(label(numbers, of, line)), *cells))
-        blocks.append(block)
-        used += rows
-    if not used:
+        rows += of_quantities(numbers, of, model, quantities)
+    if not rows:
         return []
-    made = stacked(name, title, heads(models, of.head), blocks, columns(map(head, quantities)))
-    return [replace(made, caption=words.made(used), notes=notes(used))]
+    if len(models) > 1:
+        made = _side_by_side(numbers, of, name, title, rows, quantities)
+    else:
+        made = _alone(numbers, of, name, title, rows, quantities)
+    return [replace(made, caption=words.made(rows), notes=notes(rows))]
+
+
+def _alone(
+    numbers: Numbers,
+    of: Grid,
+    name: str,
+    title: str,
+    rows: Sequence[ResultRow],
+    quantities: Sequence[Quantity],
+) -> Table:
+    by = keyed(rows, of.line, "quantity")
+    names = list(map(attrgetter("name"), quantities))
+    block = []
+    for line in _lines(numbers, of, rows):
+        cells = intervals(by, product([line], names), of.digits, marks=of.marks)
+        block.append((Text(label(numbers, of, line)), *cells))
+    return stacked(name, title, [of.head], [block], columns(map(head, quantities)))
+
+
+def _side_by_side(
+    numbers: Numbers,
+    of: Grid,
+    name: str,
+    title: str,
+    rows: Sequence[ResultRow],
+    quantities: Sequence[Quantity],
+) -> Table:
+    """A column a model, in the order of the rows; numbers of one quantity have as many decimals."""
+    by = keyed(rows, of.line, "quantity", "model")
+    models = distinct(rows, "model")
+    there = [one for one in quantities if one.name in distinct(rows, "quantity")]
+    blocks = []
+    for quantity in there:
+        called = () if len(there) == 1 else (Text(head(quantity)),)
+        mine = [row for row in rows if row.quantity == quantity.name]
+        block = []
+        for line in _lines(numbers, of, mine):
+            keys = product([line], [quantity.name], models)
+            cells = intervals(by, keys, of.digits, marks=of.marks)
+            block.append((*called, Text(label(numbers, of, line)), *cells))
+        blocks.append(block)
+    heads = ["quantity", of.head]
+    if len(there) == 1:
+        heads = heads[1:]
+        title = f"{title}, {_described(there[0])}"
+    return replace(stacked(name, title, heads, blocks, columns(models)), alike="block")
+
+
+def _described(quantity: Quantity) -> str:
+    """A quantity by its long name, with the end of it that is good."""
+    better = words.better(quantity.name)
+    return f"{quantity.long} ({better})" if better else quantity.long
 
 
 def intervals(

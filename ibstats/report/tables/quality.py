@@ -85,7 +85,7 @@ def _notes(
 def parts(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
     """The parts of each score, such as the attributes of an accuracy, without intervals.
 
-    Heads count the prompts that name the attribute: fewer prompts, wider intervals, which stand in
+    Names count the prompts that name the attribute: fewer prompts, wider intervals, which stand in
     the CSV alone. A table for each score that has parts.
     """
     by_whole: dict[str, list[Quantity]] = {}
@@ -106,19 +106,21 @@ def _parts(
     some: Sequence[Quantity],
 ) -> Table:
     of = grid.Grid("quality", experiment, digits=3)
-    title = f"{whole.short} by attribute (prompts that name it); intervals in the CSV"
-    (table,) = grid.make(numbers, of, f"quality-parts-{whole.name}", title, models, some)
-    columns = []
+    counted = []
     for score in some:
         rows = []
         for model in models:
             rows += grid.of_quantities(numbers, of, model, [score])
-        columns.append(Column(f"{score.short} ({words.extent(rows, 'n_prompts')})", Number))
-    named = table.columns[: table.labels]
+        counted.append(replace(score, short=f"{score.short} ({words.extent(rows, 'n_prompts')})"))
+    title = f"{whole.short} by attribute (prompts that name it); intervals in the CSV"
+    (table,) = grid.make(numbers, of, f"quality-parts-{whole.name}", title, models, counted)
+    columns = [*table.columns[: table.labels]]
+    for column in table.columns[table.labels :]:
+        columns.append(Column(column.head, Number))
     lines = []
     for row in table.rows:
         lines.append(tuple(map(_without_interval, row)))
-    return replace(table, columns=(*named, *columns), rows=tuple(lines), caption="", notes=())
+    return replace(table, columns=tuple(columns), rows=tuple(lines), caption="", notes=())
 
 
 def _without_interval(cell: Cell) -> Cell:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from ibstats.report import figures
+from ibstats.report.figures import canvas
 from ibstats.results.lookup import Numbers
 from schemas.design import ConditionRecord, DesignRecord, Factor
 from schemas.results import ResultRow, Results
@@ -190,7 +191,8 @@ def tree(made: Results) -> xr.DataTree:
 
 def drawn(made: Results, of: xr.DataTree | None = None) -> dict[str, Any]:
     """Figures by name, with what every figure must have: something in it."""
-    found = dict(figures.figures(Numbers(made), of))
+    with canvas.style():
+        found = dict(figures.figures(Numbers(made), of))
     for name, figure in found.items():
         assert any(axes.has_data() or axes.images for axes in figure.axes), name
     return found

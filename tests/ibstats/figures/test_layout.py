@@ -15,6 +15,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
 
+from ibstats.errors import IbstatsError
 from ibstats.report.figures import FORMATS, canvas, figures
 from ibstats.results.lookup import Numbers
 from schemas.results import Results
@@ -30,9 +31,9 @@ def document(kind: str) -> Results:
     return of_images(of_bits(factorial(3)) if kind == "factorial" else arms(kind))
 
 
-def made_of(kind: str) -> Iterator[tuple[str, Any]]:
+def made_of(kind: str, columns: int = 1) -> Iterator[tuple[str, Any]]:
     made = document(kind)
-    with canvas.style():
+    with canvas.style(columns):
         yield from figures(Numbers(made), tree(made))
 
 
@@ -58,10 +59,12 @@ def _place(axis: Any, tick: Text) -> float:
     return tick.get_position()[0 if axis.axis_name == "x" else 1]
 
 
+@pytest.mark.parametrize("columns", canvas.WIDTHS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_text_is_cut_or_covers_another(kind: str) -> None:
+def test_no_text_is_cut_or_covers_another(kind: str, columns: int) -> None:
     n = 0
-    for name, figure in made_of(kind):
+    for name, figure in made_of(kind, columns):
+        assert figure.get_size_inches()[0] == canvas.WIDTHS[columns], name
         renderer = figure.canvas.get_renderer()
         whole = figure.bbox
         boxes = {}
@@ -104,16 +107,32 @@ def test_every_figure_says_of_how_much_it_is_and_of_which_condition(kind: str) -
         assert any(metric in everything for metric in metrics), name
 
 
-def drawn_panels() -> Any:
+def drawn_panels(columns: int) -> Any:
     """A figure of two panels with a legend and a note, whose panels stand at odd places."""
-    with canvas.style():
-        figure, panels = canvas.canvas(2.3, rows=2)
-        for number, panel in enumerate(panels[:, 0]):
+    with canvas.style(columns):
+        figure, panels = canvas.stack(2, 1.0, 0.3)
+        for number, panel in enumerate(panels):
             panel.plot([0, 1], [number, 3], label=f"series {number}")
             panel.set_ylabel("a label\nof two lines")
         figure.supxlabel("below")
-        canvas.legend_of(figure, *panels[:, 0])
+        canvas.legend_of(figure, *panels)
         return canvas.note(figure, "a note of more than one line, " * 6)
+
+
+def test_a_figure_of_two_columns_has_its_panels_side_by_side() -> None:
+    """The one that stands alone in the last row leaves its neighbour above the names of its axis."""
+    with canvas.style(2):
+        figure, panels = canvas.stack(3, 1.0, 0.5, sharex=True)
+        for panel in panels:
+            canvas.beside(panel, ["one", "two"])
+    assert figure.get_size_inches().tolist() == [7.0, 2.5]
+    places = [panel.get_position() for panel in panels]
+    assert places[0].y0 == places[1].y0 > places[2].y0
+    shown = [panel.xaxis.get_tick_params()["labelbottom"] for panel in panels]
+    assert shown == [False, True, True]
+    assert list(canvas.lowest(panels)) == panels[1:]
+    with pytest.raises(IbstatsError, match="spans 1 or 2 columns of a page, not 3"):
+        canvas.style(3)
 
 
 def corners(figure: Any) -> list[tuple[float, float]]:
@@ -121,9 +140,10 @@ def corners(figure: Any) -> list[tuple[float, float]]:
     return [(axes.get_position().x0, axes.get_position().y0) for axes in figure.axes]
 
 
-def test_panels_stand_in_the_same_place_in_every_format(tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", canvas.WIDTHS)
+def test_panels_stand_in_the_same_place_in_every_format(columns: int, tmp_path: Path) -> None:
     """Read back from the files: left spines of SVG and PDF as paths, of PNG as dark pixels."""
-    figure = drawn_panels()
+    figure = drawn_panels(columns)
     with canvas.style(), rc_context({"pdf.compression": 0}):
         canvas.save(figure, tmp_path / "figure", FORMATS)
     width, height = (72 * inches for inches in figure.get_size_inches())
