@@ -139,6 +139,9 @@ def test_export_and_figures_of_an_ablation_are_those_of_the_ablations_command(
     )
     for file in [*(folder / "latex/method").glob("*.tex"), folder / "figures/method.svg"]:
         assert (tmp_path / file.name).read_bytes() == file.read_bytes()
+    wide = ("--format", "svg", "--columns", 2, "--out", tmp_path / "wide")
+    assert call(capsys, monkeypatch, "figures", run, *wide, *asked)[0] == 0
+    assert 'width="504pt"' in (tmp_path / "wide/method.svg").read_text()
     status, _, error = call(capsys, monkeypatch, "ablations", run, "--format", "gif", *asked)
     assert (status, "unknown figure format 'gif'; known: png, pdf, svg" in error) == (1, True)
 

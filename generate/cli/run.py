@@ -84,7 +84,7 @@ def run(
             "command again."
         )
     if done.elsewhere:
-        log.print(f"{done.elsewhere} blocks are being made by another process.")
+        log.print(f"{done.elsewhere} blocks are being made by another process.", soft_wrap=True)
     if done.failed:
         raise GenerateError(
             f"{done.failed} blocks failed; see {out_dir}/failed, then run the same command again. "
@@ -137,7 +137,7 @@ def _say_uncertain(store: SampleStore) -> None:
     from generate.run.preparing import uncertain_subsets
 
     for line in uncertain_subsets(store):
-        log.print(line)
+        log.print(line, soft_wrap=True)
 
 
 def _say_cost(laid_out: Plan, where: str, device: str, workers: int, asked: Shown) -> None:

@@ -69,6 +69,9 @@ MOST_LETTERS = 48
 MOST_SLANTED = 24
 """Letters of a slanted name."""
 
+KEPT = "1\N{NO-BREAK SPACE}-\N{NO-BREAK SPACE}"
+"""What no line is broken in."""
+
 MISSING_LETTERS = (
     "boxes stand for letters that matplotlib's font lacks; "
     "name one that has them in its `font.family`"
@@ -372,10 +375,12 @@ def _cut(name: str) -> str:
 def lines(text: str, letters: int = 28) -> str:
     """A text in lines of at most so many letters; a word is cut only where it alone is longer.
 
+    What is taken from 1, as in "1 - SSIM", stays on its line.
+
     >>> lines("words of a very long name of a condition")
     'words of a very long name of\\na condition'
     """
-    return fill(text, letters, break_on_hyphens=False)
+    return fill(text.replace("1 - ", KEPT), letters, break_on_hyphens=False).replace(KEPT, "1 - ")
 
 
 def check_formats(formats: Sequence[str]) -> None:
