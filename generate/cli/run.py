@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,8 @@ from rich.table import Table
 from generate.cli.console import log, out, print_table, scaled, shown
 from generate.cli.options import Device, Out, Progress, StudyArgument, read_mapping
 from generate.errors import GenerateError
+from generate.run import turns
+from generate.run.turns import Shard
 from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
 from schemas.device import device_of_workers, pick_device
@@ -53,6 +56,16 @@ def run(
             help="Seconds without any worker after which the run ends; 60, queues: no end."
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Make one part of the blocks: i/n, as 3/64, or `array`, the task of an array job."
+        ),
+    ] = None,
+    array: Annotated[
+        int | None,
+        typer.Option(min=1, help="Print an sbatch script of so many tasks; make nothing."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the study costs; make nothing.")
     ] = False,
@@ -63,20 +76,28 @@ def run(
     Blocks that are committed stay, whatever happens to the rest; run the same command to go on.
     """
     laid_out = plan(*load_study(study))
+    on_cluster = cluster is not None or workers is not None
+    if on_cluster and (shard is not None or array is not None):
+        raise GenerateError(
+            "--shard and --array are for the tasks of an array job, each on its own; a cluster "
+            "hands out all blocks itself: leave --cluster and --workers out."
+        )
+    if array is not None:
+        out.print(sbatch(laid_out.study.name, study, out_dir, array, device))
+        return
     if dry_run:
         _say_cost(laid_out, out_dir, pick_device(device), workers or 1, progress)
         return
-    if cluster is None and workers is None:
-        done = _run_here(laid_out, out_dir, device, progress)
+    if not on_cluster:
+        part = None if shard is None else turns.shard(shard)
+        done = _run_here(laid_out, out_dir, device, progress, part)
     else:
         kind = cluster or "local"
         options = read_mapping("--cluster-options", cluster_options)
         asked = Cluster(kind, workers, device_of_workers(kind, device), options, wait)
         done = _run_on_cluster(laid_out, out_dir, asked, progress)
-    out.print(
-        f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now; digest "
-        f"{done.digest[:16]}"
-    )
+    whose = f"; digest {done.digest[:16]}" if shard is None else f", of shard {shard} alone"
+    out.print(f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now{whose}")
     if done.changed:
         raise GenerateError(
             f"{len(done.changed)} objects of committed blocks are gone or have another size "
@@ -92,8 +113,10 @@ def run(
         )
 
 
-def _run_here(laid_out: Plan, where: str, device: str, asked: Shown) -> Summary:
-    """Make a study in this process."""
+def _run_here(
+    laid_out: Plan, where: str, device: str, asked: Shown, shard: Shard | None
+) -> Summary:
+    """Make a study, or a part of it, in this process."""
     from generate.run import blocks, preparing
     from generate.run.holder import Holder
 
@@ -110,7 +133,32 @@ def _run_here(laid_out: Plan, where: str, device: str, asked: Shown) -> Summary:
             progress=bars.progress,
             tell=bars.tell,
             holder=holder,
+            shard=shard,
         )
+
+
+def sbatch(name: str, study: str, out_dir: str, tasks: int, device: str) -> str:
+    """Give a script for Slurm's `sbatch`: an array of tasks, each of which makes its part of a study.
+
+    >>> print(sbatch("big", "study.yaml", "runs/big", 64, "cuda").splitlines()[-1])
+    srun ibgenerate run study.yaml --out runs/big --shard array --device cuda
+    """
+    asked = shlex.join(["--out", out_dir])
+    study = shlex.quote(study)
+    accelerator = ["#SBATCH --gres=gpu:1"] if device.startswith("cuda") else []
+    lines = [
+        "#!/bin/bash",
+        f"#SBATCH --job-name={shlex.quote(name)}",
+        f"#SBATCH --array=1-{tasks}",
+        "#SBATCH --ntasks=1",
+        *accelerator,
+        "#SBATCH --output=%x-%A_%a.log",
+        "# Lay the run out once, before: the tasks then begin with blocks.",
+        f"#   ibgenerate create {study} {asked} --device {device}",
+        "# When all have ended, the same without --shard says what is missing, and makes it.",
+        f"srun ibgenerate run {study} {asked} --shard array --device {device}",
+    ]
+    return "\n".join(lines)
 
 
 def _run_on_cluster(laid_out: Plan, where: str, asked: Cluster, progress: Shown) -> Summary:

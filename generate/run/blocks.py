@@ -16,6 +16,7 @@ from generate.provenance import hardware, software
 from generate.run.holder import Holder
 from generate.run.progress import Progress, Tell, quiet, silent
 from generate.run.returned import decode, sample
+from generate.run.turns import Shard, Turns
 from generate.store.audit import Summary, summary
 from generate.store.claims import key
 from generate.store.room import bytes_needed, room_in
@@ -37,6 +38,8 @@ Committed now, committed before, in the hands of another process, or failed and 
 
 COMMITTED: tuple[Outcome, ...] = ("made", "done")
 """What becomes of a block whose images are there."""
+ELSEWHERE: tuple[Outcome, ...] = ("done", "held")
+"""What becomes of a pending block that another process was at first."""
 
 
 def run(
@@ -47,10 +50,12 @@ def run(
     progress: Progress = silent,
     tell: Tell = quiet,
     holder: Holder | None = None,
+    shard: Shard | None = None,
 ) -> Summary:
     """Make every pending block of a store; blocks that fail are recorded and the rest goes on.
 
     Models come in the order of the plan, but first the one that `holder`, if given, has in memory.
+    With a `shard`, blocks are those of that part of the run alone, and so are those summed up.
 
     `progress` counts images that are committed; `tell` is told why the first block of each model
     failed, as soon as it did.
@@ -58,7 +63,7 @@ def run(
     disk, a model that does not load, a service that does not answer) end the run.
     """
     store.claims.sweep()
-    blocks = list(plan.blocks())
+    blocks = list(plan.blocks()) if shard is None else shard.among(plan.blocks())
     done = store.ledger.done(blocks)
     restore_marks(store, done)
     made = 0
@@ -78,7 +83,7 @@ def run(
             continue
         advance = partial(_advance, progress, label, n_done, n_samples)
         made += _make_all(plan, store, holding, pending, advance, tell)
-    return summary(plan, store, made=made)
+    return summary(blocks, store, made=made)
 
 
 def _advance(progress: Progress, label: str, before: int, total: int, n: int) -> None:
@@ -90,7 +95,7 @@ def _make_all(
     plan: Plan,
     store: SampleStore,
     holder: Holder,
-    pending: Sequence[Block],
+    pending: list[Block],
     advance: Callable[[int], None],
     tell: Tell,
 ) -> int:
@@ -102,11 +107,14 @@ def _make_all(
     model = holder.recorded(plan, store.run, pending[0].model)
     made, n_done, n_failed = 0, 0, 0
     advance(n_done)
-    for block in pending:
+    turns = Turns(pending, store.ledger.done)
+    while (block := turns.take()) is not None:
         outcome = make_block(plan, store, model, block, device=holder.device)
         made += outcome == "made"
         if outcome in COMMITTED:
             n_done += size(block, plan)
+        if outcome in ELSEWHERE:
+            n_done += sum(size(other, plan) for other in turns.go_elsewhere())
         if outcome == "failed":
             n_failed += 1
             if n_failed == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from generate.errors import StoreError
@@ -10,7 +10,7 @@ from generate.store.samples import SampleStore
 from generate.study.planning import Plan
 from schemas.io.layout import DATA, data_key, metadata_key
 from schemas.io.rescored import rescorings
-from schemas.store import BlockRecord, snapshot_digest
+from schemas.store import Block, BlockRecord, snapshot_digest
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,13 @@ class Summary:
     """Objects of committed blocks that are gone, or of another size than was written, by key."""
 
 
-def summary(plan: Plan, store: SampleStore, *, made: int = 0) -> Summary:
+def summary(of: Plan | Sequence[Block], store: SampleStore, *, made: int = 0) -> Summary:
     """Say where a store stands; `made` are the blocks that the call at hand made.
 
-    Raises StoreError for a ledger record that cannot be believed.
+    `of` is the plan, or some of its blocks, of which alone it then speaks. Raises StoreError for a
+    ledger record that cannot be believed.
     """
-    blocks = list(plan.blocks())
+    blocks = list(of.blocks()) if isinstance(of, Plan) else of
     done = store.ledger.read_all(blocks)
     pending = [block for block in blocks if block not in done]
     failed = store.claims.failed_among(pending)
