@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ibstats.errors import StoreContractError
 from schemas.design import ARGMAX, SAMPLING, ConditionRecord, DesignRecord, Factor
-from schemas.study import ABLATIONS, FIXED_ORDERS
+from schemas.study import ABLATIONS, NOISELESS_ORDERS
 
 Levels = Mapping[str, str]
 
@@ -91,7 +91,7 @@ class OneOrder:
     """Names of the conditions of one order of a masked model; None where there is none.
 
     They are two by two: path noise of every sample's own or shared by those of a prompt, and draws
-    or argmax. A fixed order has no path noise, so its conditions are `shared` and `nothing`.
+    or argmax. An order without path noise has the conditions `shared` and `nothing` alone.
     """
 
     name: str
@@ -107,7 +107,7 @@ class OneOrder:
     @property
     def is_fixed(self) -> bool:
         """Whether the order has no noise."""
-        return self.name in FIXED_ORDERS
+        return self.name in NOISELESS_ORDERS
 
     @property
     def whole(self) -> str | None:
@@ -366,6 +366,7 @@ SETTINGS = (
     "subset_draw",
     "order",
     "path_noise",
+    "entropy_bound",
 )
 """Coordinates of the store that say what a condition's probe was given."""
 

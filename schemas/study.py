@@ -214,17 +214,20 @@ class CrossedNoise(Written):
 BelowOne = Annotated[float, Field(gt=0, lt=1)]
 
 
-OrderName = Literal["confidence", "random", "raster", "halton", "entropy"]
+OrderName = Literal["confidence", "random", "raster", "halton", "entropy", "entropy_bounded"]
 FIXED_ORDERS: tuple[OrderName, ...] = ("raster", "halton")
-"""Orders without path noise: all samples share one path."""
+"""Orders of one path, whatever the tokens."""
+NOISELESS_ORDERS: tuple[OrderName, ...] = (*FIXED_ORDERS, "entropy_bounded")
+"""Orders without path noise: tokens have one path each, so that their probability is known."""
 PathNoise = Literal["own", "shared"]
 
 
 class Order(Written):
     """In which order a masked model commits positions, on the same weights and schedule.
 
-    The confidence order, own path noise and draws are always there, to compare with. Raster and
-    halton have no path noise, so they have one condition where the others have two.
+    The confidence order, own path noise and draws are always there, to compare with. Raster, halton
+    and entropy_bounded have no path noise, so they have one condition where the others have two.
+    The last has no schedule either: the entropies of a step say how many positions it commits.
     """
 
     kind: Literal["order"] = "order"
@@ -239,6 +242,13 @@ class Order(Written):
     )
     sampling: list[Literal["stochastic", "argmax"]] = Field(
         default=["stochastic", "argmax"], min_length=1
+    )
+    entropy_bound: float = Field(
+        default=8.0,
+        gt=0,
+        description="Bits, of the order `entropy_bounded`: a step commits the positions of least "
+        "entropy as long as the entropies of all but the last of them add up to no more. Steps are "
+        "at most those of the model, the last of which commits what is left.",
     )
 
     _distinct = field_validator("orders", "path", "sampling")(_refuse_repeats)

@@ -200,6 +200,11 @@ COORDINATES: dict[str, Variable] = {
     "subset_draw": _label("int32", "number of the random subset, from 0", 0),
     "order": _label("string", "order in which a masked model commits positions", "confidence"),
     "path_noise": _label("string", "own of every sample, or shared by those of a prompt", "own"),
+    "entropy_bound": _label(
+        "float64",
+        "bits of entropy that a step of the entropy-bounded order commits at once, else 0",
+        0,
+    ),
     "subset_counts": _label("string", "sha256 of the calibration counts that chose the codes kept"),
     "subset_ties": _label(
         "string", "order of codes with equal counts: random, by the study's seed; absent: by id"
@@ -239,6 +244,7 @@ OPTIONAL_BEFORE = frozenset(
         "subset_draw",
         "order",
         "path_noise",
+        "entropy_bound",
         "subset_counts",
         "subset_ties",
         "subset_overlap",

@@ -30,6 +30,7 @@ from ibstats.statistics import contrasts
 from ibstats.statistics.rescored import Rescored
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.store import open_store
+from schemas.study import OrderName
 
 N_PROMPTS, N_SAMPLES, PATHS = 4, 20, 4
 MODELS = {
@@ -91,9 +92,11 @@ def of_kind(run_dir: Path, label: str, contrast: str) -> Rescored:
     raise AssertionError(f"{label} has no {contrast}")
 
 
-def log_laws(label: str, texts: list[str], tokens: np.ndarray) -> np.ndarray:
+def log_laws(
+    label: str, texts: list[str], tokens: np.ndarray, probe: Probe | None = None
+) -> np.ndarray:
     """log2 q(z|text) of grids (sample, position) by enumeration, (sample, text)."""
-    laws = [enumerate_law(toy(label), text).token_law for text in texts]
+    laws = [enumerate_law(toy(label), text, probe).token_law for text in texts]
     rows = []
     for grid in map(tuple, tokens.tolist()):
         rows.append([np.log2(law[grid]) for law in laws])
@@ -180,6 +183,62 @@ def test_brackets_of_a_chosen_path_hold_the_enumerated_information(
         assert (low < truth + slack).all(), name
         assert (high > truth - slack).all(), name
         assert high[-1] - low[-1] < high[0] - low[0], name
+
+
+@pytest.mark.parametrize("name", ["raster", "entropy_bounded"])
+def test_tokens_of_an_order_without_noise_have_one_path_so_that_all_is_exact(
+    tmp_path: Path, name: OrderName
+) -> None:
+    """The path of `entropy_bounded` is another one under each text."""
+    bound = 1.0
+    experiment = {"kind": "order", "orders": [name], "path": ["own"], "sampling": ["stochastic"]}
+    document = {
+        "name": "orders",
+        "samples": N_SAMPLES,
+        "models": [{"label": "masked"} | MODELS["masked"]],
+        "prompts": {"source": "study.jsonl"},
+        "experiments": {"order": experiment | {"entropy_bound": bound}},
+    }
+    prompts = [{"id": f"p{i}", "text": f"prompt {i}"} for i in range(N_PROMPTS)]
+    (tmp_path / "study.jsonl").write_text("\n".join(map(json.dumps, prompts)))
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
+    laid_out = plan(*load_study(str(tmp_path / "study.yaml")))
+    run(laid_out, prepare(laid_out, tmp_path / "run"))
+    condition = f"2-{name}"
+    for contrast in ("study", "empty"):
+        command = [
+            "rescore",
+            str(tmp_path / "run"),
+            "--contrast",
+            contrast,
+            "--condition",
+            condition,
+        ]
+        result = CliRunner().invoke(generate_app, [*command, "--device", "cpu"])
+        assert result.exit_code == 0, result.output
+    texts, probe = [prompt["text"] for prompt in prompts], Probe(order=name, entropy_bound=bound)
+    store = open_store(tmp_path / "run")
+    bits = {}
+    for found in contrasts.find(store, "masked", "order"):
+        bits[found.record.contrast] = contrasts.information(found).isel(paths=0, condition=0)
+    among, unprompted = bits["study"], bits["empty"]
+    for prompt in range(N_PROMPTS):
+        tokens = store.dataset("masked", "order")["tokens"].sel(condition=condition)
+        grid = tokens.isel(prompt=prompt).values.reshape(N_SAMPLES, -1)
+        exact = log_laws("masked", [*texts, ""], grid, probe)
+        own, mixture = exact[:, prompt], np.log2(np.exp2(exact[:, :-1]).mean(axis=1))
+        told = float(among.sel(quantity="prompt_information")[prompt])
+        assert told == pytest.approx((own - mixture).mean(), abs=5e-5)
+        alignment = float(unprompted.sel(quantity="alignment")[prompt])
+        assert alignment == pytest.approx((own - exact[:, -1]).mean(), abs=5e-5)
+
+    result = CliRunner().invoke(
+        app, ["information", str(tmp_path / "run"), "--experiment", "order"]
+    )
+    assert result.exit_code == 0, result.output
+    said = " ".join(result.output.split())
+    assert "I(X;Z) of the whole image" in said
+    assert "alignment" in said
 
 
 def test_wordings_stand_among_the_wordings_of_their_own_prompt(scored: Path) -> None:

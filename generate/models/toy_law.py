@@ -180,20 +180,38 @@ def _masked(model: ToyMasked, text: str, probe: Probe) -> Law:
 class Ranks:
     """What an order ranks open positions by, and the scale of the noise on it.
 
-    `place` (position,) is where each comes in a fixed order.
+    `place` (position,) is where each comes in a fixed order, `bound` the bits that the order
+    `entropy_bounded` commits at once.
     """
 
     order: OrderName
     temperature: float
     place: Array
+    bound: float
+
+    def n_committed(self, p: Array, positions: list[int], n_left: int) -> int:
+        """How many of the open positions a step commits, of which the schedule leaves `n_left` open.
+
+        Of `entropy_bounded` the most whose entropies less the largest are within the bound, counted
+        from the least.
+        """
+        if self.order != "entropy_bounded" or n_left == 0:
+            return len(positions) - n_left
+        bits = sorted(entropy(dict(enumerate(p[position]))) for position in positions)
+        found = 0
+        for n in range(1, len(bits) + 1):
+            if sum(bits[:n]) - max(bits[:n]) <= self.bound:
+                found = n
+        return found
 
     def of(self, p: Array, positions: list[int], candidates: Tokens) -> tuple[Array, float]:
         """Ranks of some positions with their candidates, and the scale of the noise."""
         law = p[positions]
         if self.order == "confidence":
             return np.log(law[np.arange(len(positions)), candidates]), self.temperature
-        if self.order == "entropy":
-            return (law * np.log(np.where(law > 0, law, 1.0))).sum(axis=1), self.temperature
+        if self.order.startswith("entropy"):
+            scale = self.temperature if self.order == "entropy" else 0.0
+            return (law * np.log(np.where(law > 0, law, 1.0))).sum(axis=1), scale
         if self.order == "random":
             return np.zeros(len(positions)), 1.0
         return -self.place[positions], 0.0
@@ -204,7 +222,7 @@ def _ranks(model: ToyMasked, probe: Probe, temperature: float) -> Ranks:
     place = np.arange(model.settings.positions, dtype=np.float64)
     if probe.order == "halton":
         place = halton(model.identity.grid).double().numpy()
-    return Ranks(probe.order, temperature, place)
+    return Ranks(probe.order, temperature, place, probe.entropy_bound)
 
 
 def _commits(
@@ -217,7 +235,7 @@ def _commits(
     positions = [i for i, token in enumerate(state) if token == k]
     events: dict[tuple[tuple[int, ...], Tokens], float] = defaultdict(float)
     given_candidates = marginal = 0.0
-    n = len(positions) - n_left
+    n = ranks.n_committed(p, positions, n_left)
     possible = [np.flatnonzero(drawn[i]).tolist() for i in positions]
     for candidates in itertools.product(*possible):
         chances = drawn[positions, candidates]

@@ -9,6 +9,7 @@ texts, so that what they miss cancels where it can.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from generate.study.planning import Plan
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
 from schemas.rescored import EMPTY, STUDY, WORDINGS
-from schemas.study import Prompt
+from schemas.study import NOISELESS_ORDERS, Prompt
 
 NAMED = (STUDY, WORDINGS, EMPTY)
 NOTHING = ""
@@ -139,7 +140,9 @@ def score_contrasts(images: Images, texts: Sequence[Sequence[str]]) -> dict[str,
     `schemas.rescored.CONTRAST_VARIABLES`.
     """
     record = images.record
-    probe = Probe(order=images.probe.order) if record.unrestricted else images.probe
+    probe = images.probe
+    if record.unrestricted:
+        probe = replace(probe.drawing(), allowed=None)
     steps, proposal = _paths(images)
     own = _log_joint(images, [images.texts], steps, probe)[0]
     values = np.full((*own.shape, len(texts)), np.nan)
@@ -155,14 +158,14 @@ def score_contrasts(images: Images, texts: Sequence[Sequence[str]]) -> dict[str,
 def _paths(images: Images) -> tuple[torch.Tensor | None, Array]:
     """Steps (sample, path, position) of the paths, and their bits (sample, path) in the proposal.
 
-    The first path is the one that was taken. Where the order is fixed there are no steps to choose,
-    and no bits.
+    The first path is the one that was taken. Where tokens have one path, which their order and text
+    say, there are no steps to choose, and no bits.
     """
     record = images.record
     n, k = record.n_samples, record.n_paths
-    if images.steps is None:
-        return None, np.zeros((n, 1))
-    free = Probe(allowed=images.probe.allowed, order=images.probe.order)
+    if images.steps is None or images.probe.order in NOISELESS_ORDERS:
+        return None, np.zeros((n, k + 1))
+    free = images.probe.drawing()
     each = np.arange(n)
     taken_noise = PhiloxNoise(images.path_key, images.execution_key)
     taken = images.replayed(each, [NOTHING] * n, taken_noise, images.steps, free)
@@ -185,9 +188,12 @@ def _log_joint(
     steps: torch.Tensor | None,
     probe: Probe,
 ) -> Array:
-    """log2 q(P, Z | text), (text, sample, path); `texts` (text, sample)."""
+    """log2 q(P, Z | text), (text, sample, path); `texts` (text, sample).
+
+    Without `steps` the tokens have one path, which counts as every one.
+    """
     n = images.record.n_samples
-    n_paths = images.record.n_paths + 1
+    n_paths = 1 if steps is None else images.record.n_paths + 1
     rows = np.repeat(np.arange(n), n_paths)
     all_rows = np.tile(rows, len(texts))
     all_texts = [line[image] for line in texts for image in rows.tolist()]
@@ -198,7 +204,8 @@ def _log_joint(
     found = images.replayed(all_rows, all_texts, PhiloxNoise(keys, keys), all_steps, probe)
     if all_steps is not None:
         _refuse_revised(images, found, all_steps)
-    return -found.joint.reshape(len(texts), n, n_paths)
+    joint = found.joint.reshape(len(texts), n, n_paths)
+    return -np.broadcast_to(joint, (len(texts), n, images.record.n_paths + 1))
 
 
 def _refuse_revised(images: Images, found: Replayed, asked: torch.Tensor) -> None:

@@ -25,6 +25,7 @@ from generate.study.planning import Plan, recorded_plan
 from schemas.provenance import ModelIdentity, now
 from schemas.rescored import EMPTY, RescoreRecord
 from schemas.store import Block, RunRecord, snapshot_digest
+from schemas.study import NOISELESS_ORDERS
 
 Known = TypeVar("Known")
 
@@ -76,17 +77,18 @@ def plan_rescoring(
     shape = _known("experiment", experiment, run.experiments)
     if n_paths < 1:
         raise StoreError(f"--paths is {n_paths}, but must be at least 1.")
-    has_path = identity.family in PROPOSALS
-    if not has_path and not contrast:
-        raise StoreError(
-            f"'{model}' has a fixed order: its token surprisals are exact, and nothing is to be "
-            "rescored but under other texts (--contrast)."
-        )
     laid_out = recorded_plan(run)
     cells = laid_out.experiments[experiment]
     if contrast and not conditions:
         conditions = contrasts.contrasted_conditions(contrast, cells, BASELINE.name)
     chosen = _chosen(experiment, shape.conditions, conditions)
+    orders = {cell.order for cell in cells if cell.name in chosen}
+    has_path = identity.family in PROPOSALS and not orders <= set(NOISELESS_ORDERS)
+    if not has_path and not contrast:
+        raise StoreError(
+            f"'{model}' has a fixed order: its token surprisals are exact, and nothing is to be "
+            "rescored but under other texts (--contrast)."
+        )
     if contrast.isdigit():
         _refuse_reworded(cells, chosen)
     committed = _committed(store, laid_out, model, experiment)
@@ -116,7 +118,7 @@ def plan_rescoring(
         n_samples=shape.n_samples,
         n_paths=n_paths if has_path else 0,
         seed=seed,
-        proposal=_proposal(identity.family, contrast),
+        proposal=_proposal(identity.family, contrast) if has_path else "",
         contrast=contrast,
         contrasts=labels,
         unrestricted=contrast == EMPTY,

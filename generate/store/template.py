@@ -33,6 +33,7 @@ SETTINGS = (
     "subset_draw",
     "order",
     "path_noise",
+    "entropy_bound",
 )
 """What a condition says of itself, by the names of the store's coordinates."""
 SHARED_NOISE = "all conditions and experiments of a prompt, by number of the draw"

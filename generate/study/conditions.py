@@ -11,7 +11,7 @@ from typing import Literal
 from schemas.design import FACTORS, Factor
 from schemas.moved import attributes
 from schemas.study import (
-    FIXED_ORDERS,
+    NOISELESS_ORDERS,
     ArgmaxWindow,
     CrossedNoise,
     Enhancement,
@@ -48,8 +48,9 @@ class Condition:
     and `subset_draw` which of the random ones it is. `argmax_window` is the share `from:to` of the
     steps under argmax ("" for none). `paraphrase_length` is the length class of the paraphrases and
     `n_paraphrases` their number ("" and 0 for the original wording). `order` is that of a masked
-    traversal, and `path_noise` whether a prompt's samples share one path draw. `arm` is the name in
-    an ablation; it is "" in a factorial, where the levels are the name.
+    traversal, and `path_noise` whether a prompt's samples share one path draw; `entropy_bound`, in
+    bits, belongs to the order `entropy_bounded` and is 0 in others. `arm` is the name in an ablation;
+    it is "" in a factorial, where the levels are the name.
 
     >>> Condition("argmax", "original", "full", argmax_window="0:1").name
     'argmax-original-full'
@@ -66,6 +67,7 @@ class Condition:
     subset_draw: int = 0
     order: OrderName = "confidence"
     path_noise: PathNoise = "own"
+    entropy_bound: float = 0.0
     arm: str = ""
 
     @property
@@ -233,21 +235,23 @@ def enhancement(plan: Enhancement) -> list[Condition]:
 def order(plan: Order) -> list[Condition]:
     """Every order with own and shared path noise, draws and argmax, as far as asked for.
 
-    The confidence order as it always is comes first. Fixed orders share their path by nature.
+    The confidence order as it always is comes first. Orders without path noise share it by nature.
 
     >>> [cell.name for cell in order(Order(orders=["raster", "random"], path=["own"]))]
     ['1-confidence', '2-raster', '3-raster-argmax', '4-random', '5-random-argmax']
     """
     cells, names = [BASELINE], ["confidence"]
     for name in plan.orders:
-        paths: Sequence[PathNoise] = ("shared",) if name in FIXED_ORDERS else plan.path
+        paths: Sequence[PathNoise] = ("shared",) if name in NOISELESS_ORDERS else plan.path
         for path, sampling in itertools.product(paths, plan.sampling):
             cell = _argmax(ALL_STEPS if sampling == "argmax" else "")
             cell = replace(cell, order=name, path_noise=path)
+            if name == "entropy_bounded":
+                cell = replace(cell, entropy_bound=plan.entropy_bound)
             if cell == BASELINE:
                 continue
             words: list[str] = [name]
-            if path == "shared" and name not in FIXED_ORDERS:
+            if path == "shared" and name not in NOISELESS_ORDERS:
                 words.append(path)
             if sampling == "argmax":
                 words.append(sampling)

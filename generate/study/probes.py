@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -22,7 +22,8 @@ class Probe:
     `allowed` is (code,) bool, or None for the whole codebook. `argmax_from` and `argmax_to` bound
     the share of the steps under argmax, half open: step k of T is under argmax if
     from <= k/T < to. `order` is that in which a masked traversal commits positions; other families
-    have their own. Path noise is never touched.
+    have their own. `entropy_bound`, in bits, belongs to the order `entropy_bounded`. Path noise is
+    never touched.
 
     >>> probe = Probe(argmax_from=Fraction(1, 2), argmax_to=Fraction(1))
     >>> [probe.argmax(step, n_steps=4) for step in range(4)]
@@ -33,11 +34,16 @@ class Probe:
     argmax_from: Fraction = Fraction(0)
     argmax_to: Fraction = Fraction(0)
     order: OrderName = "confidence"
+    entropy_bound: float = 0.0
 
     @property
     def is_argmax_throughout(self) -> bool:
         """Whether identities are modes at every step, whatever the number of steps."""
         return self.argmax_from == 0 and self.argmax_to >= 1
+
+    def drawing(self) -> Probe:
+        """The same codes and order, with draws at every step."""
+        return replace(self, argmax_from=Fraction(0), argmax_to=Fraction(0))
 
     def argmax(self, step: int, n_steps: int) -> bool:
         """Whether identities at step `step` of `n_steps` are modes instead of draws.
@@ -54,7 +60,8 @@ def probe(condition: Condition, keep: NDArray[np.bool_]) -> Probe:
     Raises `StudyError` if the argmax window is none.
     """
     start, stop = parse_window(condition.argmax_window)
-    return Probe(None if keep.all() else keep, start, stop, condition.order)
+    allowed = None if keep.all() else keep
+    return Probe(allowed, start, stop, condition.order, condition.entropy_bound)
 
 
 def parse_window(window: str) -> tuple[Fraction, Fraction]:

@@ -87,8 +87,10 @@ def traverse(
 
     A candidate's confidence is its log-probability (natural) plus `path_temperature[k]` times
     Gumbel noise, unless `probe.order` names another order. Ties, which only a temperature of 0 can
-    make, go to the earlier position. A `Replay` in place of noise scores its tokens instead of
-    drawing, exactly, whatever `path_surprisal` says.
+    make, go to the earlier position. The order `entropy_bounded` has no schedule: of `masked_after`
+    it takes the number of steps, the last of which commits what is left, and a grid that is full
+    before is left alone. A `Replay` in place of noise scores its tokens instead of drawing, exactly,
+    whatever `path_surprisal` says.
 
     `grid_logits` is asked once a step, for `n_samples` grids of `n_positions`; `mask_id` is a token
     that is no code, and `grid` the rows and columns of the positions, which a fixed order needs.
@@ -117,7 +119,7 @@ def traverse(
     (torch.Size([2, 4]), [0, 0, 1, 1])
     """
     steps = Steps(law, probe, noise, len(masked_after))
-    chosen_by = order(probe.order, grid)
+    chosen_by = order(probe.order, grid, probe.entropy_bound)
     filled = Grid.empty(n_samples, n_positions, mask_id, device)
     masked = torch.ones_like(filled.tokens, dtype=torch.bool)
     n_masked = n_positions

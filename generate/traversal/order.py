@@ -4,7 +4,8 @@ A step ranks its open positions, perturbs the ranks by Gumbel noise of some scal
 best n. The confidence order ranks candidate tokens by their log-probability (Chang et al. 2022,
 doi:10.1109/CVPR52688.2022.01103). The others do not look at candidates, so that positions S and
 tokens z are independent given the state s: q(S, z_S | s) = q(S | s) prod p_i(z_i), and q(S | s) is
-that of a Plackett-Luce race (Yellott 1977, doi:10.1016/0022-2496(77)90026-8).
+that of a Plackett-Luce race (Yellott 1977, doi:10.1016/0022-2496(77)90026-8). The entropy-bounded
+order has no noise, and chooses n itself.
 """
 
 from __future__ import annotations
@@ -233,10 +234,74 @@ class Fixed(CandidateFree):
         return 0.0
 
 
-def order(name: OrderName, grid: tuple[int, int] | None = None) -> Order:
-    """The order of a name; `grid`, the rows and columns of the positions, is asked by `halton` alone.
+@dataclass(frozen=True)
+class EntropyBounded(CandidateFree):
+    """As many positions of least entropy as depend little on each other; no noise, no schedule.
 
-    Raises ModelError where that lacks.
+    A step commits the longest run of open positions, by rising entropy, whose entropies but for the
+    last one's add up to at most `bound` bits: that is the most that their joint law may differ from
+    the product of their laws. One position is always committed, and all that are left at the last
+    step. S follows from the state, so q(S | s) is 0 or 1, and tokens have one path.
+    Source: Ben-Hamu et al. (2025), arXiv:2505.24857.
+    """
+
+    bound: float
+
+    def rank(self, step: Step, tokens: Tensor) -> Tensor:
+        """Negative entropies of the laws, in bits."""
+        return -entropy(step.probabilities).double()
+
+    def scale(self, temperature: float) -> float:
+        """No noise."""
+        return 0.0
+
+    def select(
+        self, step: Step, tokens: Tensor, is_open: Tensor, n: int, temperature: float
+    ) -> Tensor:
+        """The positions within the bound, whatever `n` the schedule has; none of a full grid.
+
+        Raises FloatingPointError where an entropy is NaN.
+        """
+        if step.is_last:
+            return is_open
+        bits = -_without_nan(self.rank(step, tokens))
+        bits = bits.masked_fill(~is_open, torch.inf)
+        ascending, places = bits.sort(dim=-1, stable=True)
+        before = ascending.cumsum(dim=-1).roll(1, dims=-1)
+        before[:, 0] = 0.0
+        return torch.zeros_like(is_open).scatter(-1, places, before <= self.bound) & is_open
+
+    def surprisals(
+        self, step: Step, tokens: Tensor, is_open: Tensor, commit: Tensor, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        """No bits for the positions within the bound, and those of their tokens."""
+        within = self.select(step, tokens, is_open, 0, temperature)
+        path = torch.where((commit == within).all(dim=-1), 0.0, torch.inf).double()
+        if step.argmax:
+            return path, path
+        bits = surprisal(step.probabilities, tokens).double()
+        return path, path + bits.where(commit, 0.0).sum(dim=-1)
+
+    def propose(
+        self, step: Step, tokens: Tensor, is_open: Tensor, n: int, temperature: float
+    ) -> Tensor:
+        """The one path of the tokens."""
+        return self.select(step, tokens, is_open, n, temperature)
+
+    def proposal_surprisal(
+        self, step: Step, tokens: Tensor, is_open: Tensor, commit: Tensor, temperature: float
+    ) -> Tensor:
+        """No bits."""
+        return torch.zeros(len(commit), dtype=torch.float64, device=commit.device)
+
+
+def order(
+    name: OrderName, grid: tuple[int, int] | None = None, entropy_bound: float = 0.0
+) -> Order:
+    """The order of a name.
+
+    `grid`, the rows and columns of the positions, is asked by `halton` and `raster`, and
+    `entropy_bound`, in bits, by `entropy_bounded` alone. Raises ModelError where the grid lacks.
     """
     match name:
         case "confidence":
@@ -245,6 +310,8 @@ def order(name: OrderName, grid: tuple[int, int] | None = None) -> Order:
             return Random()
         case "entropy":
             return Entropy()
+        case "entropy_bounded":
+            return EntropyBounded(entropy_bound)
     if grid is None:
         raise ModelError(
             f"order '{name}' needs to know the grid: pass `grid=self.identity.grid` to "
@@ -302,13 +369,18 @@ def best(confidence: Tensor, is_open: Tensor, n: int) -> Tensor:
     >>> best(torch.tensor([[3.0, 1.0, 1.0]]), torch.tensor([[False, True, True]]), n=1)
     tensor([[False,  True, False]])
     """
-    confidence = confidence.masked_fill(~is_open, -torch.inf)
+    confidence = _without_nan(confidence.masked_fill(~is_open, -torch.inf))
+    ranked = confidence.argsort(dim=-1, descending=True, stable=True)
+    return torch.zeros_like(confidence, dtype=torch.bool).scatter(-1, ranked[:, :n], True)
+
+
+def _without_nan(confidence: Tensor) -> Tensor:
+    """The confidences; raises FloatingPointError where one is NaN."""
     if confidence.isnan().any():
         raise FloatingPointError(
             "a confidence is NaN: the logits or the noise of this step are broken."
         )
-    ranked = confidence.argsort(dim=-1, descending=True, stable=True)
-    return torch.zeros_like(confidence, dtype=torch.bool).scatter(-1, ranked[:, :n], True)
+    return confidence
 
 
 def gumbel(uniform: Tensor) -> Tensor:

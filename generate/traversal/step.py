@@ -16,13 +16,15 @@ class Step:
     """What a step may draw: the law of every identity, and the two kinds of noise.
 
     `probabilities` are (sample, position, code), restricted to the codes that the probe allows;
-    `argmax` is whether identities are modes here instead of draws.
+    `argmax` is whether identities are modes here instead of draws, and `is_last` whether no step
+    follows.
     """
 
     index: int
     probabilities: Tensor
     argmax: bool
     noise: Noise
+    is_last: bool = False
 
     def modes(self) -> Tensor:
         """The most probable code of every position, (sample, position) int64.
@@ -83,7 +85,7 @@ class Steps:
             self.allowed = self.allowed.to(logits.device)  # copies at the first step only
         probabilities = self.law.probabilities(logits, self.allowed)
         argmax = self.probe.argmax(index, self.n_steps)
-        return Step(index, probabilities, argmax, self.noise)
+        return Step(index, probabilities, argmax, self.noise, is_last=index == self.n_steps - 1)
 
     def codes(self, n_codes: int, device: torch.device | str) -> Tensor:
         """Ids that may appear out of a codebook of `n_codes`, rising, (allowed code,) int64.

@@ -24,7 +24,7 @@ from ibstats.quantities import of_family
 from ibstats.statistics.ratios import ratio_interval
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 from ibstats.statistics.windows import under_argmax
-from schemas.study import FIXED_ORDERS
+from schemas.study import FIXED_ORDERS, NOISELESS_ORDERS
 
 if TYPE_CHECKING:
     from schemas.provenance import ModelIdentity
@@ -75,9 +75,13 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
     ordered = [record.name for record in of_family("bits")]
     bounds = [found[name] for name in ordered if name.startswith("path_upper") and name in found]
     if bounds:
-        found["residual_upper"] = _tightest(bounds)
+        of_path = _tightest(bounds)
+        found["residual_upper"] = of_path
+        if "order" in dataset.coords:
+            has_noise = ~dataset["order"].isin(NOISELESS_ORDERS)
+            found["residual_upper"] = of_path.where(has_noise, 0.0)
         if "path_causal" in found:
-            found["directed_upper"] = found["residual_upper"] - found["path_causal"]
+            found["directed_upper"] = of_path - found["path_causal"]
     names = [name for name in ordered if name in found]
     values = np.empty((len(names), dataset.sizes["condition"], dataset.sizes["prompt"]))
     for i, name in enumerate(names):
@@ -122,20 +126,23 @@ def _recorded(dataset: xr.Dataset) -> Bits:
 
 
 def _by_order(dataset: xr.Dataset, found: Bits, drawn: xr.DataArray) -> Bits:
-    """What the order of a masked model changes: a fixed one has no path, and bits of tokens that are exact.
+    """What the order of a masked model changes.
 
-    Where the samples of a prompt share their path noise, paths of other images say more of a path
-    than the model does, so none is fitted to them.
+    Of one without path noise the tokens say the path, so that their bits are exact; H(P|X) is 0 of a
+    fixed one, else at most those bits. Where the samples of a prompt share their path noise, paths
+    of other images say more of a path than the model does, so none is fitted to them.
     """
     is_fixed = dataset["order"].isin(FIXED_ORDERS)
+    is_exact = dataset["order"].isin(NOISELESS_ORDERS)
     is_own = dataset["path_noise"] == "own"
     more = {}
     if "path_upper_fitted" in found:
         more["path_upper_fitted"] = found["path_upper_fitted"].where(is_own)
     if "path_upper_schedule" in found:
-        more["path_upper_schedule"] = found["path_upper_schedule"].where(~is_fixed, 0.0)
-    if is_fixed.any():
-        more["tokens"] = drawn.where(is_fixed)
+        of_order = drawn.where(~is_fixed, 0.0)
+        more["path_upper_schedule"] = found["path_upper_schedule"].where(~is_exact, of_order)
+    if is_exact.any():
+        more["tokens"] = drawn.where(is_exact)
     return more
 
 
@@ -172,7 +179,7 @@ def remarks(dataset: xr.Dataset, identity: ModelIdentity, found: Collection[str]
         said |= dict.fromkeys(("path_causal", "execution_causal", "joint"), reason)
     if "tokens" in found and identity.family == "masked":
         said["tokens"] = (
-            "exact where the order is fixed; `ibgenerate rescore` bounds it where a path is chosen"
+            "exact where the tokens say the path; `ibgenerate rescore` bounds it where noise chooses it"
         )
     if "path_upper_trajectory" in found:
         said["joint"] = (

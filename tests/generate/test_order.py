@@ -23,7 +23,7 @@ from generate.study.study_file import load_study
 from generate.traversal.order import halton, order
 from generate.traversal.path_probability import race_surprisal
 from generate.traversal.replay import Replay
-from schemas.study import FIXED_ORDERS, OrderName
+from schemas.study import FIXED_ORDERS, NOISELESS_ORDERS, OrderName
 from tests.generate.conftest import edited
 from tests.generate.test_replay import log_weights, philox
 from tests.generate.test_run import dataset
@@ -33,10 +33,12 @@ ORDERS: tuple[OrderName, ...] = get_args(OrderName)
 CANDIDATE_FREE = [name for name in ORDERS if name != "confidence"]
 SUBSET = np.array([True, False, True])
 EVERY_STEP = Fraction(1)
+BOUND = 1.0
+"""Bits of entropy that a step of `entropy_bounded` commits at once: one or two of the positions of a toy."""
 
 
 def law(name: OrderName, **options: object) -> Law:
-    return enumerate_law(toy("toy-masked", **options), TEXT, Probe(order=name))
+    return enumerate_law(toy("toy-masked", **options), TEXT, Probe(order=name, entropy_bound=BOUND))
 
 
 @pytest.mark.parametrize("name", ORDERS)
@@ -49,12 +51,12 @@ def test_joint_surprisal_of_every_sample_is_its_enumerated_probability(
 ) -> None:
     model, probe = (
         toy("toy-masked", path_temperature=temperature, seed=3),
-        Probe(**given, order=name),
+        Probe(**given, order=name, entropy_bound=BOUND),
     )
     known, trace = enumerate_law(model, TEXT, probe), sample(model, 100, probe)
     assert sum(known.joint.values()) == pytest.approx(1.0, abs=1e-9)
     assert trace.joint_surprisal is not None
-    expected = [-np.log2(known.joint[event]) for event in events(trace)]
+    expected = [-np.log2(known.joint[event]) for event in events(trace, 3)]
     assert trace.joint_surprisal.sum(dim=1).tolist() == pytest.approx(expected, abs=2e-4)
 
 
@@ -62,8 +64,8 @@ def test_joint_surprisal_of_every_sample_is_its_enumerated_probability(
 def test_paths_and_tokens_come_as_often_as_the_enumerated_law_says(name: OrderName) -> None:
     """Chi-square on 2e4 draws, of pairs of a path and a grid."""
     model, n = toy("toy-masked", path_surprisal="none", path_temperature=0.5), 20_000
-    known = enumerate_law(model, TEXT, Probe(order=name)).joint
-    drawn = Counter(events(sample(model, n, Probe(order=name))))
+    known = enumerate_law(model, TEXT, Probe(order=name, entropy_bound=BOUND)).joint
+    drawn = Counter(events(sample(model, n, Probe(order=name, entropy_bound=BOUND)), 3))
     assert set(drawn) <= set(known)
     common = [event for event, p in known.items() if n * p >= 5]
     observed = [drawn[event] for event in common]
@@ -110,16 +112,36 @@ def test_a_fixed_order_has_no_bits(name: OrderName) -> None:
     found = law(name)
     assert found.path == pytest.approx(0, abs=1e-12)
     assert found.path_given_tokens == pytest.approx(0, abs=1e-12)
-    trace = sample(toy("toy-masked"), 50, Probe(order=name))
+    trace = sample(toy("toy-masked"), 50, Probe(order=name, entropy_bound=BOUND))
     assert trace.path_surprisal is not None
     assert (trace.path_surprisal == 0).all()
     assert trace.token_step is not None
     assert len(trace.token_step.unique(dim=0)) == 1
 
 
+def test_tokens_of_the_entropy_bounded_order_have_one_path_of_as_many_steps_as_it_takes() -> None:
+    found = law("entropy_bounded")
+    assert found.path_causal == pytest.approx(0, abs=1e-12)
+    assert found.path_given_tokens == pytest.approx(0, abs=1e-12)
+    assert found.path > 0.1  # the first tokens say which come next
+    assert found.execution_causal == pytest.approx(found.tokens, abs=1e-12)
+    sizes = {tuple(map(len, path)) for path, _ in found.joint}
+    assert sizes == {(2, 1, 1), (2, 2, 0)}
+
+
+@pytest.mark.parametrize(("bound", "sizes"), [(1e-9, [1, 1, 2]), (100.0, [4, 0, 0])])
+def test_a_bound_commits_one_position_a_step_or_all_at_once_and_the_last_step_the_rest(
+    bound: float, sizes: list[int]
+) -> None:
+    trace = sample(toy("toy-masked"), 20, Probe(order="entropy_bounded", entropy_bound=bound))
+    assert trace.token_step is not None
+    for steps in trace.token_step:
+        assert steps.bincount(minlength=3).tolist() == sizes
+
+
 def test_raster_and_halton_commit_what_comes_first() -> None:
     for name, places in (("raster", [0, 1, 1, 2]), ("halton", [1, 0, 1, 2])):
-        trace = sample(toy("toy-masked"), 2, Probe(order=name))  # type: ignore[arg-type]
+        trace = sample(toy("toy-masked"), 2, Probe(order=name, entropy_bound=BOUND))  # type: ignore[arg-type]
         assert trace.token_step is not None
         assert trace.token_step[0].tolist() == places
 
@@ -182,7 +204,7 @@ def test_the_mean_weight_of_proposed_paths_is_the_probability_of_the_tokens(
     name: OrderName, argmax_to: Fraction
 ) -> None:
     model, n = toy("toy-masked"), 1000
-    probe = Probe(argmax_to=argmax_to, order=name)
+    probe = Probe(argmax_to=argmax_to, order=name, entropy_bound=BOUND)
     known = {z: p for z, p in enumerate_law(model, TEXT, probe).token_law.items() if p > 1e-6}
     for z in list(known)[:: max(1, len(known) // 3)]:
         replay = Replay(torch.tensor([z] * n), philox(n, seed=sum(z)))
@@ -193,7 +215,7 @@ def test_the_mean_weight_of_proposed_paths_is_the_probability_of_the_tokens(
 
 @pytest.mark.parametrize("name", ORDERS)
 def test_the_path_that_was_taken_is_replayed_with_its_own_bits(name: OrderName) -> None:
-    model, n, probe = toy("toy-masked"), 200, Probe(order=name)
+    model, n, probe = toy("toy-masked"), 200, Probe(order=name, entropy_bound=BOUND)
     noise, conditioning = philox(n), model.encode([TEXT] * n)
     sampled = model.traverse(conditioning, probe, noise)
     again = model.traverse(conditioning, probe, Replay(sampled.tokens, noise, sampled.token_step))
@@ -217,7 +239,9 @@ def test_orders_that_see_no_candidates_are_paired_draw_by_draw() -> None:
     model, noise = toy("toy-masked", sharpness=0.0), philox(50)
     grids = {}
     for name in ORDERS:
-        grids[name] = model.traverse(model.encode([TEXT] * 50), Probe(order=name), noise).tokens
+        grids[name] = model.traverse(
+            model.encode([TEXT] * 50), Probe(order=name, entropy_bound=BOUND), noise
+        ).tokens
     for name in CANDIDATE_FREE:
         assert torch.equal(grids[name], grids["raster"])
     assert not torch.equal(grids["confidence"], grids["raster"])
@@ -251,7 +275,7 @@ def test_an_experiment_has_every_order_with_own_and_shared_path_noise(
     for number, name in enumerate(names):
         one = ds.isel(condition=number)
         is_shared = str(one.path_noise.values) == "shared"
-        assert is_shared == (str(one.order.values) in FIXED_ORDERS or "shared" in name)
+        assert is_shared == (str(one.order.values) in NOISELESS_ORDERS or "shared" in name)
         expected = own.isel(sample=0) if is_shared else own
         assert (one.path_key == expected).all()
         steps = one.token_step.values.reshape(-1, 6)

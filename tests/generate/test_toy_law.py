@@ -49,11 +49,14 @@ def sample(model: Toy, n: int, probe: Probe | None = None, seed: int = 0) -> Tra
     return model.traverse(model.encode([TEXT] * n), probe or Probe(), Stream(seed, n))
 
 
-def events(trace: Trace) -> list[tuple]:
-    """(path, tokens) of each sample, for traversals that never revise a token."""
+def events(trace: Trace, n_steps: int | None = None) -> list[tuple]:
+    """(path, tokens) of each sample, for traversals that never revise a token.
+
+    `n_steps` may be more than steps that change something; the last of these ends a path by default.
+    """
     assert trace.token_step is not None
     steps, tokens = trace.token_step.numpy(), trace.tokens.numpy()
-    n_steps = steps.max() + 1
+    n_steps = n_steps or int(steps.max()) + 1
     paths = [
         tuple(tuple(np.flatnonzero(row == step).tolist()) for step in range(n_steps))
         for row in steps
