@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -36,11 +36,14 @@ from ibstats.selection import select
 from ibstats.store import Store, open_store
 from schemas.analysis import Config, Resampling
 from schemas.results import ResultRow
-from schemas.study import FIXED_ORDERS, Order, OrderName
+from schemas.study import FIXED_ORDERS, NOISELESS_ORDERS, Order, OrderName
 from tests.generate.test_toy_law import toy
 
 N_PROMPTS, N_SAMPLES, MODEL = 4, 24, "toy-masked"
 OPTIONS = {"path_temperature": 0.5}
+ORDERS: tuple[OrderName, ...] = get_args(OrderName)
+BOUND = 1.0
+EXPERIMENT = {"kind": "order", "orders": list(ORDERS), "entropy_bound": BOUND}
 SETTINGS = Config(
     experiment="order",
     metrics=("pixel_cosine",),
@@ -60,7 +63,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         "samples": N_SAMPLES,
         "models": [{"model": MODEL, "options": OPTIONS}],
         "prompts": {"source": "study.jsonl"},
-        "experiments": {"order": {"kind": "order"}},
+        "experiments": {"order": EXPERIMENT},
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(document))
     laid_out = plan(*load_study(str(folder / "study.yaml")))
@@ -78,7 +81,9 @@ def numbers(store: Store) -> Numbers:
 
 @functools.cache
 def law(name: OrderName, prompt: int) -> Law:
-    return enumerate_law(toy(MODEL, **OPTIONS), f"study {prompt}", Probe(order=name))
+    return enumerate_law(
+        toy(MODEL, **OPTIONS), f"study {prompt}", Probe(order=name, entropy_bound=BOUND)
+    )
 
 
 def exact(name: OrderName, quantity: str) -> float:
@@ -88,8 +93,8 @@ def exact(name: OrderName, quantity: str) -> float:
 
 def arm(name: str) -> str:
     """The condition of an order in which all its noise varies."""
-    places = {"confidence": 1, "random": 5, "raster": 9, "halton": 11, "entropy": 13}
-    return f"{places[name]:02d}-{name}"
+    places = dict(zip(ORDERS, (1, 5, 9, 11, 13, 17), strict=True))
+    return f"{places[name]:02d}-{name}"  # type: ignore[index]
 
 
 def bits(numbers: Numbers, name: str, quantity: str) -> ResultRow:
@@ -98,7 +103,7 @@ def bits(numbers: Numbers, name: str, quantity: str) -> ResultRow:
     return row
 
 
-@pytest.mark.parametrize("name", ["confidence", "random", "raster", "halton", "entropy"])
+@pytest.mark.parametrize("name", ORDERS)
 def test_the_bits_of_an_order_are_those_of_its_enumerated_law(
     numbers: Numbers, name: OrderName
 ) -> None:
@@ -113,9 +118,13 @@ def test_the_bits_of_an_order_are_those_of_its_enumerated_law(
         for side in ("lower", "upper")
     )
     tokens = exact(name, "tokens")
-    if name in FIXED_ORDERS:
+    if name in NOISELESS_ORDERS:
         assert bits(numbers, name, "tokens").estimate == pytest.approx(tokens, abs=slack)
-        assert bits(numbers, name, "path_upper_schedule").estimate == 0
+        assert bits(numbers, name, "residual_upper").estimate == 0
+        most_path = bits(numbers, name, "path_upper_schedule").estimate
+        assert most_path is not None
+        assert (most_path == 0) == (name in FIXED_ORDERS)
+        assert most_path + slack > exact(name, "path")
         assert not least
     else:
         assert bits(numbers, name, "tokens").estimate is None
@@ -149,7 +158,7 @@ def test_the_two_by_two_of_an_order_is_that_of_its_four_conditions(numbers: Numb
 
 
 def test_a_fixed_order_keeps_all_and_leaves_nothing(numbers: Numbers) -> None:
-    for name in FIXED_ORDERS:
+    for name in NOISELESS_ORDERS:
         found = pairs(numbers, name)
         assert found["path_shared"].estimate == 1
         for part in ("argmax", "redundancy", "nothing_varies"):
@@ -159,11 +168,35 @@ def test_a_fixed_order_keeps_all_and_leaves_nothing(numbers: Numbers) -> None:
 
 def test_every_two_orders_are_compared_in_their_bits(numbers: Numbers) -> None:
     tested = numbers.all("information_effect", quantity="path_causal")
-    assert len(tested) == 10
+    assert len(tested) == 15
     one = numbers.one("information_effect", quantity="joint", effect="raster - random")
     assert one is not None
     assert one.high is not None
     assert one.high < 0
+
+
+@pytest.mark.parametrize("name", [name for name in ORDERS if name != "confidence"])
+def test_how_much_more_the_tokens_of_an_order_have_is_bounded_from_both_sides(
+    numbers: Numbers, name: OrderName
+) -> None:
+    asked = {"condition": arm(name), "against": arm("confidence")}
+    low, high = (
+        numbers.one("information_effect", quantity=f"tokens_more_{side}", **asked)
+        for side in ("lower", "upper")
+    )
+    assert low is not None
+    assert high is not None
+    assert low.estimate is not None
+    assert high.estimate is not None
+    truth = exact(name, "tokens") - exact("confidence", "tokens")
+    slack = 4 * 2.0 / (N_PROMPTS * N_SAMPLES) ** 0.5
+    assert low.estimate - slack < truth < high.estimate + slack
+    assert low.p is None
+    known = bits(numbers, name, "tokens").estimate
+    if known is not None:
+        most = numbers.all("ledger", condition=arm("confidence"), quantity="tokens_upper")[-1]
+        assert most.estimate is not None
+        assert low.estimate == pytest.approx(known - most.estimate)
 
 
 def test_an_order_whose_zero_is_none_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,13 +218,8 @@ def test_the_tables_have_a_line_an_order(numbers: Numbers) -> None:
     parts = tables.ablation_parts(numbers)
     shown = {part.name: part for part in parts if isinstance(part, Table)}
     for name in ("orders", "orders-bits"):
-        assert [row[0].words for row in shown[name].rows] == [  # type: ignore[union-attr]
-            "confidence",
-            "random",
-            "raster",
-            "halton",
-            "entropy",
-        ]
+        assert [row[0].words for row in shown[name].rows] == list(ORDERS)  # type: ignore[union-attr]
+    assert "H(Z|X) more, ≥" in [column.head for column in shown["orders-bits"].columns]
     said = [part.words for part in parts if isinstance(part, Paragraph)]
     assert sum("images that share the path noise keep" in words for words in said) == 3
     names = [table.name for table in tables.paper_tables(numbers)]

@@ -14,7 +14,7 @@ from ibstats.analysis.changes import Groups
 from ibstats.analysis.diversity import diversity_groups
 from ibstats.analysis.information import information_groups
 from ibstats.analysis.measured import metrics_of, to_be_had
-from ibstats.analysis.orders import order_bits, order_pairs
+from ibstats.analysis.orders import order_bits, order_pairs, order_tokens
 from ibstats.analysis.path_and_execution import bits_groups, rescored_digests, shares_groups
 from ibstats.analysis.quality import quality_groups
 from ibstats.analysis.whole_image import contrast_digests, whole_image_groups
@@ -38,7 +38,7 @@ PARTS: Mapping[Part, tuple[Maker, ...]] = {
     "diversity": (diversity_groups,),
     "information": (information_groups,),
     "quality": (quality_groups,),
-    "ledger": (bits_groups, order_bits),
+    "ledger": (bits_groups, order_bits, order_tokens),
     "shares": (shares_groups, order_pairs),
     "whole_image": (whole_image_groups,),
 }

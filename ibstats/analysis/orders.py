@@ -14,9 +14,9 @@ from ibstats.analysis.measured import measured
 from ibstats.design import OneOrder
 from ibstats.measure import Machine
 from ibstats.selection import Selection
-from ibstats.statistics import diversity, pair_distances, path_and_execution
+from ibstats.statistics import diversity, pair_distances, path_and_execution, rescored
 from ibstats.statistics.effects import compare
-from ibstats.statistics.stacking import over_quantities
+from ibstats.statistics.stacking import FEWEST_UNITS, over_quantities
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 from schemas.analysis import Config
 
@@ -83,6 +83,69 @@ def order_bits(
     if not made.sizes:
         return {}, []
     return {"order_bits": made.assign_attrs(section="information_effect")}, []
+
+
+def order_tokens(
+    selection: Selection, settings: Config, machine: Machine
+) -> tuple[Groups, list[str]]:
+    """Group order_tokens: how much more H(Z|X) each order has than the baseline, at least and at most.
+
+    Over the prompts whose paths were rescored, in bits an image: of each prompt the bounds on H(Z|X)
+    by the most paths, or the surprisal itself where it is exact, less the baseline's bound on the
+    other side. A difference of bounds is one only in expectation, so it has an interval and no test.
+    No group where the baseline was not rescored on two prompts.
+    """
+    design = selection.design
+    base = design.baseline
+    others = [one.whole for one in design.orders() if one.whole not in (None, base)]
+    scored = None
+    if others and selection.has("token_surprisal"):
+        scored = rescored.find(selection.store, selection.model, selection.experiment)
+    if scored is None or base not in scored.record.conditions:
+        return {}, []
+    found = rescored.brackets(scored).isel(paths=-1, drop=True).dropna("prompt")
+    if found.sizes["prompt"] < FEWEST_UNITS:
+        return {}, []
+    bits = path_and_execution.ledger(selection.dataset, selection.identity)
+    family, more = [], []
+    for name in others:
+        own = _bounds(str(name), found, bits)
+        if own is not None:
+            family.append(design.difference(str(name), base))
+            other = found.sel(condition=base, drop=True)
+            more.append((own[0] - other.sel(quantity=HIGH), own[1] - other.sel(quantity=LOW)))
+    if not family:
+        return {}, []
+    coords = {
+        "effect": [one.name for one in family],
+        "condition": ("effect", [one.condition for one in family]),
+        "against": ("effect", [one.against for one in family]),
+    }
+    values = {}
+    for number, side in enumerate(("lower", "upper")):
+        column = np.stack([both[number].values for both in more])
+        values[f"tokens_more_{side}"] = xr.DataArray(
+            column, coords, ("effect", "prompt"), attrs={"units": "bit"}
+        )
+    made = over_quantities(xr.Dataset(values), partial(mean_interval, how=settings.resampling))
+    return {"order_tokens": made.assign_attrs(section="information_effect")}, []
+
+
+LOW, HIGH = "tokens_lower", "tokens_upper"
+"""Bounds on H(Z|X)."""
+
+
+def _bounds(
+    name: str, found: xr.DataArray, bits: xr.DataArray
+) -> tuple[xr.DataArray, xr.DataArray] | None:
+    """Bounds `(prompt)` on H(Z|X) of a condition: of rescored paths, or twice the exact number."""
+    if name in found["condition"]:
+        own = found.sel(condition=name, drop=True)
+        return own.sel(quantity=LOW), own.sel(quantity=HIGH)
+    if "tokens" not in bits["quantity"]:
+        return None
+    exact = bits.sel(quantity="tokens", condition=name, prompt=found["prompt"])
+    return None if exact.isnull().any() else (exact, exact)
 
 
 def _two_by_two(

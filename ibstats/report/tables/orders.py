@@ -39,10 +39,15 @@ BITS = {
 }
 """Bits of an order, and the heads of their columns."""
 
+MORE = "tokens_more_lower"
+"""How much more H(Z|X) an order has than the baseline, at least."""
+
+COMPARED = "{head}: than {baseline}, over the prompts whose paths were rescored: the lower bound less the upper one"
+
 BOUNDED = (
-    "bits an image; A and the schedule bound H(P|X), and are equal where the order is fixed or random; "
-    "H(Z|X) is exact where the order is fixed, else bounded by rescored paths (`ibgenerate rescore`), and "
-    "at most H(P,Z|X)"
+    "bits an image; A and the schedule (for entropy_bounded H(Z|X)) bound H(P|X), and are equal where the "
+    "order is fixed or random; H(Z|X) is exact where the order has no noise, else bounded by rescored paths "
+    "(`ibgenerate rescore`), and at most H(P,Z|X)"
 )
 
 
@@ -132,6 +137,7 @@ def _pairs(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Tab
 
 def _bits(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Table]:
     score = _score(numbers, experiment, models)
+    is_compared = bool(numbers.all("information_effect", experiment=experiment, quantity=MORE))
     blocks: list[list[tuple[Cell, ...]]] = []
     used: list[ResultRow] = []
     for model in models:
@@ -139,8 +145,11 @@ def _bits(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Tabl
         for condition in _conditions(numbers, experiment, model):
             rows = [_of(numbers, experiment, model, condition, name) for name in BITS]
             cells = [interval(row, 0) for row in rows]
+            here = {"experiment": experiment, "model": model, "condition": condition}
+            if is_compared:
+                rows.append(numbers.one("information_effect", quantity=MORE, **here))
+                cells.append(interval(rows[-1], 1))
             if score is not None:
-                here = {"experiment": experiment, "model": model, "condition": condition}
                 rows.append(numbers.one("quality", quantity=score.name, **here))
                 cells.append(interval(rows[-1], 3))
             name = Text(numbers.short(experiment, condition))
@@ -149,13 +158,17 @@ def _bits(numbers: Numbers, experiment: str, models: Sequence[str]) -> list[Tabl
         blocks.append(block)
     if not used:
         return []
-    heads = list(BITS.values())
+    heads, notes = list(BITS.values()), [BOUNDED]
+    if is_compared:
+        heads.append(quantity(MORE).short)
+        baseline = numbers.short(experiment, str(numbers.baseline(experiment)))
+        notes.append(COMPARED.format(head=heads[-1], baseline=baseline))
     if score is not None:
         heads.append(grid.head(score))
     title = "Orders: bits of path and tokens, and quality"
     made = stacked("orders-bits", title, grid.heads(models, "order"), blocks, grid.columns(heads))
     more = grid.notes([row for row in used if row.quantity != "tokens"])  # `BOUNDED` has theirs
-    return [replace(made, caption=words.made(used), notes=(BOUNDED, *more))]
+    return [replace(made, caption=words.made(used), notes=(*notes, *more))]
 
 
 def _score(numbers: Numbers, experiment: str, models: Sequence[str]) -> Quantity | None:
