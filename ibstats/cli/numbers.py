@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,12 +11,14 @@ from ibstats.errors import IbstatsError
 from ibstats.options import Options, analysing
 from schemas.analysis import Part
 
+if TYPE_CHECKING:
+    from ibstats.report.table import Part as ReportPart
+
 
 def _sections(run: str, options: Options, parts: tuple[Part, ...], *sections: str) -> None:
     """Print some sections of an analysis of these parts."""
-    from ibstats.checks import check_factorial, why_none
+    from ibstats.checks import check_factorial
     from ibstats.report import tables
-    from ibstats.report.table import Table
     from ibstats.results.kept import obtain
     from ibstats.results.lookup import Numbers
 
@@ -24,10 +26,17 @@ def _sections(run: str, options: Options, parts: tuple[Part, ...], *sections: st
     if parts != ("quality",):
         check_factorial(store, settings.experiment)
     document = obtain(store, settings, options.machine())
-    shown = tables.factorial_parts(Numbers(document), sections)
+    _print(tables.factorial_parts(Numbers(document), sections), sections[0])
+
+
+def _print(shown: list[ReportPart], section: str) -> None:
+    """Print tables and sentences, or why a section has no table."""
+    from ibstats.checks import why_none
+    from ibstats.report.table import Table
+
     show(shown)
     if not any(isinstance(part, Table) for part in shown):
-        say(f"no {sections[0]}: {why_none(sections[0])}")
+        say(f"no {section}: {why_none(section)}")
 
 
 @analysing("diversity", without=["margin"])
@@ -45,7 +54,13 @@ def entropy(run: Run, options: Options) -> None:
 @analysing("whole_image")
 def information(run: Run, options: Options) -> None:
     """I(X;Z) of whole images, of prompts and of wordings, H(Z), alignment: from `ibgenerate rescore --contrast`."""
-    _sections(run, options, ("whole_image",), "whole_image")
+    from ibstats.report import tables
+    from ibstats.results.kept import obtain
+    from ibstats.results.lookup import Numbers
+
+    store, settings = options.open(run), options.settings(("whole_image",))
+    document = obtain(store, settings, options.machine())
+    _print(tables.whole_image_parts(Numbers(document)), "whole_image")
 
 
 @analysing("diversity", without=["margin"])
@@ -60,10 +75,10 @@ def quality(run: Run, options: Options) -> None:
     _sections(run, options, ("quality",), "quality", "quality_effects")
 
 
-@analysing("diversity")
+@analysing("diversity", "shares")
 def strategy(run: Run, options: Options) -> None:
     """Diversity-prioritized, compression-prioritized or decoupled: each verdict with its evidence."""
-    _sections(run, options, ("diversity",), "strategy")
+    _sections(run, options, ("diversity", "shares"), "strategy")
 
 
 @analysing("diversity", without=["margin", "interval", "level", "resamples"])

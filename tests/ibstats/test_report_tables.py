@@ -293,6 +293,8 @@ def test_a_strategy_stands_beside_the_probes_it_rests_on() -> None:
     said = printed(tables.factorial_parts(Numbers(MADE["factorial"]), ("strategy",)))
     assert "equivalence margin ±0.02" in said
     assert re.search(r"0.500 \[0.250, 0.750\] drop +0.500 \[0.250, 0.750\] drop", said)
+    kept = "images that share the path noise keep 0.50 [0.25, 0.75] of the diversity"
+    assert " ".join(said.split()).count(kept) == len(documents.MODELS)
     assert "continued" not in said
 
 

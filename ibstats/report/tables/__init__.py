@@ -87,12 +87,22 @@ def ablation_parts(numbers: Numbers) -> list[Part]:
             parts.append(Heading(f"{experiment}, {model}"))
             parts += _size(numbers, experiment, model)
             parts += orders.parts(numbers, experiment, [model])
+            parts += whole_image.told(numbers, experiment, model)
             parts += ablations.arms(numbers, experiment, [model])
             parts += ablations.changes(numbers, experiment, [model])
             parts += ablations.codebook(numbers, experiment, [model])
             parts += information.subsets(numbers, experiment, [model])
         parts += ablations.inflection(numbers, experiment, models)
         parts += ablations.offer_sentences(numbers, experiment)
+    return [*parts, *_notes(numbers)]
+
+
+def whole_image_parts(numbers: Numbers) -> list[Part]:
+    """What whole images tell of their text, of every experiment and model that was scored."""
+    parts: list[Part] = []
+    for experiment in _experiments(numbers):
+        for model in numbers.models("whole_image", experiment=experiment):
+            parts += whole_image.told(numbers, experiment, model)
     return [*parts, *_notes(numbers)]
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ibstats.report.table import Cell, Column, Interval, Missing, Table, Text, stacked
-from ibstats.report.tables import grid
-from ibstats.results import words
+from ibstats.report.tables import grid, pair_distances
+from ibstats.results import sentences, words
 from ibstats.results.lookup import distinct, keyed
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ def strategies(numbers: Numbers, experiment: str) -> list[Table]:
 
     A cell is the change of diversity by a probe and what it was judged to be by equivalence within
     the margin; the columns after them say whether the path varies and which strategy follows. The
-    notes say when a strategy is named, and where the margin comes from if none was declared.
+    notes say when a strategy is named, what is left of each model's diversity where a noise is
+    shared, and where the margin comes from if none was declared.
     """
     models = numbers.models("strategy", experiment=experiment)
     tables = []
@@ -41,8 +42,11 @@ def _of(numbers: Numbers, experiment: str, distance: Quantity) -> Table:
     outcomes = numbers.all("equivalence", **here)
     by = keyed(outcomes, "model", "effect")
     probes = distinct(outcomes, "effect")
-    lines = []
+    lines, shared = [], []
     for row in numbers.all("strategy", **here):
+        left = sentences.pair_distances(pair_distances.of_model(numbers, row.model, distance.name))
+        if left:
+            shared.append(f"{row.model}: {left}")
         cells = [_outcome(by.get((row.model, probe))) for probe in probes]
         path = Text(row.note) if row.note else Missing()
         lines.append((Text(row.model), *cells, path, Text(row.verdict or "")))
@@ -52,7 +56,8 @@ def _of(numbers: Numbers, experiment: str, distance: Quantity) -> Table:
         title += f"; equivalence margin {' or '.join(map('±{:.3g}'.format, margins))}"
     columns = [*grid.columns(probes), Column("path"), Column("strategy")]
     made = stacked(f"strategy-{distance.name}", f"{title})", ["model"], [lines], columns)
-    notes = filter(None, [NAMED, *words.remarks(outcomes), words.open_intervals(outcomes)])
+    remarks = [*words.remarks(outcomes), words.open_intervals(outcomes)]
+    notes = filter(None, [NAMED, *shared, *remarks])
     return replace(made, caption=words.made(outcomes), notes=tuple(notes))
 
 
