@@ -42,7 +42,11 @@ class Probe:
         return self.argmax_from == 0 and self.argmax_to >= 1
 
     def drawing(self) -> Probe:
-        """The same codes and order, with draws at every step."""
+        """The same codes and order, with draws at every step.
+
+        >>> Probe(argmax_to=Fraction(1), order="raster").drawing()
+        Probe(allowed=None, argmax_from=Fraction(0, 1), argmax_to=Fraction(0, 1), order='raster', entropy_bound=0.0)
+        """
         return replace(self, argmax_from=Fraction(0), argmax_to=Fraction(0))
 
     def argmax(self, step: int, n_steps: int) -> bool:

@@ -248,11 +248,17 @@ class EntropyBounded(CandidateFree):
     bound: float
 
     def rank(self, step: Step, tokens: Tensor) -> Tensor:
-        """Negative entropies of the laws, in bits."""
+        """Negative entropies of the laws, in bits, as the bound is.
+
+        Float64, so that sums of many of them are held against it without rounding.
+        """
         return -entropy(step.probabilities).double()
 
     def scale(self, temperature: float) -> float:
-        """No noise."""
+        """No noise, whatever the path temperature.
+
+        So samples differ in their paths by their tokens alone.
+        """
         return 0.0
 
     def select(
@@ -285,13 +291,19 @@ class EntropyBounded(CandidateFree):
     def propose(
         self, step: Step, tokens: Tensor, is_open: Tensor, n: int, temperature: float
     ) -> Tensor:
-        """The one path of the tokens."""
+        """The one path of the tokens: the positions that the state has within the bound.
+
+        Under another text the same tokens may have another path.
+        """
         return self.select(step, tokens, is_open, n, temperature)
 
     def proposal_surprisal(
         self, step: Step, tokens: Tensor, is_open: Tensor, commit: Tensor, temperature: float
     ) -> Tensor:
-        """No bits."""
+        """No bits, for there is nothing to choose.
+
+        A path that was not proposed has infinite `surprisals` instead.
+        """
         return torch.zeros(len(commit), dtype=torch.float64, device=commit.device)
 
 
