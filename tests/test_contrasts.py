@@ -206,14 +206,8 @@ def test_tokens_of_an_order_without_noise_have_one_path_so_that_all_is_exact(
     run(laid_out, prepare(laid_out, tmp_path / "run"))
     condition = f"2-{name}"
     for contrast in ("study", "empty"):
-        command = [
-            "rescore",
-            str(tmp_path / "run"),
-            "--contrast",
-            contrast,
-            "--condition",
-            condition,
-        ]
+        asked = ["--experiment", "order", "--condition", condition, "--contrast", contrast]
+        command = ["rescore", str(tmp_path / "run"), *asked]
         result = CliRunner().invoke(generate_app, [*command, "--device", "cpu"])
         assert result.exit_code == 0, result.output
     texts, probe = [prompt["text"] for prompt in prompts], Probe(order=name, entropy_bound=bound)

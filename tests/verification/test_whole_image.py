@@ -171,7 +171,8 @@ def test_bounds_from_other_prompts_hold_the_information_of_the_population(
         f"{np.mean(highs):.3f}; intervals of both hold I in {np.mean(held):.3f}, and their own means "
         f"in {own[0]:.3f}, {own[1]:.3f}"
     )
-    assert np.mean(lows) <= truth <= np.mean(highs)
+    slack = 3 / np.sqrt(N_STUDIES)
+    assert np.mean(lows) - slack * np.std(lows) <= truth <= np.mean(highs) + slack * np.std(highs)
     assert np.mean(held) >= 0.95
     assert min(own) >= 0.90
 
