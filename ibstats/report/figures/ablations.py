@@ -39,6 +39,9 @@ RATIO = "keep_ratio"
 APART = 0.008
 """Share of the codebook by which curves are moved apart, so that their intervals are seen."""
 
+BETWEEN = " / "
+"""What stands between the tokens of models that differ in them."""
+
 DASHES = ("--", "-.", ":")
 
 
@@ -107,7 +110,10 @@ def _arms(source: Source, panels: Panels) -> Figure:
         if section == "diversity":
             panel.set_xlim(left=min(0.0, panel.get_xlim()[0]))
     legend_of(figure, *axes)
-    return note(figure, source.size(*panels.values(), quantities=panels))
+    said = source.size(*panels.values(), quantities=panels)
+    if any(BETWEEN in label for label in counts.values()):
+        said += "; tokens under argmax in the order of the models"
+    return note(figure, said)
 
 
 def _baseline(axes: Axes, one: Point | None, number: int) -> None:
@@ -127,7 +133,7 @@ def _argmax_tokens(source: Source) -> dict[str, str]:
     for name, counts in tokens.items():
         alike = len(set(counts)) == 1
         shown = counts[:1] if alike else counts
-        found[name] = lines(f"{' / '.join(shown)} tokens")
+        found[name] = lines(f"{BETWEEN.join(shown)} tokens")
     return found
 
 

@@ -106,7 +106,7 @@ def frontier(
         panel.set_title(model, loc="left")
         panel.set_ylabel(_score_name(score))
     for panel in lowest(panels):
-        panel.set_xlabel(lines(axis(distance), 44))
+        panel.set_xlabel(lines(axis(distance), 48))
     shown_looks = [looks[condition.name] for condition in shown]
     _frontier_legend(figure, source.named(shown), shown_looks)
     return note(figure, source.size("quality", quantities=[score]))

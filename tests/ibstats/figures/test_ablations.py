@@ -54,6 +54,21 @@ def test_neither_distance_nor_score_gives_no_figure() -> None:
     assert drawn(made) == {}
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_tokens_of_models_that_differ_are_in_a_stated_order(alike: bool) -> None:
+    made = arms("argmax_window")
+    rows = []
+    for one in made.rows:
+        if one.quantity == "tokens_under_argmax" and one.model == "second" and not alike:
+            one = one.model_copy(update={"estimate": (one.estimate or 0) + 9})
+        rows.append(one)
+    figure = drawn(made.model_copy(update={"rows": rows}))["e"]
+    named = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert named[1] == ("1\n4 tokens" if alike else "1\n4 / 13 tokens")
+    said = " ".join(text.get_text() for text in figure.texts).replace("\n", " ")
+    assert ("in the order of the models" in said) != alike
+
+
 def labels(figure: Any) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
