@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from ibstats.design import Design, design_of
 from ibstats.errors import MissingImages, Unmeasurable
-from ibstats.store import Store, unequal_samples
+from ibstats.store import UNEQUAL, Store, unequal_samples
 from schemas.study import CrossedNoise
 
 if TYPE_CHECKING:
@@ -57,6 +59,19 @@ class Selection:
             self.model, self.experiment, allow_partial=self.allow_partial, warn=False
         )
 
+    @cached_property
+    def every_sample(self) -> xr.Dataset:
+        """As `dataset`, with all samples where prompts have unequal numbers of them.
+
+        `sample_count (condition, prompt)` says how many, and the fill stands behind them. For
+        statistics of a prompt whose expectation does not depend on the number of its samples.
+        """
+        if not self.unequal:
+            return self.dataset
+        return self.store.dataset(
+            self.model, self.experiment, allow_partial=self.allow_partial, every_sample=True
+        )
+
     @property
     def identity(self) -> ModelIdentity:
         """What fixes the law of the model's samples."""
@@ -84,8 +99,30 @@ class Selection:
 
     @property
     def n_samples(self) -> int:
-        """Images, or token grids, of a prompt in a condition."""
+        """Images, or token grids, of a prompt in a condition; the fewest, where they differ."""
         return int(self.dataset.sizes["sample"])
+
+    @cached_property
+    def sample_counts(self) -> NDArray[np.int64]:
+        """How many samples each prompt has in each condition, `(condition, prompt)`."""
+        shape = (self.dataset.sizes["condition"], self.n_prompts)
+        if "sample_count" not in self.dataset:
+            return np.full(shape, self.n_samples)
+        counts = self.dataset["sample_count"].transpose("condition", "prompt")
+        return counts.values.astype(np.int64)
+
+    @property
+    def unequal(self) -> str:
+        """Which numbers use how many samples, where prompts have unequal numbers; else empty."""
+        fewest, whole = self.n_samples, int(self.sample_counts.sum())
+        if whole == fewest * self.sample_counts.size:
+            return ""
+        return (
+            f"'{self.model}/{self.experiment}' has {fewest} to {self.sample_counts.max()} {UNEQUAL}: "
+            f"distances, scores of images, collision entropies and bits use all {whole}; what moves "
+            "with their number (Shannon's entropies, effective numbers, scores of sets) uses the "
+            f"first {fewest} of each"
+        )
 
     @property
     def left_out(self) -> str:
@@ -131,8 +168,8 @@ class Selection:
         called = "images" if variable == "image" else f"`{variable}`"
         return f"'{self.model}/{self.experiment}' holds no {called}: {reason}"
 
-    def need(self, *variables: str) -> xr.Dataset:
-        """The dataset, if it holds all of these variables.
+    def need(self, *variables: str, every_sample: bool = False) -> xr.Dataset:
+        """The dataset, or that of `every_sample`, if it holds all of these variables.
 
         Raises Unmeasurable with the variable that lacks and who could have recorded it; for images
         it is MissingImages.
@@ -141,7 +178,7 @@ class Selection:
             reason = self.why_not(variable)
             if reason:
                 raise MissingImages(reason) if variable == "image" else Unmeasurable(reason)
-        return self.dataset
+        return self.every_sample if every_sample else self.dataset
 
 
 def select(store: Store, model: str, experiment: str, *, allow_partial: bool = False) -> Selection:

@@ -144,15 +144,17 @@ class Store:
         experiment: str = "factorial",
         *,
         allow_partial: bool = False,
+        every_sample: bool = False,
         warn: bool = True,
     ) -> xr.Dataset:
         """Give one experiment of one model, lazily loaded.
 
         It has the prompts that are complete in every condition, and the variables that the run
         holds (see `holds`), no others. Where prompts have unequal numbers of samples, it has as
-        many samples as every prompt has in every condition, and warns of it if `warn`. Raises IncompleteStore
-        when some prompts are not complete, unless `allow_partial`, and CorruptBlock or CorruptStore
-        for damage.
+        many samples as every prompt has in every condition, and warns of it if `warn`; with
+        `every_sample` it has all, `sample_count (condition, prompt)` says how many, and what stands
+        behind these is the fill of the variable. Raises IncompleteStore when some prompts are not
+        complete, unless `allow_partial`, and CorruptBlock or CorruptStore for damage.
         """
         done = self.complete(model, experiment)
         whole = done.all(axis=0)
@@ -167,6 +169,8 @@ class Store:
         dataset = dataset.set_coords(labels)
         if not whole.all():
             dataset = dataset.isel(prompt=np.flatnonzero(whole))
+        if every_sample:
+            return dataset
         said = unequal_samples(dataset, f"{model}/{experiment}")
         if said and warn:
             warnings.warn(said, stacklevel=2)

@@ -10,7 +10,7 @@ from schemas.design import DesignRecord
 from schemas.study import Strict
 
 SCHEMA: Literal["ibstats-results"] = "ibstats-results"
-VERSION = "1.5"
+VERSION = "1.6"
 
 Section = Literal[
     "diversity",
@@ -105,7 +105,13 @@ class ResultRow(Strict):
     )
 
     n_prompts: int
-    n_images: int = Field(description="Images per prompt and condition.")
+    n_images: int = Field(
+        description="Images per prompt and condition; the fewest, where numbers are unequal."
+    )
+    n_images_most: int | None = Field(
+        default=None,
+        description="The most images of a prompt, where numbers are unequal and all images count.",
+    )
     n_units: int | None = Field(
         default=None, description="Blocks of prompts resampled, where they are not prompts."
     )

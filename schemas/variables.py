@@ -225,7 +225,7 @@ COORDINATES: dict[str, Variable] = {
     "image_name": Variable(("sample",), "string", "1", "file that was encoded", ""),
     "text": Variable(("text",), "string", "1", "prompt or paraphrase", ""),
     "text_prompt": Variable(("text",), "int32", "1", "index of the prompt the text belongs to", -1),
-    "text_kind": Variable(("text",), "string", "1", "original, short, medium or long", ""),
+    "text_kind": Variable(("text",), "string", "1", "original, short, medium, long or other", ""),
 }
 """Coordinates by name. Dims without one here (`sample row col step code y x channel`) are positions
 from 0.

@@ -103,8 +103,8 @@ def _of_model(selection: Selection, settings: Config, machine: Machine) -> Made:
     if not complete.all() and settings.allow_partial:
         done = f"{int(complete.sum())} of {complete.size} prompts"
         notes.append(f"{selection.model}: {done} are complete; only these are used")
-    if selection.left_out:
-        notes.append(selection.left_out)
+    if selection.unequal:
+        notes.append(selection.unequal)
     made: Groups = {}
     for make in itertools.chain.from_iterable(PARTS[part] for part in settings.parts):
         groups, said = make(selection, settings, machine)

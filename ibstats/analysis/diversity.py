@@ -40,8 +40,10 @@ def diversity_groups(
     for name, table in found.items():
         per_prompt[name] = diversity.mean_pairwise(table["distance"])
         if bool(table["squared_norm"].notnull().any()):
+            same = slice(selection.n_samples)  # an effective number grows with the images
+            equal = table.isel(sample=same, sample_other=same)
             for kind, order in EFFECTIVE_ORDERS.items():
-                effective[f"{kind}_{name}"] = diversity.effective_number(table, order)
+                effective[f"{kind}_{name}"] = diversity.effective_number(equal, order)
     values = xr.Dataset(per_prompt)
     groups: Groups = {
         "per_prompt": values,

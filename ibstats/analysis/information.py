@@ -72,6 +72,10 @@ def information_groups(
     levels = selection.identity.digit_levels
     if levels:
         parts.append("by_digit")
+    every = None
+    if selection.unequal and settings.images_per_prompt is None:
+        every = selection.every_sample
+        parts = [part for part in parts if part not in information.COLLISION]
     made = information.measure(
         tokens,
         n_codes,
@@ -83,6 +87,16 @@ def information_groups(
         n_shuffles=settings.n_shuffles,
         seed=how.seed,
     )
+    most: dict[str, int] = {}
+    if every is not None:
+        made |= information.measure(
+            every["tokens"],
+            n_codes,
+            list(information.COLLISION),
+            share=shared_by_images(every),
+            counts=selection.sample_counts,
+        )
+        most = {"n_images_most": int(selection.sample_counts.max())}
     where = f"{selection.model}, {selection.experiment}"
     notes = unseen.warnings(made["unseen"], where)
     masses = made["unseen"].mean("prompt")
@@ -98,6 +112,9 @@ def information_groups(
     }
     families, said = _changes(made, selection, tokens.sizes["sample"], how)
     groups |= families
+    for name in groups:
+        if name in ("collision", "at_positions") or name.startswith("collision_"):
+            groups[name] = groups[name].assign_attrs(most)
     subsets, uncertain = _subsets(selection, tokens, how)
     groups |= subsets
     notes += uncertain
@@ -137,17 +154,21 @@ def _subsets(
     names = kept_codes.restricted(keep)
     if not names:
         return {}, []
-    known = kept_codes.certainty(selection.dataset, names)
-    attrs = {"section": "information", "n_prompts": selection.n_prompts, "estimator": None}
-    units = ("quantity", np.array(["1"] * known.sizes["quantity"], dtype=object))
-    groups: Groups = {"subset": known.assign(units=units).assign_attrs(attrs)}
+    groups: Groups = {}
+    notes: list[str] = []
+    if selection.has("calibration_count"):
+        known = kept_codes.certainty(selection.dataset, names)
+        attrs = {"section": "information", "n_prompts": selection.n_prompts, "estimator": None}
+        units = ("quantity", np.array(["1"] * known.sizes["quantity"], dtype=object))
+        groups["subset"] = known.assign(units=units).assign_attrs(attrs)
+        notes = kept_codes.warnings(known, f"{selection.model}, {selection.experiment}")
     baseline = selection.design.baseline
     if baseline is not None and baseline not in names:
         free = tokens.isel(condition=selection.design.position(baseline))
         removed = kept_codes.mass_removed(free, keep.sel(condition=names))
         found = means(removed.to_dataset(name=kept_codes.REMOVED), how)
         groups["subset_removed"] = found.assign_attrs(section="information", estimator=None)
-    return groups, kept_codes.warnings(known, f"{selection.model}, {selection.experiment}")
+    return groups, notes
 
 
 def shared_by_images(dataset: xr.Dataset) -> list[xr.DataArray]:

@@ -48,13 +48,13 @@ def bits_groups(
     """
     groups: Groups = {}
     try:
-        dataset = selection.need("token_surprisal", "argmax_window")
+        dataset = selection.need("token_surprisal", "argmax_window", every_sample=True)
     except Unmeasurable as error:
         return {}, [f"bits of path and execution are left out: {error}"]
     known = bits.ledger(dataset, selection.identity)
     if known.sizes["quantity"]:
         found = bits.ledger_intervals(known, settings.resampling)
-        groups |= _bits(found, selection.n_samples)
+        groups |= _bits(found, selection)
     made, notes = _rescored(selection, settings, revised=TRAJECTORY in known["quantity"])
     return groups | made, notes
 
@@ -80,7 +80,7 @@ def shares_groups(
     return groups | made, notes + said
 
 
-def _bits(found: xr.Dataset, n_images: int) -> Groups:
+def _bits(found: xr.Dataset, selection: Selection) -> Groups:
     """The bits with their remarks, the undefined ones too, and the shares of the joint bits."""
     remarks: dict[str, str] = json.loads(found.attrs["remarks"])
     measured_names = [str(name) for name in found["quantity"].values]
@@ -90,14 +90,17 @@ def _bits(found: xr.Dataset, n_images: int) -> Groups:
     whole = whole.reindex(quantity=names, fill_value={"degenerate": False})
     notes = np.array([remarks.get(name, "") for name in names], dtype=object)
     whole = whole.assign(note=("quantity", notes), units=("quantity", _units(names)))
-    groups = {"ledger": whole.assign_attrs(section="ledger", n_images=n_images)}
+    extent = {"section": "ledger", "n_images": selection.n_samples}
+    if selection.unequal:
+        extent["n_images_most"] = int(selection.sample_counts.max())
+    groups = {"ledger": whole.assign_attrs(extent)}
     if "part" in found.dims:
         parts = [f"share_{name}" for name in found["part"].values]
         shares = xr.Dataset()
         for name in ("estimate", "low", "high", "degenerate"):
             shares[name] = found[f"share_{name}"].rename(part="quantity")
         shares = shares.assign_coords(quantity=parts).assign(units=("quantity", _units(parts)))
-        shares.attrs = {**found.attrs, "section": "ledger", "n_images": n_images}
+        shares.attrs = {**found.attrs, **extent}
         groups["ledger_shares"] = shares
     return groups
 

@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
 from ibstats.importing.survey import Found
+from ibstats.importing.wordings import original
 from schemas.design import FACTORS
 from schemas.io import layout, reader, writer
 from schemas.io.files import sync
 from schemas.io.folder import LocalFolder
-from schemas.io.template import Template, column, strings
+from schemas.io.template import Template, strings
 from schemas.provenance import Hardware, ModelIdentity, Software, now
 from schemas.store import Block, ExperimentPlan, ImportRecord, RunRecord
-from schemas.study import Prompt
 from schemas.variables import VARIABLES, token_dtype
 from schemas.version import __version__
 
@@ -42,8 +42,6 @@ Each = Callable[[Iterable[Block]], Iterable[Block]]
 
 EXPERIMENT = "imported"
 """Name and kind of the one experiment of an imported run."""
-WORDING = "prompt_type"
-"""A factor of the wording; where it is one, nobody says which text a sample was given."""
 STEPPED = ("path_surprisal", "joint_surprisal")
 """Variables with a number for each step of a traversal."""
 ALL_STEPS = "0:1"
@@ -147,6 +145,10 @@ def run_record(found: Found) -> RunRecord:
     origin = ImportRecord(name=spec.name, source=source, sha256=found.sha256)
     fixed = [origin.sha256, found.prompts.sha256]
     fixed += [plan.model_dump_json(), identity.model_dump_json()]
+    for condition, keep in sorted(found.allowed.items()):
+        fixed.append(f"{condition} {hashlib.sha256(keep.tobytes()).hexdigest()}")
+    if found.wordings is not None and len(found.wordings.texts) > len(found.prompts.labels):
+        fixed += [*found.wordings.texts, hashlib.sha256(found.wordings.index.tobytes()).hexdigest()]
     return RunRecord(
         run_id=uuid.uuid4().hex,
         created=now(),
@@ -227,10 +229,15 @@ def template(found: Found) -> Template:
         for number, condition in enumerate(conditions):
             counts[number] = [found.counts[condition, label] for label in labels]
         fixed["sample_count"] = counts
-    if found.prompts.known:
-        fixed |= _texts(found.prompts.records)
-        if all(factor.name != WORDING for factor in factors):
-            fixed["text_index"] = _text_index(found)
+    if found.allowed:
+        every = np.ones(found.spec.codebook, bool)
+        fixed["codebook_keep"] = np.stack([found.allowed.get(name, every) for name in conditions])
+    if found.wordings is not None:
+        fixed |= found.wordings.arrays()
+    elif found.prompts.known:
+        texts = original(found.prompts, conditions, found.counts).arrays()
+        texts.pop("text_index")
+        fixed |= texts
     if "token_surprisal" in found.sources:
         fixed["argmax_window"] = strings(_window(found, name) for name in conditions)
     return Template(
@@ -246,26 +253,6 @@ def _window(found: Found, condition: str) -> str:
     sampling = FACTORS[0]
     level = found.meaning.levels[condition].get(sampling.name)
     return ALL_STEPS if level == sampling.low else ""
-
-
-def _texts(prompts: Iterable[Prompt]) -> dict[str, NDArray[Any]]:
-    """The text of each prompt, and whose it is."""
-    texts = [prompt.text for prompt in prompts]
-    return {
-        "text": column("text", texts),
-        "text_prompt": column("text_prompt", range(len(texts))),
-        "text_kind": column("text_kind", ["original"] * len(texts)),
-    }
-
-
-def _text_index(found: Found) -> NDArray[np.int32]:
-    """The text of each sample, which is that of its prompt; -1 where there is no sample."""
-    labels = found.prompts.labels
-    rows = np.full((len(found.conditions), len(labels), found.n_samples), -1, dtype=np.int32)
-    for number, condition in enumerate(found.conditions):
-        for row, label in enumerate(labels):
-            rows[number, row, : found.counts[condition, label]] = row
-    return rows
 
 
 def samples(found: Found, run: RunRecord, pool: ThreadPoolExecutor, block: Block) -> Samples:

@@ -87,6 +87,15 @@ def texts_of(file: str | None) -> dict[str, str]:
 
 def _texts(file: Path) -> Iterator[tuple[str, str]]:
     """Id and text of each prompt in a CSV or JSONL file."""
+    for row in table_rows(file, ("id", "text"), "prompt"):
+        yield row["id"], row["text"]
+
+
+def table_rows(file: Path, needed: Sequence[str], what: str) -> Iterator[dict[str, str]]:
+    """Give the rows of a CSV or JSONL file as texts by column, `what` being in one of them.
+
+    Raises IbstatsError for a file that cannot be read, or lacks one of the `needed` in a row.
+    """
     try:
         content = file.read_text(encoding="utf-8-sig")
         rows = list(csv.DictReader(io.StringIO(content, newline="")))
@@ -94,11 +103,12 @@ def _texts(file: Path) -> Iterator[tuple[str, str]]:
             rows = [json.loads(line) for line in content.split("\n") if line.strip()]
     except (OSError, ValueError, csv.Error) as error:
         reason = " ".join(str(error).split())
-        raise IbstatsError(f"prompt file '{file}' cannot be read ({reason})") from None
+        raise IbstatsError(f"{what} file '{file}' cannot be read ({reason})") from None
     for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict) or not row.get("id") or not row.get("text"):
+        if not isinstance(row, dict) or not all(map(row.get, needed)):
+            columns = ", ".join(f"`{name}`" for name in needed[:-1])
             raise IbstatsError(
-                f"prompt {number} of '{file}' lacks `id` or `text`; give a .csv with these columns "
-                "or a .jsonl with these keys"
+                f"{what} {number} of '{file}' lacks {columns} or `{needed[-1]}`; give a .csv with "
+                "these columns or a .jsonl with these keys"
             )
-        yield str(row["id"]), str(row["text"])
+        yield {name: str(value) for name, value in row.items() if value is not None}

@@ -13,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
+from ibstats.importing.allowed import Keep, check_allowed
 from ibstats.importing.layout import Layout
 from schemas.io.arrays import array_names, read_array, read_arrays
 from schemas.io.files import file_sha256
@@ -67,8 +68,11 @@ class Source:
             )
         return picture(file)[None]
 
-    def inspect(self, file: Path) -> Inspected:
-        """Give what a file holds without keeping it. Raises IbstatsError as `read` does."""
+    def inspect(self, file: Path, keep: Keep | None = None) -> Inspected:
+        """Give what a file holds without keeping it; its tokens are held to the codes of `keep`.
+
+        Raises IbstatsError as `read` does, and for a token that is not allowed.
+        """
         if file.suffix.lower() == ZARR:
             digest = folder_sha256(file)
         else:
@@ -78,6 +82,8 @@ class Source:
             highest = -1
             if self.variable == "tokens":
                 highest = int(values.max(initial=0))
+                if keep is not None and highest < len(keep):
+                    check_allowed(values, keep, f"'{file}'")
             return Inspected(len(values), values.shape[1:], digest, highest)
         return Inspected(1, size_of(file), digest, -1)
 

@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError, unknown
+from ibstats.importing import allowed
+from ibstats.importing.allowed import Given
 from ibstats.importing.conditions import meaning
 from ibstats.importing.given import (
     Arrays,
@@ -30,6 +32,7 @@ from ibstats.importing.prompts import named
 from ibstats.importing.reading import Source
 from ibstats.importing.spec import as_name, made_spec
 from ibstats.importing.survey import ONLY, Found, complete_cells
+from ibstats.importing.wordings import own_texts
 
 Conditions = Sequence[str] | Mapping[str, Mapping[str, str]]
 """Names of the conditions, or the level of each factor by condition."""
@@ -62,7 +65,8 @@ class Recorder:
     texts by the names that `add` uses; without it, those names are the texts. `conditions`, their
     names in order, or the level of each two-level factor by condition; by default as they come, in
     natural order. `factors`, low and high level of each; `baseline`, the condition that the others
-    are compared with. `path_given` says what `path_surprisal` is conditional on. With
+    are compared with. `allowed_codes`, by condition, ids of the codes it may use, where these are
+    not all, or a range `0..1023` of them. `path_given` says what `path_surprisal` is conditional on. With
     `drop_incomplete`, prompts that lack in a condition are left out at the end, which is an error
     otherwise.
 
@@ -92,6 +96,7 @@ class Recorder:
         conditions: Conditions | None = None,
         factors: Mapping[str, tuple[str, str]] | None = None,
         baseline: str | None = None,
+        allowed_codes: Mapping[str, Given] | None = None,
         path_given: Literal["state", "candidates"] = "state",
         drop_incomplete: bool = False,
     ) -> None:
@@ -123,7 +128,13 @@ class Recorder:
             raise IbstatsError(
                 f"'{path}' is there already; open it with ibstats.open, or record in another place"
             )
-        begun = {"model": model, "codebook_size": codebook_size, "grid": grid}
+        named_conditions = list(conditions or allowed_codes or ())
+        self._allowed = allowed.allowed_codes(allowed_codes or {}, named_conditions, codebook_size)
+        begun: dict[str, Any] = {"model": model, "codebook_size": codebook_size, "grid": grid}
+        if self._allowed:
+            begun["allowed_codes"] = {
+                name: np.flatnonzero(keep).tolist() for name, keep in self._allowed.items()
+            }
         folder = self.path.with_name(f".{self.path.name}.recording")
         self._journal = Journal.open(folder, begun)
         self._cells: dict[Cell, list[str]] = {}
@@ -198,6 +209,8 @@ class Recorder:
             where,
         )
         same_numbers(arrays, where)
+        if "tokens" in arrays:
+            allowed.check_allowed(arrays["tokens"], self._allowed.get(condition), where)
         shapes = shapes_of(arrays)
         if self._shapes and shapes != self._shapes:
             raise IbstatsError(
@@ -305,6 +318,9 @@ class Recorder:
             of_cells.setdefault((piece.condition, piece.prompt), []).append(file)
         variables = list(self._shapes)
         files = dict.fromkeys(variables, of_cells)
+        for name in self._allowed:
+            if name not in design.conditions:
+                raise unknown("condition of `allowed_codes`", name, design.conditions)
         cells, notes = complete_cells(
             files, design.conditions, drop_incomplete=self.drop_incomplete
         )
@@ -314,18 +330,20 @@ class Recorder:
         for cell in cells:
             counts[cell] = len(self._cells[cell])
         _, prompts = zip(*cells, strict=True)
-        labels = natural(dict.fromkeys(prompts))
+        texts = named(natural(dict.fromkeys(prompts)), self.prompts or {}, known=True)
         return Found(
             spec=spec,
             sources=sources,
             files=files,
             meaning=design,
-            prompts=named(labels, self.prompts or {}, known=True),
+            prompts=texts,
             counts=counts,
             shapes=self._shapes,
             origin=ORIGIN,
             sha256=_digest(self._cells, cells),
             notes=tuple(notes),
+            allowed=self._allowed,
+            wordings=own_texts(texts, design, counts),
         )
 
     def _in_order(self) -> dict[str, dict[str, str]]:

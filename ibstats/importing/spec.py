@@ -11,6 +11,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from ibstats.errors import IbstatsError
+from ibstats.importing.allowed import RANGE
 from schemas.study import Name, Strict
 
 ARRAYS = ("token_surprisal", "token_entropy", "token_step", "path_surprisal", "joint_surprisal")
@@ -50,11 +51,20 @@ class Spec(Strict):
     path_given: Literal["state", "candidates"] = "state"
     """What path_surprisal is conditional on: the state, or also the candidate tokens."""
     codebook: int = Field(default=0, ge=0, description="Codes that a token can have.")
+    allowed_codes: dict[str, list[int] | str] = Field(
+        default={},
+        description="By condition, the codes it may use, where these are not all: ids, a range "
+        "`0..1023` with both ends, or a .npy or text file of ids, relative to the spec.",
+    )
     steps: int = Field(default=0, ge=0, description="Steps of a traversal; 0 for those of arrays.")
     grid: tuple[int, int] | None = None
     """Rows and columns of tokens that are stored flat."""
     prompts: str | None = None
     """A CSV or JSONL file with `id` and `text`, relative to the spec."""
+    texts: str | None = None
+    """A CSV or JSONL file with `condition`, `prompt`, `text` and maybe `sample`, relative to the
+    spec: the wordings that samples were made from, where these are not the prompts themselves.
+    """
     conditions: dict[str, dict[str, str]] = Field(
         default={}, description="Level of each factor by condition; by default those of the files."
     )
@@ -115,9 +125,17 @@ def read_spec(file: Path, changes: dict[str, Any] | None = None) -> tuple[Spec, 
     if not isinstance(given, dict):
         raise IbstatsError(f"'{file}' must hold `key: value` lines, for instance images: PATTERN")
     spec = made_spec({**given, **(changes or {})}, str(file))
+    there: dict[str, Any] = {}
     if spec.prompts is not None and "prompts" not in (changes or {}):
-        spec = spec.model_copy(update={"prompts": str(file.parent / spec.prompts)})
-    return spec, file.parent / spec.folder
+        there["prompts"] = str(file.parent / spec.prompts)
+    if spec.texts is not None:
+        there["texts"] = str(file.parent / spec.texts)
+    codes = dict(spec.allowed_codes)
+    for condition, ids in codes.items():
+        if isinstance(ids, str) and RANGE.fullmatch(ids) is None:
+            codes[condition] = str(file.parent / ids)
+    there["allowed_codes"] = codes
+    return spec.model_copy(update=there), file.parent / spec.folder
 
 
 def made_spec(given: dict[str, Any], where: str) -> Spec:

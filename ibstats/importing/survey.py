@@ -7,15 +7,17 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ibstats.errors import IbstatsError
+from ibstats.importing.allowed import Keep, allowed_codes
 from ibstats.importing.conditions import Meaning, meaning
 from ibstats.importing.layout import layout_of, natural
 from ibstats.importing.prompts import Prompts, prompts_of
 from ibstats.importing.reading import ZARR, Inspected, Source, n_dims
 from ibstats.importing.spec import Spec
+from ibstats.importing.wordings import Wordings, own_texts, wordings_of
 
 Cell = tuple[str, str]
 """A condition and a prompt, as the files name them."""
@@ -55,6 +57,10 @@ class Found:
     """Digest of every file and its name in the folder, or of every sample and its place."""
     notes: tuple[str, ...]
     """What was left aside, one line each."""
+    allowed: Mapping[str, Keep] = field(default_factory=dict)
+    """Codes that conditions may use, `(code,)` by condition; others may use all."""
+    wordings: Wordings | None = None
+    """The texts that samples were made from; None where they are not known."""
 
     @property
     def conditions(self) -> list[str]:
@@ -89,7 +95,7 @@ class Found:
         fewest, most = min(self.counts.values()), self.n_samples
         each = f"{most} samples each"
         if fewest < most:
-            each = f"{fewest} to {most} samples each (statistics use the first {fewest})"
+            each = f"{fewest} to {most} samples each (what moves with their number uses {fewest})"
         n_conditions, n_prompts = len(self.conditions), len(self.prompts.labels)
         found = [f"{n_conditions} conditions x {n_prompts} prompts, {each}: {self.n_images} in all"]
         for variable, shape in self.shapes.items():
@@ -100,8 +106,12 @@ class Found:
             mark = " (baseline)" if name == self.meaning.baseline else ""
             shown.append(f"{name}{mark}")
         found.append(f"conditions: {', '.join(shown)}")
+        for name, keep in self.allowed.items():
+            found.append(f"codes of {name}: {keep.sum()} of {keep.size}")
         for factor in self.meaning.factors:
             found.append(f"factor {factor.name}: {factor.low} (low), {factor.high} (high)")
+        if self.wordings is not None and len(self.wordings.texts) > n_prompts:
+            found.append(f"texts: {len(self.wordings.texts)} wordings of {n_prompts} prompts")
         lacking = [text for name, text in LACK.items() if name not in self.sources]
         if not self.prompts.known:
             lacking.append("texts of the prompts (so no CLIP score; --prompts FILE gives them)")
@@ -146,13 +156,44 @@ def survey(spec: Spec, folder: Path, *, drop_incomplete: bool = False) -> Found:
     _same_samples(labels, cells)
     prompts = prompts_of(spec.prompts, natural({prompt for _, prompt in cells}))
     kept = {name: {cell: of[cell] for cell in cells} for name, of in files.items()}
-    inspected = _inspected(sources, kept)
+    allowed = allowed_codes(spec.allowed_codes, found.conditions, spec.codebook)
+    inspected = _inspected(sources, kept, allowed)
     counts = _counts(kept, inspected)
     shapes = {name: _shape(name, inspected) for name in kept}
     _check_tokens(spec, shapes, inspected)
     digest = _digest(folder, inspected)
     origin = ", ".join(f"{name}: {text}" for name, text in spec.patterns.items())
-    return Found(spec, sources, kept, found, prompts, counts, shapes, origin, digest, tuple(notes))
+    return Found(
+        spec=spec,
+        sources=sources,
+        files=kept,
+        meaning=found,
+        prompts=prompts,
+        counts=counts,
+        shapes=shapes,
+        origin=origin,
+        sha256=digest,
+        notes=tuple(notes),
+        allowed=allowed,
+        wordings=_wordings(spec, found, prompts, counts, labels),
+    )
+
+
+def _wordings(
+    spec: Spec,
+    design: Meaning,
+    prompts: Prompts,
+    counts: Mapping[Cell, int],
+    labels: Mapping[str, Mapping[Cell, list[str]]],
+) -> Wordings | None:
+    """The text of each sample, None where nobody says it."""
+    if spec.texts is not None:
+        names = {}
+        for cell, number in counts.items():
+            of = [found[cell] for found in labels.values() if found[cell] != [WHOLE]]
+            names[cell] = of[0] if of else list(map(str, range(number)))
+        return wordings_of(spec.texts, prompts, design.conditions, counts, names)
+    return own_texts(prompts, design, counts)
 
 
 def size(shape: tuple[int, ...]) -> str:
@@ -266,16 +307,17 @@ def _same_samples(labels: Mapping[str, Mapping[Cell, list[str]]], cells: Iterabl
 
 
 def _inspected(
-    sources: Mapping[str, Source], files: Mapping[str, Files]
+    sources: Mapping[str, Source], files: Mapping[str, Files], allowed: Mapping[str, Keep]
 ) -> dict[tuple[str, Path], Inspected]:
-    """What every file holds, by variable and file."""
-    wanted = []
+    """What every file holds, by variable and file; tokens are held to the codes of a condition."""
+    wanted: dict[tuple[str, Path], Keep | None] = {}
     for variable, of in files.items():
-        for paths in of.values():
-            wanted += [(variable, path) for path in paths]
+        for (condition, _), paths in of.items():
+            keep = allowed.get(condition)
+            wanted.update(dict.fromkeys(((variable, path) for path in paths), keep))
 
     def one(key: tuple[str, Path]) -> Inspected:
-        return sources[key[0]].inspect(key[1])
+        return sources[key[0]].inspect(key[1], wanted[key])
 
     with ThreadPoolExecutor() as pool:
         return dict(zip(wanted, pool.map(one, wanted), strict=True))

@@ -68,7 +68,9 @@ def distances_from_gram(gram: ArrayLike) -> Array:
 
 
 def mean_upper_triangle(matrix: ArrayLike) -> Array:
-    """Mean over unordered pairs of a symmetric matrix: `(..., n, n) -> (...)`; NaN for n < 2.
+    """Mean over unordered pairs of a symmetric matrix: `(..., n, n) -> (...)`; NaN without a pair.
+
+    NaN stands for a pair that there is not, and is left out.
 
     >>> float(mean_upper_triangle([[0, 1, 2], [1, 0, 3], [2, 3, 0]]))
     2.0
@@ -78,7 +80,13 @@ def mean_upper_triangle(matrix: ArrayLike) -> Array:
     if n < 2:
         return np.full(values.shape[:-2], np.nan)
     rows, columns = np.triu_indices(n, k=1)
-    return np.asarray(values[..., rows, columns].mean(axis=-1))
+    chosen = values[..., rows, columns]
+    absent = np.isnan(chosen)
+    if not absent.any():
+        return np.asarray(chosen.mean(axis=-1))
+    number = (~absent).sum(axis=-1)
+    total = np.where(absent, 0.0, chosen).sum(axis=-1)
+    return np.where(number > 0, total / np.maximum(number, 1), np.nan)
 
 
 def cosine_similarity(distance: ArrayLike, squared_norm: ArrayLike) -> Array:

@@ -122,6 +122,15 @@ class Measurement(Portable, abc.ABC):
         the images in errors.
         """
 
+    def widened(self, row: NDArray[Any], n_samples: int) -> NDArray[Any]:
+        """Give a row of fewer images with room for `n_samples`, NaN where there is none.
+
+        `row (condition, sample, ...)` as `row` gives it.
+        """
+        room = [(0, 0)] * row.ndim
+        room[1] = (0, n_samples - row.shape[1])
+        return np.pad(row, room, constant_values=np.nan)
+
 
 class Pairs(NamedTuple):
     """Distances of all pairs of images in each cell, and squared norms of their embedding.
@@ -201,6 +210,12 @@ class Distance(Measurement):
                 f"{self.name} of {where} is NaN in condition '{bad}'; is an image black or empty?"
             )
         return np.concatenate([distance, squared_norm[..., None]], axis=-1)
+
+    def widened(self, row: NDArray[Any], n_samples: int) -> Array:
+        """Give a row with room for `n_samples` along both images; squared norms stay the last."""
+        more = super().widened(row, n_samples)
+        room = np.full((*more.shape[:2], n_samples - row.shape[1]), np.nan)
+        return np.concatenate([more[..., :-1], room, more[..., -1:]], axis=-1)
 
 
 class EmbeddedDistance(Distance):

@@ -15,6 +15,8 @@ Measuring takes one prompt at a time, so memory is bounded by the images of one 
 interrupted pass leaves a partial table, private to its process, and the checksum of each of its
 rows; the next one takes over the rows that are whole. A table appears under its name with all its
 rows or not at all, so any number of processes may measure one run at once.
+
+Where prompts have unequal numbers of images all are measured, and NaN stands behind them.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,11 +50,6 @@ from ibstats.selection import Selection
 from ibstats.store import check_sample_count
 from schemas.io.layout import ResultsFolder
 
-Measure = Callable[[xr.DataArray], NDArray[Any]]
-"""Images of one prompt, `(condition, sample, y, x, channel)`, to its row: an array whose first
-number is not NaN.
-"""
-
 ATTEMPTS = 3
 """Times that a table is measured whose file is damaged each time."""
 
@@ -75,10 +71,10 @@ def distances(selection: Selection, metric: Distance, *, each: Each = here) -> x
     """Give distances of all pairs of a prompt's images in each condition, as kept or measured now.
 
     Returns `distance (condition, prompt, sample, sample_other)` and `squared_norm (condition,
-    prompt, sample)`, NaN for a distance without an embedding; memory while measuring is bounded by
-    one prompt's images. `each` says where prompts are measured. Raises MissingImages,
-    MissingWeights or MissingPackages when they must be measured and cannot be, Unmeasurable for
-    images that the metric cannot measure.
+    prompt, sample)`, NaN for a distance without an embedding, and both for images that a prompt
+    with fewer does not have; memory while measuring is bounded by one prompt's images. `each` says
+    where prompts are measured. Raises MissingImages, MissingWeights or MissingPackages when they
+    must be measured and cannot be, Unmeasurable for images that the metric cannot measure.
     """
     kept = _measured(selection, metric, each)
     table, coords = read(kept.file, selection.dataset)
@@ -102,6 +98,7 @@ def embeddings(
 ) -> xr.DataArray:
     """Give features `(condition, prompt, sample, feature)` of every image, as kept or computed now.
 
+    NaN stands for images that a prompt with fewer does not have.
     Where the weights are missing, features of these very images under the same asked-for network
     are taken, if they were computed elsewhere. Attributes: `network`, and its `settings` as JSON.
     Raises as `distances` does.
@@ -137,18 +134,20 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def fill(file: Path, images: xr.DataArray, measure: Measure, label: str, each: Each) -> None:
-    """Measure the row of every prompt of `images` and keep them as `file`: an array `(prompt,
+def fill(file: Path, selection: Selection, measurement: Measurement, each: Each) -> None:
+    """Measure the row of every prompt of a selection and keep them as `file`: an array `(prompt,
     ...)`.
 
-    `images` has the dims prompt, condition, sample, y, x and channel. An interruption leaves what
+    Raises MissingImages where there are none to measure. An interruption leaves what
     was measured beside, and the next call goes on from there. Where another process was faster, its
     table stays. Raises DiskFullError where there is no room, before anything else is measured.
     """
-    n_prompts = images.sizes["prompt"]
-    with Unfinished(file, n_prompts) as table:
+    images = selection.need("image", every_sample=True)["image"]
+    counts, label = selection.sample_counts, f"{selection.model}: {measurement.label}"
+    measure = partial(_row, measurement, selection.model, images, counts)
+    with Unfinished(file, selection.n_prompts) as table:
         table.adopt()
-        for prompt, row in each(partial(_row, measure, images), table.todo(), label):
+        for prompt, row in each(measure, table.todo(), label):
             table.put(prompt, row)
         table.publish()
 
@@ -174,10 +173,9 @@ def _measured(selection: Selection, measurement: Measurement, each: Each) -> Kep
             seal_table(kept.file, record)
             return kept
         measurement.find_weights()
-        images = selection.need("image")["image"]
+        selection.need("image")
         remove_table(kept.file)
-        measure = partial(measurement.row, model=selection.model)
-        fill(kept.file, images, measure, f"{selection.model}: {measurement.label}", each)
+        fill(kept.file, selection, measurement, each)
         seal_table(kept.file, record)
     raise IbstatsError(f"'{kept.file}' is damaged as soon as it is written; check the disk")
 
@@ -213,7 +211,10 @@ def _content(selection: Selection, measurement: Measurement) -> dict[str, Any]:
     if selection.allow_partial:
         used = np.flatnonzero(complete.all(axis=0))
     prompts = [store.run.prompts[number].id for number in used]
-    return {"snapshot": selection.snapshot, "prompts": prompts, **measurement.origin()}
+    content = {"snapshot": selection.snapshot, "prompts": prompts, **measurement.origin()}
+    if selection.unequal:
+        content["samples"] = "all"  # an older version measured as many of each as all have
+    return content
 
 
 def _folder(selection: Selection, measurement: Measurement) -> Path:
@@ -249,7 +250,28 @@ def _as_asked(folder: Path, measurement: Measurement, content: dict[str, Any]) -
     return found
 
 
-def _row(measure: Measure, images: xr.DataArray, prompt: int) -> NDArray[Any]:
-    """The row of one prompt, from its images loaded."""
-    one = images.isel(prompt=prompt)
-    return measure(one.transpose("condition", "sample", "y", "x", "channel").load())
+def _row(
+    measurement: Measurement,
+    model: str,
+    images: xr.DataArray,
+    counts: NDArray[np.int64],
+    prompt: int,
+) -> NDArray[Any]:
+    """The row of one prompt, from its images loaded, NaN behind those that there are.
+
+    Conditions with equal numbers of images are measured together.
+    """
+    one = images.isel(prompt=prompt).transpose("condition", "sample", "y", "x", "channel").load()
+    own, most = counts[:, prompt], one.sizes["sample"]
+    if (own == most).all():
+        return measurement.row(one, model)
+    row: NDArray[Any] | None = None
+    for number in np.unique(own):
+        places = np.flatnonzero(own == number)
+        found = measurement.row(one.isel(condition=places, sample=slice(number)), model)
+        found = measurement.widened(found, most)
+        if row is None:
+            row = np.full((len(own), *found.shape[1:]), np.nan, dtype=found.dtype)
+        row[places] = found
+    assert row is not None
+    return row

@@ -224,7 +224,7 @@ def _distance(numbers: Numbers, experiment: str) -> Quantity | None:
 def _heading(numbers: Numbers, experiment: str, distance: Quantity | None) -> str:
     rows = numbers.all("diversity", "information", experiment=experiment)
     said = f"{words.extent(rows, 'n_prompts') or 'no'} prompts"
-    images = words.extent(rows, "n_images")
+    images = words.images(rows)
     if images:
         said += f" x {images} images"
     if distance is not None:

@@ -183,7 +183,7 @@ def _design(store: Store, numbers: Numbers, experiment: str) -> str:
     design, plan = numbers.designs[experiment], store.run.experiments[experiment]
     rows = numbers.all("diversity", "information", experiment=experiment)
     n_prompts = words.extent(rows, "n_prompts") or plan.n_prompts
-    n_images = words.extent(rows, "n_images") or plan.n_samples
+    n_images = words.images(rows) or plan.n_samples
     names = [numbers.short(experiment, one.name) for one in design.conditions]
     conditions = f"the conditions {words.listed(names)}"
     if design.factors and design.kind == "factorial":

@@ -146,8 +146,9 @@ def _plain(value: Any) -> Any:
 def _labelled(fields: dict[str, Any], labels: Mapping[str, str]) -> dict[str, Any]:
     """The fields with the labels that are made of them: `term` and `attribution`."""
     fields = {**fields, "term": _term(fields, labels)}
-    if fields.get("n_units") == 0:
-        fields["n_units"] = None
+    for count in ("n_units", "n_images_most"):
+        if fields.get(count) == 0:
+            fields[count] = None
     names = ["part"] if fields["section"] in OF_PARTS else ATTRIBUTIONS
     for name in names:
         value = fields.get(name)

@@ -64,7 +64,8 @@ def _of_tokens(
     selection: Selection, prompts: list[str], settings: Config
 ) -> dict[Hashable, xr.DataArray]:
     """Collision entropies, pseudo-values of the shared prompts alone."""
-    dataset = selection.dataset.sel(prompt=prompts)
+    dataset = selection.every_sample.sel(prompt=prompts)
+    places = selection.dataset.indexes["prompt"].get_indexer(prompts)
     made = information.measure(
         dataset["tokens"],
         selection.identity.codebook_size,
@@ -72,6 +73,7 @@ def _of_tokens(
         estimator=settings.estimator,
         usable=usable_codes(selection).values.tolist(),
         share=shared_by_images(dataset),
+        counts=selection.sample_counts[:, places],
         seed=settings.resampling.seed,
     )["collision"]
     return dict(made[list(CHANGING)].data_vars)
@@ -81,7 +83,7 @@ def _of_bits(selection: Selection, prompts: list[str]) -> dict[Hashable, xr.Data
     """Bits of an image that a run records; none without surprisals."""
     if not all(map(selection.has, SURPRISAL)):
         return {}
-    known = ledger(selection.dataset.sel(prompt=prompts), selection.identity)
+    known = ledger(selection.every_sample.sel(prompt=prompts), selection.identity)
     found: dict[Hashable, xr.DataArray] = {}
     for name in BITS:
         if name in known["quantity"]:

@@ -164,7 +164,7 @@ def compare(
     selections = _distinct(pairs)
     prompts, said = shared_prompts(selections, names)
     notes += said
-    notes += filter(None, (selection.left_out for selection in selections.values()))
+    notes += filter(None, (selection.unequal for selection in selections.values()))
     values = {}
     lacking: dict[str, set[str]] = {}
     for key, selection in selections.items():

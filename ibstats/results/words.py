@@ -115,6 +115,18 @@ def extent(rows: Iterable[ResultRow], field: str) -> str:
     return counts(distinct(rows, field))
 
 
+def images(rows: Sequence[ResultRow]) -> str:
+    """Images of a prompt that rows are of, or the least and the most; empty where no row states it.
+
+    >>> from schemas.results import ResultRow
+    >>> row = dict(model="m", experiment="e", section="diversity", term="", quantity="ssim")
+    >>> row |= dict(units="1", estimate=0.5, n_prompts=6, n_images=2, n_images_most=3)
+    >>> images([ResultRow(**row)])
+    '2 to 3'
+    """
+    return counts([*distinct(rows, "n_images"), *distinct(rows, "n_images_most")])
+
+
 def counts(found: Sequence[int]) -> str:
     """A count, or the least and the most where several differ; empty without any.
 
@@ -180,7 +192,7 @@ def made(rows: Sequence[ResultRow]) -> str:
     if one.n_units:
         units = f"{extent(found, 'n_units')} blocks of {units}"
     said = f"{level}intervals: {methods} over {units}"
-    return f"{said} with {extent(found, 'n_images')} images each{how}."
+    return f"{said} with {images(found)} images each{how}."
 
 
 def made_briefly(rows: Sequence[ResultRow]) -> str:

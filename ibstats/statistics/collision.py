@@ -123,50 +123,68 @@ def _separating(values: NDArray[np.int64]) -> Labels:
 
 
 def _of_images(counted: Counted) -> tuple[Callable[[Labels], Array], Array]:
-    """Coinciding pairs of tokens inside groups of images, by prompt, and with other prompts."""
+    """Coinciding pairs of tokens inside groups of images, by prompt, and with other prompts.
+
+    A pair with another prompt counts by the other one's weight, see `_weights`.
+    """
     n_prompts, n_samples = counted.n_prompts, counted.n_samples
     of_prompt = counted.prompt_of_image
 
     def inside(groups: Labels) -> Array:
         """Sum of squared counts of the groups of each prompt."""
-        number = of_prompt * n_samples + groups.ravel()
+        number = of_prompt * n_samples + groups[counted.there]
         sums = counted.by_group(number)
         squares = np.asarray(sums.multiply(sums).sum(axis=1), dtype=np.float64)
         owner = np.arange(len(squares)) // n_samples
         by_prompt = np.bincount(owner, weights=squares, minlength=n_prompts)
         return np.asarray(by_prompt / counted.n_positions**2)
 
-    sums = counted.by_prompt
+    sums, weight = counted.by_prompt, _weights(counted)
     own = np.asarray(sums.multiply(sums).sum(axis=1), dtype=np.float64)
-    shared = sums @ counted.total.astype(np.float64)
-    return inside, (shared - own) / counted.n_positions**2
+    shared = sums @ (sums.T @ weight)
+    return inside, (shared - weight * own) / counted.n_positions**2
+
+
+def _weights(counted: Counted) -> Array:
+    """Weight of the images of each prompt, so that all prompts weigh as much; 1 of the most."""
+    n = counted.n_of_prompt
+    return np.asarray(n.max() / n)
 
 
 def _of_positions(counted: Counted) -> tuple[Callable[[Labels], Array], Array]:
     """As `_of_images`, of tokens at one position: `(prompt, position)`."""
     n_prompts, n_samples, n_positions = counted.tokens.shape
     step = max(1, counting.AT_ONCE // (n_samples * n_positions))
+    alone = n_samples + np.arange(n_samples)
+    n_groups = 2 * n_samples
 
     def inside(groups: Labels) -> Array:
-        """Sum of squared counts of the groups of each prompt, at each position."""
+        """Sum of squared counts of the groups of each prompt, at each position.
+
+        An image that is not there is a group of its own, and adds 1 whatever the groups are.
+        """
         found = np.empty((n_prompts, n_positions))
+        groups = np.where(counted.there, groups, alone)
         together = not groups.any()
         for start in range(0, n_prompts, step):
             some = slice(start, start + step)
             codes = np.moveaxis(counted.tokens[some], 1, 2)
             if not together:
-                codes = codes.astype(np.int64) * n_samples + groups[some, None, :]
+                codes = codes.astype(np.int64) * n_groups + groups[some, None, :]
             found[some] = (entropy.group_counts(codes) ** 2).sum(axis=-1)
         return found
 
-    own = inside(np.zeros((n_prompts, n_samples), np.int64))
-    shared = np.empty((n_prompts, n_positions))
+    weight = _weights(counted)
+    absent = n_samples - counted.n_of_prompt
+    own = inside(np.zeros((n_prompts, n_samples), np.int64)) - absent[:, None]
+    shared = np.zeros((n_prompts, n_positions))
     position = 0
-    for counts in counted.positions():
+    for counts in counted.positions(weight):
         for row in counts:
-            shared[:, position] = row[counted.tokens[:, :, position]].sum(axis=1)
+            coinciding = row[counted.rows[:, position]]
+            shared[:, position] = np.bincount(counted.prompt_of_image, coinciding)
             position += 1
-    return inside, shared - own
+    return inside, shared - weight[:, None] * own
 
 
 def chances(
@@ -186,15 +204,17 @@ def chances(
         """Pairs of images inside groups, by prompt."""
         found = np.empty(len(groups))
         for prompt, row in enumerate(groups):
-            found[prompt] = (np.bincount(row).astype(np.float64) ** 2).sum()
+            own = row[counted.there[prompt]]
+            found[prompt] = (np.bincount(own).astype(np.float64) ** 2).sum()
         return found
 
     coinciding, number = sharing.total(inside), sharing.total(sizes)
     if at_positions:
         number = number[:, None]
     within = np.where(number > 0, coinciding / np.maximum(number, 1), np.nan)
-    others = max(counted.n_prompts - 1, 1) * float(counted.n_samples) ** 2
-    return within, with_others / others
+    n = counted.n_of_prompt
+    pairs = max(counted.n_prompts - 1, 1) * n * float(n.max())
+    return within, with_others / (pairs[:, None] if at_positions else pairs)
 
 
 class Agreeing:
@@ -217,12 +237,16 @@ class Agreeing:
 
 
 def shared(
-    tokens: xr.DataArray, share: Sequence[xr.DataArray], pairs: Pairs
+    tokens: xr.DataArray,
+    share: Sequence[xr.DataArray],
+    pairs: Pairs,
+    counts: NDArray[np.int64] | None = None,
 ) -> Callable[[int], Sharing]:
     """What the images of each condition share: a function of the condition's number.
 
-    `share` are labels `(condition, prompt, sample)`, or of fewer dims. Raises IbstatsError for
-    other `pairs` than those of `PAIRS`.
+    `share` are labels `(condition, prompt, sample)`, or of fewer dims, of which the first
+    `counts (condition, prompt)` of each prompt are looked at, by default all. Raises IbstatsError
+    for other `pairs` than those of `PAIRS`.
     """
     if pairs not in PAIRS:
         raise unknown("kind of pairs", pairs, PAIRS)
@@ -230,7 +254,11 @@ def shared(
     found = []
     for label in share:
         whole = label.broadcast_like(tokens.isel(row=0, col=0, drop=True))
-        found.append(whole.transpose("condition", "prompt", "sample").values)
+        values = whole.transpose("condition", "prompt", "sample").values
+        if counts is not None:
+            there = np.arange(shape[2]) < counts[..., None]
+            values = np.where(there, values, values[..., :1])
+        found.append(values)
 
     def of_condition(number: int) -> Sharing:
         """Its labels, numbered from 0 in each prompt, but for those that no two images share."""
@@ -277,6 +305,7 @@ def per_prompt(
     *,
     pairs: Pairs = "apart",
     at_positions: bool = False,
+    counts: NDArray[np.int64] | None = None,
 ) -> xr.Dataset:
     """Pseudo-values by prompt of the collision quantities, each `(condition, prompt)`.
 
@@ -290,8 +319,10 @@ def per_prompt(
     none of them (`apart`), of those that share the first (`together`), or of `all`. A label that
     all images of a prompt have tells none apart and is not counted. `at_positions`: of tokens at
     one and the same position, averaged over positions before the logarithm; else of tokens
-    anywhere in their images. NaN without such a pair in some prompt, for fewer than three prompts,
-    and for the logarithm of no coincidence. Raises StoreContractError for codes of `n_codes` or
+    anywhere in their images. `counts (condition, prompt)` says how many images there are where
+    prompts have unequal numbers: W of a prompt is then of all its own pairs, and in U every prompt
+    weighs as much. NaN without such a pair in some prompt, for fewer than three prompts, and for
+    the logarithm of no coincidence. Raises StoreContractError for codes of `n_codes` or
     more.
 
     >>> codes = np.array([0, 0, 1, 1, 0, 0]).reshape(1, 3, 2, 1, 1)
@@ -300,10 +331,10 @@ def per_prompt(
     >>> found["collision_within"].values
     array([[1., 1., 1.]])
     """
-    of_condition = shared(tokens, share, pairs)
+    of_condition = shared(tokens, share, pairs, counts)
     rows: list[Mapping[str, Array]] = []
     values = values_at_positions if at_positions else values_of
-    for number, counted in enumerate(counting.conditions(tokens, n_codes)):
+    for number, counted in enumerate(counting.conditions(tokens, n_codes, counts)):
         rows.append(values(Agreeing(counted, of_condition(number))))
     return labelled(tokens, rows, ("condition", "prompt"), {"pairs": pairs})
 
@@ -314,6 +345,7 @@ def by_position(
     share: Sequence[xr.DataArray] = (),
     *,
     pairs: Pairs = "apart",
+    counts: NDArray[np.int64] | None = None,
 ) -> xr.Dataset:
     """Maps of the collision quantities, each `(condition, row, col)`: estimates at one position.
 
@@ -325,9 +357,9 @@ def by_position(
     >>> float(by_position(tokens, 2)["collision_information"][0, 0, 0].round(3))
     1.585
     """
-    of_condition = shared(tokens, share, pairs)
+    of_condition = shared(tokens, share, pairs, counts)
     rows: list[Mapping[str, Array]] = []
-    for number, counted in enumerate(counting.conditions(tokens, n_codes)):
+    for number, counted in enumerate(counting.conditions(tokens, n_codes, counts)):
         rows.append(maps_of(Agreeing(counted, of_condition(number))))
     return labelled(tokens, rows, ("condition", "row", "col"), {"pairs": pairs})
 

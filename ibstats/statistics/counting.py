@@ -36,6 +36,9 @@ class Counted:
     """The tokens of one condition, `(prompt, sample, position)`, and how often each code occurs.
 
     Codes run from 0 to `n_codes - 1`. Each table of counts is made once, when it is asked for.
+    `there (prompt, sample)` says which images there are where prompts have unequal numbers; the
+    tables of images, prompts, positions and of everything are of these alone, and the others, which
+    deal as many images to each prompt, cannot be asked for then.
 
     >>> counted = Counted(np.array([[[0, 1], [0, 0]]]), 3)
     >>> counted.images.toarray(), counted.total
@@ -43,19 +46,34 @@ class Counted:
            [2, 0, 0]], dtype=int32), array([3, 1, 0]))
     """
 
-    def __init__(self, tokens: Tokens, n_codes: int) -> None:
+    def __init__(
+        self, tokens: Tokens, n_codes: int, there: NDArray[np.bool_] | None = None
+    ) -> None:
         self.tokens = tokens
         self.n_codes = n_codes
         self.n_prompts, self.n_samples, self.n_positions = tokens.shape
+        self.there = np.ones(tokens.shape[:2], bool) if there is None else there
+
+    @cached_property
+    def n_of_prompt(self) -> NDArray[np.int64]:
+        """Number of images of each prompt, `(prompt,)`."""
+        return np.asarray(self.there.sum(axis=1))
+
+    @cached_property
+    def rows(self) -> Tokens:
+        """The tokens of the images that there are, `(image, position)`; images by prompt."""
+        every = self.tokens.reshape(-1, self.n_positions)
+        if self.there.all():
+            return every
+        return every[self.there.ravel()]
 
     @cached_property
     def images(self) -> Any:
         """How often each code occurs in each image, a sparse `(image, code)`; images by prompt."""
-        rows = self.tokens.reshape(-1, self.n_positions)
         parts = []
         step = max(1, AT_ONCE // self.n_positions)
-        for start in range(0, len(rows), step):
-            parts.append(_sparse(rows[start : start + step], self.n_codes))
+        for start in range(0, len(self.rows), step):
+            parts.append(_sparse(self.rows[start : start + step], self.n_codes))
         if len(parts) == 1:
             return parts[0]
         return scipy.sparse.vstack(parts, format="csr")
@@ -63,7 +81,7 @@ class Counted:
     @cached_property
     def total(self) -> Counts:
         """Counts over everything, `(code,)`."""
-        return entropy.count_codes(self.tokens, self.n_codes)
+        return entropy.count_codes(self.rows, self.n_codes)
 
     def part(self, prompts: NDArray[np.int64], samples: NDArray[np.int64]) -> Counted:
         """Some prompts and some of each one's images, not counted again.
@@ -89,7 +107,7 @@ class Counted:
         `images (set, image)` are their numbers. Sets are counted a few at a time, in a table that
         stays in the processor's cache: a fourth of the time of a product of sparse matrices.
         """
-        rows = self.tokens.reshape(-1, self.n_positions)
+        rows = self.rows
         most = images.shape[1] * self.n_positions
         found = np.zeros(most + 1, np.int64)
         step = max(1, CACHED // self.n_codes)
@@ -102,7 +120,7 @@ class Counted:
     @cached_property
     def prompt_of_image(self) -> NDArray[np.int64]:
         """Number of the prompt of each image, `(image,)`."""
-        return np.repeat(np.arange(self.n_prompts), self.n_samples)
+        return np.repeat(np.arange(self.n_prompts), self.n_of_prompt)
 
     @cached_property
     def by_prompt(self) -> Any:
@@ -153,15 +171,19 @@ class Counted:
             )
             yield counts.astype(np.int64).reshape(-1, n_blocks, width)
 
-    def positions(self) -> Iterator[Counts]:
+    def positions(self, weight: NDArray[np.float64] | None = None) -> Iterator[NDArray[Any]]:
         """Counts by position over all images, `(some positions, code)`.
 
+        An image counts once, or as often as the `weight` of its prompt says, `(prompt,)`.
         Positions come in order, each once, as many at a time as memory allows.
         """
-        rows = np.moveaxis(self.tokens, 2, 0).reshape(self.n_positions, -1)
+        each = None
+        if weight is not None and not (weight == 1).all():
+            each = weight[self.prompt_of_image]
+        rows = np.ascontiguousarray(self.rows.T)
         step = max(1, AT_ONCE // max(self.n_codes, rows.shape[1]))
         for start in range(0, len(rows), step):
-            yield _dense(rows[start : start + step], self.n_codes)
+            yield _dense(rows[start : start + step], self.n_codes, each)
 
     def positions_of_prompts(self) -> Iterator[Counts]:
         """Counts of the codes at each position of each prompt, `(some prompts, position, sample)`.
@@ -173,11 +195,14 @@ class Counted:
             yield entropy.group_counts(np.moveaxis(self.tokens[start : start + step], 1, 2))
 
 
-def conditions(tokens: xr.DataArray, n_codes: int) -> Iterator[Counted]:
+def conditions(
+    tokens: xr.DataArray, n_codes: int, counts: NDArray[np.int64] | None = None
+) -> Iterator[Counted]:
     """The tokens `(condition, prompt, sample, row, col)`, a condition after another.
 
-    Each is read when its turn comes. Raises StoreContractError for no tokens, and for codes of
-    `n_codes` or more.
+    Each is read when its turn comes. `counts (condition, prompt)` says how many samples there are,
+    by default all; what stands behind them is not looked at. Raises StoreContractError for no
+    tokens, and for codes of `n_codes` or more.
 
     >>> codes = np.array([[[[[0, 1], [1, 3]]]]])
     >>> grids = xr.DataArray(codes, dims=("condition", "prompt", "sample", "row", "col"))
@@ -187,15 +212,20 @@ def conditions(tokens: xr.DataArray, n_codes: int) -> Iterator[Counted]:
     ordered = tokens.transpose("condition", "prompt", "sample", "row", "col")
     for condition in range(ordered.sizes["condition"]):
         values = ordered.isel(condition=condition).values
-        if values.size == 0 or values.max() >= n_codes:
+        values = values.reshape(*values.shape[:2], -1)
+        there = None
+        if counts is not None:
+            there = np.arange(values.shape[1]) < counts[condition][:, None]
+        counted = Counted(values, n_codes, there)
+        if values.size == 0 or counted.rows.max() >= n_codes:
             seen = "none"
             if values.size:
-                seen = str(values.max())
+                seen = str(counted.rows.max())
             raise StoreContractError(
                 f"`tokens` holds code {seen}, but codes run 0..{n_codes - 1}; were the "
                 "special-token offsets removed before writing?"
             )
-        yield Counted(values.reshape(*values.shape[:2], -1), n_codes)
+        yield counted
 
 
 def labelled(
@@ -225,12 +255,14 @@ def _described(name: str) -> dict[str, str]:
     return {"units": record.unit, "long_name": record.long}
 
 
-def _dense(rows: Tokens, n_codes: int) -> Counts:
-    """How often each code occurs in each row: `(row, n) -> (row, code)`."""
+def _dense(rows: Tokens, n_codes: int, weight: NDArray[np.float64] | None = None) -> NDArray[Any]:
+    """How often each code occurs in each row: `(row, n) -> (row, code)`; `weight (n,)`, else 1."""
     if len(rows) == 1:
-        return np.bincount(rows[0], minlength=n_codes)[None]
+        return np.bincount(rows[0], weight, minlength=n_codes)[None]
     offset = n_codes * np.arange(len(rows), dtype=np.int64)[:, None]
-    counts = np.bincount((rows + offset).ravel(), minlength=len(rows) * n_codes)
+    if weight is not None:
+        weight = np.broadcast_to(weight, rows.shape).ravel()
+    counts = np.bincount((rows + offset).ravel(), weight, minlength=len(rows) * n_codes)
     return counts.reshape(len(rows), n_codes)
 
 

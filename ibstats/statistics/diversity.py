@@ -8,12 +8,16 @@ import xarray as xr
 from ibstats.errors import IbstatsError
 from ibstats.kernels import pairs
 from ibstats.kernels.crossed import grouped
+from ibstats.statistics.by_prompt import counted
 
 
 def mean_pairwise(distance: xr.DataArray) -> xr.DataArray:
     """Mean distance over unordered pairs of images, in the unit of the distance.
 
-    `(..., sample, sample_other) -> (...)`; NaN for one image. Attributes of the distance stay.
+    `(..., sample, sample_other) -> (...)`; NaN for one image. A distance that is NaN, of an image
+    that a prompt with fewer does not have, is left out: a U-statistic of the prompt's own images,
+    whose expectation does not depend on their number. Attributes of the distance stay;
+    `n_images_most` says what the prompt with the most images has, where numbers are unequal.
 
     >>> distance = xr.DataArray([[0.0, 2.0], [2.0, 0.0]], dims=("sample", "sample_other"))
     >>> float(mean_pairwise(distance))
@@ -25,7 +29,9 @@ def mean_pairwise(distance: xr.DataArray) -> xr.DataArray:
         input_core_dims=[["sample", "sample_other"]],
         keep_attrs=True,
     )
-    return mean
+    own = distance.transpose(..., "sample", "sample_other").values
+    there = ~np.isnan(np.diagonal(own, axis1=-2, axis2=-1))
+    return mean.assign_attrs(counted(there))
 
 
 def between_wordings(distance: xr.DataArray, text_index: xr.DataArray) -> xr.DataArray:

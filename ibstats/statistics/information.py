@@ -250,6 +250,7 @@ def measure(
     usable: Sequence[int] | None = None,
     share: Sequence[xr.DataArray] = (),
     levels: Sequence[int] = (),
+    counts: NDArray[np.int64] | None = None,
     n_shuffles: int = 0,
     seed: int = 0,
 ) -> dict[str, xr.Dataset]:
@@ -261,14 +262,21 @@ def measure(
     `collision`, `collision_at_positions` (of tokens at one position) and
     `collision_by_position`, which are those of `ibstats.statistics.collision` for pairs of images
     that `share` nothing. Each result equals that of its function.
-    `tokens (condition, prompt, sample, row, col)`; one condition is held at a time.
+    `tokens (condition, prompt, sample, row, col)`; one condition is held at a time. `counts
+    (condition, prompt)` says how many samples there are where prompts have unequal numbers, for
+    parts of collisions alone: IbstatsError for others, which move with that number.
     """
+    if counts is not None and not set(parts) <= set(COLLISION):
+        raise IbstatsError(
+            f"{', '.join(sorted(set(parts) - set(COLLISION)))} would compare prompts of unequal "
+            "numbers of images; give as many images of each"
+        )
     rng = np.random.default_rng(seed)
     if usable is None:
         usable = [n_codes] * tokens.sizes["condition"]
-    of_condition = collision.shared(tokens, share, "apart")
+    of_condition = collision.shared(tokens, share, "apart", counts)
     rows: dict[str, list[Mapping[str, Any]]] = {part: [] for part in parts}
-    for number, counted in enumerate(counting.conditions(tokens, n_codes)):
+    for number, counted in enumerate(counting.conditions(tokens, n_codes, counts)):
         one = _Estimated(counted, estimator, usable[number], levels)
         agreeing = collision.Agreeing(counted, of_condition(number))
         for part, found in rows.items():

@@ -52,7 +52,9 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
 
     From one experiment's saved arrays, per image; `quantities.of_family("bits")` says what each
     is, and a model has those that its traces allow. Under argmax a token is fixed by its state, so
-    it adds nothing to the execution; tokens outside the argmax window count in full. The
+    it adds nothing to the execution; tokens outside the argmax window count in full. Where
+    `sample_count (condition, prompt)` says that prompts have unequal numbers of samples, a prompt's
+    bits are the mean over its own, but for the fitted path, which takes as many of each. The
     attributes hold the tokens of an image, and as JSON the `remarks`.
     """
     drawn = _drawn_bits(dataset, identity)
@@ -63,7 +65,10 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
     if identity.family in ("masked", ""):
         found["execution_marginal"] = drawn["surprisal"]
     if identity.family == "masked" and "token_step" in dataset:
-        found["path_upper_fitted"] = _fitted_path_bits(dataset["token_step"], identity.steps)
+        same = slice(int(_counts(dataset).min()))  # a path is better told from more others
+        fitted = _fitted_path_bits(dataset["token_step"].isel(sample=same), identity.steps)
+        room = dataset.sizes["sample"] - fitted.sizes["sample"]
+        found["path_upper_fitted"] = fitted.pad(sample=(0, room))
         found["path_upper_schedule"] = _schedule_bits(dataset["token_step"], identity.steps)
     if identity.family == "diffusion" and "joint_surprisal" in dataset:
         found |= _of_trajectory(dataset, found)
@@ -73,6 +78,8 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
     if found:
         found["image_capacity"] = xr.full_like(drawn["surprisal"], n_tokens * identity.capacity)
     ordered = [record.name for record in of_family("bits")]
+    there = xr.DataArray(np.arange(dataset.sizes["sample"]), dims="sample") < _counts(dataset)
+    found = {name: value.where(there) for name, value in found.items()}
     bounds = [found[name] for name in ordered if name.startswith("path_upper") and name in found]
     if bounds:
         of_path = _tightest(bounds)
@@ -96,6 +103,15 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
         "remarks": json.dumps(remarks(dataset, identity, found)),
     }
     return xr.DataArray(values, coords, ("quantity", "condition", "prompt"), attrs=attrs)
+
+
+def _counts(dataset: xr.Dataset) -> xr.DataArray:
+    """Samples of each prompt in each condition, `(condition, prompt)`."""
+    n_samples = dataset.sizes["sample"]
+    if "sample_count" not in dataset:
+        like = dataset["token_surprisal"].isel(sample=0, row=0, col=0, drop=True)
+        return xr.full_like(like, n_samples, dtype=np.int64)
+    return dataset["sample_count"].clip(max=n_samples)
 
 
 def _fixed_order(drawn: Mapping[str, xr.DataArray]) -> Bits:

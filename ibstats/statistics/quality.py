@@ -62,7 +62,7 @@ def clip_score(features: xr.DataArray, known: Texts, long_texts: str = "cut") ->
     """
     n = features.sizes["prompt"]
     text = known.features[:n].astype(np.float64)
-    value = per_prompt(features, lambda x: 100 * np.einsum("psf,pf->p", x, text) / x.shape[1])
+    value = per_prompt(features, lambda x: 100 * np.einsum("psf,pf->ps", x, text))
     long = known.n_tokens[:n] > known.limit
     note = "scored against the base prompt"
     if long.any():
@@ -83,7 +83,7 @@ def clip_iqa(features: xr.DataArray, anchors: np.ndarray) -> xr.DataArray:
     differ.
     """
     pair = 100 * anchors.astype(np.float64)
-    return per_prompt(features, lambda x: (1 / (1 + np.exp(x @ (pair[1] - pair[0])))).mean(axis=1))
+    return per_prompt(features, lambda x: 1 / (1 + np.exp(x @ (pair[1] - pair[0]))))
 
 
 def reference_accuracy(
@@ -106,7 +106,7 @@ def reference_accuracy(
             if one.get(name, values[0]) not in values:
                 raise unknown(f"{name} in the attributes of a prompt", one[name], values)
         target = np.array([values.index(one[name]) if name in one else -1 for one in named])
-        right[name] = per_prompt(logits, partial(_share, target)).where(
+        right[name] = per_prompt(logits, partial(_right, target)).where(
             xr.DataArray(target >= 0, dims="prompt")
         )
     together = xr.concat(list(right.values()), dim="attribute").mean("attribute")
@@ -114,6 +114,6 @@ def reference_accuracy(
     return {"reference_accuracy": together, **each}
 
 
-def _share(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """Share of each prompt's images whose likeliest value is the target."""
-    return np.asarray((logits.argmax(axis=-1) == target[:, None]).mean(axis=1))
+def _right(target: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Whether the likeliest value of each image is the target of its prompt: 1 or 0."""
+    return np.asarray(logits.argmax(axis=-1) == target[:, None])

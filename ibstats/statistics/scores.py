@@ -24,6 +24,7 @@ from ibstats.measure.users import is_own
 from ibstats.quantities import Quantity, by_user
 from ibstats.selection import Selection
 from ibstats.statistics import quality, set_scores
+from ibstats.statistics.by_prompt import per_prompt
 from schemas.analysis import Config
 from schemas.io.layout import ResultsFolder
 
@@ -61,8 +62,12 @@ class Embedded:
 
     @property
     def coordinates(self) -> xr.DataArray:
-        """The features without the readings at their end: what distances between sets use."""
-        return self.features[..., : self.features.sizes["feature"] - self.network.n_logits]
+        """The features without the readings at their end: what distances between sets use.
+
+        Of as many images of each prompt as all have, for such a distance moves with their number.
+        """
+        own = self.features.isel(sample=slice(self.selection.n_samples))
+        return own[..., : own.sizes["feature"] - self.network.n_logits]
 
     @cached_property
     def reference(self) -> reference_set.LoadedSet:
@@ -184,8 +189,9 @@ def _own(selection: Selection, machine: Machine, name: str) -> xr.DataArray:
         chosen = chosen.of(dict(zip(ids, texts, strict=True)))
         note += ", scored against the base prompt"
     values = embeddings(selection, chosen, each=machine.each)
-    value = values.isel(feature=0).mean("sample").rename(chosen.name)
-    return value.assign_attrs(**values.attrs, note=note, n_prompts=selection.n_prompts)
+    value = per_prompt(values, lambda x: x[..., 0]).rename(chosen.name)
+    attrs = {**value.attrs, **values.attrs, "note": note}
+    return value.assign_attrs(attrs, n_prompts=selection.n_prompts)
 
 
 def available(

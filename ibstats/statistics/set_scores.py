@@ -209,12 +209,12 @@ def manifolds(features: xr.DataArray, against: LoadedSet) -> dict[str, xr.DataAr
         radius = neighbours.radii(real, k)
 
         def by_prompt(table: Array, name: str = name, k: int = k, radius: Array = radius) -> Array:
-            """The score of each prompt, (prompt,), from (prompt, sample, feature)."""
+            """The score of each image, (prompt, sample), from (prompt, sample, feature)."""
             flat = table.reshape(-1, table.shape[-1])
             held = neighbours.held(flat, real, radius).reshape(table.shape[:2])
             if name == "precision":
-                return np.asarray((held > 0).mean(axis=1))
-            return np.asarray(held.mean(axis=1) / k)
+                return np.asarray(held > 0)
+            return np.asarray(held / k)
 
         found[f"prdc_{name}"] = per_prompt(features, by_prompt).assign_attrs(note=note(k))
 

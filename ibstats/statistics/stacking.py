@@ -34,7 +34,8 @@ def over_quantities(
 
     `values` hold `(condition, prompt)`, or `(condition, block)` of scores of whole sets of images.
     Numbers that differ between quantities are variables over `quantity`: `n_prompts`, `n_units` (0
-    where the units are prompts), `df`, `n_tests`, `units` and, where a quantity has one, `note`.
+    where the units are prompts), `df`, `n_tests`, `units` and, where a quantity has one, `note`,
+    and `n_images_most` (0 where prompts have as many images as the others, or count so many).
     Empty if no quantity has two units.
     """
     made = []
@@ -50,6 +51,8 @@ def over_quantities(
             "n_units": 0 if n_units == n_prompts else n_units,
             "units": value.attrs.get("units", quantity(str(name)).unit),
         }
+        if any("n_images_most" in other.attrs for other in values.data_vars.values()):
+            own["n_images_most"] = value.attrs.get("n_images_most", 0)
         for key in ("df", "n_tests"):
             if key in one.attrs:
                 own[key] = one.attrs.pop(key)

@@ -31,19 +31,28 @@ def counted(tokens: xr.DataArray, n_codes: int = 6) -> counting.Counted:
     return next(counting.conditions(tokens, n_codes))
 
 
+@pytest.mark.parametrize("counts", [None, (5, 3, 4, 2)])
 @pytest.mark.parametrize("position", [None, 3])
 @pytest.mark.parametrize("pairs", collision.PAIRS)
 @pytest.mark.parametrize("labelled", [False, True])
 def test_chances_equal_loops_over_pairs_of_images(
-    position: int | None, pairs: collision.Pairs, labelled: bool
+    counts: tuple[int, ...] | None, position: int | None, pairs: collision.Pairs, labelled: bool
 ) -> None:
     tokens = grids(1, 4, 5, 2, 3)
-    flat = tokens.values[0].reshape(4, 5, 6)
     labels = np.array([[0, 1, 2, 0, 1], [3, 3, 4, 4, 4], [0, 0, 0, 0, 0], [7, 8, 7, 8, 9]])
+    flat = list(tokens.values[0].reshape(4, 5, 6))
+    numbers = None
+    if counts is not None:
+        numbers = np.array([counts])
+        for prompt, number in enumerate(counts):
+            flat[prompt] = flat[prompt][:number]
+            tokens[0, prompt, number:] = 65535
+            labels[prompt, number:] = -1
     share = [xr.DataArray(labels[None], dims=DIMS[:3])] if labelled else []
     expected = definitions.collision_chances(flat, 6, labels if labelled else None, pairs, position)
-    sharing = collision.shared(tokens, share, pairs)(0)
-    made = collision.chances(counted(tokens), sharing, at_positions=position is not None)
+    sharing = collision.shared(tokens, share, pairs, numbers)(0)
+    one = next(counting.conditions(tokens, 6, numbers))
+    made = collision.chances(one, sharing, at_positions=position is not None)
     for ours, theirs in zip(made, expected, strict=True):
         assert_allclose(ours if position is None else ours[:, position], theirs, atol=1e-12)
 

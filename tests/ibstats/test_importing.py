@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -16,11 +18,13 @@ from ibstats import Config, analyse, importing, open_store, select
 from ibstats.cli import app
 from ibstats.errors import IbstatsError
 from ibstats.importing import reading
+from ibstats.importing.spec import ARRAYS
 from ibstats.measure import distances, metric
 from ibstats.report import codebooks, files
 from ibstats.report.table import Paragraph
 from ibstats.results import runs
 from ibstats.results.kept import obtain
+from ibstats.statistics import information, kept_codes, quality
 from ibstats.statistics.uncertainty import Resampling
 from schemas.errors import StoreError
 from schemas.io import writer
@@ -70,29 +74,55 @@ def images(tmp_path: Path) -> Path:
     return folder_of_images(tmp_path / "images")
 
 
+def written_texts(dataset: xr.Dataset, folder: Path) -> tuple[str, str]:
+    """Files of the prompts, and of the wording that each sample was made from."""
+    prompts, texts = [], []
+    base = quality.base_texts(dataset)
+    for row, prompt in enumerate(map(str, dataset["prompt"].values)):
+        prompts.append({"id": prompt, "text": base[row]})
+        for number, cell in enumerate(conftest.CELLS):
+            for sample, text in enumerate(dataset["text_index"].values[number, row]):
+                given = {"condition": "-".join(cell), "prompt": prompt, "sample": str(sample)}
+                texts.append(given | {"text": str(dataset["text"].values[text])})
+    files = folder / "prompts.jsonl", folder / "texts.jsonl"
+    for file, rows in zip(files, (prompts, texts), strict=True):
+        file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return str(files[0]), str(files[1])
+
+
 @pytest.mark.parametrize("model", ["toy-mim"])
 def test_a_run_written_out_and_imported_gives_the_same_numbers(
     run: Path, tmp_path: Path, model: str
 ) -> None:
     original = select(open_store(run), model, "factorial")
     dataset = original.dataset.load()
+    recorded = ["tokens", *(name for name in ARRAYS if name in dataset)]
+    assert "path_surprisal" in recorded
     for number, cell in enumerate(conftest.CELLS):
         for prompt in range(dataset.sizes["prompt"]):
             here = dataset.isel(condition=number, prompt=prompt)
             place = tmp_path / "out" / "/".join(cell) / str(here["prompt"].values)
             place.mkdir(parents=True)
-            np.savez(place / "tokens.npz", here["tokens"].values)
+            np.savez(place / "arrays.npz", **{name: here[name].values for name in recorded})
             for sample, image in enumerate(here["image"].values):
                 Image.fromarray(image).save(place / f"{sample}.png")
     cells = "{sampling}/{prompt_type}/{codebook}/{prompt}"
     fields = {
         "model": model,
         "images": f"{cells}/{{sample}}.png",
-        "tokens": f"{cells}/tokens.npz",
+        "tokens": f"{cells}/arrays.npz:tokens",
+        "arrays": {name: f"{cells}/arrays.npz:{name}" for name in recorded[1:]},
+        "path_given": dataset["path_surprisal"].attrs.get("given", "state"),
+        "family": original.identity.family,
         "codebook": conftest.CODES,
         "baseline": "stochastic-original-full",
         "conditions": {"-".join(cell): {} for cell in conftest.CELLS},
+        "allowed_codes": {},
     }
+    for cell, keep in zip(conftest.CELLS, dataset["codebook_keep"].values, strict=True):
+        if not keep.all():
+            fields["allowed_codes"]["-".join(cell)] = np.flatnonzero(keep).tolist()
+    fields["prompts"], fields["texts"] = written_texts(dataset, tmp_path)
     again = select(
         open_store(imported(tmp_path / "out", tmp_path / "run", **fields)), model, "imported"
     )
@@ -104,20 +134,25 @@ def test_a_run_written_out_and_imported_gives_the_same_numbers(
     for name in ("pixel_cosine", "ssim"):
         one, other = (distances(of, metric(name))["distance"] for of in (original, again))
         np.testing.assert_array_equal(other.sel(order), one)
-    config = Config(models=(model,), parts=("diversity", "information"), resampling=QUICK)
+    texts = []
+    for of in (original.dataset, again.dataset.sel(order)):
+        texts.append(of["text"].values[of["text_index"].values])
+    np.testing.assert_array_equal(texts[1], texts[0])
+    parts = ("diversity", "information", "ledger")
+    config = Config(models=(model,), parts=parts, resampling=QUICK)
     rows = []
     for of in (original, again):
         document = obtain(of.store, config)
         found = {}
         for row in document.rows:
-            key = (row.section, row.term, row.quantity, row.condition, row.attribution)
+            key = (row.section, row.term, row.quantity, row.condition, row.attribution, row.paths)
             found[key] = [getattr(row, name) for name in NUMBERS]
         rows.append(found)
     assert len(rows[0]) > 100
-    assert {"effect", "probe", "waterfall", "information"} <= {key[0] for key in rows[0]}
+    sections = {key[0] for key in rows[0]}
+    assert {"effect", "probe", "waterfall", "information", "ledger"} <= sections
     for key, value in rows[0].items():
-        capped = "subset" in key[1]  # of what codes a condition may use an import knows nothing
-        if key[0] not in ("information", "information_effect") or not capped:
+        if key[2] not in kept_codes.RECORDED:  # of its calibration, which was not imported
             assert rows[1][key] == value, key
 
 
@@ -224,6 +259,87 @@ def test_pictures_are_turned_as_their_orientation_says(tmp_path: Path, suffix: s
     assert np.abs(found.astype(int) - np.asarray(upright)).mean() <= tolerance
 
 
+@pytest.mark.parametrize("given", [[0, 1, 2, 3, 4], "0..4", "kept.npy", "kept.txt"])
+def test_a_condition_is_held_to_the_codes_it_may_use(
+    tmp_path: Path, given: list[int] | str
+) -> None:
+    folder = folder_of_tokens(tmp_path / "tokens")
+    for file in (folder / "cold").glob("*.npz"):
+        np.savez(file, tokens=np.load(file)["tokens"] % 5)
+    np.save(tmp_path / "kept.npy", np.arange(5))
+    (tmp_path / "kept.txt").write_text("0\n1, 2\n3 4\n")
+    written = {"tokens": "{condition}/{prompt}.npz:tokens", "codebook": CODES, "folder": "tokens"}
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(json.dumps(written | {"allowed_codes": {"cold": given}}))
+    found = importing.survey(*importing.read_spec(spec))
+    assert "codes of cold: 5 of 9" in found.lines()
+    importing.write(found, tmp_path / "run")
+    store = open_store(tmp_path / "run")
+    keep = store.dataset("imported", "imported")["codebook_keep"].values
+    assert keep.tolist() == [[True] * 5 + [False] * 4, [True] * 9]
+    rows = obtain(store, Config(resampling=QUICK)).rows
+    capacity = {row.condition: row.estimate for row in rows if row.quantity == "capacity"}
+    assert capacity == pytest.approx({"cold": np.log2(5), "warm": np.log2(9)})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"warm": "0..4"}, r"warm/p\w+\.npz' holds the code \d, which its condition may not use"),
+        ({"hot": [1]}, "unknown condition of `allowed_codes` 'hot'; known: cold, warm"),
+        ({"warm": "0..9"}, "'warm' hold 9, but codes run 0..8"),
+        ({"warm": []}, "'warm' are none; name the codes it may use"),
+        ({"warm": "none.txt"}, "'none.txt' is no range like 0..1023 and no file of ids"),
+    ],
+)
+def test_allowed_codes_that_mean_nothing_are_refused(
+    tmp_path: Path, given: dict[str, Any], said: str
+) -> None:
+    folder = folder_of_tokens(tmp_path / "tokens")
+    fields = {"tokens": "{condition}/{prompt}.npz:tokens", "codebook": CODES}
+    with pytest.raises(IbstatsError, match=said) as raised:
+        imported(folder, tmp_path / "run", allowed_codes=given, **fields)
+    assert "\n" not in str(raised.value)
+    codes = np.full((1, 1, 2, 3, 4), 7)
+    with pytest.raises(IbstatsError, match="'p' in condition 'warm' holds the code 7, which its"):
+        importing.from_arrays(
+            tmp_path / "recorded",
+            prompts=["p"],
+            conditions=["warm"],
+            tokens=codes,
+            codebook_size=CODES,
+            allowed_codes={"warm": "0..4"},
+        )
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        (
+            {"condition": "hot", "prompt": "p1"},
+            "unknown condition in '.*' 'hot'; known: cold, warm",
+        ),
+        ({"condition": "cold", "prompt": "p3"}, "unknown prompt in '.*' 'p3'; known: p1, p2"),
+        ({"condition": "cold", "prompt": "p1", "sample": "7"}, "'7'; known: 0, 1, 2"),
+        ({"condition": "cold", "prompt": "p1"}, "a sample of prompt 'p1' in .* 'cold' two texts"),
+        ({"condition": "cold"}, "texts 2 of '.*' lacks `condition`, `prompt` or `text`"),
+    ],
+)
+def test_texts_that_mean_nothing_are_refused(
+    images: Path, tmp_path: Path, row: dict[str, str], said: str
+) -> None:
+    first = {"condition": "cold", "prompt": "p1", "sample": "1", "text": "a feline"}
+    file = tmp_path / "texts.jsonl"
+    file.write_text(f"{json.dumps(first)}\n{json.dumps(row | {'text': 'a tom'})}", "utf-8")
+    prompts = tmp_path / "prompts.csv"
+    prompts.write_text("id,text\np1,a cat\np2,a dog\np10,a bird\n", encoding="utf-8")
+    fields = {"images": LAYOUT, "texts": str(file)}
+    with pytest.raises(IbstatsError, match=said):
+        importing.survey(importing.Spec(**fields, prompts=str(prompts)), images)
+    with pytest.raises(IbstatsError, match="but not of what: give the texts of the prompts too"):
+        importing.survey(importing.Spec(**fields), images)
+
+
 def test_surprisals_come_along(tmp_path: Path) -> None:
     run = imported(
         folder_of_tokens(tmp_path / "out"),
@@ -265,9 +381,11 @@ def test_unequal_numbers_are_recorded_and_said_once(images: Path, tmp_path: Path
     )
     with pytest.warns(UserWarning, match=said):
         store.dataset("imported", "imported")
+    used = select(store, "imported", "imported").unequal
+    assert "bits use all 17; what moves with their number" in used
     config = Config(metrics=("pixel_cosine",), resampling=QUICK)
-    assert analyse(store, config).attrs["notes"].count(said) == 1
-    assert runs.compare(store, store, settings=config).notes.count(said) == 1
+    assert analyse(store, config).attrs["notes"].count(used) == 1
+    assert runs.compare(store, store, settings=config).notes.count(used) == 1
     shown = [
         ["describe", str(run)],
         ["diversity", str(run), "--metric", "pixel_cosine", "--resamples", "200"],
@@ -279,10 +397,74 @@ def test_unequal_numbers_are_recorded_and_said_once(images: Path, tmp_path: Path
         assert result.exit_code == 0, result.output
         printed.append(" ".join(result.output.split()))
     assert "2 to 3" in printed[0]
-    assert said in printed[1]
-    assert said in printed[2]
+    for output in printed[1:]:
+        assert used in output
+        assert "2 to 3 images" in output
     page = (run / "results" / "report.html").read_text(encoding="utf-8")
-    assert "5 of 17 are left out" in page
+    assert "bits use all 17" in page
+
+
+def test_of_unequal_numbers_every_prompt_is_the_mean_of_its_own_pairs(tmp_path: Path) -> None:
+    """Distances, scores, collision entropies and bits of all samples, by hand."""
+    rng, counts = np.random.default_rng(3), {"p1": 2, "p2": 4, "p3": 3, "p4": 2}
+    pixels, codes, bits = {}, {}, {}
+    with importing.Recorder(
+        tmp_path / "run", model="m", codebook_size=5, grid=(2, 2), family="autoregressive"
+    ) as recorder:
+        for condition, (prompt, number) in itertools.product(("a", "b"), counts.items()):
+            count = number if condition == "a" else 3
+            pixels[condition, prompt] = rng.integers(0, 256, (count, *SIZE, 3), dtype=np.uint8)
+            codes[condition, prompt] = rng.integers(0, 5, (count, 2, 2))
+            bits[condition, prompt] = rng.random((count, 2, 2), dtype=np.float32)
+            recorder.add(
+                prompt=prompt,
+                condition=condition,
+                images=pixels[condition, prompt],
+                tokens=codes[condition, prompt],
+                surprisals=bits[condition, prompt],
+            )
+    store = open_store(tmp_path / "run")
+    selection = select(store, "m", "imported")
+    assert selection.n_samples == 2
+    assert selection.sample_counts.tolist() == [[2, 4, 3, 2], [3, 3, 3, 3]]
+    config = Config(metrics=("pixel_cosine",), resampling=QUICK)
+    tree = analyse(store, config)
+    found = tree["m/per_prompt"]["pixel_cosine_distance"]
+    for (condition, prompt), images in pixels.items():
+        rows = images.reshape(len(images), -1).astype(float)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        pairs = [1 - one @ other for one, other in itertools.combinations(rows, 2)]
+        made = float(found.sel(condition=condition, prompt=prompt))
+        assert made == pytest.approx(np.mean(pairs), abs=1e-12)
+    document = obtain(store, config)
+    numbers = {}
+    for row in document.rows:
+        if row.condition == "a" and row.estimate is not None:
+            numbers[row.section, row.quantity] = row
+    within, between = [], []
+    means = {}
+    for prompt in counts:
+        own = codes["a", prompt].reshape(-1, 4)
+        agree = []
+        for one, other in itertools.combinations(own, 2):
+            agree.append((one[:, None] == other).mean())
+        within.append(np.mean(agree))
+        means[prompt] = np.stack([(own == code).mean(axis=1) for code in range(5)]).mean(axis=1)
+    for one, other in itertools.combinations(means.values(), 2):
+        between.append(one @ other)
+    for name, value in (("within", within), ("between", between)):
+        row = numbers["information", f"collision_{name}"]
+        assert row.estimate == pytest.approx(np.mean(value), abs=1e-12)
+        assert (row.n_images, row.n_images_most) == (2, 4)
+    drawn = [bits["a", prompt].sum(axis=(1, 2)).mean() for prompt in counts]
+    assert numbers["ledger", "joint"].estimate == pytest.approx(np.mean(drawn), rel=1e-6)
+    assert numbers["diversity", "pixel_cosine_distance"].n_images_most == 4
+    shannon = numbers["information", "codebook_entropy"]
+    assert (shannon.n_images, shannon.n_images_most) == (2, None)
+    two = np.stack([codes["a", prompt][:2] for prompt in counts])[None]
+    tokens = xr.DataArray(two, dims=("condition", "prompt", "sample", "row", "col"))
+    expected = information.per_prompt(tokens, 5, config.estimator)["codebook_entropy"].mean()
+    assert shannon.estimate == pytest.approx(min(float(expected), np.log2(5)))
 
 
 def test_codes_left_out_of_a_codebook_table_are_said(tmp_path: Path) -> None:

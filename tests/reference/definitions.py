@@ -179,7 +179,7 @@ _ENTROPIES = {
 
 
 def collision_chances(
-    tokens: np.ndarray,
+    tokens: np.ndarray | list[np.ndarray],
     n_codes: int,
     labels: np.ndarray | None = None,
     pairs: str = "apart",
@@ -187,7 +187,8 @@ def collision_chances(
 ) -> tuple[list[float], list[float]]:
     """Chance by prompt that tokens of two of its images agree, and of it and another prompt.
 
-    `tokens (prompt, sample, position)`; `labels (prompt, sample)`. Loops over pairs of images.
+    `tokens (prompt, sample, position)`, or an array `(sample, position)` a prompt where numbers are
+    unequal; `labels (prompt, sample)`. Loops over pairs of images.
     """
 
     def agree(first: np.ndarray, second: np.ndarray) -> float:
@@ -198,12 +199,13 @@ def collision_chances(
         return float(one @ other)
 
     within, between = [], []
-    n, m, _ = tokens.shape
+    n = len(tokens)
     for p in range(n):
         chances = []
+        m = len(tokens[p])
         for s in range(m):
             for t in range(s):
-                if labels is not None and len(set(labels[p].tolist())) > 1:
+                if labels is not None and len(set(labels[p][:m].tolist())) > 1:
                     same = labels[p, s] == labels[p, t]
                     if same and pairs == "apart":
                         continue
@@ -211,15 +213,13 @@ def collision_chances(
                         continue
                 elif labels is not None and pairs == "together":
                     continue
-                chances.append(agree(tokens[p, s], tokens[p, t]))
+                chances.append(agree(tokens[p][s], tokens[p][t]))
         within.append(float(np.mean(chances)) if chances else np.nan)
-        others = [
-            agree(tokens[p, s], tokens[q, t])
-            for q in range(n)
-            if q != p
-            for s in range(m)
-            for t in range(m)
-        ]
+        others = []
+        for q in range(n):
+            if q != p:
+                agreeing = [agree(one, other) for one in tokens[p] for other in tokens[q]]
+                others.append(np.mean(agreeing))
         between.append(float(np.mean(others)))
     return within, between
 

@@ -306,7 +306,8 @@ def _surprisals(
     for selection in selections:
         if not all(map(selection.has, SURPRISAL)):
             continue
-        bits = ledger(selection.dataset, selection.identity).sel(condition=_baseline(selection))
+        bits = ledger(selection.every_sample, selection.identity)
+        bits = bits.sel(condition=_baseline(selection))
         measured = bits["quantity"].values.tolist()
         name = "joint" if "joint" in measured else "execution_marginal"
         if name not in measured:

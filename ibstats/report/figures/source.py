@@ -134,7 +134,7 @@ class Source:
 
     def extent(self, rows: Sequence[ResultRow], *, intervals: bool = True) -> str:
         """What some rows are of, in the words of `size`."""
-        n_prompts, n_images = words.extent(rows, "n_prompts"), words.extent(rows, "n_images")
+        n_prompts, n_images = words.extent(rows, "n_prompts"), words.images(rows)
         said = [f"{n_prompts} prompts × {n_images} images"]
         levels = distinct([row for row in rows if row.low is not None], "level")
         if levels and intervals:

@@ -214,7 +214,7 @@ def _size(numbers: Numbers, experiment: str, model: str) -> list[Part]:
     rows = numbers.all(*VALUES, experiment=experiment, model=model)
     conditions = distinct(rows, "condition")
     prompts = max(distinct(rows, "n_prompts"))
-    images = words.extent(rows, "n_images")
+    images = words.images(rows)
     said = [f"{prompts} prompts x {len(conditions)} conditions x {images} images"]
     for row in rows:
         if row.interval_method:
