@@ -17,8 +17,23 @@ RARE = -32.0
 """log of w t below which 1 - exp(-w t) is w t to all digits."""
 
 
-class Confidences(Protocol):
-    """Laws of the confidences of some positions, asked at nodes x, (node,) float64."""
+class Left(Protocol):
+    """Laws of confidences that are to stay below a threshold -x, asked at rising x, (node,) float64."""
+
+    @property
+    def n_positions(self) -> int:
+        """Positions of each sample."""
+
+    @property
+    def support(self) -> tuple[Tensor, Tensor]:
+        """Lowest and highest log w that has mass in any sample, float64."""
+
+    def log_missed(self, x: Tensor) -> Tensor:
+        """log F, that a confidence stays below -x, (sample, position, node)."""
+
+
+class Committed(Protocol):
+    """Laws of confidences that are to reach a threshold -x, asked at rising x, (node,) float64."""
 
     @property
     def n_positions(self) -> int:
@@ -30,9 +45,6 @@ class Confidences(Protocol):
 
     def log_mass(self) -> Tensor:
         """log of the whole mass, (sample, position): below 0 where candidates are left out."""
-
-    def log_missed(self, x: Tensor) -> Tensor:
-        """log F, that a confidence stays below -x, (sample, position, node)."""
 
     def log_reached(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """log (1 - F), and log of its slope along x, (sample, position, node) each."""

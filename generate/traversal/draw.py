@@ -158,8 +158,9 @@ def _block_masses(blocks: Tensor) -> Tensor:
     at_once = CACHED if blocks.device.type == "cpu" else AT_ONCE
     size = max(1, at_once // blocks[0].numel())
     masses = torch.empty(blocks.shape[:2], dtype=torch.float64, device=blocks.device)
+    exact = masses.new_empty(min(size, len(blocks)), *blocks.shape[1:])
     for found, part in zip(torch.split(masses, size), torch.split(blocks, size), strict=True):
-        found.copy_(part.double().sum(dim=-1))
+        torch.sum(exact[: len(part)].copy_(part), dim=-1, out=found)
     return masses
 
 

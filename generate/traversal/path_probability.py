@@ -23,15 +23,24 @@ whose log-probabilities nearly agree.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from generate.traversal import noiseless_order
-from generate.traversal.binned import ROUGHNESS, Binned, Bins, moments, rough_masses
-from generate.traversal.confidence import Atoms, Confidences, log_hit
+from generate.traversal.binned import (
+    MOST_BINS,
+    ROUGHNESS,
+    BinnedCommitted,
+    BinnedLeft,
+    Bins,
+    log_early,
+    masses,
+    moments,
+)
+from generate.traversal.confidence import Atoms, Committed, log_hit
 from generate.traversal.rank_integral import NEGLIGIBLE, NODES, Window, log_probabilities, window_of
 
 COLD = 0.02
@@ -163,12 +172,63 @@ def _log_without_noise(
     probabilities: Tensor, drawn: Tensor, left: Tensor, commit: Tensor
 ) -> tuple[Tensor, Tensor]:
     """log q(S | s) and log q(S, z_S | s) where the candidates decide the order, (sample,) each."""
-    others = _log_laws(probabilities, left)
     at = torch.arange(commit.shape[1], device=commit.device).expand_as(commit)
     where = _rows(at, commit), _rows(at, left)
-    log_set = noiseless_order.log_probability(_log_laws(probabilities, commit), others, *where)
-    log_pair = noiseless_order.log_probability(_log(drawn).unsqueeze(-1), others, *where)
-    return log_set, log_pair
+    if probabilities.shape[-1] <= DIRECT:
+        sets, others = _atoms(probabilities, commit, 1.0), _atoms(probabilities, left, 1.0)
+    else:
+        sets, others = _decisive_atoms(probabilities, left, commit)
+    log_set = noiseless_order.log_probability(sets, others, *where)
+    log_others = noiseless_order.log_pair_probability(
+        drawn[..., 0], _rows(probabilities, left), *where
+    )
+    return log_set, _log(drawn).sum(dim=-1) + log_others
+
+
+def _decisive_atoms(probabilities: Tensor, left: Tensor, commit: Tensor) -> tuple[Atoms, Atoms]:
+    """Laws committed and left, code by code only where the order can be decided.
+
+    With W(v) and A(v) the probabilities that all left are below v and all committed above, q(S | s)
+    is more than W A anywhere, and thresholds below v bring it less than W(v), those above less than
+    A(v). So lower and higher codes come together, as one atom at each end.
+    """
+    laws = probabilities.float().flatten(0, 1)
+    bins = Bins.holding(laws)
+    rows = [mask.flatten().nonzero()[:, 0] for mask in (commit, left)]
+    rough = []
+    for part in rows:
+        found = masses(laws, part, bins).double()
+        found = found / found.sum(dim=-1, keepdim=True)
+        rough.append(torch.nn.functional.pad(found.view(len(left), -1, len(bins)), (1, 1)))
+    above, below = rough[0].flip(-1).cumsum(dim=-1).flip(-1), rough[1].cumsum(dim=-1)
+    log_above = torch.log(above[..., 1:]).sum(dim=1)
+    log_below = torch.log(below[..., :-1]).sum(dim=1)
+    cut = (log_above + log_below).amax(dim=-1, keepdim=True) - NEGLIGIBLE
+    low = int((log_below <= cut).sum(dim=-1).amin()) - 1
+    high = max(low + 1, int((log_above > cut).sum(dim=-1).amax()))
+    sets, others = (_lumped(laws[part], bins.some(low, high), left) for part in rows)
+    return sets, others
+
+
+def _lumped(laws: Tensor, bins: Bins, left: Tensor) -> Atoms:
+    """Atoms of laws (row, code) in some bins, and of all lower and of all higher codes together."""
+    pattern = laws.view(torch.int32)
+    is_lower, is_higher = pattern < bins.first, pattern >= bins.last
+    row, code = (~(is_lower | is_higher)).nonzero(as_tuple=True)
+    n = torch.bincount(row, minlength=len(laws))
+    place = torch.arange(len(row), device=laws.device) - (n.cumsum(0) - n)[row]
+    p = laws.new_zeros(len(laws), int(n.amax()) + 2, dtype=torch.float64)
+    p[row, place + 1] = laws[row, code].double()
+    rank = torch.log(p)
+    edges = torch.tensor([bins.first, bins.last], dtype=torch.int32).view(torch.float32).double()
+    low, high = torch.log(edges).tolist()
+    p[:, 0] = laws.where(is_lower, 0.0).sum(dim=-1, dtype=torch.float64)
+    p[:, -1] = laws.where(is_higher, 0.0).sum(dim=-1, dtype=torch.float64)
+    rank[:, 0], rank[:, -1] = low - 1, high + 1
+    rank = rank.masked_fill(p == 0, -torch.inf)
+    log_p = torch.log(p / p.sum(dim=-1, keepdim=True))
+    shape = len(left), -1, p.shape[-1]
+    return Atoms(log_p.view(shape), rank.view(shape))
 
 
 def _log_with_noise(
@@ -179,11 +239,11 @@ def _log_with_noise(
     if probabilities.shape[-1] <= DIRECT:
         others = _atoms(probabilities, left, temperature)
         sets = _atoms(probabilities, commit, temperature)
-        versions: list[Confidences] = [sets, pairs]
+        versions: list[Committed] = [sets, pairs]
         log_set, log_pair = log_probabilities(others, versions, window_of(others, versions))
         return log_set, log_pair
     open_laws = OpenLaws.of(probabilities, left, commit, temperature)
-    window = open_laws.window([open_laws.rough_sets, pairs])
+    window = open_laws.window(pairs)
     if window.width <= WIDE:
         log_set, log_pair = open_laws.log_probabilities(window, pairs)
         return log_set, log_pair
@@ -192,8 +252,8 @@ def _log_with_noise(
         parts = zip(*(given.tensor_split(2) for given in halves), strict=True)
         sides = [_log_with_noise(p, by, stay, go, temperature) for p, by, stay, go in parts]
         return torch.cat([sides[0][0], sides[1][0]]), torch.cat([sides[0][1], sides[1][1]])
-    log_set, _ = open_laws.log_probabilities(open_laws.window([open_laws.rough_sets]), pairs)
-    _, log_pair = open_laws.log_probabilities(open_laws.window([pairs]), pairs)
+    log_set, _ = open_laws.log_probabilities(open_laws.window(), pairs)
+    _, log_pair = open_laws.log_probabilities(open_laws.window(pairs, with_sets=False), pairs)
     return log_set, log_pair
 
 
@@ -201,15 +261,17 @@ def _log_with_noise(
 class OpenLaws:
     """Laws of the positions left and committed, of a codebook that is binned.
 
-    `laws` are (position of any sample, code) float32, `rows` those left, then those committed.
+    `laws` are (position of any sample, code) float32, `rows` those left, then those committed, and
+    `rough` their masses (row, bin) in rough bins. `moments` (row, bin, m) in narrow ones are there
+    where these are few; else they wait for the window that says which codes matter.
     """
 
     laws: Tensor
     rows: Tensor
     shape: tuple[int, int]
+    rough: Tensor
     bins: Bins
-    rough_left: Binned
-    rough_sets: Binned
+    moments: Tensor | None
     temperature: float
 
     @classmethod
@@ -220,34 +282,63 @@ class OpenLaws:
         laws = probabilities.float().flatten(0, 1)
         rows = torch.cat([mask.flatten().nonzero()[:, 0] for mask in (left, commit)])
         shape = len(probabilities), int(left[0].sum())
-        masses, bins = rough_masses(laws, rows)
-        both = _by_sample(masses, bins, shape, temperature)
-        return cls(laws, rows, shape, bins, *both, temperature)
+        bins = Bins.holding(laws)
+        narrow = bins.narrow(temperature)
+        if len(narrow) > MOST_BINS:
+            return cls(laws, rows, shape, masses(laws, rows, bins), bins, None, temperature)
+        found = moments(laws, rows, narrow)
+        rough = found[..., 0].unflatten(-1, (len(bins), -1)).sum(dim=-1)
+        return cls(laws, rows, shape, rough, bins, found, temperature)
 
-    def window(self, versions: Sequence[Confidences]) -> Window:
-        """Bounds of the integrals, as the rough laws find them."""
-        found = window_of(self.rough_left, versions, ROUGHLY_NEGLIGIBLE)
+    def window(self, *versions: Atoms, with_sets: bool = True) -> Window:
+        """Bounds of the integrals of the sets, and of what other versions there are."""
+        left, sets = self._by_sample(self.rough.unsqueeze(-1))
+        none_left, none = torch.zeros_like(left[..., 0, 0]), torch.zeros_like(sets[..., 0, 0])
+        roughly = BinnedLeft.of(left, self.bins, self.temperature, none_left)
+        committed: list[Committed] = list(versions)
+        if with_sets:
+            early = torch.log(none)
+            committed[:0] = [BinnedCommitted.of(sets, self.bins, self.temperature, early, none)]
+        found = window_of(roughly, committed, ROUGHLY_NEGLIGIBLE)
         return found.widened(ROUGHNESS / self.temperature)
 
     def log_probabilities(self, window: Window, pairs: Atoms) -> list[Tensor]:
         """log q(S | s) and log q(S, z_S | s), (sample,) each, by the nodes in a window."""
-        bins = self.bins.refined(window.stop, window.start, self.temperature)
-        found = moments(self.laws, self.rows, bins)
-        left, sets = _by_sample(found, bins, self.shape, self.temperature)
+        left, sets = self._in_narrow_bins(window)
         return log_probabilities(left, [sets, pairs], window)
 
+    def _in_narrow_bins(self, window: Window) -> tuple[BinnedLeft, BinnedCommitted]:
+        """The laws left and committed, exact enough at the nodes in a window."""
+        temperature, rough = self.temperature, self.rough.double()
+        if self.moments is None:
+            bins = self.bins.refined(window.start, window.stop, temperature)
+            found = moments(self.laws, self.rows, bins)
+        else:
+            bins, found = self.bins.narrow(temperature), self.moments
+        low, high = self.bins.place(bins)
+        below, above = rough[:, :low].sum(dim=-1), rough[:, high:].sum(dim=-1)
+        whole = below + found[..., 0].sum(dim=-1) + above
+        left, sets = self._by_sample(found / whole[:, None, None])
+        below, _ = self._by_sample(below / whole)
+        _, above = self._by_sample(above / whole)
+        early = torch.full_like(above, -torch.inf)
+        if low > 0:
+            rows = self.rows[-above.numel() :]
+            early = log_early(self.laws, rows, bins, temperature).view_as(above)
+            early = early - whole[-above.numel() :].log().view_as(above)
+        return (
+            BinnedLeft.of(left, bins, temperature, below),
+            BinnedCommitted.of(sets, bins, temperature, early, above),
+        )
 
-def _by_sample(
-    found: Tensor, bins: Bins, shape: tuple[int, int], temperature: float
-) -> tuple[Binned, Binned]:
-    """Binned laws of those left and of those committed, from moments (row, m bin) in that order."""
-    n_samples, n_left = shape
-    left, sets = found.tensor_split([n_samples * n_left])
-    log_p = bins.log_p(found.device)
-    return (
-        Binned(left.reshape(n_samples, -1, *left.shape[1:]), log_p, temperature),
-        Binned(sets.reshape(n_samples, -1, *sets.shape[1:]), log_p, temperature),
-    )
+    def _by_sample(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Values (row, ...) of those left and of those committed, (sample, position, ...)."""
+        n_samples, n_left = self.shape
+        left, sets = values.tensor_split([n_samples * n_left])
+        return (
+            left.reshape(n_samples, -1, *values.shape[1:]),
+            sets.reshape(n_samples, -1, *values.shape[1:]),
+        )
 
 
 def _log_race(log_ratio: Tensor) -> Tensor:

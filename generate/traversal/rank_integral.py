@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from generate.traversal.confidence import Confidences
+from generate.traversal.confidence import Committed, Left
 
 NEGLIGIBLE = 22.0
 """Nats below the whole at which an integral is cut off, if nothing else is said: 3e-10."""
@@ -48,9 +48,7 @@ class Window(NamedTuple):
         return Window(self.start - by, self.stop + by)
 
 
-def window_of(
-    left: Confidences, committed: Sequence[Confidences], negligible: float = NEGLIGIBLE
-) -> Window:
+def window_of(left: Left, committed: Sequence[Committed], negligible: float = NEGLIGIBLE) -> Window:
     """Bounds outside which integrals of all versions are less than the whole by `negligible` nats.
 
     W A at any x is less than the integral; what lies before `start` is less than A there, and what
@@ -82,9 +80,7 @@ def window_of(
         window = found
 
 
-def log_probabilities(
-    left: Confidences, committed: Sequence[Confidences], window: Window
-) -> list[Tensor]:
+def log_probabilities(left: Left, committed: Sequence[Committed], window: Window) -> list[Tensor]:
     """log of the integral for each version of the committed laws, (sample,) float64 each.
 
     The step is halved until the rule at the nodes and the rule between them agree: then the error
@@ -103,10 +99,10 @@ def log_probabilities(
         differ = torch.expm1(at_nodes - between).abs() > AGREED
         if step <= width or not differ.any():
             return list(both)
-        x, step, at_nodes = torch.cat([x, x + step / 2]), step / 2, both
+        x, step, at_nodes = torch.cat([x, x + step / 2]).sort().values, step / 2, both
 
 
-def _log_sums(left: Confidences, committed: Sequence[Confidences], x: Tensor) -> Tensor:
+def _log_sums(left: Left, committed: Sequence[Committed], x: Tensor) -> Tensor:
     """log of the integrand summed over nodes, (version, sample)."""
     parts = []
     for nodes in torch.split(x, NODES):
