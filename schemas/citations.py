@@ -24,6 +24,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "trio-diffusion": ("gu2022vector",),
     "trio-raster": (),
     "toy-ar": (),
+    "toy-scales": ("tian2024visual",),
     "toy-masked": ("chang2022maskgit",),
     "toy-diffusion": ("gu2022vector",),
 }

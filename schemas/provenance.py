@@ -60,7 +60,7 @@ class ModelIdentity(Strict):
 
     model: str
     family: str = ""
-    """autoregressive, masked, diffusion or another word; empty if unknown."""
+    """autoregressive, scales, masked, diffusion or another word; empty if unknown."""
     revision: str = ""
     """Version of the weights; empty if unknown."""
     weights: list[WeightFile] = Field(default=[], description="The files it was loaded from.")
@@ -88,6 +88,15 @@ class ModelIdentity(Strict):
     )
     licence: str = ""
     """Licence of the weights, as far as it is known."""
+
+    @property
+    def has_fixed_order(self) -> bool:
+        """Whether the order of the tokens is always the same, so that the path takes no bits.
+
+        >>> ModelIdentity(model="trio-var", family="scales").has_fixed_order
+        True
+        """
+        return self.family in ("autoregressive", "scales")
 
     @property
     def capacity(self) -> float:

@@ -38,7 +38,12 @@ from ibstats.store import Store, open_store
 from schemas.analysis import Config
 
 N_PROMPTS, N_SAMPLES = 6, 50
-OPTIONS = {"toy-ar": {}, "toy-masked": {"path_temperature": 0.5}, "toy-diffusion": {"positions": 3}}
+OPTIONS = {
+    "toy-ar": {},
+    "toy-scales": {},
+    "toy-masked": {"path_temperature": 0.5},
+    "toy-diffusion": {"positions": 3},
+}
 HOW = Resampling(n_resamples=200)
 
 
@@ -122,8 +127,11 @@ def test_bounds_on_the_path_and_the_residual_hold(store: Store) -> None:
     assert float(found.sel(quantity="directed_upper")) >= 0
 
 
-def test_autoregressive_path_is_zero_and_both_estimates_of_the_tokens_agree(store: Store) -> None:
-    found, exact = free_cell(store, "toy-ar"), [law.tokens for law in laws("toy-ar")]
+@pytest.mark.parametrize("name", ["toy-ar", "toy-scales"])
+def test_a_fixed_path_is_zero_and_both_estimates_of_the_tokens_agree(
+    store: Store, name: str
+) -> None:
+    found, exact = free_cell(store, name), [law.tokens for law in laws(name)]
     assert (found.sel(quantity="path_causal") == 0).all()
     for quantity in ("tokens", "tokens_rao_blackwell", "joint"):
         assert close(found.sel(quantity=quantity), exact)
@@ -221,19 +229,21 @@ def test_a_report_and_its_exports_hold_the_ledger_and_the_shares(
     jsonschema.validate(json.loads(document.model_dump_json()), rendered_schema())
     assert document.families == {
         "toy-ar": "autoregressive",
+        "toy-scales": "scales",
         "toy-masked": "masked",
         "toy-diffusion": "diffusion",
     }
     bits = {(r.model, r.quantity, r.term): r for r in document.rows if r.section == "ledger"}
-    assert bits["toy-ar", "path_causal", "stochastic/original/full"].estimate == 0
     expected = free_cell(store, "toy-masked").sel(quantity="joint").mean()
     assert bits["toy-masked", "joint", "stochastic/original/full"].estimate == pytest.approx(
         float(expected)
     )
     shares = {(r.model, r.term, r.attribution): r for r in document.rows if r.section == "sobol"}
     assert {r.quantity for r in shares.values()} == {"pixel_cosine_distance"}
-    assert shares["toy-ar", "stochastic/original/full", "path_total"].estimate == 0
-    assert shares["toy-ar", "argmax/original/full", "path"].estimate is None
+    for model in ("toy-ar", "toy-scales"):
+        assert bits[model, "path_causal", "stochastic/original/full"].estimate == 0
+        assert shares[model, "stochastic/original/full", "path_total"].estimate == 0
+        assert shares[model, "argmax/original/full", "path"].estimate is None
     assert shares["toy-diffusion", "argmax/original/full", "path"].estimate == pytest.approx(1.0)
     left = {(r.model, r.quantity, r.part): r for r in document.rows if r.section == "pair_distance"}
     for part, share in (("path_shared", 1), ("execution_shared", 0), ("argmax", 0)):

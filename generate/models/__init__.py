@@ -17,6 +17,7 @@ MODELS: dict[str, str] = {
     "trio-diffusion": "generate.models.trio:TrioDiffusion",
     "trio-raster": "generate.models.trio:TrioRaster",
     "toy-ar": "generate.models.toy:ToyAutoregressive",
+    "toy-scales": "generate.models.toy:ToyScales",
     "toy-masked": "generate.models.toy:ToyMasked",
     "toy-diffusion": "generate.models.toy:ToyDiffusion",
     "amused": "generate.models.amused:Amused",

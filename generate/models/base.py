@@ -21,7 +21,7 @@ from generate.traversal.draw import Noise
 from generate.traversal.trace import Trace
 from schemas.provenance import ModelIdentity
 
-Family = Literal["autoregressive", "masked", "diffusion"]
+Family = Literal["autoregressive", "scales", "masked", "diffusion"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,11 @@ class Model(abc.ABC):
         warned of texts that are cut or alike. Runs without the weights.
         """
         return None
+
+    @classmethod
+    def scale_sizes(cls, options: Any) -> Sequence[int]:
+        """Positions of each scale, of a model that predicts scale after scale; none of others, as here."""
+        return ()
 
     def codes_of_images(
         self, n_images: int, seed: int

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from generate.errors import ModelError
 from generate.models.base import Card, Family, Model
 from generate.study.probes import Probe
-from generate.traversal import autoregressive, diffusion, masked
+from generate.traversal import autoregressive, diffusion, masked, scales
 from generate.traversal.draw import Noise, TokenLaw
 from generate.traversal.trace import Trace
 from generate.traversal.transition import Schedule
@@ -65,13 +66,15 @@ class Toy(Model):
         return int(getattr(options, "steps", options.positions))
 
     @classmethod
-    def identify(cls, name: str, options: Any) -> ModelIdentity:
-        """The options are the whole model: no weight files, and the seed is the revision.
-
-        The grid has two rows where the number of positions is even, and one otherwise.
-        """
+    def grid(cls, options: Any) -> tuple[int, int]:
+        """Rows and columns: two rows where the number of positions is even, and one otherwise."""
         n = options.positions
-        grid = (2, n // 2) if n % 2 == 0 else (1, n)
+        return (2, n // 2) if n % 2 == 0 else (1, n)
+
+    @classmethod
+    def identify(cls, name: str, options: Any) -> ModelIdentity:
+        """The options are the whole model: no weight files, and the seed is the revision."""
+        grid = cls.grid(options)
         return ModelIdentity(
             model=name,
             family=cls.family,
@@ -142,6 +145,64 @@ class ToyAutoregressive(Toy):
             return self.logits(conditioning, grid)[:, position]
 
         return autoregressive.traverse(next_logits, n, law=self.law, probe=probe, noise=noise)
+
+
+@dataclass(frozen=True)
+class ToyScalesOptions(ToyOptions):
+    """Settings of next-scale prediction: `steps` is the number of scales."""
+
+    steps: int = 3
+
+
+class ToyScales(Toy):
+    """An enumerable model of several scales, each drawn at once.
+
+    Its logits at a scale depend on the codes of the scales before it, with all others open.
+    """
+
+    family: ClassVar[Family] = "scales"
+    Options = ToyScalesOptions
+
+    @classmethod
+    def grid(cls, options: Any) -> tuple[int, int]:
+        """One row, of all scales one after another."""
+        return 1, sum(cls.scale_sizes(options))
+
+    @classmethod
+    def scale_sizes(cls, options: Any) -> list[int]:
+        """Positions of each scale, one at least: they end at N (k / T)^2, rounded, as squares do.
+
+        Raises ModelError where there are more scales than positions.
+
+        >>> ToyScales.scale_sizes(ToyScales.options({"positions": 5, "steps": 3}))
+        [1, 1, 3]
+        """
+        n, n_scales = options.positions, options.steps
+        if not 1 <= n_scales <= n:
+            raise ModelError(
+                f"option 'steps' of ToyScales is {n_scales}; with {n} positions there are 1 to {n} scales."
+            )
+        ends = [0]
+        for scale in range(1, n_scales + 1):
+            end = round(n * (scale / n_scales) ** 2)
+            ends.append(min(max(end, ends[-1] + 1), n - n_scales + scale))
+        sizes: list[int] = np.diff(ends).tolist()
+        return sizes
+
+    def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
+        """Sample scale by scale, all later positions open."""
+        n, open_id = self.settings.positions, self.settings.codes
+        grid = torch.full((len(conditioning), n), open_id)
+        sizes = self.scale_sizes(self.settings)
+        ends = np.cumsum(sizes).tolist()
+
+        def scale_logits(previous: Tensor | None, scale: int) -> Tensor:
+            start = ends[scale - 1] if scale else 0
+            if previous is not None:
+                grid[:, start - previous.shape[1] : start] = previous
+            return self.logits(conditioning, grid)[:, start : ends[scale]]
+
+        return scales.traverse(scale_logits, sizes, law=self.law, probe=probe, noise=noise)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +108,8 @@ def enumerate_law(model: Toy, text: str, probe: Probe | None = None) -> Law:
         return _masked(model, text, probe)
     if isinstance(model, ToyDiffusion):
         return _diffusion(model, text, probe)
-    return _raster(model, text, probe)
+    sizes = model.scale_sizes(model.settings) or [1] * model.settings.positions
+    return _in_order(model, text, probe, sizes)
 
 
 def _marginal(joint: Mapping[tuple[Path, Tokens], float], axis: int) -> dict[Any, float]:
@@ -135,21 +136,24 @@ def _model_law(model: Toy, text: str, state: Tokens, probe: Probe) -> Array:
     return normalised
 
 
-def _raster(model: Toy, text: str, probe: Probe) -> Law:
+def _in_order(model: Toy, text: str, probe: Probe, sizes: Sequence[int]) -> Law:
+    """The law of a fixed order, whose steps draw so many positions at once, given those before."""
     n, k = model.settings.positions, model.settings.codes
     reached: dict[Tokens, float] = {(k,) * n: 1.0}
-    path: Path = tuple((position,) for position in range(n))
+    path: list[tuple[int, ...]] = []
     execution = 0.0
-    for position in range(n):
+    for step, size in enumerate(sizes):
+        start = sum(sizes[:step])
+        path.append(tuple(range(start, start + size)))
         following: dict[Tokens, float] = {}
         for state, probability in reached.items():
-            p = _drawn_law(model, text, state, position, probe)[position]
-            execution += probability * entropy(dict(enumerate(p)))
-            for code in np.flatnonzero(p):
-                after = (*state[:position], int(code), *state[position + 1 :])
-                following[after] = probability * float(p[code])
+            p = _drawn_law(model, text, state, step, probe)[start : start + size]
+            execution += probability * sum(entropy(dict(enumerate(law))) for law in p)
+            for codes in itertools.product(*map(np.flatnonzero, p)):
+                after = (*state[:start], *map(int, codes), *state[start + size :])
+                following[after] = probability * float(p[np.arange(size), codes].prod())
         reached = following
-    joint = {(path, tokens): probability for tokens, probability in reached.items()}
+    joint = {(tuple(path), tokens): probability for tokens, probability in reached.items()}
     return Law(joint, 0.0, execution, 0.0, execution)
 
 

@@ -227,7 +227,7 @@ def rows_to_sample(
     is made once a text, so that copies are equal whatever the batch. All others are sampled each.
     """
     everyone = np.arange(len(text_index))
-    if model.family != "autoregressive" or not its_probe.is_argmax_throughout:
+    if not model.identity.has_fixed_order or not its_probe.is_argmax_throughout:
         return everyone, everyone
     _, first, twin = np.unique(text_index, return_index=True, return_inverse=True)
     return first, twin

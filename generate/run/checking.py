@@ -164,11 +164,13 @@ def _bits(samples: _Samples) -> str:
 
 
 def _path(samples: _Samples) -> str:
-    family, trace = samples.model.identity.family, samples.free
-    if family == "autoregressive":
+    identity, trace = samples.model.identity, samples.free
+    if identity.has_fixed_order:
         return ""
     if trace.token_step is None:
-        return f"`token_step` is not recorded, but the path of a {family} model is its order."
+        return (
+            f"`token_step` is not recorded, but the path of a {identity.family} model is its order."
+        )
     if trace.path_surprisal is None:
         return (
             "`path_surprisal` is not recorded: path and execution cannot be told apart in bits; the "

@@ -59,7 +59,7 @@ class Recorder:
     the same run. Needs no torch; tensors are taken as they are.
 
     Parameters: `path`, the run to make. `model`, its name in results, and `family`
-    (autoregressive, masked, diffusion or another word; empty if unknown, and then surprisals are no
+    (autoregressive, scales, masked, diffusion or another word; empty if unknown, and then surprisals are no
     bits of path and execution). `codebook_size` and `grid`, codes that a token can have and rows
     and columns, for runs with tokens. `steps` of a traversal, where no array says it. `prompts`,
     texts by the names that `add` uses; without it, those names are the texts. `conditions`, their

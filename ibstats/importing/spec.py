@@ -36,7 +36,7 @@ class Spec(Strict):
     model: Name = "imported"
     """Name of the model in results."""
     family: str = ""
-    """autoregressive, masked, diffusion or another word; empty if unknown."""
+    """autoregressive, scales, masked, diffusion or another word; empty if unknown."""
     folder: str = "."
     """Where the files lie, relative to the spec."""
     images: str | None = None

@@ -58,7 +58,7 @@ def ledger(dataset: xr.Dataset, identity: ModelIdentity) -> xr.DataArray:
     attributes hold the tokens of an image, and as JSON the `remarks`.
     """
     drawn = _drawn_bits(dataset, identity)
-    if identity.family == "autoregressive":
+    if identity.has_fixed_order:
         found = _fixed_order(drawn)
     else:
         found = _recorded(dataset)
@@ -185,7 +185,7 @@ def remarks(dataset: xr.Dataset, identity: ModelIdentity, found: Collection[str]
     `found` are the quantities that could be made from the dataset of the experiment.
     """
     said: dict[str, str] = {}
-    if identity.family != "autoregressive" and "joint" not in found:
+    if not identity.has_fixed_order and "joint" not in found:
         reason = "no path surprisal was recorded"
         if "path_given_candidates" in found:
             reason = "only the path given the candidates was recorded"

@@ -139,7 +139,7 @@ def dataset(run: Path, model: str, experiment: str) -> xr.Dataset:
     return ds.drop_vars("image").load()
 
 
-MODELS = ("toy-ar", "toy-masked", "toy-diffusion")
+MODELS = ("toy-ar", "toy-scales", "toy-masked", "toy-diffusion")
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -76,6 +76,8 @@ def mean_agrees(values: torch.Tensor, expected: float) -> bool:
     ("name", "options"),
     [
         ("toy-ar", {"positions": 5, "codes": 4}),
+        ("toy-scales", {"steps": 2}),
+        ("toy-scales", {"positions": 5, "steps": 3, "seed": 1}),
         ("toy-masked", {"path_surprisal": "none"}),
         ("toy-masked", {"path_surprisal": "none", "path_temperature": 0.05, "seed": 2}),
         ("toy-diffusion", {}),
@@ -143,7 +145,7 @@ def test_diffusion_surprisals_have_the_enumerated_means(replaced: float, probe: 
         assert mean_agrees(trace.token_surprisal.sum(dim=1), law.execution_marginal)
 
 
-@pytest.mark.parametrize("name", ["toy-ar", "toy-masked", "toy-diffusion"])
+@pytest.mark.parametrize("name", ["toy-ar", "toy-scales", "toy-masked", "toy-diffusion"])
 def test_a_subset_of_one_code_leaves_the_path_alone(name: str) -> None:
     trace = sample(toy(name), 50, Probe(np.array([False, True, False])))
     assert (trace.tokens == 1).all()
@@ -155,9 +157,11 @@ def test_a_subset_of_one_code_leaves_the_path_alone(name: str) -> None:
         torch.testing.assert_close(trace.joint_surprisal, trace.path_surprisal, rtol=0, atol=1e-5)
 
 
-def test_autoregressive_surprisal_is_the_log_law_of_the_grid() -> None:
-    model = toy("toy-ar")
-    law, trace = enumerate_law(model, TEXT), sample(model, 300)
+@pytest.mark.parametrize("probe", [Probe(), SUBSET], ids=["free", "subset"])
+@pytest.mark.parametrize("name", ["toy-ar", "toy-scales"])
+def test_surprisal_of_a_fixed_order_is_the_log_law_of_the_grid(name: str, probe: Probe) -> None:
+    model = toy(name)
+    law, trace = enumerate_law(model, TEXT, probe), sample(model, 300, probe)
     expected = [-np.log2(law.token_law[tuple(z)]) for z in trace.tokens.tolist()]
     assert trace.token_surprisal.sum(dim=1).tolist() == pytest.approx(expected, abs=1e-5)
     assert law.path == pytest.approx(0.0, abs=1e-12)
@@ -182,6 +186,7 @@ def test_entropies_are_ordered_as_the_theory_says(seed: int) -> None:
         check_order(enumerate_law(toy("toy-masked", seed=seed, path_temperature=temperature), TEXT))
     check_order(enumerate_law(toy("toy-diffusion", seed=seed, positions=3), TEXT))
     check_order(enumerate_law(toy("toy-ar", seed=seed), TEXT))
+    check_order(enumerate_law(toy("toy-scales", seed=seed), TEXT))
 
 
 def test_revisions_make_the_trajectory_richer_than_path_and_tokens() -> None:

@@ -40,6 +40,8 @@ def test_thirds_of_the_cosine_schedule_commit_few_tokens_early(
 def test_thirds_of_other_families() -> None:
     assert catalogue.thirds(identity("autoregressive", 4, 16)) == (6, 5, 5)
     assert catalogue.thirds(identity("diffusion", 4, 16)) is None
+    assert catalogue.thirds(identity("scales", 4, 3), (1, 4, 11)) == (1, 4, 11)
+    assert catalogue.thirds(identity("scales", 4, 5), (1, 1, 2, 4, 8)) == (2, 6, 8)
 
 
 def test_models_are_listed_with_their_cards_and_nothing_is_fetched(
