@@ -38,7 +38,7 @@ def ablation_study(folder: Path, **changes: Any) -> Path:
         "samples": 4,
         "models": [
             {"model": f"toy-{family}", "options": {"codes": 8}}
-            for family in ("ar", "masked", "diffusion")
+            for family in ("ar", "scales", "masked", "diffusion")
         ],
         "prompts": {"source": "s.jsonl"},
         "calibration": {"source": "c.jsonl", "n": 4},

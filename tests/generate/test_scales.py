@@ -30,7 +30,14 @@ def scales_toy(**options: object) -> ToyScales:
 
 @pytest.mark.parametrize(
     ("positions", "steps", "sizes"),
-    [(4, 2, [1, 3]), (4, 3, [1, 1, 2]), (5, 3, [1, 1, 3]), (5, 1, [5]), (3, 3, [1, 1, 1]), (16, 4, [1, 3, 5, 7])],
+    [
+        (4, 2, [1, 3]),
+        (4, 3, [1, 1, 2]),
+        (5, 3, [1, 1, 3]),
+        (5, 1, [5]),
+        (3, 3, [1, 1, 1]),
+        (16, 4, [1, 3, 5, 7]),
+    ],
 )
 def test_scales_of_the_toy_grow_as_squares_do(positions: int, steps: int, sizes: list[int]) -> None:
     assert (
