@@ -23,6 +23,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "trio-mim": ("chang2022maskgit",),
     "trio-diffusion": ("gu2022vector",),
     "trio-raster": (),
+    "trio-var": ("tian2024visual",),
     "toy-ar": (),
     "toy-scales": ("tian2024visual",),
     "toy-masked": ("chang2022maskgit",),

@@ -16,6 +16,7 @@ MODELS: dict[str, str] = {
     "trio-mim": "generate.models.trio:TrioMasked",
     "trio-diffusion": "generate.models.trio:TrioDiffusion",
     "trio-raster": "generate.models.trio:TrioRaster",
+    "trio-var": "generate.models.trio_scales:TrioScales",
     "toy-ar": "generate.models.toy:ToyAutoregressive",
     "toy-scales": "generate.models.toy:ToyScales",
     "toy-masked": "generate.models.toy:ToyMasked",

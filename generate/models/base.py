@@ -92,7 +92,10 @@ class Model(abc.ABC):
 
     @classmethod
     def scale_sizes(cls, options: Any) -> Sequence[int]:
-        """Positions of each scale, of a model that predicts scale after scale; none of others, as here."""
+        """Positions of each scale, coarsest first, of a model that predicts scale after scale.
+
+        None of others, as here. They add up to the positions of the grid, which is one row.
+        """
         return ()
 
     def codes_of_images(

@@ -62,12 +62,18 @@ class Toy(Model):
 
     @classmethod
     def steps(cls, options: Any) -> int:
-        """Steps of the traversal."""
+        """Steps of the traversal: the option of that name, else one a position.
+
+        Windows of argmax are shares of them.
+        """
         return int(getattr(options, "steps", options.positions))
 
     @classmethod
     def grid(cls, options: Any) -> tuple[int, int]:
-        """Rows and columns: two rows where the number of positions is even, and one otherwise."""
+        """Rows and columns of the grid.
+
+        Two rows where the number of positions is even, and one otherwise.
+        """
         n = options.positions
         return (2, n // 2) if n % 2 == 0 else (1, n)
 
@@ -135,7 +141,10 @@ class ToyAutoregressive(Toy):
     family: ClassVar[Family] = "autoregressive"
 
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
-        """Sample in raster order, later positions open."""
+        """Sample in raster order, with all later positions open.
+
+        The trace has no path: the order is fixed.
+        """
         n, open_id = self.settings.positions, self.settings.codes
         grid = torch.full((len(conditioning), n), open_id)
 
@@ -149,7 +158,10 @@ class ToyAutoregressive(Toy):
 
 @dataclass(frozen=True)
 class ToyScalesOptions(ToyOptions):
-    """Settings of next-scale prediction: `steps` is the number of scales."""
+    """Settings of next-scale prediction.
+
+    `steps` is the number of scales, from 1 to the number of positions.
+    """
 
     steps: int = 3
 
@@ -165,7 +177,10 @@ class ToyScales(Toy):
 
     @classmethod
     def grid(cls, options: Any) -> tuple[int, int]:
-        """One row, of all scales one after another."""
+        """Rows and columns of the grid: one row, of all scales one after another.
+
+        Raises ModelError where there are more scales than positions.
+        """
         return 1, sum(cls.scale_sizes(options))
 
     @classmethod
@@ -190,7 +205,10 @@ class ToyScales(Toy):
         return sizes
 
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
-        """Sample scale by scale, all later positions open."""
+        """Sample scale by scale, with the positions of the scale and of all later ones open.
+
+        The trace has no path: the order is fixed.
+        """
         n, open_id = self.settings.positions, self.settings.codes
         grid = torch.full((len(conditioning), n), open_id)
         sizes = self.scale_sizes(self.settings)
@@ -238,7 +256,10 @@ class ToyMasked(Toy):
         return masked.cosine_schedule(self.settings.positions, self.settings.steps)
 
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
-        """Unmask by confidence on the cosine schedule."""
+        """Unmask by confidence on the cosine schedule.
+
+        The trace has the bits of the path that the option `path_surprisal` names.
+        """
         return masked.traverse(
             lambda tokens, step: self.logits(conditioning, tokens),
             len(conditioning),
@@ -287,7 +308,10 @@ class ToyDiffusion(Toy):
         return Schedule((1 - gamma) * kept, (1 - gamma) * (1 - kept) / n_codes, gamma)
 
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
-        """Denoise from an all-MASK grid."""
+        """Denoise from a grid whose positions are all MASK.
+
+        The trace has exact bits of the path, the positions that change at each step.
+        """
         return diffusion.traverse(
             lambda tokens, t: self.logits(conditioning, tokens),
             len(conditioning),

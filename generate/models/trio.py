@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,92 +14,60 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.errors import ModelError
-from generate.models.base import Card, Family, Model, to_pixels
-from generate.models.guidance import Guidance
-from generate.provenance import weight_file
+from generate.models.base import Family, to_pixels
+from generate.models.scene_model import SceneModel, SceneOptions
 from generate.study.probes import Probe
-from generate.study.reading import Reading
 from generate.traversal import autoregressive, diffusion, masked
-from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.draw import Noise
 from generate.traversal.trace import Trace
 from generate.traversal.transition import absorbing
-from generate.trio.captions import PAD, tokenise
 from generate.trio.quantizers import LAB
-from generate.trio.stage_tokenizer import draw_images
-from generate.trio.tokenizer import Tokenizer, load_tokenizer
+from generate.trio.tokenizer import load_tokenizer
 from generate.trio.transformer import GridTransformer, Prefix, load_transformer
 from generate.trio.weights import SHIPPED, file_name
 from schemas.provenance import ModelIdentity
 
 GRID = (8, 8)
 N_POSITIONS = GRID[0] * GRID[1]
-IMAGE_SIZE = (32, 32)
-SCENES_AT_ONCE = 256
-VERIFIED = "drawn scenes follow their captions, by the scene network"
-"""What the tests hold the shipped weights to: floors under the figures of the model card."""
 
 QuantizerName = Literal["vq", "fsq", "fsq-865", "lfq", "bsq"]
 """The keys of `generate.trio.quantizers.LAB`."""
 
 
 @dataclass(frozen=True)
-class TrioOptions:
-    """Sampling settings of every member.
+class TrioOptions(SceneOptions):
+    """Sampling settings of every member over one grid.
 
-    `guidance` is the scale s of u + s (c - u), so that 1 is the plain conditional; `temperature`
-    divides the guided logits. `quantizer` says whose tokens: those of the shipped `vq`, or of one
-    of the lab, for which there are any-order weights.
+    `quantizer` says whose tokens: those of the shipped `vq`, or of one of the lab, for which there
+    are any-order weights.
     """
 
-    guidance: float = 2.0
-    temperature: float = 1.0
     quantizer: QuantizerName = "vq"
 
 
-def _tokens(texts: Sequence[str]) -> NDArray[np.int64]:
-    """Caption tokens (text, CAPTION_LENGTH); raises if a text is not of the grammar."""
-    try:
-        return tokenise(texts)
-    except ValueError as error:
-        raise ModelError(str(error)) from None
+class Trio(SceneModel):
+    """What the members over one grid share: guided logits of one transformer of 8 x 8 positions.
 
-
-class Trio(Model):
-    """What the members share: captions in, guided logits of one transformer, images out.
-
-    A member says which of the two sets of weights it has, and which traversal it takes. Weights are
-    shipped, so nothing is fetched.
+    A member says which of the two sets of weights it has, and which traversal it takes.
     """
 
     weights: ClassVar[str]
-    card = Card(
+    network: GridTransformer
+    card = replace(
+        SceneModel.card,
         grids="8x8",
         codebook_size=256,
         quantizer="vq, fsq, lfq, bsq",
-        licence="Apache-2.0",
         parameters=1.65,
-        verified=VERIFIED,
     )
     Options: ClassVar[type[Any]] = TrioOptions
 
-    def __init__(
-        self,
-        identity: ModelIdentity,
-        options: Any,
-        network: GridTransformer,
-        tokenizer: Tokenizer,
-        device: str,
-    ) -> None:
-        super().__init__(identity)
-        self.settings = options
-        self.network = network
-        self.tokenizer = tokenizer
-        self.device = device
-        self.law = TokenLaw(temperature=options.temperature)
-
     @classmethod
     def steps(cls, options: Any) -> int:
-        """Steps of the traversal."""
+        """Steps of the traversal: the option of that name, else one a position.
+
+        Windows of argmax are shares of them.
+        """
         return int(getattr(options, "steps", N_POSITIONS))
 
     @classmethod
@@ -110,20 +77,16 @@ class Trio(Model):
         The revision is the first twelve digits of the transformer's digest. Raises ModelError for a
         quantizer that has no such weights.
         """
-        files = [weight_file(path) for path in cls.files(options.quantizer)]
         geometry = LAB[options.quantizer]
         settings = dict(vars(options))
         if settings["quantizer"] == "vq":  # runs from before there were others are of this model
             del settings["quantizer"]
-        return ModelIdentity(
-            model=name,
-            family=cls.family,
-            revision=files[-1].sha256[:12],
-            weights=files,
+        return cls.described(
+            name,
+            cls.files(options.quantizer),
             codebook_size=math.prod(geometry.levels),
             levels=list(geometry.levels) if len(geometry.levels) > 1 else [],
             grid=GRID,
-            image_size=IMAGE_SIZE,
             steps=cls.steps(options),
             options=settings,
             quantizer=geometry.kind,
@@ -156,48 +119,6 @@ class Trio(Model):
     def mask(self) -> int:
         """One id past the codes: the start token of the causal weights, the mask of the others."""
         return self.network.config.codes
-
-    @classmethod
-    def read(cls, options: Any, texts: Sequence[str]) -> list[Reading]:
-        """Words of the captions, the start token included; none is cut.
-
-        Raises ModelError for a caption outside the grammar.
-        """
-        return [Reading(tuple(row[row != PAD].tolist()), cut=False) for row in _tokens(texts)]
-
-    def codes_of_images(self, n_images: int, seed: int) -> Iterator[NDArray[np.integer[Any]]]:
-        """Ids of fresh scenes, all attributes and wordings equally often."""
-        for index, start in enumerate(range(0, n_images, SCENES_AT_ONCE)):
-            rng = np.random.default_rng([seed, index])
-            scenes = draw_images(min(SCENES_AT_ONCE, n_images - start), rng)
-            with torch.inference_mode():
-                ids = self.tokenizer.encode(scenes.to(self.device)).flatten(1)
-            yield ids.cpu().numpy()
-
-    @torch.inference_mode()
-    def encode(self, texts: Sequence[str]) -> Prefix:
-        """Keys and values of the captions, then as many of the empty caption when guided.
-
-        Each distinct caption is computed once. Raises ModelError for a word outside the grammar, or
-        for too many words.
-        """
-        distinct = list(dict.fromkeys(texts))
-        rows = [distinct.index(text) for text in texts]
-        if self.guidance.guided:
-            rows += [len(distinct)] * len(texts)
-            distinct.append("")
-        ids = torch.from_numpy(_tokens(distinct)).to(self.device)
-        return self.network.encode_caption(ids).select(torch.tensor(rows, device=self.device))
-
-    @property
-    def guidance(self) -> Guidance:
-        """Guidance of a batch; only a scale of 1 needs no unconditional branch."""
-        scale = self.settings.guidance
-        return Guidance(scale, guided=scale != 1.0)
-
-    def n_samples(self, conditioning: Prefix) -> int:
-        """Samples of a batch of conditioning."""
-        return self.guidance.n_samples(len(conditioning.mask))
 
     def grid_logits(self, conditioning: Prefix, tokens: Tensor, step: int) -> Tensor:
         """Guided logits (sample, position, code) of grids (sample, position), `mask` where open.

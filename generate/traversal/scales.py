@@ -123,7 +123,10 @@ class Columns:
 
     @classmethod
     def empty(cls, n_samples: int, sizes: Sequence[int], device: torch.device) -> Self:
-        """Room for so many samples of scales of `sizes` positions."""
+        """Room for so many samples of scales of `sizes` positions.
+
+        On `device`, tokens int64 and bits float32; nothing is initialised.
+        """
         ends = torch.tensor(sizes).cumsum(0).tolist()
         shape = (n_samples, ends[-1])
         tokens = torch.empty(shape, dtype=torch.int64, device=device)
@@ -131,18 +134,27 @@ class Columns:
         return cls(tokens, bits[0], bits[1], ends)
 
     def of(self, values: Tensor, scale: int) -> Tensor:
-        """The part of `values` (sample, position) that is of a scale, a view."""
+        """The part of `values` (sample, position) that is of a scale.
+
+        A view (sample, position of the scale): what is written to it is written to `values`.
+        """
         start = self.ends[scale - 1] if scale else 0
         return values[:, start : self.ends[scale]]
 
     def put(self, step: Step, tokens: Tensor) -> None:
-        """Write the tokens (sample, position of the scale) of a step, and their bits in its law."""
+        """Write the tokens (sample, position of the scale) of a step, and their bits in its law.
+
+        The step is that of the scale; what is there is written over.
+        """
         self.of(self.tokens, step.index).copy_(tokens)
         self.of(self.surprisal, step.index).copy_(surprisal(step.probabilities, tokens))
         self.of(self.entropy, step.index).copy_(entropy(step.probabilities))
 
     def steps(self) -> Tensor:
-        """The scale of each position, (sample, position) int64."""
+        """The scale of each position, from 0, (sample, position) int64.
+
+        It is the same for every sample, and the memory of one.
+        """
         ends = torch.tensor(self.ends, device=self.tokens.device)
         positions = torch.arange(self.ends[-1], device=self.tokens.device)
         return torch.bucketize(positions, ends, right=True).expand_as(self.tokens)

@@ -10,6 +10,7 @@ of the lab.
 import argparse
 import json
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,6 +25,9 @@ from generate.trio.captions import Meaning
 from generate.trio.prompt_sets import prompt_set
 from generate.trio.quantizers import LAB
 from generate.trio.reference import Reference, load_reference
+from generate.trio.scale_quantizer import ScaleVq
+from generate.trio.scale_transformer import ScaleTransformer, load_scales
+from generate.trio.stage_scales import scale_loss
 from generate.trio.stage_tokenizer import render_batch
 from generate.trio.stage_transformer import draw_samples, loss
 from generate.trio.tokenizer import Tokenizer, load_tokenizer
@@ -31,9 +35,9 @@ from generate.trio.transformer import GridTransformer, load_transformer
 from generate.trio.wording_control import control
 
 BATCH = 64
-MEMBERS = ("trio-ar", "trio-mim", "trio-diffusion", "trio-raster")
-ANY_ORDER = MEMBERS[1:]
+ANY_ORDER = ("trio-mim", "trio-diffusion", "trio-raster")
 """Members that the quantizers of the lab have weights for."""
+MEMBERS = ("trio-ar", *ANY_ORDER, "trio-var")
 
 
 def peak_signal_to_noise(one: Tensor, other: Tensor) -> float:
@@ -92,7 +96,7 @@ def reconstruction(
 
 
 def caption_use(
-    transformer: GridTransformer, tokenizer: Tokenizer, *, count: int, seed: int
+    transformer: GridTransformer | ScaleTransformer, tokenizer: Tokenizer, *, count: int, seed: int
 ) -> dict[str, float]:
     """Loss in nats per token with each scene's own caption and with another scene's.
 
@@ -101,12 +105,19 @@ def caption_use(
     masks.
     """
     words, codes = draw_samples(tokenizer, count, np.random.default_rng(seed))
+    quantizer = tokenizer.quantizer
+
+    def loss_of(words: Tensor, codes: Tensor, rng: np.random.Generator) -> Tensor:
+        if isinstance(transformer, GridTransformer):
+            return loss(transformer, words, codes, rng)
+        return scale_loss(transformer, cast(ScaleVq, quantizer), words, codes)
+
     losses: dict[str, float] = {}
     for kind, texts in (("loss_own_caption", words), ("loss_shuffled_caption", words.roll(1, 0))):
         rng = np.random.default_rng(seed)  # the same masks for both
         parts = zip(torch.split(texts, BATCH), torch.split(codes, BATCH), strict=True)
         with torch.no_grad():
-            each = [float(loss(transformer, *part, rng)) for part in parts]
+            each = [float(loss_of(*part, rng)) for part in parts]
         losses[kind] = float(np.mean(each))
     return losses
 
@@ -185,6 +196,12 @@ def main() -> None:
     for name in ("causal", "masked"):
         transformer = load_transformer(weights.SHIPPED / f"{name}.safetensors")
         figures[name] = caption_use(transformer, tokenizer, count=chosen.scenes, seed=12)
+    of_scales = load_tokenizer(weights.SHIPPED / "tokenizer-scales.safetensors")
+    figures["reconstruction_scales"] = reconstruction(
+        of_scales, reference, count=chosen.scenes, seed=11
+    )
+    scales = load_scales(weights.SHIPPED / "scales.safetensors")
+    figures["scales"] = caption_use(scales, of_scales, count=chosen.scenes, seed=12)
     for name in MEMBERS:
         figures[name] = family_accuracy(
             name, reference, prompts=chosen.prompts, samples=chosen.samples, seed=13

@@ -11,14 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from generate.trio import weights
-from generate.trio.quantizers import Geometry, Quantised
+from generate.trio.quantizers import Geometry, Quantised, Quantizer
+from generate.trio.scale_quantizer import ScaleVq
 
 
 @dataclass(frozen=True)
 class TokenizerConfig:
     """Quantizer and size of a tokenizer; pairs are for the 16 x 16 and the 8 x 8 stage.
 
-    Widths are in channels, blocks are counts of residual blocks.
+    Widths are in channels, blocks are counts of residual blocks. `scales` are the sides of the grids
+    of a multi-scale `vq`, coarsest first; without any there is one grid.
     """
 
     quantizer: str = "vq"
@@ -27,6 +29,20 @@ class TokenizerConfig:
     encoder_blocks: tuple[int, int] = (1, 2)
     decoder_widths: tuple[int, int] = (32, 96)
     decoder_blocks: tuple[int, int] = (2, 2)
+    scales: tuple[int, ...] = ()
+
+    def make_quantizer(self) -> Quantizer:
+        """The quantizer, untrained where there is something to train.
+
+        Raises ValueError for one that is unknown, or that has no scales.
+        """
+        if not self.scales:
+            return Geometry(self.quantizer, tuple(self.levels)).make()
+        if self.quantizer != "vq":
+            raise ValueError(
+                f"quantizer is '{self.quantizer}': of several scales there is vq alone"
+            )
+        return ScaleVq(self.levels, self.scales)
 
 
 class Block(nn.Module):
@@ -55,13 +71,13 @@ def _blocks(width: int, count: int) -> list[Block]:
 class Tokenizer(nn.Module):
     """`encode` images to codes, `decode` codes to images; `forward` is for training.
 
-    Images are (B, 3, 32, 32) in [0, 1], codes (B, 8, 8) int64.
+    Images are (B, 3, 32, 32) in [0, 1], codes (B, 8, 8) int64, or of several scales (B, position).
     """
 
     def __init__(self, config: TokenizerConfig = TokenizerConfig()) -> None:
         super().__init__()
         self.config = config
-        self.quantizer = Geometry(config.quantizer, tuple(config.levels)).make()
+        self.quantizer = config.make_quantizer()
         fine, coarse = config.encoder_widths
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(2),
@@ -89,15 +105,21 @@ class Tokenizer(nn.Module):
 
     @property
     def codes(self) -> int:
-        """Number of codes."""
+        """Number of codes, the same at every position.
+
+        Of several scales there is one codebook.
+        """
         return self.quantizer.codes
 
     def encode(self, images: Tensor) -> Tensor:
-        """Codes (B, 8, 8) int64 of images (B, 3, 32, 32) in [0, 1]."""
+        """Codes int64 of images (B, 3, 32, 32) in [0, 1].
+
+        They are (B, 8, 8), or of several scales (B, position).
+        """
         return self.quantizer.encode(self.latents(images))
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Images (B, 3, 32, 32) of codes (B, 8, 8), clamped to [0, 1].
+        """Images (B, 3, 32, 32) of codes as `encode` gives them, clamped to [0, 1].
 
         An id that is no code, such as a mask, is an IndexError on the CPU.
         """
@@ -112,7 +134,10 @@ class Tokenizer(nn.Module):
         return self.images(quantised.vectors), quantised
 
     def latents(self, images: Tensor) -> Tensor:
-        """Latents (B, 8, 8, D) of images (B, 3, 32, 32), before the quantizer."""
+        """Latents (B, 8, 8, D) of images (B, 3, 32, 32) in [0, 1].
+
+        They are what the encoder gives, before the quantizer projects them.
+        """
         latents: Tensor = self.encoder(images * 2 - 1).permute(0, 2, 3, 1)
         return latents
 
@@ -141,6 +166,9 @@ def load_tokenizer(path: Path | None = None) -> Tokenizer:
         config |= {"quantizer": "vq", "levels": [config.pop("codes")]}
         for name in ("codebook", "usage"):
             tensors[f"quantizer.{name}"] = tensors.pop(name)
+    for name, value in config.items():
+        if isinstance(value, list):  # JSON has no tuples
+            config[name] = tuple(value)
     tokenizer = Tokenizer(TokenizerConfig(**config))
     tokenizer.load_state_dict(tensors)
     return tokenizer.eval().requires_grad_(False)

@@ -2,11 +2,12 @@
 
     python -m generate.trio.train --out runs/trio
 
-Stages run one after another: tokenizer, reference, causal, masked, and those of the lab of
-quantizers, tokenizers and priors. Each may be run alone, resumes from its checkpoint in the output
-folder and writes half-precision weights to the export folder. The first four end after a time; the
-defaults are for two CPU cores, and a faster machine sees more scenes in the same time. The lab ends
-after steps, so that its parts are comparable wherever they were trained.
+Stages run one after another: tokenizer, reference, causal, masked, those of the lab of quantizers,
+tokenizers and priors, and those of the next-scale member, tokenizer-scales and scales. Each may be
+run alone, resumes from its checkpoint in the output folder and writes half-precision weights to the
+export folder. The first four and the last end after a time; the defaults are for two CPU cores, and
+a faster machine sees more scenes in the same time. The others end after steps, so that what is
+compared is comparable wherever it was trained.
 """
 
 import argparse
@@ -17,16 +18,26 @@ import torch
 from generate.trio import weights
 from generate.trio.stage_quantizers import fit_priors, fit_tokenizers
 from generate.trio.stage_reference import fit_reference
+from generate.trio.stage_scales import fit_scale_tokenizer, fit_scales
 from generate.trio.stage_tokenizer import fit_tokenizer
 from generate.trio.stage_transformer import fit_transformer
 
-MINUTES = {"tokenizer": 18.0, "reference": 4.0, "causal": 30.0, "masked": 35.0}
-STEPS = {"tokenizers": 2_000, "priors": 1_100}
-STAGES = (*MINUTES, *STEPS)
+MINUTES = {"tokenizer": 18.0, "reference": 4.0, "causal": 30.0, "masked": 35.0, "scales": 50.0}
+STEPS = {"tokenizers": 2_000, "priors": 1_100, "tokenizer-scales": 1_500}
+STAGES = (
+    "tokenizer",
+    "reference",
+    "causal",
+    "masked",
+    "tokenizers",
+    "priors",
+    "tokenizer-scales",
+    "scales",
+)
 
 
 def run_stage(stage: str, *, out: Path, export: Path, amount: float, seed: int = 1) -> None:
-    """Run one of `STAGES` to its end, after an `amount` of minutes or, in the lab, of steps.
+    """Run one of `STAGES` to its end, after an `amount` of minutes or, for those of `STEPS`, of steps.
 
     `seed` is that of the lab's tokenizers, whose training may be repeated.
 
@@ -49,6 +60,16 @@ def run_stage(stage: str, *, out: Path, export: Path, amount: float, seed: int =
             fit_tokenizers(out, length=int(amount), seed=seed, export=export)
         case "priors":
             fit_priors(out, length=int(amount), tokenizers=export, export=export)
+        case "tokenizer-scales":
+            fit_scale_tokenizer(out, length=int(amount), tokenizer=tokenizer, export=target)
+        case "scales":
+            fit_scales(
+                out,
+                minutes=amount,
+                tokenizer=export / "tokenizer-scales.safetensors",
+                start=export / "masked.safetensors",
+                export=target,
+            )
 
 
 def main() -> None:
@@ -66,7 +87,7 @@ def main() -> None:
     parser.add_argument("--stage", choices=["all", *STAGES], default="all")
     parser.add_argument("--minutes", type=float, help="time of the stage (default: as shipped)")
     parser.add_argument(
-        "--steps", type=int, help="steps of a stage of the lab (default: as shipped)"
+        "--steps", type=int, help="steps of a stage that ends after steps (default: as shipped)"
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of the lab's tokenizers")
     parser.add_argument("--threads", type=int, help="CPU threads (default: all)")

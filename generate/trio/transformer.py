@@ -17,24 +17,33 @@ from torch import Tensor, nn
 from generate.trio import weights
 
 
-@dataclass(frozen=True)
-class TransformerConfig:
-    """Kind and size of a transformer.
+@dataclass(frozen=True, kw_only=True)
+class BodyConfig:
+    """Size of a transformer, whatever it does with its grid; `hidden` is the width of the gated layers.
 
-    `causal` is whether a token sees those before it alone, `hidden` the width of the gated layers.
     The default size is that of the shipped weights.
     """
 
-    causal: bool
     vocabulary: int  # caption words, padding (0) and start included
-    codes: int = 256  # K; the id K means "masked", or "start" when causal
-    rows: int = 8
-    cols: int = 8
+    codes: int = 256
     caption_length: int = 24
     width: int = 128
     layers: int = 5
     heads: int = 4
     hidden: int = 344
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(BodyConfig):
+    """Kind and size of a transformer over one grid.
+
+    `causal` is whether a token sees those before it alone. The id after the codes means "masked", or
+    "start" when causal.
+    """
+
+    causal: bool
+    rows: int = 8
+    cols: int = 8
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Cache:
-    """Keys and values of the grid tokens seen so far, filled in place by `next_logits`.
+    """Keys and values of the grid tokens seen so far, filled in place from the first position on.
 
     What is behind the position reached is zero and not looked at.
     """
@@ -101,24 +110,23 @@ class Layer(nn.Module):
         return x + F.linear(F.silu(gate) * up, self.out_of_mlp)
 
 
-class GridTransformer(nn.Module):
-    """Logits over the codes of a grid, given a caption.
+class Body(nn.Module):
+    """What transformers over any grid share: captions, layers, and the head over the codes.
 
-    `encode_caption` once a text, then `grid_logits` for whole grids, or `next_logits` with an
-    `empty_cache` for one position after another.
+    A caption is read once a text, by `encode_caption`, and attends to itself alone. `n_positions` is how
+    many tokens a grid has.
     """
 
-    def __init__(self, config: TransformerConfig) -> None:
+    config: BodyConfig
+
+    def __init__(self, config: BodyConfig, n_positions: int) -> None:
         super().__init__()
         self.config = config
+        self.n_positions = n_positions
         width = config.width
         self.word = nn.Embedding(config.vocabulary, width)
         self.word_position = nn.Parameter(0.02 * torch.randn(config.caption_length, width))
-        self.code = nn.Embedding(config.codes + 1, width)
-        self.row = nn.Parameter(0.02 * torch.randn(config.rows, width))
-        self.col = nn.Parameter(0.02 * torch.randn(config.cols, width))
-        for table in (self.word, self.code):
-            nn.init.normal_(table.weight, std=0.02)
+        nn.init.normal_(self.word.weight, std=0.02)
         layers = [Layer(width, config.heads, config.hidden) for _ in range(config.layers)]
         self.layers = cast(Sequence[Layer], nn.ModuleList(layers))
         self.norm = nn.LayerNorm(width, bias=False)
@@ -141,6 +149,73 @@ class GridTransformer(nn.Module):
             values.append(value)
         return Prefix(torch.stack(keys), torch.stack(values), mask)
 
+    def empty_cache(self, batch: int) -> Cache:
+        """Room for the keys and values of all grid tokens of each of `batch` rows.
+
+        On the device and in the type of the weights.
+        """
+        config = self.config
+        head_dim = config.width // config.heads
+        shape = (config.layers, batch, config.heads, self.n_positions, head_dim)
+        return Cache(self.word_position.new_zeros(shape), self.word_position.new_zeros(shape))
+
+    def over(self, x: Tensor, prefix: Prefix, mask: Tensor) -> Tensor:
+        """Logits (B, T, K) of grid tokens `x` (B, T, width) that see the caption and each other.
+
+        `mask`, (B, 1, T, L + T), is False where a token of the caption, or of the grid after it, is
+        unseen.
+        """
+        for layer, prefix_key, prefix_value in zip(
+            self.layers, prefix.keys, prefix.values, strict=True
+        ):
+            query, key, value = layer.project(x)
+            keys, values = torch.cat([prefix_key, key], 2), torch.cat([prefix_value, value], 2)
+            x = layer.update(x, query, keys, values, mask)
+        return self.logits(x)
+
+    def after(self, x: Tensor, prefix: Prefix, cache: Cache, position: int) -> Tensor:
+        """Logits (B, T, K) of the grid tokens `x` (B, T, width) from `position` on.
+
+        They see the caption, each other and what `cache` has of the positions before, to which their
+        keys and values are added; so tokens must come in order.
+        """
+        end = position + x.shape[1]
+        seen = torch.ones(len(x), end, dtype=torch.bool, device=x.device)
+        mask = torch.cat([prefix.mask, seen], 1)[:, None, None]
+        for index, layer in enumerate(self.layers):
+            query, key, value = layer.project(x)
+            cache.keys[index, :, :, position:end] = key
+            cache.values[index, :, :, position:end] = value
+            keys = torch.cat([prefix.keys[index], cache.keys[index, :, :, :end]], 2)
+            values = torch.cat([prefix.values[index], cache.values[index, :, :, :end]], 2)
+            x = layer.update(x, query, keys, values, mask)
+        return self.logits(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (..., K) of what leaves the last layer, (..., width).
+
+        The head has a bias, so they are not centred.
+        """
+        logits: Tensor = self.head(self.norm(x))
+        return logits
+
+
+class GridTransformer(Body):
+    """Logits over the codes of a grid, given a caption.
+
+    `encode_caption` once a text, then `grid_logits` for whole grids, or `next_logits` with an
+    `empty_cache` for one position after another.
+    """
+
+    config: TransformerConfig
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__(config, config.rows * config.cols)
+        self.code = nn.Embedding(config.codes + 1, config.width)
+        self.row = nn.Parameter(0.02 * torch.randn(config.rows, config.width))
+        self.col = nn.Parameter(0.02 * torch.randn(config.cols, config.width))
+        nn.init.normal_(self.code.weight, std=0.02)
+
     def grid_logits(self, prefix: Prefix, tokens: Tensor) -> Tensor:
         """Logits (B, N, K) from tokens (B, N) in raster order.
 
@@ -155,23 +230,7 @@ class GridTransformer(nn.Module):
         prefix_sight = prefix.mask[:, None].expand(-1, count, -1)
         mask = torch.cat([prefix_sight, sight.expand(batch, -1, -1)], -1)[:, None]
         x = self.code(tokens) + self._positions()
-        for layer, prefix_key, prefix_value in zip(
-            self.layers, prefix.keys, prefix.values, strict=True
-        ):
-            query, key, value = layer.project(x)
-            keys, values = torch.cat([prefix_key, key], 2), torch.cat([prefix_value, value], 2)
-            x = layer.update(x, query, keys, values, mask)
-        return self._logits(x)
-
-    def empty_cache(self, batch: int) -> Cache:
-        """Room for a whole grid of keys and values for each of `batch` rows, for `next_logits`.
-
-        On the device and in the type of the weights.
-        """
-        config = self.config
-        n_positions, head_dim = config.rows * config.cols, config.width // config.heads
-        shape = (config.layers, batch, config.heads, n_positions, head_dim)
-        return Cache(self.row.new_zeros(shape), self.row.new_zeros(shape))
+        return self.over(x, prefix, mask)
 
     def next_logits(self, prefix: Prefix, cache: Cache, previous: Tensor, position: int) -> Tensor:
         """Logits (B, K) of the token at `position`.
@@ -180,20 +239,7 @@ class GridTransformer(nn.Module):
         each call adds its keys and values to `cache`.
         """
         x = (self.code(previous) + self._positions()[position])[:, None]
-        seen = torch.ones(len(previous), position + 1, dtype=torch.bool, device=previous.device)
-        mask = torch.cat([prefix.mask, seen], 1)[:, None, None]
-        for index, layer in enumerate(self.layers):
-            query, key, value = layer.project(x)
-            cache.keys[index, :, :, position] = key[:, :, 0]
-            cache.values[index, :, :, position] = value[:, :, 0]
-            keys = torch.cat([prefix.keys[index], cache.keys[index, :, :, : position + 1]], 2)
-            values = torch.cat([prefix.values[index], cache.values[index, :, :, : position + 1]], 2)
-            x = layer.update(x, query, keys, values, mask)
-        return self._logits(x)[:, 0]
-
-    def _logits(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.head(self.norm(x))
-        return logits
+        return self.after(x, prefix, cache, position)[:, 0]
 
     def _positions(self) -> Tensor:
         """Position embeddings (N, width), row plus column."""
@@ -205,10 +251,10 @@ def _matrix(count: int, rows: int, cols: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(count, rows, cols) * cols**-0.5)
 
 
-def save_transformer(transformer: GridTransformer, path: Path) -> None:
+def save_transformer(transformer: Body, path: Path) -> None:
     """Write the transformer in half precision, with its sizes.
 
-    `load_transformer` reads it back, rounded to half precision.
+    `load_transformer` reads it back, rounded to half precision, or `load_scales` one over scales.
     """
     weights.save(path, transformer.state_dict(), asdict(transformer.config))
 
