@@ -7,9 +7,9 @@ that an adapter needs; `load` then reads the weights, strictly.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -29,14 +29,26 @@ OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "
 
 
 @dataclass(frozen=True)
+class Layout:
+    """How to read a network that is published under other names.
+
+    `settings` makes its description that of the class, and `tensors` its state dict that of the
+    network.
+    """
+
+    settings: Callable[[Mapping[str, Any]], dict[str, Any]]
+    tensors: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
 class Part:
     """A network of a checkpoint that a `config.json` describes.
 
     `kind` is its class, of diffusers or transformers; `source` the option that names the
     repository, and `subfolder` where in it the network lies, "" for its top. `defaults` are the
     keys that files older than them lack, with the value that was the only one then; `keys` those
-    that must be there, as no tensor would tell that one is missing. `elsewhere` says for a kind of
-    another layout what to name instead.
+    that must be there, as no tensor would tell that one is missing. `layouts` are other ways in
+    which a network of transformers is published, by the kind that their description names.
     """
 
     kind: type[Any]
@@ -44,7 +56,7 @@ class Part:
     source: str = "checkpoint"
     defaults: Mapping[str, Any] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
-    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
 
     @property
     def config_file(self) -> str:
@@ -63,7 +75,7 @@ def described(part: Part, checkpoint: Checkpoint) -> nn.Module:
     Reads the configuration file alone. Raises ModelError where that is of another kind of network,
     or not one that the class can be made from.
     """
-    settings = dict(_settings(part, checkpoint))
+    settings = dict(settings_of(part, checkpoint))
     try:
         with torch.device("meta"):
             if part.is_of_diffusers:
@@ -114,10 +126,7 @@ def load(
     """
     if part.is_of_diffusers:
         network = described(part, checkpoint)
-        tensors: dict[str, Tensor] = {}
-        for file in _weight_files(part, checkpoint):
-            tensors.update(load_tensors(checkpoint.folder / file.name))
-        tensors = _renamed(tensors, network)
+        tensors = _renamed(_tensors(part, checkpoint), network)
         return fill(checkpoint, network, tensors, left_out(part, checkpoint)).to(dtype)
     return _pretrained(part, checkpoint, dtype, unused)
 
@@ -129,16 +138,19 @@ def _pretrained(
 
     It fills absent tensors with noise and only warns; here they raise ModelError.
     """
-    _settings(part, checkpoint)
+    settings = settings_of(part, checkpoint)
+    layout = layout_of(part, checkpoint)
     name = part.kind.__name__
     in_half = any(HALF in file.name for file in _weight_files(part, checkpoint))
+    where: Path | None = checkpoint.folder / part.subfolder
+    given: dict[str, Any] = {"variant": HALF.strip(".") if in_half else None}
+    if layout is not None:
+        tensors = layout.tensors(_tensors(part, checkpoint))
+        where = None
+        given = {"state_dict": tensors, "config": part.kind.config_class.from_dict(dict(settings))}
     try:
         network, report = part.kind.from_pretrained(
-            checkpoint.folder / part.subfolder,
-            local_files_only=True,
-            output_loading_info=True,
-            dtype=dtype,
-            variant=HALF.strip(".") if in_half else None,
+            where, local_files_only=True, output_loading_info=True, dtype=dtype, **given
         )
     except Exception as error:  # the library raises classes of every kind for a wrong file
         raise ModelError(
@@ -166,7 +178,9 @@ def left_out(part: Part, checkpoint: Checkpoint) -> str:
 
 def _absent(part: Part, checkpoint: Checkpoint) -> list[str]:
     """Keys of a class that a description leaves out, with a dot into nested ones."""
-    settings = _settings(part, checkpoint)
+    settings = settings_of(part, checkpoint)
+    if layout_of(part, checkpoint) is not None:
+        return []
     if part.is_of_diffusers:
         known = inspect.signature(part.kind).parameters
         return [key for key in known if key not in settings]
@@ -190,23 +204,56 @@ def _absent_sizes(
                 yield prefix + key
 
 
-def _settings(part: Part, checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """The description of a network, completed by what files of its age lack; refuses other kinds."""
+def settings_of(part: Part, checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The description of a network as its class takes it.
+
+    Completed by what files of its age lack, and translated where it is of another layout. Raises
+    ModelError where it is of another kind, or lacks a key.
+    """
     settings = checkpoint.json(part.config_file)
-    if part.is_of_diffusers:
-        saved, needed = settings["_class_name"], part.kind.__name__
-    else:
-        saved, needed = settings["model_type"], part.kind.config_class.model_type
+    layout = layout_of(part, checkpoint)
+    if layout is not None:
+        try:
+            return layout.settings(settings)
+        except (LookupError, TypeError) as error:
+            raise ModelError(
+                f"{part.config_file} of checkpoint '{checkpoint.name}' lacks {one_line(error, 200)}: "
+                "fetch it again, or name another."
+            ) from None
+    saved, needed = _kind(part, settings), part.kind.__name__
+    if not part.is_of_diffusers:
+        needed = part.kind.config_class.model_type
     if saved != needed:
         where = f" in {part.subfolder}" if part.subfolder else ""
-        instead = part.elsewhere.get(saved, "name another checkpoint, or another model")
         raise ModelError(
             f"checkpoint '{checkpoint.name}' holds a network of kind {saved}{where}, but the adapter "
-            f"needs {needed}: {instead}."
+            f"needs {needed}: name another checkpoint, or another model."
         )
     for key in part.keys:
         settings[key]  # raises where it is not there
     return {**part.defaults, **settings}
+
+
+def layout_of(part: Part, checkpoint: Checkpoint) -> Layout | None:
+    """The other layout in which a checkpoint holds a network; None where it is that of the class.
+
+    Reads the description alone. Raises ModelError where there is none, or it names no kind.
+    """
+    return part.layouts.get(_kind(part, checkpoint.json(part.config_file)))
+
+
+def _kind(part: Part, settings: Mapping[str, Any]) -> str:
+    """The kind of network that a description names."""
+    kind: str = settings["_class_name" if part.is_of_diffusers else "model_type"]
+    return kind
+
+
+def _tensors(part: Part, checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The state dict of a part, from all its files."""
+    tensors: dict[str, Tensor] = {}
+    for file in _weight_files(part, checkpoint):
+        tensors |= load_tensors(checkpoint.folder / file.name)
+    return tensors
 
 
 def _weight_files(part: Part, checkpoint: Checkpoint) -> list[Listed]:

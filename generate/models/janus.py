@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.errors import ModelError
+from generate.models import multi_modality
 from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
-from generate.models.component import Part
+from generate.models.component import Layout, Part, layout_of, settings_of
 from generate.models.guidance import Guidance
 from generate.models.precision import Precision, computing
 from generate.models.public import Geometry, PublicModel, PublicOptions
@@ -32,10 +33,8 @@ PROMPT = "<|User|>: {text}\n\n<|Assistant|>:{begin_of_image}"
 
 CONVERTED = "'deepseek-community/Janus-Pro-1B'"
 """The repository that has the weights in the layout of transformers."""
-ELSEWHERE = {
-    "multi_modality": f"name {CONVERTED}, the same weights in the layout that transformers reads"
-}
-"""What to name in place of a repository of another layout, by its kind of network."""
+LAYOUTS = {"multi_modality": Layout(multi_modality.settings, multi_modality.tensors)}
+"""Layouts other than that of transformers, by the kind of network that they name."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Janus(PublicModel):
 
     Image tokens enter by their own embedding and leave by their own head, so no offset separates
     them from words. Temperature and top-k act after guidance. Figures of the card are those of 1B;
-    7B downloads 14.8 GB and was not run here.
+    7B downloads 14.8 GB and was not run here. The repositories of deepseek-ai are read as they are.
     """
 
     family: ClassVar[Family] = "autoregressive"
@@ -94,21 +93,23 @@ class Janus(PublicModel):
             "checkpoint",
             (
                 "config.json",
-                "model.safetensors|model-*-of-*.safetensors|pytorch_model.bin",
+                "model.safetensors|model-*-of-*.safetensors|pytorch_model.bin"
+                "|pytorch_model-*-of-*.bin",
                 "tokenizer.json",
                 "tokenizer_config.json",
                 "*.json",
             ),
-            float32=("model.vqmodel.",),
+            unused=multi_modality.LEFT_OUT,
+            float32=("model.vqmodel.", multi_modality.VQ),
         ),
     )
 
     @classmethod
     def parts(cls) -> Mapping[str, Part]:
-        """The whole network, in the layout of transformers."""
+        """The whole network, in the layout of transformers or in that of deepseek-ai."""
         from transformers import JanusForConditionalGeneration
 
-        return {"network": Part(JanusForConditionalGeneration, elsewhere=ELSEWHERE)}
+        return {"network": Part(JanusForConditionalGeneration, layouts=LAYOUTS)}
 
     def __init__(self, identity: ModelIdentity, options: JanusOptions, device: str) -> None:
         super().__init__(identity, options, device)
@@ -131,7 +132,8 @@ class Janus(PublicModel):
         """
         from transformers import JanusConfig
 
-        config = JanusConfig.from_dict(dict(found["checkpoint"].json("config.json")))
+        settings = settings_of(cls.parts()["network"], found["checkpoint"])
+        config = JanusConfig.from_dict(dict(settings))
         vision: Any = config.vision_config
         vq: Any = config.vq_config
         side = vision.image_size // vision.patch_size
@@ -144,8 +146,11 @@ class Janus(PublicModel):
         """The tokenizer of a checkpoint; it names the begin-of-image token."""
         from transformers import AutoTokenizer
 
-        folder = cls.find(options)["checkpoint"].folder
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        checkpoint = cls.find(options)["checkpoint"]
+        if layout_of(cls.parts()["network"], checkpoint) is not None:
+            named = checkpoint.json("tokenizer_config.json")
+            return multi_modality.tokenizer(checkpoint.folder, named)
+        return AutoTokenizer.from_pretrained(checkpoint.folder, local_files_only=True)
 
     @classmethod
     def ids(cls, options: JanusOptions, text: str) -> list[int]:

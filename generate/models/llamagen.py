@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.errors import ModelError
+from generate.models import multi_modality
 from generate.models.base import Card, Family, to_pixels
 from generate.models.captions import clean_caption
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
@@ -95,7 +96,7 @@ class LlamaGen(PublicModel):
         grids="16x16, 32x32",
         codebook_size=16384,
         quantizer="vq-l2",
-        licence="MIT (code)",
+        licence="MIT; text encoder Apache-2.0",
         parameters=2073,
         download=14.8,
         paper="arXiv:2406.06525",
@@ -284,7 +285,7 @@ def load_tokenizer(checkpoint: Checkpoint, tensors: dict[str, Tensor], side: int
     """
     from transformers import JanusVQVAE, JanusVQVAEConfig
 
-    tensors = {_janus_name(key): tensor.float() for key, tensor in tensors.items()}
+    tensors = {multi_modality.vq_name(key): tensor.float() for key, tensor in tensors.items()}
     tensors.pop("quantize.codebook_used", None)
     missing = sorted(TOKENIZER_SIZES - set(tensors))
     refuse_keys(checkpoint, "LlamaGen tokenizer", "missing_keys", missing)
@@ -313,12 +314,3 @@ def load_tokenizer(checkpoint: Checkpoint, tensors: dict[str, Tensor], side: int
 def _matching(tensors: Mapping[str, Tensor], pattern: str) -> list[str]:
     """Names that a regular expression matches as a whole."""
     return [key for key in tensors if re.fullmatch(pattern, key)]
-
-
-def _janus_name(key: str) -> str:
-    """The name that a tensor of LlamaGen's tokenizer has in JanusVQVAE."""
-    blocks = ".down." if key.startswith("encoder.") else ".up."
-    key = key.replace(".conv_blocks.", blocks).replace(".res.", ".block.")
-    for number, name in enumerate(("block_1", "attn_1", "block_2")):
-        key = key.replace(f".mid.{number}.", f".mid.{name}.")
-    return key

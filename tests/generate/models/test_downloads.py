@@ -48,6 +48,12 @@ GEOMETRIES = [
     ("amused", {"preset": "512"}, (8192, (32, 32), (512, 512), 12), 3.51),
     ("vq-diffusion", {}, (4096, (32, 32), (256, 256), 100), 5.95),
     ("janus-pro", {}, (16384, (24, 24), (384, 384), 576), 4.15),
+    (
+        "janus-pro",
+        {"checkpoint": "deepseek-ai/Janus-Pro-1B"},
+        (16384, (24, 24), (384, 384), 576),
+        4.18,
+    ),
     ("llamagen", {}, (16384, (16, 16), (256, 256), 256), 14.80),
     ("show-o", {"preset": "256"}, (8192, (16, 16), (256, 256), 16), 6.17),
     ("show-o", {}, (8192, (32, 32), (512, 512), 50), 6.17),
@@ -102,11 +108,7 @@ def test_a_file_taken_away_is_named(
 
 
 WRONG = [
-    (
-        "janus-pro",
-        {"checkpoint": "deepseek-ai/Janus-Pro-1B"},
-        "kind multi_modality, but the adapter needs janus: name 'deepseek-community/Janus-Pro-1B'",
-    ),
+    ("janus-pro", {"checkpoint": "showlab/show-o"}, "no file model.safetensors"),
     (
         "vq-diffusion",
         {"checkpoint": "microsoft/vq-diffusion-ithq@fp16"},

@@ -2,14 +2,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from benchmarks import tiny
 from generate.errors import ModelError
+from generate.models import janus, multi_modality
+from generate.models.component import Layout
 from generate.models.janus import Janus
+from generate.models.public import PublicModel
 from generate.study.probes import Probe
 from tests.generate.parity import ParityNoise
 
@@ -100,3 +106,69 @@ def test_a_tokenizer_that_leaves_bos_out_is_refused(janus_folder: Path, tmp_path
     options = Janus.options({"checkpoint": str(folder), "precision": "float32"})
     with pytest.raises(ModelError, match=r"first and \d+ last .* not BOS and begin-of-image"):
         Janus.read(options, ["dog"])
+
+
+@pytest.fixture
+def deepseek(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny checkpoint in the layout of deepseek-ai, whose configuration names no widths."""
+    whole = json.loads((tiny.janus(tmp_path / "whole") / "config.json").read_text())
+
+    def narrow(published: Mapping[str, Any]) -> dict[str, Any]:
+        settings = multi_modality.settings(published)
+        for part in ("vision_config", "vq_config"):
+            settings[part] = {**whole[part], **settings[part]}
+        return settings
+
+    monkeypatch.setitem(janus.LAYOUTS, "multi_modality", Layout(narrow, multi_modality.tensors))
+    return tiny.janus_of_deepseek(tmp_path / "deepseek")
+
+
+def test_a_checkpoint_of_deepseek_is_the_same_model(deepseek: Path, model: Janus) -> None:
+    options = Janus.options({"checkpoint": str(deepseek), "precision": "float32"})
+    theirs = Janus.load(Janus.identify("janus-pro", options), options, "cpu")
+    assert Janus.bytes_needed(options) > 0
+    for text in TEXTS:
+        assert Janus.ids(options, text) == Janus.ids(model.settings, text)
+    ours = model.traverse(model.encode(TEXTS), Probe(), ParityNoise(SEEDS))
+    tokens = theirs.traverse(theirs.encode(TEXTS), Probe(), ParityNoise(SEEDS)).tokens
+    assert torch.equal(tokens, ours.tokens)
+    assert np.array_equal(theirs.decode(tokens), model.decode(tokens))
+
+
+def test_what_a_checkpoint_of_deepseek_lacks_is_said_in_one_line(deepseek: Path) -> None:
+    weights = torch.load(deepseek / "pytorch_model.bin", weights_only=True)
+
+    def refusal() -> str:
+        PublicModel.find.cache_clear()
+        PublicModel.examined.cache_clear()
+        Janus.tokenizer.cache_clear()
+        options = Janus.options({"checkpoint": str(deepseek), "precision": "float32"})
+        with pytest.raises(ModelError) as told:
+            Janus.load(Janus.identify("janus-pro", options), options, "cpu").encode(["dog"])
+        assert "\n" not in str(told.value)
+        return str(told.value)
+
+    for key, today in (
+        ("gen_embed.weight", "model.generation_embeddings.weight"),
+        ("gen_vision_model.decoder.mid.1.q.weight", "model.vqmodel.decoder.mid.attn_1.q.weight"),
+    ):
+        fewer = {name: tensor for name, tensor in weights.items() if name != key}
+        torch.save(fewer, deepseek / "pytorch_model.bin")
+        assert f"1 missing keys, first '{today}'" in refusal()
+    torch.save(weights | {"gen_more.weight": torch.ones(1)}, deepseek / "pytorch_model.bin")
+    assert "1 unexpected keys, first 'gen_more.weight'" in refusal()
+    torch.save(weights, deepseek / "pytorch_model.bin")
+    path = deepseek / "tokenizer.json"
+    words = path.read_text(encoding="utf-8")
+    path.write_text(words.replace(multi_modality.PAD, "<pad>"), encoding="utf-8")
+    assert f"has no token '{multi_modality.PAD}'" in refusal()
+    path.write_text(words, encoding="utf-8")
+    path = deepseek / "config.json"
+    config = json.loads(path.read_text())
+    for key in ("aligner_config", "language_config", "gen_head_config"):
+        path.write_text(json.dumps({name: config[name] for name in config if name != key}))
+        assert f"config.json of checkpoint '{deepseek}'" in refusal()
+        assert key in refusal()
+    del config["gen_vision_config"]["params"]["n_embed"]
+    path.write_text(json.dumps(config))
+    assert "lacks 'n_embed'" in refusal()

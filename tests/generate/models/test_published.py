@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from benchmarks import tiny
 from benchmarks.published import NETWORKS
 from generate.errors import ModelError
+from generate.models import multi_modality
 from generate.models.checkpoint import Checkpoint, fill, find
 from generate.models.component import Part, described, examine, left_out
 from generate.models.llamagen import load_network
@@ -61,6 +62,23 @@ def test_described_networks_have_the_published_bytes(
     assert len(state) == n_tensors
     assert itemsize * numbers_of(network) == pytest.approx(n_bytes, rel=1e-3)
     fill(checkpoint, network, state)
+
+
+def test_the_tensors_of_deepseek_become_those_of_the_network(
+    repositories: dict[str, dict[str, File]], tmp_path: Path
+) -> None:
+    """All 882 of `deepseek-ai/Janus-Pro-1B`, whose file has 4.18 GB, by name and shape."""
+    adapter, options = published.adapter_and_options(
+        "janus-pro", {"checkpoint": "deepseek-ai/Janus-Pro-1B"}
+    )
+    folder = published.lay(tmp_path, repositories[options.checkpoint])
+    checkpoint = find(str(folder), ["config.json"])
+    network = described(adapter.parts()["network"], checkpoint)
+    theirs = tiny.deepseek_tensors(network.state_dict())
+    assert len(theirs) == 882
+    n_numbers = sum(tensor.numel() for tensor in theirs.values())
+    assert 2 * n_numbers == pytest.approx(4.18e9, rel=1e-3)
+    fill(checkpoint, network, multi_modality.tensors(theirs))
 
 
 def test_networks_read_off_their_weights_have_the_published_bytes() -> None:
