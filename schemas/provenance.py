@@ -128,7 +128,15 @@ class ModelIdentity(Strict):
         """
         fixed = self.model_dump(mode="json", exclude={"levels"})
         fixed["options"] = _named_as_first(self.options)
+        fixed["licence"] = FIRST_LICENCES.get((self.model, self.licence), self.licence)
         return fixed
+
+
+FIRST_LICENCES = {
+    ("llamagen", "MIT; text encoder Apache-2.0"): "MIT (code)",
+    ("show-o", "512 Apache-2.0, 256 MIT; image tokenizer MIT"): "Apache-2.0",
+}
+"""What the first runs recorded as the licence of a model, by its name and what is recorded now."""
 
 
 def _named_as_first(

@@ -80,7 +80,7 @@ class Showo(PublicModel):
         grids="16x16, 32x32",
         codebook_size=8192,
         quantizer="lfq",
-        licence="Apache-2.0",
+        licence="512 Apache-2.0, 256 MIT; image tokenizer MIT",
         parameters=1488,
         download=6.2,
         paper="arXiv:2408.12528",

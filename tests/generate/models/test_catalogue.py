@@ -10,7 +10,7 @@ from generate.cli import app
 from generate.models import MODELS, catalogue, model_class
 from generate.models.amused import Amused
 from generate.models.public import PublicModel
-from schemas.provenance import ModelIdentity
+from schemas.provenance import FIRST_LICENCES, ModelIdentity
 
 
 def identity(family: str, grid: int, steps: int) -> ModelIdentity:
@@ -98,3 +98,10 @@ def test_every_published_model_declares_a_whole_card() -> None:
 def test_the_readmes_table_is_the_adapters_own() -> None:
     readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     assert catalogue.markdown() in readme, "paste the output of `ibgenerate models --markdown`"
+
+
+def test_runs_that_recorded_other_words_for_a_licence_go_on() -> None:
+    for (name, licence), first in FIRST_LICENCES.items():
+        assert model_class(name).card.licence == licence
+        now, before = (ModelIdentity(model=name, licence=words) for words in (licence, first))
+        assert now.fixing() == before.fixing()
