@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import grouped
 from ibstats.kernels.grouped import LeftOut
+from ibstats.kernels.resampling import bootstrap_mean, default_method
 from ibstats.statistics.unseen import MOST_UNSEEN
 
 Array = NDArray[np.float64]
@@ -28,6 +29,8 @@ Tokens = NDArray[np.integer[Any]]
 
 MOST_GROUPS = 100
 """Units are left out in at most so many groups of neighbours."""
+N_RESAMPLES = 2000
+"""Resamples of units behind the interval of a mean."""
 CURVE = 24
 """Points of a rarefaction curve, the images in equal ratios."""
 
@@ -286,11 +289,21 @@ class Codes:
 
     @cached_property
     def recovery(self) -> Estimate:
-        """Share of positions whose decoded image is encoded as the same code; NaN unmeasured."""
+        """Share of positions whose decoded image is encoded as the same code; NaN unmeasured.
+
+        A mean over units, with the interval that means over prompts have: that of t promises too
+        much of a few shares near 1.
+        """
         if self.recovered is None:
             return Estimate(math.nan)
-        values = self.recovered.reshape(len(self.recovered), -1)
-        return self._estimate(self._mean(values), 0, 1)
+        of_unit = self.recovered.reshape(len(self.recovered), -1).mean(axis=1)
+        value, n = float(of_unit.mean()), len(of_unit)
+        if n == 1:
+            return Estimate(value)
+        rng = np.random.default_rng(0)
+        bounds = bootstrap_mean(of_unit, default_method(n), N_RESAMPLES, self.level, rng)
+        low, high = np.clip(bounds, 0, 1)
+        return Estimate(value, float(low), float(high))
 
     @cached_property
     def decibels(self) -> Estimate:
