@@ -92,8 +92,8 @@ def wordings_of(
         )
     made = original(prompts, conditions, counts)
     numbers: dict[tuple[int, str], int] = {}
-    for row, text in enumerate(made.texts):
-        numbers[row, text] = row
+    for owner, text in enumerate(made.texts):
+        numbers[owner, text] = owner
     given = np.zeros(made.index.shape, bool)
     for row in table_rows(Path(file), ("condition", "prompt", "text"), "texts"):
         cell = row["condition"], row["prompt"]
