@@ -87,7 +87,7 @@ class ScaleVq(Quantizer):
         Vectors interpolated to the finest grid (bicubic), and on them the convolution of the scale.
         """
         side = self.scales[scale]
-        vectors = self.codebook[ids].unflatten(1, (side, side)).permute(0, 3, 1, 2)
+        vectors = self.codebook[ids].mT.reshape(len(ids), self.dim, side, side)
         if side < self.scales[-1]:
             vectors = F.interpolate(vectors, size=self.scales[-1], mode="bicubic")
         refined: Tensor = self.refine[scale](vectors)

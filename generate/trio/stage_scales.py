@@ -63,7 +63,8 @@ def fit_scale_tokenizer(out: Path, *, length: int, tokenizer: Path, export: Path
         restored, quantised = made(images, progress)
         if steps % REPORT_STEPS == 0:
             report("tokenizer of scales", steps, restored, images, quantised.ids)
-        return restoration_loss(restored, images) + quantised.loss
+        loss: Tensor = restoration_loss(restored, images) + quantised.loss
+        return loss
 
     fit.run(step, name="tokenizer of scales")
     save_tokenizer(made, export)

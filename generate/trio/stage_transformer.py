@@ -7,7 +7,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from generate.trio import captions, scenes
 from generate.trio.fitting import Fit
@@ -103,7 +103,7 @@ def loss(
     return F.cross_entropy(logits[masked], codes[masked])
 
 
-def hidden_matrices(transformer: GridTransformer) -> tuple[list[Tensor], list[Tensor]]:
+def hidden_matrices(transformer: nn.Module) -> tuple[list[Tensor], list[Tensor]]:
     """Weights of the layers that are matrices, which Muon moves, and all other parameters.
 
     Every parameter is in one of the two: embeddings, head and norms in the second.
