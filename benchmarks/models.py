@@ -5,6 +5,7 @@
 Weights are random: the arithmetic does not depend on them, and nothing is downloaded. `tiny` runs anywhere in a minute;
 `published` builds networks of the published sizes and wants a GPU with 24 GB. Text encoders and decoders are left
 out of the time, as they run once an image. LlamaGen and Show-o have no upstream class in a library to compare with.
+Peaks are of one model alone, what the path is recorded by is an option, and a model that fails is a row that says why.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import gc
 import sys
 import tempfile
 import time
@@ -23,7 +25,8 @@ import numpy as np
 import torch
 
 from benchmarks import tiny
-from generate.models import model_class
+from generate.errors import one_line
+from generate.models import memory, model_class
 from generate.models.amused import Amused
 from generate.models.janus import Janus
 from generate.models.precision import STORAGE
@@ -33,6 +36,22 @@ from generate.traversal.draw import PhiloxNoise
 TEXT = "a red cat and a dog"
 Loop = Callable[[int], None]
 """Samples so many images."""
+SAMPLING = ("steps", "guidance", "temperature", "top_k", "top_p", "path_temperature")
+"""Options that say how a model samples; at the published size they are upstream's."""
+COLUMNS = (
+    "model",
+    "size",
+    "precision",
+    "loop",
+    "batch",
+    "images_per_second",
+    "peak_gb",
+    "path_surprisal",
+    "settings",
+    "device",
+    "torch",
+    "error",
+)
 
 
 def tiny_options(name: str, folder: Path) -> dict[str, Any]:
@@ -130,32 +149,63 @@ def measure(sample: Loop, n: int, device: str, repeats: int) -> tuple[float, flo
     return n / best, torch.cuda.max_memory_allocated() / 1e9 if cuda else float("nan")
 
 
-def rows(
-    names: list[str], batches: list[int], arguments: argparse.Namespace
-) -> Iterator[dict[str, Any]]:
-    """Images per second and peak memory of each model, by our loop and by upstream's."""
+def settings(name: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Options of an adapter: a tiny checkpoint, and at the published size upstream's way of sampling."""
+    adapter = model_class(name)
+    upstreams = vars(adapter.Options(**adapter.presets.get("256", {})))
+    given = {**tiny_options(name, folder), "precision": arguments.precision}
+    if "path_surprisal" in upstreams:
+        given["path_surprisal"] = arguments.path_surprisal
+    if arguments.size == "published":
+        given |= {key: upstreams[key] for key in SAMPLING if key in upstreams}
+    return given
+
+
+def of_model(name: str, folder: Path, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A row for each batch and loop of one model, which is gone afterwards."""
     device, size = arguments.device, arguments.size
-    for name in names:
-        with tempfile.TemporaryDirectory() as folder:
-            adapter = model_class(name)
-            options = adapter.options(
-                {**tiny_options(name, Path(folder)), "precision": arguments.precision}
-            )
-            model = adapter.load(adapter.identify(name, options), options, device)
-            if size == "published":
-                enlarge(name, model)
-            loops = {
-                "ibgenerate": ours(model, device, size),
-                "upstream": upstream(model, device, size),
-            }
-            for batch in batches:
-                for loop, sample in loops.items():
-                    if sample is not None:
-                        speed, memory = measure(sample, batch, device, arguments.repeats)
-                        yield {
-                            "model": name, "size": size, "precision": arguments.precision, "loop": loop, "batch": batch,
-                            "images_per_second": round(speed, 3), "peak_gb": round(memory, 2), "device": device,
-                        }  # fmt: skip
+    adapter = model_class(name)
+    options = adapter.options(settings(name, folder, arguments))
+    model = adapter.load(adapter.identify(name, options), options, device)
+    if size == "published":
+        enlarge(name, model)
+    asked = {key: value for key, value in vars(options).items() if key in SAMPLING}
+    told = {
+        "path_surprisal": getattr(options, "path_surprisal", ""),
+        "settings": " ".join(f"{key}={value}" for key, value in asked.items()),
+    }
+    loops = {"ibgenerate": ours(model, device, size), "upstream": upstream(model, device, size)}
+    for batch in arguments.batch:
+        for loop, sample in loops.items():
+            if sample is None:
+                continue
+            speed, peak = measure(sample, batch, device, arguments.repeats)
+            figures = {"images_per_second": round(speed, 3), "peak_gb": round(peak, 2)}
+            yield {"loop": loop, "batch": batch, **figures, **told}
+
+
+def rows(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All rows, with the same columns; a model that fails is a row with its error.
+
+    No model is begun once `budget` seconds are over.
+    """
+    device = arguments.device
+    card = torch.cuda.get_device_name(device) if device.startswith("cuda") else "CPU"
+    start = time.perf_counter()
+    for name in arguments.models:
+        if time.perf_counter() - start > arguments.budget:
+            return
+        about = {"model": name, "size": arguments.size, "precision": arguments.precision}
+        made_by = {"device": card, "torch": torch.__version__}
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                for found in of_model(name, Path(folder), arguments):
+                    yield dict.fromkeys(COLUMNS, "") | about | found | made_by
+        except Exception as error:  # of any kind: the other models are still measured
+            told = one_line(f"{type(error).__name__}: {error}", 200)
+            yield dict.fromkeys(COLUMNS, "") | about | made_by | {"error": told}
+        gc.collect()
+        memory.give_back(device)
 
 
 def main() -> None:
@@ -170,6 +220,10 @@ def main() -> None:
     parser.add_argument("--precision", choices=tuple(STORAGE), default="float32")
     parser.add_argument("--batch", nargs="*", type=int, default=[1, 8])
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument(
+        "--path-surprisal", choices=("exact", "given_candidates", "none"), default="none"
+    )
+    parser.add_argument("--budget", type=float, default=420.0, help="seconds to begin a model in")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if not arguments.device.startswith("cuda"):
@@ -179,11 +233,9 @@ def main() -> None:
         if arguments.out
         else contextlib.nullcontext(sys.stdout) as file
     ):
-        writer: csv.DictWriter[str] | None = None
-        for row in rows(arguments.models, arguments.batch, arguments):
-            if writer is None:
-                writer = csv.DictWriter(file, list(row))
-                writer.writeheader()
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        for row in rows(arguments):
             writer.writerow(row)
             file.flush()
 
