@@ -21,6 +21,7 @@ from ibstats import cli
 from ibstats.checks import ablations
 from ibstats.cli import console
 from ibstats.report import files
+from ibstats.results.kept import obtain_tree
 from ibstats.selection import select
 from ibstats.statistics.uncertainty import Resampling
 from ibstats.statistics.windows import window_tokens
@@ -40,6 +41,12 @@ OPTIONS = ("--metric", "pixel_cosine", "--resamples", "200", "--model", "toy-mas
 @pytest.fixture(scope="module")
 def run(ablation_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(shutil.copytree(ablation_run, tmp_path_factory.mktemp("analysed") / "run"))
+
+
+def quick(experiment: str) -> Config:
+    """Settings of an analysis of all models, which tests share: it is kept beside the run."""
+    how = Resampling(n_resamples=100)
+    return Config(metrics=("pixel_cosine",), experiment=experiment, resampling=how)
 
 
 def call(
@@ -115,10 +122,7 @@ def test_tex_sets_every_table_of_every_ablation_inside_the_page(
     store = ibstats.open_store(run)
     made = []
     for name in EXPERIMENTS:
-        settings = Config(
-            metrics=("pixel_cosine",), experiment=name, resampling=Resampling(n_resamples=100)
-        )
-        made += files.export(store, settings, tmp_path / name, "latex")
+        made += files.export(store, quick(name), tmp_path / name, "latex")
     assert len(made) >= 5 * len(EXPERIMENTS)
     assert complaints(tex, made, tmp_path / "made", two_columns=two_columns) == []
 
@@ -202,11 +206,8 @@ def test_contrasts_are_differences_of_arms_and_equal_arms_differ_by_nothing(
     run: Path, name: str
 ) -> None:
     store = ibstats.open_store(run)
-    config = Config(
-        metrics=("pixel_cosine",), experiment=name, resampling=Resampling(n_resamples=100)
-    )
     assert ablations(store)[name] == EXPERIMENTS[name]
-    for model, group in ibstats.analyse(store, config).children.items():
+    for model, group in obtain_tree(store, quick(name)).children.items():
         arms = group["diversity"].to_dataset().isel(quantity=0)
         design = select(store, model, name).design
         contrasts = group["contrasts"].to_dataset().isel(quantity=0)
