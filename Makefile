@@ -60,7 +60,7 @@ schemas: $(VENV)/installed
 
 # Could this commit be released? Wheel, versions, licences, and the wheel alone in a new environment (packages are fetched).
 release-check: $(VENV)/installed
-	$(BIN)/python -m tests.release
+	$(BIN)/python -m tests.release --out dist
 
 # All weights of the reference trio from nothing (about two hours on two cores).
 trio: $(VENV)/installed

@@ -1,15 +1,19 @@
 """Whether the commit that is checked out could be released: `python -m tests.release`.
 
 The wheel is built twice, in two places, and compared byte by byte; installed alone in a new
-environment; and used from an empty folder. Everything is tried and timed, a line each; what is not
-right is told, and the status is 1.
+environment, with every Python that is here and is said to do, and with the oldest of all that it
+needs; and used from an empty folder. Everything is tried and timed, a line each; what is not right
+is told, and the status is 1. With `--out DIR` the wheel and its bill of materials are kept there.
 """
 
 from __future__ import annotations
 
+import argparse
 import filecmp
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -35,6 +39,8 @@ SciPy, pandas and NumPy are 300 MB of it, so nothing near 150 MB can be had whil
 """
 INSTALLERS = ("pip", "setuptools", "wheel", "_distutils_hack", "pkg_resources")
 BUILD = "from setuptools import build_meta; build_meta.build_wheel({folder!r})"
+TOOLS = ("uv", "cyclonedx-bom")
+"""What finds the oldest packages that may be installed, and what lists those that are."""
 NEEDS_EXTRA = "needs pyarrow; pip install 'ibstats[parquet]'"
 LAYOUT = "{condition}/{prompt}/{sample}.png"
 
@@ -209,8 +215,8 @@ def check_wheel(check: Check, place: Path) -> Path:
 def check_use(check: Check, wheel: Path, place: Path) -> None:
     """The wheel alone in a new environment, from a folder without the sources."""
     environment = place / "environment"
-    bin_ = environment / "bin"
-    install = [bin_ / "python", "-m", "pip", "install", "-q", "-c", ROOT / "constraints.txt"]
+    install = [environment / "bin/python", "-m", "pip", "install", "-q"]
+    install += ["-c", ROOT / "constraints.txt"]
     with check.step("installation of the core"):
         run(sys.executable, "-m", "venv", environment, folder=place)
         run(*install, wheel, folder=place)
@@ -219,27 +225,93 @@ def check_use(check: Check, wheel: Path, place: Path) -> None:
     if n_bytes > MOST_CORE_BYTES:
         too_large = f"the core takes {n_bytes / 1e6:.0f} MB, over {MOST_CORE_BYTES / 1e6:.0f}"
     check.told(f"size of the core, {n_bytes / 1e6:.0f} MB", too_large)
-    write_images(place / "images")
-    for name, command, expected, status in used(bin_, place):
-        with check.step(name):
-            printed = " ".join(run(*command, folder=place, status=status).split())
-            if expected not in printed:
-                raise Failed(f"`{name}` does not say {expected!r}")
+    *_, publish = use(check, environment, place)
     with check.step("installation of parquet"):
         run(*install, f"{wheel}[parquet]", folder=place)
     with check.step("publish"):
-        run(*command, folder=place)
+        run(*publish, folder=place)
+
+
+def use(check: Check, environment: Path, place: Path, whose: str = "") -> list[list[str]]:
+    """Ask of the core of an environment what can be asked; the commands that were given."""
+    write_images(place / "images")
+    commands = []
+    for name, command, expected, status in used(environment / "bin", place):
+        commands.append(command)
+        with check.step(f"{name}{whose}"):
+            printed = " ".join(run(*command, folder=place, status=status).split())
+            if expected not in printed:
+                raise Failed(f"`{name}` does not say {expected!r}")
+    return commands
+
+
+def check_pythons(check: Check, wheel: Path, tools: Path, place: Path) -> None:
+    """The core under every Python of the classifiers that is here, and with the oldest it may have."""
+    ours = f"3.{sys.version_info.minor}"
+    for version in pythons(wheel):
+        lowest = ["--resolution", "lowest-direct"] if version == ours else []
+        whose = f", Python {version}{' and the oldest packages' if lowest else ''}"
+        python = shutil.which(f"python{version}")
+        if python is None or subprocess.run([python, "-V"], capture_output=True).returncode:
+            print(f"not tried{whose}: there is none here")
+            continue
+        folder = place / version
+        folder.mkdir()
+        environment = folder / "environment"
+        install = [tools / "uv", "pip", "install", "-q", "--python", environment / "bin/python"]
+        with check.step(f"installation{whose}"):
+            run(python, "-m", "venv", environment, folder=folder)
+            run(*install, *lowest, wheel, folder=folder)
+        use(check, environment, folder, whose)
+
+
+def pythons(wheel: Path) -> list[str]:
+    """Versions of Python that the classifiers of a wheel name."""
+    (info,) = (name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("/METADATA"))
+    metadata = zipfile.ZipFile(wheel).read(info).decode()
+    return re.findall(r"^Classifier: Programming Language :: Python :: (3\.\d+)$", metadata, re.M)
+
+
+def installed_tools(check: Check, place: Path) -> Path:
+    """Programs that a release needs and nothing else does: the folder that they lie in."""
+    with check.step("tools"):
+        run(sys.executable, "-m", "venv", place, folder=place.parent)
+        run(place / "bin/python", "-m", "pip", "install", "-q", *TOOLS, folder=place.parent)
+    return place / "bin"
+
+
+def bill_of_materials(check: Check, tools: Path, environment: Path, file: Path) -> None:
+    """Write all packages of an environment with versions and licences, as CycloneDX JSON."""
+    listing = [tools / "cyclonedx-py", "environment", "--output-reproducible", "--of", "JSON"]
+    with check.step("bill of materials"):
+        run(*listing, "-o", file, environment / "bin/python", folder=file.parent)
+        named = {part["name"] for part in json.loads(file.read_text())["components"]}
+        lacking = {"ibstats", "numpy", "scipy", "zarr"} - named
+        if lacking:
+            raise Failed(f"the bill of materials lacks {', '.join(sorted(lacking))}")
 
 
 def main() -> int:
     """Try everything; the status of the program."""
+    parser = argparse.ArgumentParser(prog="python -m tests.release")
+    parser.add_argument("--out", type=Path, help="folder for the wheel and its bill of materials")
+    out = parser.parse_args().out
     check = Check()
     if run("git", "status", "--porcelain", folder=ROOT):
         print("what is not committed is not checked")
     check_files(check)
     with TemporaryDirectory() as folder:
-        wheel = check_wheel(check, Path(folder))
-        check_use(check, wheel, Path(folder))
+        place = Path(folder)
+        wheel = check_wheel(check, place)
+        tools = installed_tools(check, place / "tools")
+        check_use(check, wheel, place)
+        bill = wheel.with_suffix(".cdx.json")
+        bill_of_materials(check, tools, place / "environment", bill)
+        check_pythons(check, wheel, tools, place)
+        if out is not None and not check.problems:
+            out.mkdir(parents=True, exist_ok=True)
+            for made in (wheel, bill):
+                shutil.copy(made, out)
     for problem in check.problems:
         print(f"not ready: {problem}")
     return 1 if check.problems else 0

@@ -74,3 +74,13 @@ def test_a_commit_gives_the_same_wheel_everywhere(tmp_path: Path) -> None:
     second = release.built("HEAD", tmp_path / "elsewhere/b")
     assert filecmp.cmp(first, second, shallow=False)
     assert release.wheel_problem(first, __version__) == ""
+
+
+def test_the_pythons_tried_are_those_of_the_classifiers(tmp_path: Path) -> None:
+    wheel = tmp_path / "a.whl"
+    named = "Classifier: Programming Language :: Python :: "
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr(
+            "a.dist-info/METADATA", f"{named}3\n{named}3 :: Only\n{named}3.11\n{named}3.12\n"
+        )
+    assert release.pythons(wheel) == ["3.11", "3.12"]
