@@ -254,7 +254,7 @@ class Binned:
 
     def _at(self, x: Tensor) -> tuple[slice, Tensor, Tensor]:
         """The bins met at nodes in rising order; of these y and exp(-y), (bin, node) each."""
-        low, high = self.bins.met(*x[[0, -1]].tolist(), self.temperature)
+        low, high = self.bins.met(float(x[0]), float(x[-1]), self.temperature)
         log_w = self.bins.some(low, high).log_p(x.device) / self.temperature
         y = torch.exp((log_w[:, None] + x).clamp(max=LATE))
         return slice(low, high), y, torch.exp(-y)

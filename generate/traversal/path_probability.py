@@ -287,7 +287,7 @@ class OpenLaws:
         if len(narrow) > MOST_BINS:
             return cls(laws, rows, shape, masses(laws, rows, bins), bins, None, temperature)
         found = moments(laws, rows, narrow)
-        rough = found[..., 0].unflatten(-1, (len(bins), -1)).sum(dim=-1)
+        rough = found[..., 0].reshape(*found.shape[:-2], len(bins), -1).sum(dim=-1)
         return cls(laws, rows, shape, rough, bins, found, temperature)
 
     def window(self, *versions: Atoms, with_sets: bool = True) -> Window:
