@@ -24,6 +24,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,9 @@ from ibstats.quantities import quantity
 from ibstats.selection import Selection
 from ibstats.store import check_sample_count
 from schemas.io.layout import ResultsFolder
+
+Measure = Callable[[int], NDArray[Any]]
+"""The number of a prompt to its row: an array whose first number is not NaN."""
 
 ATTEMPTS = 3
 """Times that a table is measured whose file is damaged each time."""
@@ -134,18 +138,14 @@ def digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def fill(file: Path, selection: Selection, measurement: Measurement, each: Each) -> None:
-    """Measure the row of every prompt of a selection and keep them as `file`: an array `(prompt,
-    ...)`.
+def fill(file: Path, n_prompts: int, measure: Measure, label: str, each: Each) -> None:
+    """Measure the row of every prompt and keep them as `file`: an array `(prompt, ...)`.
 
-    Raises MissingImages where there are none to measure. An interruption leaves what
-    was measured beside, and the next call goes on from there. Where another process was faster, its
-    table stays. Raises DiskFullError where there is no room, before anything else is measured.
+    An interruption leaves what was measured beside, and the next call goes on from there. Where
+    another process was faster, its table stays. Raises DiskFullError where there is no room, before
+    anything else is measured.
     """
-    images = selection.need("image", every_sample=True)["image"]
-    counts, label = selection.sample_counts, f"{selection.model}: {measurement.label}"
-    measure = partial(_row, measurement, selection.model, images, counts)
-    with Unfinished(file, selection.n_prompts) as table:
+    with Unfinished(file, n_prompts) as table:
         table.adopt()
         for prompt, row in each(measure, table.todo(), label):
             table.put(prompt, row)
@@ -173,9 +173,11 @@ def _measured(selection: Selection, measurement: Measurement, each: Each) -> Kep
             seal_table(kept.file, record)
             return kept
         measurement.find_weights()
-        selection.need("image")
+        images = selection.need("image", every_sample=True)["image"]
         remove_table(kept.file)
-        fill(kept.file, selection, measurement, each)
+        measure = partial(_row, measurement, selection.model, images, selection.sample_counts)
+        label = f"{selection.model}: {measurement.label}"
+        fill(kept.file, selection.n_prompts, measure, label, each)
         seal_table(kept.file, record)
     raise IbstatsError(f"'{kept.file}' is damaged as soon as it is written; check the disk")
 

@@ -172,7 +172,8 @@ def test_an_unfinished_table_is_gone_on_with(tmp_path: Path) -> None:
     )
     asked: list[str] = []
 
-    def measure(one: xr.DataArray) -> Any:
+    def measure(prompt: int) -> Any:
+        one = images.isel(prompt=prompt)
         if len(asked) == 1:
             asked.append("stop")
             raise KeyboardInterrupt
@@ -180,9 +181,9 @@ def test_an_unfinished_table_is_gone_on_with(tmp_path: Path) -> None:
         return one.sum(["sample", "y", "x", "channel"]).values.astype(np.float32)
 
     with pytest.raises(KeyboardInterrupt):
-        kept.fill(tmp_path / "t.npy", images, measure, "sums", here)
+        kept.fill(tmp_path / "t.npy", 3, measure, "sums", here)
     assert not (tmp_path / "t.npy").exists()
-    kept.fill(tmp_path / "t.npy", images, measure, "sums", here)
+    kept.fill(tmp_path / "t.npy", 3, measure, "sums", here)
     assert asked == ["a", "stop", "b", "c"]
     table, coords = kept.read(tmp_path / "t.npy", images)
     np.testing.assert_array_equal(
@@ -193,17 +194,13 @@ def test_an_unfinished_table_is_gone_on_with(tmp_path: Path) -> None:
 
 def test_a_table_that_has_no_room_is_refused_before_anything_is_measured(tmp_path: Path) -> None:
     """A map over a full disk kills the process; a write is refused, and leaves nothing behind."""
-    images = xr.DataArray(
-        np.zeros((40, 1, 2, 4, 4, 3), np.uint8),
-        dims=("prompt", "condition", "sample", "y", "x", "channel"),
-    )
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
         with pytest.raises(DiskFullError, match="no room in"):
-            kept.fill(tmp_path / "table.npy", images, lambda _: np.zeros(50), "toy", here)
+            kept.fill(tmp_path / "table.npy", 40, lambda _: np.zeros(50), "toy", here)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not list(tmp_path.iterdir())
-    kept.fill(tmp_path / "table.npy", images, lambda _: np.zeros(50), "toy", here)
+    kept.fill(tmp_path / "table.npy", 40, lambda _: np.zeros(50), "toy", here)
     assert not np.load(tmp_path / "table.npy").any()

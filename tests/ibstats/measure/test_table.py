@@ -8,6 +8,7 @@ import random
 import shutil
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,13 +91,14 @@ def images(n_prompts: int) -> xr.DataArray:
     return xr.DataArray(pixels, dims=DIMS)
 
 
-def slow_sums(one: xr.DataArray) -> np.ndarray:
+def slow_sums(of: xr.DataArray, prompt: int) -> np.ndarray:
     time.sleep(0.01)
+    one = of.isel(prompt=prompt)
     return one.sum(["sample", "y", "x", "channel"]).values.astype(np.float32)
 
 
 def measure(file: Path) -> None:
-    kept.fill(file, images(30), slow_sums, "sums", here)
+    kept.fill(file, 30, partial(slow_sums, images(30)), "sums", here)
 
 
 def test_processes_that_measure_at_once_and_are_killed_end_in_one_whole_table(
@@ -122,20 +124,20 @@ def test_processes_that_measure_at_once_and_are_killed_end_in_one_whole_table(
 def test_a_damaged_row_of_an_unfinished_table_is_measured_again(tmp_path: Path) -> None:
     asked: list[int] = []
 
-    def stopping(one: xr.DataArray) -> np.ndarray:
+    def stopping(prompt: int) -> np.ndarray:
         asked.append(1)
         if len(asked) == 4:
             raise KeyboardInterrupt
-        return slow_sums(one)
+        return slow_sums(images(5), prompt)
 
     file = tmp_path / "t.npy"
     with pytest.raises(KeyboardInterrupt):
-        kept.fill(file, images(5), stopping, "sums", here)
+        kept.fill(file, 5, stopping, "sums", here)
     (left,) = tmp_path.glob(".t.*.npy")
     content = bytearray(left.read_bytes())
     content[-1 - 4 * 8] ^= 1  # in the first of the rows from the end that was measured
     left.write_bytes(bytes(content))
-    kept.fill(file, images(5), stopping, "sums", here)
+    kept.fill(file, 5, stopping, "sums", here)
     np.testing.assert_array_equal(
         np.load(file), images(5).sum(["sample", "y", "x", "channel"]).values
     )
