@@ -114,15 +114,20 @@ class Selection:
     @property
     def unequal(self) -> str:
         """Which numbers use how many samples, where prompts have unequal numbers; else empty."""
-        fewest, whole = self.n_samples, int(self.sample_counts.sum())
-        if whole == fewest * self.sample_counts.size:
+        if not self.left_out:
             return ""
+        fewest, counts = self.n_samples, self.sample_counts
         return (
-            f"'{self.model}/{self.experiment}' has {fewest} to {self.sample_counts.max()} {UNEQUAL}: "
-            f"distances, scores of images, collision entropies and bits use all {whole}; what moves "
-            "with their number (Shannon's entropies, effective numbers, scores of sets) uses the "
-            f"first {fewest} of each"
+            f"'{self.model}/{self.experiment}' has {fewest} to {counts.max()} {UNEQUAL}: distances, "
+            f"scores of images, collision entropies and bits use all {counts.sum()}; what moves with "
+            "their number (Shannon's entropies, effective numbers, scores of sets) uses the first "
+            f"{fewest} of each"
         )
+
+    @property
+    def most_images(self) -> dict[str, int]:
+        """Attribute of numbers that use all samples: `n_images_most` of a prompt, where they differ."""
+        return {"n_images_most": int(self.sample_counts.max())} if self.unequal else {}
 
     @property
     def left_out(self) -> str:

@@ -96,6 +96,11 @@ def run(
         options = read_mapping("--cluster-options", cluster_options)
         asked = Cluster(kind, workers, device_of_workers(kind, device), options, wait)
         done = _run_on_cluster(laid_out, out_dir, asked, progress)
+    _say_done(done, out_dir, shard)
+
+
+def _say_done(done: Summary, out_dir: str, shard: str | None) -> None:
+    """Where the store stands, or the shard of it alone; GenerateError if something lacks."""
     whose = f"; digest {done.digest[:16]}" if shard is None else f", of shard {shard} alone"
     out.print(f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now{whose}")
     if done.changed:

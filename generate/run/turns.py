@@ -50,9 +50,8 @@ class Shard:
             by_dataset.setdefault((block.model, block.experiment), []).append(block)
         ours = []
         for each in by_dataset.values():
-            first, last = (
-                math.floor(len(each) * n / self.of) for n in (self.number, self.number + 1)
-            )
+            first = len(each) * self.number // self.of
+            last = len(each) * (self.number + 1) // self.of
             ours += each[first:last]
         return ours
 

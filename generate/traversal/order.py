@@ -162,10 +162,7 @@ class CandidateFree(Order):
         """The race of the ranks, and with it the bits of the tokens committed."""
         ranks = self.rank(step, tokens)
         path = race_surprisal(ranks, is_open, commit, self.scale(temperature))
-        if step.argmax:
-            return path, path
-        bits = surprisal(step.probabilities, tokens).double()
-        return path, path + bits.where(commit, 0.0).sum(dim=-1)
+        return path, path + _committed_bits(step, tokens, commit)
 
     def surprisal_given_candidates(
         self, step: Step, tokens: Tensor, is_open: Tensor, commit: Tensor, temperature: float
@@ -283,10 +280,7 @@ class EntropyBounded(CandidateFree):
         """No bits for the positions within the bound, and those of their tokens."""
         within = self.select(step, tokens, is_open, 0, temperature)
         path = torch.where((commit == within).all(dim=-1), 0.0, torch.inf).double()
-        if step.argmax:
-            return path, path
-        bits = surprisal(step.probabilities, tokens).double()
-        return path, path + bits.where(commit, 0.0).sum(dim=-1)
+        return path, path + _committed_bits(step, tokens, commit)
 
     def propose(
         self, step: Step, tokens: Tensor, is_open: Tensor, n: int, temperature: float
@@ -384,6 +378,13 @@ def best(confidence: Tensor, is_open: Tensor, n: int) -> Tensor:
     confidence = _without_nan(confidence.masked_fill(~is_open, -torch.inf))
     ranked = confidence.argsort(dim=-1, descending=True, stable=True)
     return torch.zeros_like(confidence, dtype=torch.bool).scatter(-1, ranked[:, :n], True)
+
+
+def _committed_bits(step: Step, tokens: Tensor, commit: Tensor) -> Tensor:
+    """Bits of the tokens (sample, position) that a step commits, (sample,) float64; 0 of modes."""
+    if step.argmax:
+        return torch.zeros(len(tokens), dtype=torch.float64, device=tokens.device)
+    return surprisal(step.probabilities, tokens).double().where(commit, 0.0).sum(dim=-1)
 
 
 def _without_nan(confidence: Tensor) -> Tensor:

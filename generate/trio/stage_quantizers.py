@@ -15,23 +15,16 @@ from torch import Tensor, nn
 
 from generate.trio import weights
 from generate.trio.fitting import Fit
-from generate.trio.muon import Muon
 from generate.trio.quantizers import LAB
 from generate.trio.stage_tokenizer import BATCH as IMAGES_A_STEP
-from generate.trio.stage_tokenizer import (
-    REPORT_STEPS,
-    draw_images,
-    report,
-    restoration_loss,
-)
+from generate.trio.stage_tokenizer import coded_loss, draw_images, restoration_loss
 from generate.trio.stage_transformer import BATCH as CAPTIONS_A_STEP
 from generate.trio.stage_transformer import (
     BATCHES_AT_ONCE,
-    RATE,
     batches_of_like_length,
     draw_scenes,
-    hidden_matrices,
     loss,
+    optimisers_of,
 )
 from generate.trio.tokenizer import Tokenizer, TokenizerConfig, load_tokenizer, save_tokenizer
 from generate.trio.transformer import (
@@ -103,10 +96,7 @@ def fit_tokenizers(out: Path, *, length: int, seed: int, export: Path) -> None:
         images = draw_images(IMAGES_A_STEP, rng).to(memory_format=torch.channels_last)
         losses = []
         for name, tokenizer in forks.items():
-            restored, quantised = tokenizer(images, progress)
-            losses.append(restoration_loss(restored, images) + quantised.loss)
-            if steps % REPORT_STEPS == 0:
-                report(name, steps, restored, images, quantised.ids)
+            losses.append(coded_loss(name, cast(Tokenizer, tokenizer), images, steps, progress))
         return torch.stack(losses).sum()
 
     fit.run(step, name="tokenizers")
@@ -161,9 +151,7 @@ def fit_priors(out: Path, *, length: int, tokenizers: Path, export: Path) -> Non
     optimisers: list[torch.optim.Optimizer] = []
     for name, coder in zip(names, coders, strict=True):
         prior = translate(old, count_pairs(coder, old_tokenizer, counted))
-        hidden, others = hidden_matrices(prior)
-        optimisers.append(Muon(hidden, lr=RATE, weight_decay=0.01))
-        optimisers.append(torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0))
+        optimisers += optimisers_of(prior)
         priors[name] = prior
     checkpoint = out / "priors.pt"
     fit = Fit(priors, optimisers, checkpoint, length=length, seed=PRIOR_SEED, apart=True)

@@ -4,7 +4,6 @@ Both start from what the trio ships, the tokenizer from the trunk of its `vq` an
 from the layers of the any-order weights, so that each learns little but the scales.
 """
 
-from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -14,19 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from generate.trio.fitting import Fit
-from generate.trio.muon import Muon
 from generate.trio.scale_quantizer import SCALES, ScaleVq
 from generate.trio.scale_transformer import ScaleConfig, ScaleTransformer
 from generate.trio.stage_tokenizer import BATCH as IMAGES_A_STEP
-from generate.trio.stage_tokenizer import REPORT_STEPS, draw_images, report, restoration_loss
-from generate.trio.stage_transformer import (
-    BATCH,
-    BATCHES_AT_ONCE,
-    RATE,
-    batches_of_like_length,
-    draw_samples,
-    hidden_matrices,
-)
+from generate.trio.stage_tokenizer import coded_loss, draw_images
+from generate.trio.stage_transformer import batches, optimisers_of
 from generate.trio.tokenizer import Tokenizer, TokenizerConfig, load_tokenizer, save_tokenizer
 from generate.trio.transformer import GridTransformer, load_transformer, save_transformer
 
@@ -60,11 +51,7 @@ def fit_scale_tokenizer(out: Path, *, length: int, tokenizer: Path, export: Path
 
     def step(rng: np.random.Generator, steps: int, progress: float) -> Tensor:
         images = draw_images(IMAGES_A_STEP, rng).to(memory_format=torch.channels_last)
-        restored, quantised = made(images, progress)
-        if steps % REPORT_STEPS == 0:
-            report("tokenizer of scales", steps, restored, images, quantised.ids)
-        loss: Tensor = restoration_loss(restored, images) + quantised.loss
-        return loss
+        return coded_loss("tokenizer of scales", made, images, steps, progress)
 
     fit.run(step, name="tokenizer of scales")
     save_tokenizer(made, export)
@@ -120,21 +107,12 @@ def fit_scales(out: Path, *, minutes: float, tokenizer: Path, start: Path, expor
     torch.manual_seed(TRANSFORMER_SEED)
     transformer = started_from(load_transformer(start), quantizer)
     transformer.train().requires_grad_(True)
-    hidden, others = hidden_matrices(transformer)
-    optimisers = [
-        Muon(hidden, lr=RATE, weight_decay=0.01),
-        torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-    fit = Fit(transformer, optimisers, out / "scales.pt", minutes=minutes, seed=TRANSFORMER_SEED)
-
-    @lru_cache(maxsize=1)
-    def rendered(index: int) -> list[tuple[Tensor, Tensor]]:
-        rng = np.random.default_rng([SCENE_SEED, index])
-        return batches_of_like_length(*draw_samples(codes_of, BATCH * BATCHES_AT_ONCE, rng), rng)
+    optimisers, checkpoint = optimisers_of(transformer), out / "scales.pt"
+    fit = Fit(transformer, optimisers, checkpoint, minutes=minutes, seed=TRANSFORMER_SEED)
+    batch_of = batches(codes_of)
 
     def step(rng: np.random.Generator, steps: int, progress: float) -> Tensor:
-        index, batch = divmod(steps, BATCHES_AT_ONCE)
-        return scale_loss(transformer, quantizer, *rendered(index)[batch])
+        return scale_loss(transformer, quantizer, *batch_of(steps))
 
     averaged = fit.run(step, name="scales")
     save_transformer(cast(ScaleTransformer, averaged), export)

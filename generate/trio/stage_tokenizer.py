@@ -47,6 +47,17 @@ def report(name: str, step: int, restored: Tensor, images: Tensor, ids: Tensor) 
     print(f"{name}: step {step}, {decibels:.2f} dB, {used} codes in batch", flush=True)
 
 
+def coded_loss(
+    name: str, tokenizer: Tokenizer, images: Tensor, steps: int, progress: float
+) -> Tensor:
+    """Loss of images that went through codes, told now and then by the name of the stage."""
+    restored, quantised = tokenizer(images, progress)
+    if steps % REPORT_STEPS == 0:
+        report(name, steps, restored, images, quantised.ids)
+    loss: Tensor = restoration_loss(restored, images) + quantised.loss
+    return loss
+
+
 def fit_tokenizer(out: Path, *, minutes: float, export: Path) -> None:
     """Train for `minutes`, checkpointing in `out`, and write the tokenizer to `export`.
 
@@ -64,11 +75,7 @@ def fit_tokenizer(out: Path, *, minutes: float, export: Path) -> None:
         if steps < CONTINUOUS_STEPS:
             latents = tokenizer.quantizer.project(tokenizer.latents(images))
             return restoration_loss(tokenizer.images(latents), images)
-        restored, quantised = tokenizer(images, progress)
-        if steps % REPORT_STEPS == 0:
-            report("tokenizer", steps, restored, images, quantised.ids)
-        loss: Tensor = restoration_loss(restored, images) + quantised.loss
-        return loss
+        return coded_loss("tokenizer", tokenizer, images, steps, progress)
 
     fit.run(step, name="tokenizer")
     save_tokenizer(tokenizer, export)

@@ -1,5 +1,6 @@
 """Second stage of the recipe: fit the causal or the masked weights to tokens of fresh scenes."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -118,6 +119,30 @@ def hidden_matrices(transformer: nn.Module) -> tuple[list[Tensor], list[Tensor]]
     return matrices, others
 
 
+def optimisers_of(transformer: nn.Module) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the layers, AdamW for all else, at the rate of the trio."""
+    hidden, others = hidden_matrices(transformer)
+    return [
+        Muon(hidden, lr=RATE, weight_decay=0.01),
+        torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def batches(codes_of: Tokenizer) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """Caption tokens and codes of the batch of each step, which follow from its number alone."""
+
+    @lru_cache(maxsize=1)
+    def rendered(index: int) -> list[tuple[Tensor, Tensor]]:
+        rng = np.random.default_rng([SCENE_SEED, index])
+        return batches_of_like_length(*draw_samples(codes_of, BATCH * BATCHES_AT_ONCE, rng), rng)
+
+    def batch_of(steps: int) -> tuple[Tensor, Tensor]:
+        index, batch = divmod(steps, BATCHES_AT_ONCE)
+        return rendered(index)[batch]
+
+    return batch_of
+
+
 def fit_transformer(
     out: Path, *, causal: bool, minutes: float, tokenizer: Path, export: Path
 ) -> None:
@@ -130,21 +155,12 @@ def fit_transformer(
     torch.manual_seed(2)
     config = TransformerConfig(causal=causal, vocabulary=len(captions.VOCABULARY))
     transformer = GridTransformer(config)
-    hidden, others = hidden_matrices(transformer)
-    optimisers = [
-        Muon(hidden, lr=RATE, weight_decay=0.01),
-        torch.optim.AdamW(others, lr=RATE, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-    fit = Fit(transformer, optimisers, out / f"{name}.pt", minutes=minutes, seed=3)
-
-    @lru_cache(maxsize=1)
-    def rendered(index: int) -> list[tuple[Tensor, Tensor]]:
-        rng = np.random.default_rng([SCENE_SEED, index])
-        return batches_of_like_length(*draw_samples(codes_of, BATCH * BATCHES_AT_ONCE, rng), rng)
+    checkpoint = out / f"{name}.pt"
+    fit = Fit(transformer, optimisers_of(transformer), checkpoint, minutes=minutes, seed=3)
+    batch_of = batches(codes_of)
 
     def step(rng: np.random.Generator, steps: int, progress: float) -> Tensor:
-        index, batch = divmod(steps, BATCHES_AT_ONCE)
-        return loss(transformer, *rendered(index)[batch], rng)
+        return loss(transformer, *batch_of(steps), rng)
 
     averaged = fit.run(step, name=name)
     assert isinstance(averaged, GridTransformer)

@@ -96,7 +96,7 @@ def information_groups(
             share=shared_by_images(every),
             counts=selection.sample_counts,
         )
-        most = {"n_images_most": int(selection.sample_counts.max())}
+        most = selection.most_images
     where = f"{selection.model}, {selection.experiment}"
     notes = unseen.warnings(made["unseen"], where)
     masses = made["unseen"].mean("prompt")

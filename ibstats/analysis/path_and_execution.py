@@ -90,9 +90,7 @@ def _bits(found: xr.Dataset, selection: Selection) -> Groups:
     whole = whole.reindex(quantity=names, fill_value={"degenerate": False})
     notes = np.array([remarks.get(name, "") for name in names], dtype=object)
     whole = whole.assign(note=("quantity", notes), units=("quantity", _units(names)))
-    extent = {"section": "ledger", "n_images": selection.n_samples}
-    if selection.unequal:
-        extent["n_images_most"] = int(selection.sample_counts.max())
+    extent = {"section": "ledger", "n_images": selection.n_samples, **selection.most_images}
     groups = {"ledger": whole.assign_attrs(extent)}
     if "part" in found.dims:
         parts = [f"share_{name}" for name in found["part"].values]

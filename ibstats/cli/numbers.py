@@ -13,20 +13,29 @@ from schemas.analysis import Part
 
 if TYPE_CHECKING:
     from ibstats.report.table import Part as ReportPart
+    from ibstats.results.lookup import Numbers
+
+OF_ANY_EXPERIMENT: tuple[tuple[Part, ...], ...] = (("quality",), ("whole_image",))
+"""Parts that an experiment has which is no factorial."""
 
 
 def _sections(run: str, options: Options, parts: tuple[Part, ...], *sections: str) -> None:
     """Print some sections of an analysis of these parts."""
-    from ibstats.checks import check_factorial
     from ibstats.report import tables
+
+    _print(tables.factorial_parts(_numbers(run, options, parts), sections), sections[0])
+
+
+def _numbers(run: str, options: Options, parts: tuple[Part, ...]) -> Numbers:
+    """The rows of an analysis of these parts, of a factorial where they need one."""
+    from ibstats.checks import check_factorial
     from ibstats.results.kept import obtain
     from ibstats.results.lookup import Numbers
 
     store, settings = options.open(run), options.settings(parts)
-    if parts != ("quality",):
+    if parts not in OF_ANY_EXPERIMENT:
         check_factorial(store, settings.experiment)
-    document = obtain(store, settings, options.machine())
-    _print(tables.factorial_parts(Numbers(document), sections), sections[0])
+    return Numbers(obtain(store, settings, options.machine()))
 
 
 def _print(shown: list[ReportPart], section: str) -> None:
@@ -55,12 +64,8 @@ def entropy(run: Run, options: Options) -> None:
 def information(run: Run, options: Options) -> None:
     """I(X;Z) of whole images, of prompts and of wordings, H(Z), alignment: from `ibgenerate rescore --contrast`."""
     from ibstats.report import tables
-    from ibstats.results.kept import obtain
-    from ibstats.results.lookup import Numbers
 
-    store, settings = options.open(run), options.settings(("whole_image",))
-    document = obtain(store, settings, options.machine())
-    _print(tables.whole_image_parts(Numbers(document)), "whole_image")
+    _print(tables.whole_image_parts(_numbers(run, options, ("whole_image",))), "whole_image")
 
 
 @analysing("diversity", without=["margin"])

@@ -30,9 +30,9 @@ TASKS = 64
 
 @given(st.integers(1, 40), st.lists(st.integers(0, 30), min_size=1, max_size=4))
 def test_every_block_is_in_one_shard_and_shards_are_alike(of: int, counts: list[int]) -> None:
-    blocks = [
-        Block(f"m{m}", "f", 0, n, n, n + 1) for m, many in enumerate(counts) for n in range(many)
-    ]
+    blocks = []
+    for model, many in enumerate(counts):
+        blocks += [Block(f"m{model}", "f", 0, n, n, n + 1) for n in range(many)]
     shards = [Shard(number, of).among(blocks) for number in range(of)]
     assert Counter(block for each in shards for block in each) == Counter(blocks)
     for model, many in enumerate(counts):
