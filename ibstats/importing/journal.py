@@ -24,9 +24,6 @@ from numpy.typing import NDArray
 from ibstats.errors import IbstatsError
 from schemas.io.files import file_sha256, sync, whole_file, write_whole
 
-Cell = tuple[str, str]
-"""A condition and a prompt."""
-
 BEGUN = "recording.json"
 INDEX = "index.jsonl"
 

@@ -11,6 +11,8 @@ from ibstats.errors import IbstatsError
 FIELD = re.compile(r"\{([A-Za-z_]\w*)\}|\*")
 OURS = ("condition", "prompt", "sample")
 """Fields with a meaning of their own; any other one is a factor."""
+Cell = tuple[str, str]
+"""A condition and a prompt, as the files name them."""
 KEYED = (".npz", ".zarr")
 """Endings of what may hold several arrays, whose name then follows, as in `{prompt}.npz:tokens`."""
 

@@ -25,8 +25,8 @@ from ibstats.importing.given import (
     tokens_of,
     told,
 )
-from ibstats.importing.journal import Cell, Journal, sample_digests, shapes_of
-from ibstats.importing.layout import layout_of, natural
+from ibstats.importing.journal import Journal, sample_digests, shapes_of
+from ibstats.importing.layout import Cell, layout_of, natural
 from ibstats.importing.making import write
 from ibstats.importing.prompts import named
 from ibstats.importing.reading import Source

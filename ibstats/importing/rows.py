@@ -13,8 +13,7 @@ import numpy as np
 
 from ibstats.errors import IbstatsError
 from ibstats.extras import need
-from ibstats.importing.journal import Cell
-from ibstats.importing.layout import natural
+from ibstats.importing.layout import Cell, natural
 from ibstats.importing.prompts import texts_of
 from ibstats.importing.recorder import Recorder
 from ibstats.importing.survey import ONLY

@@ -13,14 +13,12 @@ from pathlib import Path
 from ibstats.errors import IbstatsError
 from ibstats.importing.allowed import Keep, allowed_codes
 from ibstats.importing.conditions import Meaning, meaning
-from ibstats.importing.layout import layout_of, natural
+from ibstats.importing.layout import Cell, layout_of, natural
 from ibstats.importing.prompts import Prompts, prompts_of
 from ibstats.importing.reading import ZARR, Inspected, Source, n_dims
 from ibstats.importing.spec import Spec
 from ibstats.importing.wordings import Wordings, own_texts, wordings_of
 
-Cell = tuple[str, str]
-"""A condition and a prompt, as the files name them."""
 Files = dict[Cell, list[Path]]
 """The files of each cell in the order of their samples; of one that holds all samples, one."""
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError, unknown
 from ibstats.importing.conditions import Meaning
+from ibstats.importing.layout import Cell
 from ibstats.importing.prompts import Prompts, table_rows
 from schemas.io.template import column
 
@@ -18,9 +19,6 @@ WORDING = "prompt_type"
 """A factor of the wording."""
 ORIGINAL, OTHER = "original", "other"
 """Kinds of a text: the prompt itself, or another wording of it."""
-
-Cell = tuple[str, str]
-"""A condition and a prompt, as the files name them."""
 
 
 @dataclass(frozen=True)
