@@ -6,7 +6,7 @@ The ledger is the authority; xarray reads `data.zarr`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,9 +28,7 @@ from ibstats.errors import (
 from schemas.errors import StoreError
 from schemas.io import copied, layout, reader
 from schemas.io.checked import CheckedStore, damaged_template, wrong_size
-from schemas.io.files import whole_folder
 from schemas.io.folder import Folder, FolderError, LocalFolder, folder
-from schemas.io.linkless import LinklessStore
 from schemas.io.received import guard
 from schemas.io.rescored import rescorings
 from schemas.provenance import ModelIdentity
@@ -374,27 +372,6 @@ def open_store(path: str | Path, results: Path | None = None) -> Store:
 def opened(run: Store | str | Path) -> Store:
     """Give the run itself, or the one at that folder or URL, see `open_store`."""
     return run if isinstance(run, Store) else open_store(run)
-
-
-def write_tree(tree: xr.DataTree, path: Path) -> None:
-    """Write the tree of an analysis as Zarr, replacing what stands there.
-
-    Texts are stored as strings of variable length, the only kind Zarr v3 specifies.
-    """
-    with whole_folder(path) as temporary:
-        portable = tree.map_over_datasets(_with_object_strings)
-        portable.to_zarr(LinklessStore(temporary.absolute()), consolidated=False, zarr_format=3)
-
-
-def _with_object_strings(dataset: xr.Dataset) -> xr.Dataset:
-    """Give the dataset with texts as objects, which Zarr stores at variable length."""
-    coords: dict[Hashable, xr.Variable] = {}
-    variables: dict[Hashable, xr.Variable] = {}
-    for name, variable in dataset.variables.items():
-        if variable.dtype.kind in "UT":
-            found = coords if name in dataset.coords else variables
-            found[name] = variable.astype(object)
-    return dataset.assign_coords(coords).assign(variables)
 
 
 def check_sample_count(n_samples: int, minimum: int = 2) -> None:

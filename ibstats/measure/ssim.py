@@ -10,7 +10,7 @@ images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,8 @@ BLOCK = 32
 """Side of the output blocks in which windows are averaged: small products, faster than a running
 filter.
 """
+CACHED = 1 << 17
+"""Pixels taken at once: several small images, or one that is larger."""
 
 
 class Ssim(Distance):
@@ -155,8 +157,8 @@ def _similarity(planes: NDArray[Any], data_range: float, *, luminance: bool = Tr
     for channel in range(n_channels):
         images.take(planes[:, channel])
         for i in range(n - 1):
-            for j in range(i + 1, n):
-                total[i, j] += images.score(i, j, luminance=luminance)
+            for others in images.together(i + 1):
+                total[i, others] += images.score(i, others, luminance=luminance)
     upper = total / n_channels
     return np.asarray(upper + upper.T + np.eye(n))
 
@@ -169,7 +171,7 @@ def _halved(planes: NDArray[Any]) -> NDArray[np.float32]:
 
 
 class _Images:
-    """Local moments of n images, a channel at a time, in blocks of windows, and room for a pair.
+    """Local moments of n images, a channel at a time, in blocks of windows, and room for some pairs.
 
     With m, m' the local means of two images, v, v' their variances, q = (m - m')^2 and S the local
     mean of their squared difference, L = m^2 + m'^2 + c1 and V = v + v' + c2, SSIM is (L - q)(V -
@@ -183,38 +185,46 @@ class _Images:
         self.x = np.zeros((n, rows + 2 * RADIUS, columns + 2 * RADIUS), np.float32)
         blocks = (columns // BLOCK, rows // BLOCK, BLOCK, BLOCK)
         self.mean, self.luminance, self.variance = np.empty((3, n, *blocks), np.float32)
-        self.apart = np.empty_like(self.x[0])
-        self.q, self.L, self.V = np.empty((3, *blocks), np.float32)
+        self.at_once = max(1, min(n, CACHED // self.x[0].size))
+        self.apart = np.empty_like(self.x[: self.at_once])
+        self.q, self.L, self.V = np.empty((3, self.at_once, *blocks), np.float32)
         self.weight = _valid(height, width).ravel().astype(np.float32)
 
     def take(self, planes: NDArray[Any]) -> None:
         """Make the moments of the images `(n, y, x)` of one channel."""
         height, width = planes.shape[1:]
-        for number, plane in enumerate(planes):
-            x, mean = self.x[number], self.mean[number]
-            np.subtract(plane, self.centre, out=x[:height, :width])
+        for some in self.together(0):
+            x, mean = self.x[some], self.mean[some]
+            apart, q = self.apart[: len(x)], self.q[: len(x)]
+            np.subtract(planes[some], self.centre, out=x[:, :height, :width])
             mean[:] = smooth(x)
-            np.multiply(x, x, out=self.apart)
-            np.multiply(mean, mean, out=self.q)
-            np.subtract(smooth(self.apart), self.q, out=self.variance[number])
-            self.variance[number] += self.c2 / 2
+            np.multiply(x, x, out=apart)
+            np.multiply(mean, mean, out=q)
+            np.subtract(smooth(apart), q, out=self.variance[some])
+            self.variance[some] += self.c2 / 2
             mean += self.centre
-            np.multiply(mean, mean, out=self.luminance[number])
-            self.luminance[number] += self.c1 / 2
+            np.multiply(mean, mean, out=self.luminance[some])
+            self.luminance[some] += self.c1 / 2
 
-    def score(self, i: int, j: int, *, luminance: bool) -> float:
-        """Mean SSIM of two of the images over the windows wholly inside them.
+    def together(self, first: int) -> Iterator[slice]:
+        """The images from `first` on, as many at a time as a core's cache holds."""
+        for start in range(first, len(self.x), self.at_once):
+            yield slice(start, min(start + self.at_once, len(self.x)))
+
+    def score(self, i: int, others: slice, *, luminance: bool) -> Array:
+        """Mean SSIM of an image and some others over the windows wholly inside them.
 
         Without `luminance`, of contrast and structure, (V - S + q) / V.
         """
-        q, L, V = self.q, self.L, self.V
-        np.subtract(self.x[i], self.x[j], out=self.apart)
-        self.apart *= self.apart
-        S = smooth(self.apart)
-        np.subtract(self.mean[i], self.mean[j], out=q)
+        n = others.stop - others.start
+        apart, q, L, V = self.apart[:n], self.q[:n], self.L[:n], self.V[:n]
+        np.subtract(self.x[i], self.x[others], out=apart)
+        apart *= apart
+        S = smooth(apart)
+        np.subtract(self.mean[i], self.mean[others], out=q)
         q *= q
-        np.add(self.luminance[i], self.luminance[j], out=L)
-        np.add(self.variance[i], self.variance[j], out=V)
+        np.add(self.luminance[i], self.luminance[others], out=L)
+        np.add(self.variance[i], self.variance[others], out=V)
         S -= q
         np.subtract(V, S, out=S)
         if luminance:
@@ -222,7 +232,7 @@ class _Images:
             S *= q
             V *= L
         S /= V
-        return float(S.ravel() @ self.weight)
+        return np.asarray(S.reshape(n, -1) @ self.weight, dtype=np.float64)
 
 
 def smooth(padded: NDArray[np.float32]) -> NDArray[np.float32]:

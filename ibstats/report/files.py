@@ -7,7 +7,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import xarray as xr
@@ -74,16 +74,16 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
         write_csv(document, folder.tables)
     places = {"results": str(folder.document), "tables": str(folder.tables)}
     places["figures"] = str(folder.figures)
-    content = making.content_of(store, document, partial(obtain_tree, store, settings, machine))
+    tree = cache(partial(obtain_tree, store, settings, machine))
+    content = making.content_of(store, document, tree)
     if not making.is_current(content, folder.page):
         making.write_page(content, folder.page)
     places["page"] = str(folder.page)
     if not current or not folder.figures.is_dir():
         try:
             need("drawing", "matplotlib")
-            tree = obtain_tree(store, settings, machine)
             with whole_folder(folder.figures) as temporary:
-                draw(store, settings, document, tree, temporary, ("png",), machine)
+                draw(store, settings, document, tree(), temporary, ("png",), machine)
         except MissingPackages as error:
             places["figures"] = str(error)
     return Reported(Numbers(document), places)

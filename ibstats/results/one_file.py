@@ -7,15 +7,15 @@ comment, its last bytes, is the sha256 of all that stands before it. Equal analy
 from __future__ import annotations
 
 import hashlib
-import shutil
+from collections.abc import Hashable
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import xarray as xr
-from zarr.storage import ZipStore
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore, ZipStore
 
-from ibstats.store import write_tree
-from schemas.io.files import temporary_name, whole_file
+from schemas.io.files import whole_file
 from schemas.results import Results
 
 DOCUMENT, TREE = "results.json", "tree"
@@ -31,22 +31,37 @@ def write(tree: xr.DataTree, document: Results, file: Path) -> None:
     `document` is sealed (`ibstats.results.sealed.sealed_results`); the folder is made if it lacks.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    unpacked = temporary_name(file.with_suffix(".zarr"))
-    try:
-        write_tree(tree, unpacked)
-        with whole_file(file) as temporary:
-            with ZipFile(temporary, "w") as archive:
-                archive.comment = b"0" * SEAL
-                rows = document.model_dump_json(indent=1)
-                archive.writestr(_member(DOCUMENT, ZIP_DEFLATED), rows)
-                for path in sorted(unpacked.rglob("*")):
-                    if path.is_file():
-                        name = path.relative_to(unpacked).as_posix()
-                        member = _member(f"{TREE}/{name}", ZIP_STORED)
-                        archive.writestr(member, path.read_bytes())
-            _seal(temporary)
-    finally:
-        shutil.rmtree(unpacked, ignore_errors=True)
+    objects = _objects(tree)
+    with whole_file(file) as temporary:
+        with ZipFile(temporary, "w") as archive:
+            archive.comment = b"0" * SEAL
+            rows = document.model_dump_json(indent=1)
+            archive.writestr(_member(DOCUMENT, ZIP_DEFLATED), rows)
+            for key in sorted(objects):
+                archive.writestr(_member(f"{TREE}/{key}", ZIP_STORED), objects[key].to_bytes())
+        _seal(temporary)
+
+
+def _objects(tree: xr.DataTree) -> dict[str, Buffer]:
+    """The objects of a tree's Zarr hierarchy, by key.
+
+    Texts are stored as strings of variable length, the only kind Zarr v3 specifies.
+    """
+    objects: dict[str, Buffer] = {}
+    portable = tree.map_over_datasets(_with_object_strings)
+    portable.to_zarr(MemoryStore(objects), consolidated=False, zarr_format=3)
+    return objects
+
+
+def _with_object_strings(dataset: xr.Dataset) -> xr.Dataset:
+    """Give the dataset with texts as objects, which Zarr stores at variable length."""
+    coords: dict[Hashable, xr.Variable] = {}
+    variables: dict[Hashable, xr.Variable] = {}
+    for name, variable in dataset.variables.items():
+        if variable.dtype.kind in "UT":
+            found = coords if name in dataset.coords else variables
+            found[name] = variable.astype(object)
+    return dataset.assign_coords(coords).assign(variables)
 
 
 def _member(name: str, compression: int) -> ZipInfo:
