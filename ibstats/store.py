@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ from schemas.errors import StoreError
 from schemas.io import copied, layout, reader
 from schemas.io.checked import CheckedStore, damaged_template, wrong_size
 from schemas.io.folder import Folder, FolderError, LocalFolder, folder
+from schemas.io.prompt_table import PromptTable, prompt_problems
 from schemas.io.received import guard
 from schemas.io.rescored import rescorings
 from schemas.provenance import ModelIdentity
@@ -69,7 +70,15 @@ class Store:
 
     def __repr__(self) -> str:
         models, experiments = ", ".join(self.models()), ", ".join(self.experiments())
-        return f"<Store {self.folder}: {models}; {experiments}; {len(self.run.prompts)} prompts>"
+        return f"<Store {self.folder}: {models}; {experiments}; {self.run.n_prompts} prompts>"
+
+    @cached_property
+    def prompts(self) -> PromptTable:
+        """The prompts of the run, in their order.
+
+        They are read as far as they are asked for; a damaged file of theirs raises CorruptStore.
+        """
+        return PromptTable(self.folder, self.run)
 
     @property
     def results(self) -> layout.ResultsFolder:
@@ -241,6 +250,7 @@ class Store:
         """
         for stored in self._recorded():
             yield stored.key, reader.problem(self.folder, stored)
+        yield from prompt_problems(self.folder, self.run).items()
         yield from reader.calibration_problems(self.folder, self.run).items()
         for rescoring in rescorings(self.folder):
             yield rescoring.key, None

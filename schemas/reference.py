@@ -47,6 +47,10 @@ that names the file, and never read as other numbers; `verify` of both programs 
 `run.json`, ledger records, `rescored.json` and its pieces, calibration
 : hold their own `sha256`. `verify --repair` drops what can be made again.
 
+Pieces of the prompts
+: have length and sha256 in `run.json`, and are looked at whenever one is read, and before a block is
+  written. A run reads those that it needs. They are restored from a copy.
+
 What `create` wrote into `data.zarr`
 : has the length and sha256 of each file in `run.json`. All of it is looked at before a block is
   written, and what is read whenever it is read. No block holds it: it is restored from a copy.

@@ -4,7 +4,9 @@ What its Datasets hold is in `schemas/variables.py`, where everything lies in
 `schemas/io/layout.py`. Version 1.1: a run need not come from `ibgenerate`, so a study, weights and
 steps may lack, and it names its factors, levels and baseline itself. Every run of version 1.0 is
 one of 1.1. Version 1.2: codes of real images (`recovered`, `squared_error`, `image_name`), and the
-levels of a model's codes. Every run of 1.1 is one of 1.2.
+levels of a model's codes. Every run of 1.1 is one of 1.2. Version 1.3: prompts lie beside
+`run.json`, which records the pieces of their table. Runs of 1.2 hold theirs in `run.json`, and are
+read; programs of before 1.3 do not read runs of 1.3.
 """
 
 from __future__ import annotations
@@ -21,13 +23,13 @@ from schemas.design import BASELINE, FACTORS, ConditionRecord, DesignRecord, Fac
 from schemas.io.layout import block_name
 from schemas.moved import attributes
 from schemas.provenance import Hardware, ModelIdentity, Software
-from schemas.study import CrossedNoise, Experiment, Name, Prompt, Strict, Study
+from schemas.study import CrossedNoise, Experiment, Name, Strict, Study
 from schemas.variables import COORDINATES, VARIABLES
 
 __getattr__ = attributes(__name__)
 
 SCHEMA = "ibstats-samples"
-VERSION = "1.2"
+VERSION = "1.3"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,16 @@ class StoredObject(Strict):
     key: Key
     bytes: int
     sha256: str
+
+
+class PromptPiece(StoredObject):
+    """A file with prompts `[start, stop)` of a run, a line each.
+
+    Its `key` is relative to the run, not to `data.zarr`, and begins with `prompts/`.
+    """
+
+    start: int = Field(ge=0)
+    stop: int
 
 
 class BlockRecord(Strict):
@@ -273,10 +285,12 @@ class RunRecord(Strict):
     """The study file, every default filled in; none for imported samples."""
     imported: ImportRecord | None = None
     """Where imported samples come from; none for a study."""
-    prompts: list[Prompt]
-    """Every prompt with its paraphrases, so that the run does not depend on the file they came
-    from. Where an imported run does not know the texts, ids stand for them here, and its Datasets
-    have no `text`.
+    n_prompts: int = Field(ge=1)
+    prompt_pieces: list[PromptPiece] = Field(default=[], max_length=100_000)
+    """Files of the prompts with their paraphrases, so that the run does not depend on what they
+    came from. All but the last hold equally many. Where an imported run does not know the texts,
+    ids stand for them there, and its Datasets have no `text`. None in a run of before 1.3, whose
+    prompts are the list `prompts` here.
     """
     prompts_sha256: str
     prompt_files: dict[str, str] = Field(
@@ -312,6 +326,18 @@ class RunRecord(Strict):
         """A run is of a study or imported."""
         if (self.study is None) == (self.imported is None):
             raise ValueError("a run has a study, or says what it was imported from, but not both")
+        return self
+
+    @model_validator(mode="after")
+    def _pieces_are_all_prompts(self) -> RunRecord:
+        """Refuse pieces that leave out a prompt, hold one twice, or are not equally long."""
+        if not self.prompt_pieces:
+            return self
+        each = max(1, self.prompt_pieces[0].stop)
+        starts = range(0, self.n_prompts, each)
+        expected = [(start, min(start + each, self.n_prompts)) for start in starts]
+        if [(piece.start, piece.stop) for piece in self.prompt_pieces] != expected:
+            raise ValueError(f"the pieces of the prompts are not those of {self.n_prompts}")
         return self
 
     @property

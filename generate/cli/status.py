@@ -34,7 +34,7 @@ def status(run_dir: RunArgument) -> None:
     from generate.store.samples import SampleStore
 
     store = SampleStore.open(run_dir)
-    laid_out = recorded_plan(store.run)
+    laid_out = recorded_plan(store.run, store.prompts)
     found = state_of(laid_out, store)
     _print_blocks(laid_out, store, found)
     estimates = cost.estimates(laid_out, store)
@@ -112,7 +112,7 @@ def verify(
     from generate.store.samples import SampleStore
 
     store = SampleStore.open(run_dir, check=False)
-    laid_out = recorded_plan(store.run)
+    laid_out = recorded_plan(store.run, store.prompts)
     problems = audit.verify(laid_out, store, repair=repair)
     beyond = store.template_problems()
     for problem in problems + beyond:

@@ -197,7 +197,8 @@ def write(found: Encoded, out: Path, label: str, source: str) -> None:
     run = _run_record(found, label, source)
     where = LocalFolder(place)
     made = _template(found)
-    run = writer.create(where, run, lambda model, experiment: made)
+    prompts = [Prompt(id=PROMPT, text=PROMPT)]
+    run = writer.create(where, run, prompts, lambda model, experiment: made)
     filling = writer.RunWriter(where, run)
     maker = writer.Maker(run.software, run.hardware)
     arrays = {name: values[None] for name, values in found.arrays.items()}
@@ -221,13 +222,12 @@ def _run_record(found: Encoded, label: str, source: str) -> RunRecord:
         kind=ENCODED,
         baseline=ENCODED,
     )
-    prompts = [Prompt(id=PROMPT, text=PROMPT)]
     fixed = json.dumps([content, found.identity.fixing(), plan.model_dump(mode="json")])
     return RunRecord(
         run_id=uuid.uuid4().hex,
         created=now(),
         imported=ImportRecord(name=label, source=source, sha256=content),
-        prompts=prompts,
+        n_prompts=1,
         prompts_sha256=hashlib.sha256(PROMPT.encode()).hexdigest(),
         models={label: found.identity},
         experiments={ENCODED: plan},

@@ -91,7 +91,7 @@ def _create(
         run_id=uuid.uuid4().hex,
         created=now(),
         study=plan.study,
-        prompts=plan.prompts,
+        n_prompts=len(plan.prompts),
         prompts_sha256=plan.prompts_sha256,
         prompt_files=plan.prompt_files,
         models=identities,

@@ -77,7 +77,7 @@ def plan_rescoring(
     shape = _known("experiment", experiment, run.experiments)
     if n_paths < 1:
         raise StoreError(f"--paths is {n_paths}, but must be at least 1.")
-    laid_out = recorded_plan(run)
+    laid_out = recorded_plan(run, store.prompts)
     cells = laid_out.experiments[experiment]
     if contrast and not conditions:
         conditions = contrasts.contrasted_conditions(contrast, cells, BASELINE.name)
@@ -194,7 +194,7 @@ def rescore(work: Rescoring, *, device: str = "cpu", progress: Progress = silent
     the store was made with, or if a result for other images lies in the same place.
     """
     store, record = work.store, work.record
-    laid_out = recorded_plan(store.run)
+    laid_out = recorded_plan(store.run, store.prompts)
     model = load(laid_out, record.model, device)
     _refuse_other_model(record, model.identity)
     n_pieces = len(record.conditions) * len(record.prompts)

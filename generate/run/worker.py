@@ -89,7 +89,7 @@ def _store(root: str, run_id: str, base: Path) -> tuple[Plan, SampleStore]:
             f"on {host}, {root} is another run than on the client: give a path that all share, or "
             "a URL."
         )
-    _stores[root, run_id] = recorded_plan(store.run, base), store
+    _stores[root, run_id] = recorded_plan(store.run, store.prompts, base), store
     return _stores[root, run_id]
 
 

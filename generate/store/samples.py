@@ -110,4 +110,4 @@ def create(
 
     refuse_too_small(where, needed)
     with room_in(where, needed):
-        return SampleStore(where, writer.create(where, run, template_of))
+        return SampleStore(where, writer.create(where, run, plan.prompts, template_of))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Plan:
     """
 
     study: Study
-    prompts: list[Prompt]
+    prompts: Sequence[Prompt]
     calibration_prompts: list[Prompt]
     experiments: dict[str, list[Condition]]
     prompt_files: dict[str, str] = field(default_factory=dict)
@@ -77,15 +77,20 @@ class Plan:
             return asked.samples
         return self.study.samples
 
-    def prompts_of(self, experiment: str) -> list[Prompt]:
-        """Prompts of an experiment, in the order of the study.
+    def n_prompts(self, experiment: str) -> int:
+        """How many prompts an experiment has.
 
         All of them, unless an experiment that crosses noises asks for the first so many.
         """
         asked = self.study.experiments[experiment]
-        if isinstance(asked, CrossedNoise):
-            return self.prompts[: asked.prompts]
-        return self.prompts
+        if isinstance(asked, CrossedNoise) and asked.prompts is not None:
+            return min(asked.prompts, len(self.prompts))
+        return len(self.prompts)
+
+    def prompts_of(self, experiment: str) -> Sequence[Prompt]:
+        """Prompts of an experiment, in the order of the study, see `n_prompts`."""
+        n_prompts = self.n_prompts(experiment)
+        return self.prompts if n_prompts == len(self.prompts) else self.prompts[:n_prompts]
 
     def noise_draw(self, experiment: str, role: Role) -> NDArray[np.int64]:
         """Which of a prompt's draws of a role each sample uses, (sample,).
@@ -109,7 +114,7 @@ class Plan:
         asked = self.study.block_prompts
         if asked is None:
             asked = max(1, BLOCK_IMAGES // self.n_samples(experiment))
-        return min(asked, len(self.prompts_of(experiment)))
+        return min(asked, self.n_prompts(experiment))
 
     def experiment_plan(self, experiment: str) -> ExperimentPlan:
         """What the store records of an experiment before anything is sampled.
@@ -124,7 +129,7 @@ class Plan:
             levels[cell.name] = {factor.name: getattr(cell, factor.name) for factor in factors}
         shape = ExperimentPlan(
             conditions=list(levels),
-            n_prompts=len(self.prompts_of(experiment)),
+            n_prompts=self.n_prompts(experiment),
             n_samples=self.n_samples(experiment),
             block_prompts=self.block_prompts(experiment),
         )
@@ -189,17 +194,18 @@ def size(block: Block, plan: Plan) -> int:
     return (block.stop - block.start) * plan.n_samples(block.experiment)
 
 
-def recorded_plan(run: RunRecord, base: Path | None = None) -> Plan:
+def recorded_plan(run: RunRecord, prompts: Sequence[Prompt], base: Path | None = None) -> Plan:
     """The plan of a store, from its own record; without calibration prompts, which it no longer needs.
 
-    `base` is the folder of adapters that are named by file; None means the current one. Raises
-    `StudyError` for imported samples.
+    `prompts` are those of the store, which need not be read for most that a plan says. `base` is the
+    folder of adapters that are named by file; None means the current one. Raises `StudyError` for
+    imported samples.
     """
     if run.study is None:
         raise StudyError("the run holds imported samples, which no study made.")
     return Plan(
         run.study,
-        run.prompts,
+        prompts,
         calibration_prompts=[],
         experiments=_conditions_of(run.study),
         base=base or Path.cwd(),

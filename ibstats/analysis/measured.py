@@ -26,7 +26,7 @@ def metrics_of(selection: Selection, settings: Config, machine: Machine) -> list
     """
     size = selection.identity.image_size
     on: Material = "small"
-    if sees(size, selection.store.run.prompts):
+    if sees(size, selection.store.prompts):
         on = "scenes"
     elif min(size) >= PHOTOGRAPH:
         on = "pictures"

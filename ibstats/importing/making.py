@@ -70,7 +70,7 @@ def write(found: Found, out: Path, each: Each = iter) -> Outcome:
     if run is None:
         shutil.rmtree(place, ignore_errors=True)
         made = template(found)
-        run = writer.create(where, record, lambda model, experiment: made)
+        run = writer.create(where, record, found.prompts.records, lambda model, experiment: made)
     filling = writer.RunWriter(where, run)
     blocks = list(run.blocks())
     done = filling.ledger.done(blocks)
@@ -153,7 +153,7 @@ def run_record(found: Found) -> RunRecord:
         run_id=uuid.uuid4().hex,
         created=now(),
         imported=origin,
-        prompts=found.prompts.records,
+        n_prompts=len(found.prompts.records),
         prompts_sha256=found.prompts.sha256,
         models={spec.model: identity},
         experiments={EXPERIMENT: plan},

@@ -212,7 +212,7 @@ def _content(selection: Selection, measurement: Measurement) -> dict[str, Any]:
     used = np.arange(complete.shape[1])
     if selection.allow_partial:
         used = np.flatnonzero(complete.all(axis=0))
-    prompts = [store.run.prompts[number].id for number in used]
+    prompts = [store.prompts[int(number)].id for number in used]
     content = {"snapshot": selection.snapshot, "prompts": prompts, **measurement.origin()}
     if selection.unequal:
         content["samples"] = "all"  # an older version measured as many of each as all have

@@ -121,7 +121,7 @@ def _remarks(publication: Publication) -> Iterator[str]:
     for selection in publication.selections:
         if selection.left_out:
             yield f"{selection.left_out}."
-        n_planned = len(publication.store.run.prompts)
+        n_planned = publication.store.run.n_prompts
         if selection.n_prompts < n_planned:
             yield (
                 f"{config_name(selection)} has {selection.n_prompts} of {n_planned} prompts: the "

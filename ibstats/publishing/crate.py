@@ -34,7 +34,7 @@ ANALYSIS = "#analysis"
 ABOUT = {
     CARD: "Card: what there is, how it was made, what was found",
     CROISSANT: "Croissant metadata of the Parquet files",
-    RUN: "Record of the run: study, prompts, models, design, software and hardware",
+    RUN: "Record of the run: study, models, design, software and hardware",
     RESULTS: "Every number of the analysis, with interval, estimator, n and seed",
 }
 """What each file that holds no samples is."""

@@ -85,5 +85,5 @@ class Publication:
         models = dict.fromkeys(map(attrgetter("model"), self.selections))
         return (
             f"{' and '.join(kinds).capitalize()} of {', '.join(models)}: "
-            f"{len(self.store.run.prompts)} prompts, sampled under named conditions."
+            f"{self.store.run.n_prompts} prompts, sampled under named conditions."
         )

@@ -132,7 +132,7 @@ def _loaded(selection: Selection, piece: Piece) -> xr.Dataset:
 
 def _rows(selection: Selection, block: xr.Dataset) -> dict[str, list[Any]]:
     """The values of each column, prompt by prompt."""
-    texts = {prompt.id: prompt.text for prompt in selection.store.run.prompts}
+    texts = {prompt.id: prompt.text for prompt in selection.store.prompts}
     condition = str(block["condition"].item())
     rows: dict[str, list[Any]] = {name: [] for name in columns(selection)}
     for number, prompt in enumerate(map(str, block["prompt"].values)):

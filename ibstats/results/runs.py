@@ -336,7 +336,7 @@ def shared_prompts(
 
 def _texts(selection: Selection) -> dict[str, str]:
     """Text of each prompt, its id where it is not known."""
-    return {prompt.id: prompt.text for prompt in selection.store.run.prompts}
+    return {prompt.id: prompt.text for prompt in selection.store.prompts}
 
 
 def _in_all(labels: Mapping[Key, Iterable[str]]) -> list[str]:

@@ -227,8 +227,7 @@ def _fitting(
         wanted += ["clip_score", "clip_iqa"]
     if settings.references:
         wanted += _of_references(settings, machine)
-    run = selection.store.run
-    if sees(selection.identity.image_size, run.prompts):
+    if sees(selection.identity.image_size, selection.store.prompts):
         wanted += ["reference_accuracy", "reference_frechet", "reference_kernel"]
     records = by_user("score")
     sets = [score for score in wanted if records[score].of_sets]

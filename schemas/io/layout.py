@@ -1,6 +1,7 @@
 """Where everything of a run lies: every name and key, those of `results/` included.
 
 RUN/run.json                                           what the run is; written last when it is made
+RUN/prompts/<first>-<digest>.jsonl                     its prompts, a line each, so many a file
 RUN/data.zarr/<model>/<experiment>/                    one labelled Dataset each, Zarr v3
 RUN/ledger/<model>/<experiment>/c<cond>-b<block>.json  one record per finished block; the authority
 RUN/claims/..., RUN/failed/...                         blocks in progress, blocks that failed
@@ -97,6 +98,15 @@ def claim_key(what: str) -> str:
     'claims/create.json'
     """
     return f"claims/{what}.json"
+
+
+def prompts_key(start: int, sha256: str) -> str:
+    """Give the key of a piece of the prompts, by the number of its first and its own digest.
+
+    >>> prompts_key(4096, "3f29" * 16)
+    'prompts/00004096-3f293f293f293f29.jsonl'
+    """
+    return f"prompts/{start:08d}-{sha256[:16]}.jsonl"
 
 
 def calibration_key(model: str) -> str:

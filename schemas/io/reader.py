@@ -29,6 +29,7 @@ from schemas.errors import (
 from schemas.io import layout
 from schemas.io.checked import Recorded, by_key, damaged_template, mismatch
 from schemas.io.folder import Folder
+from schemas.io.prompt_table import prompt_problems
 from schemas.provenance import CalibrationRecord
 from schemas.store import (
     SCHEMA,
@@ -83,17 +84,28 @@ def read_run(where: Folder) -> RunRecord:
         raise ForeignStore(f"{file} has schema_name {seen!r}, but this program reads {SCHEMA!r}")
     newer = _is_newer(document.get("schema_version"), file)
     try:
-        run = RunRecord.model_validate(document, extra="ignore" if newer else None)
+        run = RunRecord.model_validate(
+            _without_prompts(document), extra="ignore" if newer else None
+        )
     except ValidationError as error:
         raise CorruptStore(f"{file} does not follow its schema: {_first(error)}") from None
     if not is_whole(document):
         raise CorruptStore(f"{file} is damaged (its checksum differs); restore it from a copy")
     for name, plan in run.experiments.items():
-        if plan.n_prompts > len(run.prompts):
+        if plan.n_prompts > run.n_prompts:
             raise CorruptStore(
-                f"{file} names {len(run.prompts)} prompts, but '{name}' has {plan.n_prompts}"
+                f"{file} names {run.n_prompts} prompts, but '{name}' has {plan.n_prompts}"
             )
     return run
+
+
+def _without_prompts(document: dict[str, Any]) -> dict[str, Any]:
+    """Give the fields of a run, without the prompts that stood among them before version 1.3."""
+    prompts = document.get("prompts")
+    if not isinstance(prompts, list):
+        return document
+    fields = {name: value for name, value in document.items() if name != "prompts"}
+    return {"n_prompts": len(prompts), **fields}
 
 
 def _is_newer(version: object, file: str) -> bool:
@@ -303,13 +315,16 @@ def check_template(where: Folder, run: RunRecord) -> None:
     """Check all that `create` wrote into the Zarr hierarchy against its record.
 
     Whoever writes blocks calls it first: metadata, texts, noise keys and subsets fix what a block
-    is. Raises CorruptStore, which names the file and the repair, for an object that is missing or
-    altered. A run without a record of its template passes.
+    is. The prompts beside are looked at, too. Raises CorruptStore, which names the file and the
+    repair, for an object that is missing or altered. A run without a record of its template passes.
     """
     expected = {layout.data_key(stored.key): stored for stored in run.template}
     contents = where.found(expected)
     for key, stored in expected.items():
         problem = mismatch(stored, contents.get(key))
+        if problem is not None:
+            raise damaged_template(f"{where}/{key}", problem)
+    for key, problem in prompt_problems(where, run).items():
         if problem is not None:
             raise damaged_template(f"{where}/{key}", problem)
 

@@ -5,7 +5,7 @@ beside it the ledger of finished blocks. Every stored object belongs to one bloc
 once. A block is committed by its ledger record, written last and created exclusively: it appears
 whole or not at all, and once.
 
-    run = writer.create(where, record, template_of)         # once
+    run = writer.create(where, record, prompts, template_of)         # once
     writer = RunWriter(where, run)
     for block in run.blocks():
         writer.add(block, arrays, maker)                    # write, commit, check again
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Literal
@@ -29,6 +29,7 @@ from schemas.io import layout, reader
 from schemas.io.checked import CheckedStore, as_stored
 from schemas.io.folder import Folder
 from schemas.io.laid_out import finish, lay_out
+from schemas.io.prompt_table import PromptTable, prompt_problems, write_prompts
 from schemas.io.template import PER_BLOCK, Arrays, Template, write_templates
 from schemas.provenance import Hardware, ModelIdentity, Software, now
 from schemas.store import (
@@ -39,6 +40,7 @@ from schemas.store import (
     sealed,
     sealed_line,
 )
+from schemas.study import Prompt
 
 Outcome = Literal["made", "done"]
 """What became of a block: committed now, or committed meanwhile by another attempt."""
@@ -57,8 +59,13 @@ class Maker:
     started: str = field(default_factory=now)
 
 
-def create(where: Folder, run: RunRecord, template_of: Callable[[str, str], Template]) -> RunRecord:
-    """Lay out a run: the template of every Dataset, then `run.json`.
+def create(
+    where: Folder,
+    run: RunRecord,
+    prompts: Sequence[Prompt],
+    template_of: Callable[[str, str], Template],
+) -> RunRecord:
+    """Lay out a run: its prompts, the template of every Dataset, then `run.json`.
 
     That file says that the run is there. `template_of` gives the template of a model and
     experiment, by their names. All of it survives a power loss before `run.json` is written, and no
@@ -72,9 +79,10 @@ def create(where: Folder, run: RunRecord, template_of: Callable[[str, str], Temp
             f"'{where}' holds a run already; go on with that one, or choose another place"
         )
     write = partial(write_templates, run=run, template_of=template_of)
+    pieces = write_prompts(where, prompts)
 
     def record_of(template: list[StoredObject]) -> bytes:
-        return sealed(run.model_copy(update={"template": template}))
+        return sealed(run.model_copy(update={"template": template, "prompt_pieces": pieces}))
 
     try:
         lay_out(where, layout.DATA, layout.RUN, write, record_of)
@@ -104,6 +112,14 @@ class RunWriter:
     def ledger(self) -> reader.Ledger:
         """What is committed."""
         return reader.Ledger(self.folder, self.run)
+
+    @cached_property
+    def prompts(self) -> PromptTable:
+        """The prompts of the run, in their order.
+
+        They are read as far as they are asked for.
+        """
+        return PromptTable(self.folder, self.run)
 
     def add(self, block: Block, arrays: Arrays, maker: Maker, *, alone: bool = False) -> Outcome:
         """Write a block, publish its record, and look once more at what is stored.
@@ -256,11 +272,14 @@ class RunWriter:
         """Give what is wrong with what `create` wrote, one line an object.
 
         No block holds it, so no repair makes it again: metadata, coordinates, texts, noise keys,
-        subsets, and the code counts behind these.
+        subsets, the code counts behind these, and the prompts.
         """
         found = self._damaged(self.run.template)
-        for key, problem in reader.calibration_problems(self.folder, self.run).items():
-            found.append(f"{key}: {problem}")
+        for key, problem in prompt_problems(self.folder, self.run).items():
+            if problem is not None:
+                found.append(f"{key}: {problem}")
+        for key, said in reader.calibration_problems(self.folder, self.run).items():
+            found.append(f"{key}: {said}")
         return found
 
     def _damaged(self, objects: Iterable[StoredObject]) -> list[str]:

@@ -212,7 +212,7 @@ def test_the_cost_of_what_is_left_is_measured_on_the_committed_blocks(
     shutil.rmtree(store.root / "ledger/toy-diffusion")
     (block,) = (
         b
-        for b in recorded_plan(store.run).blocks()
+        for b in recorded_plan(store.run, store.prompts).blocks()
         if b.name == "c0007-b000001" and b.model == "toy-masked"
     )
     with store.claims.claimed(block):

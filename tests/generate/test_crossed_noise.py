@@ -33,7 +33,7 @@ def test_every_path_draw_meets_every_execution_draw(crossed: Path, tmp_path: Pat
         "paths": PATHS, "executions": EXECUTIONS}}))))  # fmt: skip
     store = prepare(laid_out, tmp_path / "run")
     assert run(laid_out, store).failed == 0
-    assert list(recorded_plan(store.run).blocks()) == list(laid_out.blocks())
+    assert list(recorded_plan(store.run, store.prompts).blocks()) == list(laid_out.blocks())
     for model in laid_out.models:
         ds = dataset(store, model)
         assert ds.sizes["sample"] == PATHS * EXECUTIONS

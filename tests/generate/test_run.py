@@ -182,7 +182,7 @@ def test_a_directory_without_a_run_is_named(tmp_path: Path) -> None:
 
 
 def test_the_plan_in_the_store_is_the_one_of_the_study(store: SampleStore, toy_plan: Plan) -> None:
-    assert list(recorded_plan(store.run).blocks()) == list(toy_plan.blocks())
+    assert list(recorded_plan(store.run, store.prompts).blocks()) == list(toy_plan.blocks())
 
 
 def test_a_block_that_fails_is_recorded_and_the_rest_goes_on(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -118,7 +119,7 @@ def write_run(
             models=[ModelChoice(model=name) for name in models],
             samples=max(2, n_samples),
         ),
-        prompts=prompts,
+        n_prompts=len(prompts),
         prompts_sha256="0" * 64,
         models=models,
         experiments={"factorial": plan},
@@ -131,7 +132,8 @@ def write_run(
     hierarchy = zarr.open_group(root / "data.zarr", mode="w-", zarr_format=3)
     for number, (model, family) in enumerate(families.items()):
         tokens = sample_tokens(family, np.random.default_rng([seed, number]), n_prompts, n_samples)
-        write_dataset(hierarchy.create_group(f"{model}/factorial"), run, model, tokens, images)
+        group = hierarchy.create_group(f"{model}/factorial")
+        write_dataset(group, run, prompts, model, tokens, images)
         for condition in range(len(CELLS)):
             for block, start in enumerate(range(0, n_prompts, block_prompts)):
                 if (condition, block) not in skip:
@@ -145,11 +147,20 @@ def write_run(
                         (start, stop),
                         tokens[condition, start:stop],
                     )
-    (root / "run.json").write_text(run.model_dump_json(indent=1))
+    document = run.model_dump(mode="json", exclude={"n_prompts", "prompt_pieces"})
+    document["prompts"] = [prompt.model_dump(mode="json") for prompt in prompts]
+    (root / "run.json").write_text(json.dumps(document, indent=1))
     return root
 
 
-def write_dataset(group: Any, run: RunRecord, model: str, tokens: np.ndarray, images: bool) -> None:
+def write_dataset(
+    group: Any,
+    run: RunRecord,
+    prompts: list[Prompt],
+    model: str,
+    tokens: np.ndarray,
+    images: bool,
+) -> None:
     plan, identity = run.experiments["factorial"], run.models[model]
     sizes = {
         "condition": len(CELLS),
@@ -176,9 +187,9 @@ def write_dataset(group: Any, run: RunRecord, model: str, tokens: np.ndarray, im
         "subset_method": [""] * 8,
         "argmax_window": [""] * 8,
         "paraphrase_length": [""] * 8,
-        "prompt": [p.id for p in run.prompts],
+        "prompt": [p.id for p in prompts],
         "prompt_attributes": ["{}"] * plan.n_prompts,
-        "text": [p.text for p in run.prompts],
+        "text": [p.text for p in prompts],
         "text_prompt": np.arange(plan.n_prompts),
         "text_kind": ["original"] * plan.n_prompts,
         "text_index": np.broadcast_to(np.arange(plan.n_prompts)[:, None], tokens.shape[:3]),

@@ -485,7 +485,7 @@ def test_names_of_any_script_are_kept_as_texts(tmp_path: Path) -> None:
         (tmp_path / "made/warm/p1").rename(tmp_path / "made/warm" / prompt)
     found = importing.survey(importing.Spec(images=LAYOUT), tmp_path / "made")
     importing.write(found, tmp_path / "run")
-    prompts = open_store(tmp_path / "run").run.prompts
+    prompts = open_store(tmp_path / "run").prompts
     assert {"猫", "犬 & <b>", "a red cat [1]"} <= {prompt.text for prompt in prompts}
     assert len({prompt.id for prompt in prompts}) == len(prompts) == 5
 

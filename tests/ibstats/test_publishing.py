@@ -74,7 +74,7 @@ def test_the_rows_are_the_samples_of_the_run(published: tuple[Path, Path]) -> No
     dataset = select(open_store(run), "toy-ar", "factorial").dataset
     found = rows(hub, "toy-ar")
     assert len(found) == dataset.sizes["condition"] * N_PROMPTS * N_SAMPLES
-    texts = {prompt.id: prompt.text for prompt in open_store(run).run.prompts}
+    texts = {prompt.id: prompt.text for prompt in open_store(run).prompts}
     for row in found:
         place = {"condition": row["condition"], "prompt": row["prompt_id"]}
         one = dataset.set_index(condition="condition").sel(place).isel(sample=row["sample"])

@@ -130,7 +130,7 @@ def test_rows_may_name_prompts_apart_from_their_texts(tmp_path: Path) -> None:
     of = [{**row, "prompt_id": row["prompt"], "prompt": "the same words"} for row in rows()]
     file = written(tmp_path / "a.parquet", of)
     importing.import_rows([file], tmp_path / "run", {"codebook": CODES})
-    prompts = open_store(tmp_path / "run").run.prompts
+    prompts = open_store(tmp_path / "run").prompts
     assert [prompt.id for prompt in prompts] == ["p1", "p2", "p10"]
     assert {prompt.text for prompt in prompts} == {"the same words"}
     of[-1]["prompt"] = "others"

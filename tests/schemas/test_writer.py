@@ -69,13 +69,16 @@ def factorial(factors: list[Factor]) -> ExperimentPlan:
     )
 
 
+PROMPTS = [Prompt(id=f"p{number}", text=f"prompt {number}") for number in range(5)]
+
+
 def imported_run(identity: ModelIdentity, plan: ExperimentPlan = FREE, **changes: Any) -> RunRecord:
     """The record of imported samples of one model."""
     fields = {
         "run_id": "test",
         "created": "2026-01-01T00:00:00Z",
         "imported": ImportRecord(name="theirs", source="images of a paper", sha256="0" * 64),
-        "prompts": [Prompt(id=f"p{number}", text=f"prompt {number}") for number in range(5)],
+        "n_prompts": len(PROMPTS),
         "prompts_sha256": "0" * 64,
         "models": {"theirs": identity},
         "experiments": {"experiment": plan},
@@ -107,13 +110,14 @@ def write(
     plan = run.experiments["experiment"]
     labels = {
         "condition": strings(plan.conditions),
-        "prompt": strings(prompt.id for prompt in run.prompts),
+        "prompt": strings(prompt.id for prompt in PROMPTS),
     }
     for factor in plan.factors:
         labels[factor.name] = strings(plan.levels[name][factor.name] for name in plan.conditions)
     template = Template(fixed={**labels, **(fixed or {})}, per_block=tuple(arrays))
     where = LocalFolder(root)
-    made = writer.RunWriter(where, writer.create(where, run, lambda model, experiment: template))
+    laid_out = writer.create(where, run, PROMPTS, lambda model, experiment: template)
+    made = writer.RunWriter(where, laid_out)
     for block in run.blocks():
         part = {}
         for name, values in arrays.items():

@@ -139,7 +139,7 @@ def _texts(selection: Selection, images: xr.DataArray) -> list[str]:
     """The wording of each prompt shown; its name where the run records none."""
     names = images["prompt"].values.astype(object).tolist()
     wording = dict(zip(names, names, strict=True))
-    for prompt in selection.store.run.prompts:
+    for prompt in selection.store.prompts:
         if prompt.id in wording:
             wording[prompt.id] = prompt.text
     return list(wording.values())

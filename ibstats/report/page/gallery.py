@@ -171,7 +171,7 @@ class Gallery:
         there: set[str] = set()
         for shown in self.models:
             there.update(shown.place)
-        return [prompt.id for prompt in self.first.store.run.prompts if prompt.id in there]
+        return [prompt.id for prompt in self.first.store.prompts if prompt.id in there]
 
     @property
     def first(self) -> Selection:
@@ -219,7 +219,7 @@ class Gallery:
         `prompts` are the ids of those shown; `put` gets each of their pieces.
         """
         design = self.first.design
-        known = {prompt.id: prompt.text for prompt in self.first.store.run.prompts}
+        known = {prompt.id: prompt.text for prompt in self.first.store.prompts}
         told = []
         for name in prompts:
             told.append({"id": name, "number": self.prompts.index(name) + 1, "text": known[name]})

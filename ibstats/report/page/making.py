@@ -234,7 +234,7 @@ def _rendered(
 def _about(of: Content) -> str:
     """A line about the run: models, prompts, seed, snapshot."""
     run = of.store.run
-    said = [", ".join(run.models), f"{len(run.prompts)} prompts"]
+    said = [", ".join(run.models), f"{run.n_prompts} prompts"]
     for gallery in of.galleries:
         conditions, samples = len(gallery.first.design.conditions), gallery.first.n_samples
         said.append(f"{gallery.experiment}: {conditions} conditions × {samples} images")

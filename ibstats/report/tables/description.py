@@ -51,7 +51,7 @@ def description(store: Store) -> list[Part]:
     snapshot = words.snapshot(store.snapshot())
     return [
         Paragraph(f"run {record.run_id} {origin}, created {record.created}"),
-        Paragraph(f"{len(record.prompts)} prompts{seed}, snapshot of the run {snapshot}"),
+        Paragraph(f"{record.n_prompts} prompts{seed}, snapshot of the run {snapshot}"),
         Table("description", "", COLUMNS, tuple(rows), notes=(SNAPSHOTS,)),
     ]
 
