@@ -283,7 +283,7 @@ def _sentence(
     clauses = []
     for judged, clause in CLAUSES.items():
         if judged in by:
-            margin = " or ".join(map("±{:.2g}".format, margins))
+            margin = words.margins(margins) if margins else ""
             clauses.append(clause.format(words.listed(by[judged]), margin=margin))
     return f"{said}: diversity {', '.join(clauses)}."
 
@@ -339,10 +339,9 @@ def _changes(
         made = stacked(CHANGE, title, heads, blocks, columns)
     notes = [ERROR_CONTROL]
     here = {"experiment": experiment, "quantity": distance.name}
-    margins = sorted(distinct(numbers.all("equivalence", **here), "margin"))
+    margins = distinct(numbers.all("equivalence", **here), "margin")
     if margins:
-        ends = dict.fromkeys(f"±{margin:.2g}" for margin in (margins[0], margins[-1]))
-        notes.append(EQUIVALENCE.format(" to ".join(ends)))
+        notes.append(EQUIVALENCE.format(words.margins(margins)))
     said = "; ".join(notes)
     open_ones = tuple(filter(None, [words.open_intervals(used)]))
     return [replace(made, caption=words.made_briefly(used), notes=(said, *open_ones))]

@@ -141,6 +141,17 @@ def counts(found: Sequence[int]) -> str:
     return f"{least} to {most}"
 
 
+def margins(found: Iterable[float]) -> str:
+    """Say within what changes count as equal: one margin, or from the least to the most.
+
+    >>> margins([0.0276, 0.0332, 0.03]), margins([0.05])
+    ('±0.028 to ±0.033', '±0.05')
+    """
+    ordered = sorted(found)
+    ends = [f"±{margin:.2g}" for margin in (ordered[0], ordered[-1])]
+    return " to ".join(dict.fromkeys(ends))
+
+
 def snapshot(digest: str) -> str:
     """A snapshot as it is written everywhere, by its first sixteen digits."""
     return digest[:16]

@@ -132,7 +132,10 @@ def test_html_escapes_and_says_what_a_cell_is() -> None:
     assert "[red]x_1 &lt;b&gt;" in said
     assert '0.5000 <span class="interval">[0.2500, –]</span> <span class="marks">**</span>' in said
     assert "&lt;.0001" in said
-    assert '<td class="missing" title="not &lt;measured&gt;">–</td>' in html.render(BARE)
+    bare = html.render(BARE)
+    assert '<td class="number missing" title="not &lt;measured&gt;">–</td>' in bare
+    words = Table("name", "Title", (Column("model"), Column("path")), ((Text("m"), Missing()),))
+    assert '<td class="missing">–</td>' in html.render(words)
     assert 'class="number degenerate"' in html.render(MARKED)
     assert said.count("<tr>") == 2
 

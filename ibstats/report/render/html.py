@@ -37,7 +37,7 @@ def render(table: Table) -> str:
     for start, stop in zip(starts, [*table.groups, len(table.rows)], strict=True):
         lines.append("<tbody>")
         for row in table.rows[start:stop]:
-            lines.append(_row(row, table.labels))
+            lines.append(_row(row, table))
         lines.append("</tbody>")
     return "\n".join([*lines, "</table>"]) + "\n"
 
@@ -50,14 +50,16 @@ def _caption(table: Table) -> str:
     return "<br>".join(said)
 
 
-def _row(row: tuple[Cell, ...], labels: int) -> str:
+def _row(row: tuple[Cell, ...], table: Table) -> str:
     cells = []
-    for number, cell in enumerate(row):
+    for number, (cell, column) in enumerate(zip(row, table.columns, strict=True)):
         inside, attributes = inner(cell)
-        if number < labels:
+        if number < table.labels:
             cells.append(f'<th scope="row">{inside}</th>')
-        else:
-            cells.append(f"<td{attributes}>{inside}</td>")
+            continue
+        if isinstance(cell, Missing) and column.kind is not Text:  # it stands below its numbers
+            attributes = attributes.replace('"missing', '"number missing')
+        cells.append(f"<td{attributes}>{inside}</td>")
     return f"<tr>{''.join(cells)}</tr>"
 
 

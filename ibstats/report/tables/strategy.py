@@ -53,7 +53,7 @@ def _of(numbers: Numbers, experiment: str, distance: Quantity) -> Table:
     title = f"Strategy by {distance.long} (change from the baseline"
     margins = distinct(outcomes, "margin")
     if margins:
-        title += f"; equivalence margin {' or '.join(map('±{:.3g}'.format, margins))}"
+        title += f"; equivalence margin {words.margins(margins)}"
     columns = [*grid.columns(probes), Column("path"), Column("strategy")]
     made = stacked(f"strategy-{distance.name}", f"{title})", ["model"], [lines], columns)
     remarks = [*words.remarks(outcomes), words.open_intervals(outcomes)]

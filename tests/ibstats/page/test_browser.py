@@ -433,6 +433,39 @@ def test_it_fits_and_passes_axe(
     close(opened)
 
 
+OUTSIDE = """() => {
+  const cut = (one, low, high) => {
+    const box = one.getBoundingClientRect();
+    return box.left < low - 1 || box.right > high + 1 ? [one.textContent] : [];
+  };
+  return [...document.querySelectorAll('main caption strong, main svg text')].flatMap(one => {
+    const around = one.closest('td, figure, .scroll').getBoundingClientRect();
+    return cut(one, Math.min(around.left, innerWidth), innerWidth);
+  });
+}"""
+"""Titles of tables, and names of scales, that are cut on the left or lie beyond the page."""
+RARE = "document.querySelectorAll('.ranks [text-anchor=end]').forEach(one => { one.textContent = '0.001%'; })"
+"""The names of the shares in a run of many more tokens."""
+TALLEST = """() => Math.max(0, ...[...document.querySelectorAll('.scroll > table:not(.chart) tbody tr')]
+  .map(row => row.getBoundingClientRect().height))"""
+"""Pixels of the tallest line of a table."""
+
+
+@pytest.mark.parametrize("width", [360, 1600])
+def test_no_title_or_scale_is_cut_and_no_cell_wraps(
+    width: int, toy_page: Path, opened: Opened
+) -> None:
+    """With everything open; a table that is too wide scrolls, its title stays."""
+    opened.page.set_viewport_size({"width": width, "height": 900})
+    page = show(opened, toy_page)
+    page.evaluate("document.querySelectorAll('main details').forEach(one => { one.open = true; })")
+    assert page.locator(".ranks text").count() > 10
+    page.evaluate(RARE)
+    assert page.evaluate(OUTSIDE) == []
+    assert 0 < page.evaluate(TALLEST) < 40
+    close(opened)
+
+
 def serious(page: Page, within: str | None = None) -> list[tuple[str, str]]:
     """What axe finds that keeps people out, with the first element it is found in."""
     found = Axe().run(page, context=within).response["violations"]
