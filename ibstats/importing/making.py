@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibstats.errors import IbstatsError
+from ibstats.importing.reading import of_each
 from ibstats.importing.survey import Found
 from ibstats.importing.wordings import original
 from schemas.design import FACTORS
@@ -274,7 +275,7 @@ def samples(found: Found, run: RunRecord, pool: ThreadPoolExecutor, block: Block
             wanted += files
             owners += [number] * len(files)
         filled = [0] * len(labels)
-        for number, read in zip(owners, pool.map(source.read, wanted), strict=True):
+        for number, read in zip(owners, of_each(pool, source.read, wanted), strict=True):
             values[number, filled[number] : filled[number] + len(read)] = read
             filled[number] += len(read)
         for number, n_samples in enumerate(filled):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 import zarr
@@ -22,6 +25,10 @@ from schemas.variables import VARIABLES
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+Item, Made = TypeVar("Item"), TypeVar("Made")
+
+AT_ONCE = 16
+"""Files that a thread reads before it hands them over."""
 ARRAYS = (".npy", ".npz")
 ZARR = ".zarr"
 """Endings of files of arrays, and of folders that are one."""
@@ -73,19 +80,19 @@ class Source:
 
         Raises IbstatsError as `read` does, and for a token that is not allowed.
         """
-        if file.suffix.lower() == ZARR:
-            digest = folder_sha256(file)
-        else:
-            digest = file_sha256(file)
-        if file.suffix.lower() in (*ARRAYS, ZARR) or self.variable != "image":
-            values = self.read(file)
-            highest = -1
-            if self.variable == "tokens":
-                highest = int(values.max(initial=0))
-                if keep is not None and highest < len(keep):
-                    check_allowed(values, keep, f"'{file}'")
-            return Inspected(len(values), values.shape[1:], digest, highest)
-        return Inspected(1, size_of(file), digest, -1)
+        ending = file.suffix.lower()
+        if self.variable == "image" and ending not in (*ARRAYS, ZARR):
+            content = file.read_bytes()
+            digest = hashlib.sha256(content).hexdigest()
+            return Inspected(1, size_of(io.BytesIO(content), file), digest, -1)
+        digest = folder_sha256(file) if ending == ZARR else file_sha256(file)
+        values = self.read(file)
+        highest = -1
+        if self.variable == "tokens":
+            highest = int(values.max(initial=0))
+            if keep is not None and highest < len(keep):
+                check_allowed(values, keep, f"'{file}'")
+        return Inspected(len(values), values.shape[1:], digest, highest)
 
     def _array(self, file: Path) -> NDArray[Any]:
         """The array of a file."""
@@ -156,6 +163,18 @@ class Inspected:
     """Highest code; -1 where there are no tokens."""
 
 
+def of_each(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Made], items: Sequence[Item]
+) -> Iterator[Made]:
+    """Give what a function makes of every item, in their order, by the threads of a pool.
+
+    A thread takes several items at a time, which saves it from being asked for each. Raises what the
+    function raises, at the place of the item.
+    """
+    groups = [items[first : first + AT_ONCE] for first in range(0, len(items), AT_ONCE)]
+    return chain.from_iterable(pool.map(lambda group: list(map(function, group)), groups))
+
+
 def folder_sha256(folder: Path) -> str:
     """Give a digest of all files below a folder and their names in it, as 64 hex digits."""
     digest = hashlib.sha256()
@@ -203,15 +222,15 @@ def check_values(variable: str, values: NDArray[Any], where: str) -> None:
         )
 
 
-def size_of(file: Path) -> tuple[int, int, int]:
+def size_of(content: BinaryIO, file: Path) -> tuple[int, int, int]:
     """Give height, width and channels of a picture, from its head alone.
 
-    Raises IbstatsError if it is none.
+    `content` is what the file holds. Raises IbstatsError, which names the file, if it is none.
     """
     from PIL import Image as pil
 
     try:
-        with pil.open(file) as image:
+        with pil.open(content) as image:
             width, height = image.size
             if orientation(image) in SIDEWAYS:
                 width, height = height, width

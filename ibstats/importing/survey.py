@@ -15,7 +15,7 @@ from ibstats.importing.allowed import Keep, allowed_codes
 from ibstats.importing.conditions import Meaning, meaning
 from ibstats.importing.layout import Cell, layout_of, natural
 from ibstats.importing.prompts import Prompts, prompts_of
-from ibstats.importing.reading import ZARR, Inspected, Source, n_dims
+from ibstats.importing.reading import ZARR, Inspected, Source, n_dims, of_each
 from ibstats.importing.spec import Spec
 from ibstats.importing.wordings import Wordings, own_texts, wordings_of
 
@@ -318,7 +318,7 @@ def _inspected(
         return sources[key[0]].inspect(key[1], wanted[key])
 
     with ThreadPoolExecutor() as pool:
-        return dict(zip(wanted, pool.map(one, wanted), strict=True))
+        return dict(zip(wanted, of_each(pool, one, list(wanted)), strict=True))
 
 
 def _counts(
