@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import re
-import shlex
 import subprocess
 import sys
 import warnings
@@ -13,11 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from typer.testing import CliRunner
 
-DOCS = Path(__file__).parents[1] / "docs"
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PAGES = sorted([*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"])
+from tests.pages import BLOCK, DOCS, FILE, PAGES, run
 
 
 def with_examples() -> list[Path]:
@@ -119,7 +115,7 @@ def test_pages_with_examples_are_found() -> None:
 
 @pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.stem)
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks in order: `yaml` whose first line names a file is written, `console` lines are run, `python` executed.
+    """Blocks in order: one whose first line names a file is written, `console` is run, `python` executed.
 
     What an `output` block shows was printed by the commands before it, line by line.
     """
@@ -127,7 +123,7 @@ def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     names: dict[str, object] = {}
     printed = ""
     for kind, content in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if kind == "yaml" and (named := re.match(r"# (\S+\.yaml)\n", content)):
+        if named := FILE.match(content):
             Path(named[1]).write_text(content)
         elif kind == "console":
             printed = "".join(run(line.removeprefix("$ ")) for line in content.splitlines())
@@ -150,18 +146,3 @@ def test_output_that_differs_is_found() -> None:
     check_printed("a  1\nc", "a 1\nb\nc\n")
     with pytest.raises(AssertionError, match="'b' is not in order"):
         check_printed("c\nb", "a\nb\nc")
-
-
-def run(line: str) -> str:
-    """Run a command; what it printed."""
-    from generate.cli import app as ibgenerate
-    from ibstats.cli import app as ibstats
-
-    program, *arguments = shlex.split(line)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        done = CliRunner().invoke(
-            {"ibgenerate": ibgenerate, "ibstats": ibstats}[program], arguments
-        )
-    assert done.exit_code == 0, f"{line}: {done.output} {done.exception}"
-    return done.output

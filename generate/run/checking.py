@@ -17,6 +17,7 @@ from generate.errors import ModelError
 from generate.models import model_class
 from generate.models.base import Model
 from generate.run.returned import decode, sample
+from generate.store.template import path_given
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
 from generate.traversal.trace import Trace
@@ -175,6 +176,11 @@ def _path(samples: _Samples) -> str:
         return (
             "`path_surprisal` is not recorded: path and execution cannot be told apart in bits; the "
             "option of that name, if the model has one, brings it."
+        )
+    if not path_given(identity):
+        return (
+            "`path_surprisal` is recorded, but the options do not say what it is given; have a field "
+            "of that name in `Options`, exact or given_candidates, and pass it on to the traversal."
         )
     return ""
 

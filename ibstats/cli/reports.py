@@ -112,7 +112,8 @@ def export(
     kind: Annotated[
         str,
         typer.Option(
-            "--format", help="csv, json, netcdf; tables for a paper: latex, markdown, html."
+            "--format",
+            help="csv, json, netcdf; tables for a paper: latex, markdown, html, my_tables.py:Class.",
         ),
     ],
     folder: Annotated[

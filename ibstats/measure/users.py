@@ -47,8 +47,9 @@ def own_class(name: str, kind: type) -> Any:
     if found is None:
         raise IbstatsError(f"'{place}' holds no '{attribute}'; name a class as {place}:Class")
     if not (isinstance(found, type) and issubclass(found, kind)):
+        public, _, _ = kind.__module__.rpartition(".")
         raise IbstatsError(
-            f"'{name}' is no {kind.__name__}; derive it from ibstats.measure.{kind.__name__}"
+            f"'{name}' is no {kind.__name__}; derive it from {public}.{kind.__name__}"
         )
     return found
 

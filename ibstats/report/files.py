@@ -16,11 +16,12 @@ from ibstats.checks import ablations, of_run
 from ibstats.errors import IbstatsError, MissingPackages, unknown
 from ibstats.extras import need
 from ibstats.measure import Machine
+from ibstats.measure.users import is_own, own_class
 from ibstats.report import figures as drawing
 from ibstats.report import tables
 from ibstats.report.answer import Answer, answer
 from ibstats.report.page import making
-from ibstats.report.render import html, latex, markdown
+from ibstats.report.render import Renderer, html, latex, markdown
 from ibstats.report.table import Table, rounded
 from ibstats.results.kept import obtain, obtain_tree, write_json
 from ibstats.results.lookup import Numbers
@@ -34,12 +35,15 @@ from schemas.io.layout import ResultsFolder
 from schemas.results import Results
 from schemas.study import ABLATIONS
 
-PAPER: dict[str, tuple[str, Callable[[Table], str]]] = {
+Written = tuple[str, Callable[[Table], str]]
+"""How tables are written: the ending of their files, and what renders one."""
+
+PAPER: dict[str, Written] = {
     "latex": ("tex", latex.render),
     "markdown": ("md", lambda table: markdown.render([rounded(table)])),
     "html": ("html", lambda table: html.render(rounded(table))),
 }
-"""Formats of the tables for a paper: ending of their files, and what renders one."""
+"""Formats of the tables for a paper."""
 
 KINDS = ("csv", *PAPER, "json", "netcdf")
 """Export formats."""
@@ -219,15 +223,18 @@ def export(
     """Write an analysis into a folder; gives the files.
 
     `kind` is one of `KINDS`: every number as `csv`, `json` or `netcdf`, or the tables for a paper as
-    `latex`, `markdown` or `html`. Raises IbstatsError for another one.
+    `latex`, `markdown` or `html`, or by a `Renderer` of the user's, `my_tables.py:Class`. Raises
+    IbstatsError for another one.
     """
-    if kind not in KINDS:
+    if is_own(kind):
+        written(kind)  # one that cannot be had is told before anything is analysed
+    elif kind not in KINDS:
         raise unknown("export format", kind, KINDS)
     document = obtain(store, settings, machine)
     folder.mkdir(parents=True, exist_ok=True)
     if kind == "csv":
         return write_csv(document, folder)
-    if kind in PAPER:
+    if kind in PAPER or is_own(kind):
         return write_tables(document, folder, kind)
     if kind == "json":
         file = folder / store.results.document.name
@@ -238,18 +245,39 @@ def export(
 
 
 def write_tables(document: Results, folder: Path, kind: str) -> list[Path]:
-    """Write the tables for a paper, one file each, in one of the formats of `PAPER`; gives the files.
+    """Write the tables for a paper, one file each, in a format of `PAPER` or by the user's renderer.
 
-    Those in LaTeX are to be used with `\\input` and need the package booktabs, see
+    Gives the files. Those in LaTeX are to be used with `\\input` and need the package booktabs, see
     `ibstats.report.render.latex`.
     """
-    ending, render = PAPER[kind]
+    ending, render = written(kind)
     files = []
     for table in tables.paper_tables(Numbers(document)):
         file = folder / f"{table.name}.{ending}"
         write_whole(file, render(table))
         files.append(file)
     return files
+
+
+def written(kind: str) -> Written:
+    """How the tables of a format of `PAPER`, or of a renderer of the user's, are written.
+
+    Raises IbstatsError if there is no such renderer, and where it gives something else than text.
+    """
+    if not is_own(kind):
+        return PAPER[kind]
+    renderer: Renderer = own_class(kind, Renderer)()
+
+    def render(table: Table) -> str:
+        made: object = renderer.render(rounded(table))
+        if not isinstance(made, str):
+            raise IbstatsError(
+                f"'{kind}' gave {type(made).__name__} for table '{table.name}'; `render` returns the "
+                "text of the file"
+            )
+        return made
+
+    return renderer.ending, render
 
 
 def write_netcdf(tree: xr.DataTree, file: Path) -> Path:

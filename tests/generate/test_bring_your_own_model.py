@@ -25,7 +25,8 @@ GUIDE = Path(__file__).parents[2] / "docs" / "bring-your-own-model.md"
 def test_the_guides_adapter_is_short_and_samples_the_factorial(
     tmp_path: Path,
 ) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    text = GUIDE.read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n# my_models.py\n(.*?)```", text, flags=re.DOTALL)
     assert len(code.splitlines()) <= 60
     (tmp_path / "my_models.py").write_text(code, encoding="utf-8")
     generator = torch.Generator().manual_seed(0)

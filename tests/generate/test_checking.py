@@ -20,6 +20,7 @@ from generate.run.checking import CHECKS, check
 from generate.study.probes import Probe
 from generate.traversal.draw import Noise, PhiloxNoise
 from generate.traversal.trace import Trace
+from schemas.provenance import ModelIdentity
 
 OPTIONS = ["positions=8", "codes=6"]
 
@@ -71,6 +72,17 @@ class Forgetful(ToyMasked):
         return replace(trace, token_step=None)
 
 
+class Secretive(ToyMasked):
+    """Records its path, and no option says so."""
+
+    @classmethod
+    def identify(cls, name: str, options: Any) -> ModelIdentity:
+        identity = super().identify(name, options)
+        said = dict(identity.options)
+        del said["path_surprisal"]
+        return identity.model_copy(update={"options": said})
+
+
 class Blind(ToyMasked):
     """Decodes everything to one image."""
 
@@ -91,6 +103,7 @@ BREACHES = {
     Sociable: ["a sample does not depend"],
     Boastful: ["surprisal and entropy"],
     Forgetful: ["the path is recorded"],
+    Secretive: ["the path is recorded"],
     Blind: ["images follow"],
     Shapeless: ["shapes, types and ranges"],
 }

@@ -336,3 +336,38 @@ def test_every_export_format_is_written_and_holds_the_same_numbers(
     assert diversity_written(tmp_path / "csv") == expected
     assert diversity_written(tmp_path / "netcdf") == expected
     assert "\\begin{" in (tmp_path / "latex/diversity.tex").read_text()
+
+
+RENDERERS = """
+from ibstats.report.render import Renderer
+
+class Names(Renderer):
+    ending = "names"
+    def render(self, table):
+        return table.name
+
+class Nothing(Renderer):
+    def render(self, table):
+        pass
+
+class Other:
+    pass
+"""
+
+
+def test_tables_are_written_by_a_renderer_of_the_users(ask, run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "my_tables.py"
+    file.write_text(RENDERERS)
+    export = ["export", str(run), "--metric", "pixel_cosine", "--out", str(tmp_path / "made")]
+    status, said, told = ask(*export, "--format", f"{file}:Names")
+    assert status == 0, told
+    written = {Path(line).stem: Path(line).read_text() for line in said.splitlines()}
+    assert set(written) == set(written.values()) >= {"diversity", "probes"}
+    for name, message in {
+        "Nothing": "gave NoneType for table",
+        "Other": "is no Renderer; derive it from ibstats.report.render.Renderer",
+        "Absent": "holds no 'Absent'",
+    }.items():
+        status, _, told = ask(*export, "--format", f"{file}:{name}")
+        assert status == 1
+        assert message in " ".join(told.split())

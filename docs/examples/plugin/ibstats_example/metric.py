@@ -1,4 +1,4 @@
-"""How differently two images are drawn in edges: a distance for ibstats, in a package of its own."""
+"""How differently two images are drawn in edges: a distance for ibstats."""
 
 from __future__ import annotations
 
