@@ -470,6 +470,65 @@ def llamagen(folder: Path) -> dict[str, object]:
     }
 
 
+def var(folder: Path) -> dict[str, object]:
+    """Options of grids of side 1, 2 and 4 of 97 codes, 64x64 pixels, in the two files of the hub."""
+    from transformers import JanusVQVAE, JanusVQVAEConfig
+
+    from generate.networks.var import Var, VarConfig
+    from generate.networks.var_tokenizer import VarTokenizer
+
+    scales = (1, 2, 4)
+    config = VarConfig(
+        width=64, layers=2, heads=4, hidden=256, codes=97, classes=1000, dim=32, scales=scales, shared=False
+    )  # fmt: skip
+    network = dict(Var(config).state_dict())
+    positions = sum(config.sizes)
+    network |= {
+        "lvl_1L": torch.empty(1, positions),
+        "attn_bias_for_masking": torch.empty(1, 1, positions, positions),
+    }
+    for block in range(config.layers):
+        network[f"blocks.{block}.attn.zero_k_bias"] = torch.empty(config.width)
+    decoder = JanusVQVAEConfig(
+        embed_dim=32, num_embeddings=97, latent_channels=32, base_channels=32, channel_multiplier=[1, 1, 2, 2, 4],
+        num_res_blocks=2,
+    )  # fmt: skip
+    tokenizer = dict(VarTokenizer(decoder, scales, convolutions=4).state_dict())
+    for name, tensor in JanusVQVAE(decoder).state_dict().items():
+        if name.startswith("encoder."):
+            tokenizer[name] = tensor
+    tokenizer |= {
+        "quant_conv.weight": torch.empty(32, 32, 3, 3),
+        "quant_conv.bias": torch.empty(32),
+        "quantize.ema_vocab_hit_SV": torch.empty(len(scales), 97),
+    }
+    torch.save(named_state(network), folder / "var_d16.pth")
+    torch.save(named_state(_var_names(tokenizer)), folder / "vae_ch160v4096z32.pth")
+    return {
+        "checkpoint": str(folder),
+        "scales": "1,2,4",
+        "top_k": 20,
+        "top_p": 0.95,
+        "guidance": 4.0,
+    }
+
+
+def _var_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors of a VQ-GAN of transformers under the names of VAR: levels from the finest, q, k and v as one."""
+    named = {}
+    for name, tensor in tensors.items():
+        head, _, rest = name.partition("decoder.up.")
+        if rest:
+            level, _, rest = rest.partition(".")
+            name = f"{head}decoder.up.{4 - int(level)}.{rest}"
+        if name.split(".")[-2] in ("k", "v"):
+            continue
+        if name.split(".")[-2] == "q":
+            name, tensor = name.replace(".q.", ".qkv."), torch.cat([tensor, tensor, tensor])
+        named[name] = tensor
+    return named
+
+
 def _llamagen_name(key: str) -> str:
     """The name that a tensor of JanusVQVAE has upstream."""
     for number, name in enumerate(("block_1", "attn_1", "block_2")):

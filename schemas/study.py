@@ -100,17 +100,20 @@ class ModelChoice(Written):
 class PromptSource(Written):
     """Where prompts come from.
 
-    The trio's grammar, the shipped general set, or a file of prompt records.
+    The trio's grammar, a shipped set, or a file of prompt records.
     """
 
     source: str = Field(
-        default="trio", description="'trio', 'general', or the path of a .jsonl or .csv file."
+        default="trio",
+        description="'trio', 'general', 'imagenet', or the path of a .jsonl or .csv file.",
     )
     n: int | None = Field(
         default=None, ge=1, description="How many of them; default all (100 of the trio's)."
     )
 
 
+OWN_CALIBRATION = ("general", "imagenet")
+"""Sets of prompts that have a calibration split of their own."""
 ENCODED = "encoded"
 """Codes of real images: a source of calibration, and what a run that holds them calls itself."""
 ENCODED_IMAGES = 2000
@@ -427,16 +430,16 @@ class Study(Written):
     @model_validator(mode="before")
     @classmethod
     def _calibrate_in_the_kind_of_the_prompts(cls, data: Any) -> Any:
-        """The general set has calibration prompts of its own.
+        """A shipped set has calibration prompts of its own.
 
         Code usage on the trio's captions says nothing of it.
         """
         if isinstance(data, dict) and isinstance(prompts := data.get("prompts"), dict):
             calibration = data.get("calibration", {})
             if (
-                prompts.get("source") == "general"
+                (name := prompts.get("source")) in OWN_CALIBRATION
                 and isinstance(calibration, dict)
                 and "source" not in calibration
             ):
-                return {**data, "calibration": {**calibration, "source": "general"}}
+                return {**data, "calibration": {**calibration, "source": name}}
         return data

@@ -95,17 +95,33 @@ def inspect(model: ModelArgument, option: Setting = None) -> None:
     print_table(table)
 
 
-def check(model: ModelArgument, option: Setting = None, device: Device = "auto") -> None:
+def check(
+    model: ModelArgument,
+    option: Setting = None,
+    device: Device = "auto",
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SET",
+            help="Set whose first four texts are drawn: a .jsonl or .csv file, 'general', or "
+            "'imagenet' for class-conditional models. Texts of our own without it.",
+        ),
+    ] = None,
+) -> None:
     """Try a model, or an adapter of yours, on four texts: does it keep what a study relies on?
 
     Loads it, and samples and decodes some images that are kept nowhere. Ends with status 1 if
     something is wrong, each in a sentence.
     """
     from generate.models import model_class
+    from generate.prompts.sources import load_set
     from generate.run import checking
 
+    texts = checking.TEXTS
+    if prompts is not None:
+        texts = [each.text for each in load_set(prompts, "study")[: len(texts)]]
     options = model_class(model).options(settings_given(option or []))
-    findings = checking.check(model, options, pick_device(device))
+    findings = checking.check(model, options, pick_device(device), texts=texts)
     table = Table("what a study relies on", "holds", title=model)
     for finding in findings:
         table.add_row(finding.what, finding.problem or "yes")

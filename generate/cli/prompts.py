@@ -34,10 +34,11 @@ SHOWN = 20
 """Problems listed of a set, unless all are asked for."""
 
 Source = Annotated[
-    str, typer.Argument(metavar="SET", help="A .jsonl or .csv file, 'general' or 'trio'.")
+    str,
+    typer.Argument(metavar="SET", help="A .jsonl or .csv file, 'general', 'imagenet' or 'trio'."),
 ]
 SplitOption = Annotated[
-    str, typer.Option(help="Split of 'general' and 'trio': study or calibration.")
+    str, typer.Option(help="Split of a set known by name: study or calibration.")
 ]
 
 
@@ -46,13 +47,13 @@ def list_sets() -> None:
 
     Those of other people are only for `ibgenerate prompts build --source`.
     """
-    what = Column("what it is", overflow="fold")
-    table = Table("set", "study", "calibration", "paraphrases", what)
-    for name in SHIPPED:
+    last = Column("what it is", overflow="fold")
+    table = Table("set", "study", "calibration", "paraphrases", last)
+    for name, what in SHIPPED.items():
         study, calibration = load_set(name, "study"), load_set(name, "calibration")
         n = min(len(prompt.paraphrases.short) for prompt in study)
-        counts = (str(len(study)), str(len(calibration)), f"{n} of each length")
-        table.add_row(name, *counts, "Shipped: varied scenes.")
+        each = f"{n} of each length" if n else "none"
+        table.add_row(name, str(len(study)), str(len(calibration)), each, f"Shipped: {what}.")
     of_any_number = ("any number", "any number", f"{WANTED} of each length")
     table.add_row(TRIO, *of_any_number, "The trio's grammar: exactly equal meaning.")
     for name, captions in hub.KNOWN.items():

@@ -26,6 +26,7 @@ MODELS: dict[str, str] = {
     "janus-pro": "generate.models.janus:Janus",
     "llamagen": "generate.models.llamagen:LlamaGen",
     "show-o": "generate.models.showo:Showo",
+    "var": "generate.models.var:VAR",
 }
 
 

@@ -23,7 +23,7 @@ Network = TypeVar("Network", bound=torch.nn.Module)
 
 HALF = ".fp16"
 """What files in half precision have before their ending."""
-WEIGHTS = (".safetensors", ".bin", ".pt")
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 """Endings of weight files."""
 
 PIPELINE_FILES = (

@@ -102,15 +102,12 @@ class TrioScales(SceneModel):
         """
         guidance, quantizer = self.guidance, self.quantizer
         cache = self.network.empty_cache(len(conditioning.mask))
-        side = SCALES[-1]
-        total = torch.zeros(self.n_samples(conditioning), quantizer.dim, side, side)
-        total = total.to(self.device)
+        context_of = quantizer.walk(self.n_samples(conditioning), self.device)
 
         def scale_logits(previous: Tensor | None, scale: int) -> Tensor:
-            context = None
-            if previous is not None:
-                total.add_(quantizer.added(previous, scale - 1))
-                context = guidance.rows(quantizer.pooled(total, scale))
+            context = context_of(previous, scale)
+            if context is not None:
+                context = guidance.rows(context)
             return guidance.logits(self.network.scale_logits(conditioning, cache, context, scale))
 
         def all_logits(tokens: Tensor) -> Tensor:

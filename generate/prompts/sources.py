@@ -1,4 +1,4 @@
-"""Prompt sets a study can name: the trio's grammar, the shipped general set, a file."""
+"""Prompt sets a study can name: the trio's grammar, a shipped set, a file."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from schemas.study import Prompt, PromptSource
 
 TRIO = "trio"
 DEFAULT_TRIO_PROMPTS = 100
-SHIPPED = {"general": "generate.prompts"}
-"""Prompt sets that ship as files, and the package they are in.
+SHIPPED = {
+    "general": "varied scenes",
+    "imagenet": "names of ImageNet's classes, for class-conditional models",
+}
+"""Prompt sets that ship as files beside this module, and what they are.
 
-The files are `<name>-study.jsonl` and `<name>-calibration.jsonl`.
+The files are `<name>-study.jsonl` and `<name>-calibration.jsonl`. Of the two classes that are called
+cardigan, dog and garment, neither is in `imagenet`.
 """
 
 Split = Literal["study", "calibration"]
@@ -75,7 +79,7 @@ def source_file(source: PromptSource, split: Split, base: Path) -> Path:
     """The file behind a source other than the trio; relative paths start from `base`."""
     name = source.source
     if name in SHIPPED:
-        return Path(str(resources.files(SHIPPED[name]))) / f"{name}-{split}.jsonl"
+        return Path(str(resources.files(__package__))) / f"{name}-{split}.jsonl"
     return base / name
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -42,11 +42,18 @@ class Finding:
     problem: str = ""
 
 
-def check(name: str, options: Any, device: str, base: Path | None = None) -> list[Finding]:
+def check(
+    name: str,
+    options: Any,
+    device: str,
+    base: Path | None = None,
+    texts: Sequence[str] = TEXTS,
+) -> list[Finding]:
     """What of the contract of an adapter holds; the first finding is what cannot be sampled.
 
     `name` is that of a model as `generate.models.model_class` takes it, looked for in the folder
-    `base`, and `options` an instance of its `Options`. Raises `ModelError` if it cannot be loaded.
+    `base`, and `options` an instance of its `Options`; `texts` are what it is asked to draw, a sample
+    each. Raises `ModelError` if it cannot be loaded.
 
     >>> from generate.models.toy import ToyMasked
     >>> {finding.problem for finding in check("toy-masked", ToyMasked.options({}), "cpu")}
@@ -56,7 +63,7 @@ def check(name: str, options: Any, device: str, base: Path | None = None) -> lis
     identity = adapter.identify(name, options)
     model = adapter.load(identity, options, device)
     try:
-        samples = _Samples(model, name)
+        samples = _Samples(model, name, texts)
     except ModelError as error:
         return [Finding("shapes, types and ranges of what is returned", str(error))]
     findings = [Finding("shapes, types and ranges of what is returned")]
@@ -74,10 +81,11 @@ def check(name: str, options: Any, device: str, base: Path | None = None) -> lis
 
 
 class _Samples:
-    """A model, and its four samples in one batch under no probe."""
+    """A model, and its samples of some texts in one batch under no probe."""
 
-    def __init__(self, model: Model, label: str) -> None:
+    def __init__(self, model: Model, label: str, texts: Sequence[str]) -> None:
         self.model = model
+        self.texts = texts
         self.label = label
         self.n_codes = model.identity.codebook_size
         self.free = self.traced()
@@ -92,10 +100,10 @@ class _Samples:
         execution: int = 100,
     ) -> Trace:
         """Samples of some rows; another `execution` is other noise of identities."""
-        keys = np.arange(len(TEXTS), dtype=np.uint64)
+        keys = np.arange(len(self.texts), dtype=np.uint64)
         noise = PhiloxNoise(keys[rows], (keys + np.uint64(execution))[rows])
         probe = Probe(allowed, *ALL_STEPS) if argmax else Probe(allowed)
-        return sample(self.model, self.label, TEXTS[rows], probe, noise)
+        return sample(self.model, self.label, self.texts[rows], probe, noise)
 
     def differing(self, trace: Trace, rows: slice = slice(None)) -> int:
         """Positions of some rows at which tokens differ from those of the batch."""
@@ -111,14 +119,14 @@ def _same_again(samples: _Samples) -> str:
 
 def _alone(samples: _Samples) -> str:
     n = 0
-    for row in range(len(TEXTS)):
+    for row in range(len(samples.texts)):
         rows = slice(row, row + 1)
         n += samples.differing(samples.traced(rows=rows), rows)
     if not n:
         return ""
     return (
         f"{n} of {samples.free.tokens.numel()} tokens are others for a sample alone than in a batch "
-        "of four: a row looks at its neighbours or, if few differ, batches round differently."
+        f"of {len(samples.texts)}: a row looks at its neighbours or, if few differ, batches round differently."
     )
 
 

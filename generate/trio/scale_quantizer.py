@@ -14,13 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generate.networks.scale_sum import ScaleSum
 from generate.trio.quantizers import Quantised, Quantizer
 
 SCALES = (1, 2, 3, 5, 8)
 """Sides of the square grids of the trio's scales, 103 codes together."""
 
 
-class ScaleVq(Quantizer):
+class ScaleVq(Quantizer, ScaleSum):
     """Codes of several grids of rising side, which add up to the latents of the finest one.
 
     Latents are (B, side, side, dim) with the side of the last scale. Ids are (B, position): the codes
@@ -77,9 +78,7 @@ class ScaleVq(Quantizer):
 
         Raises IndexError, on the CPU, for an id that is no code.
         """
-        parts = torch.split(ids, self.sizes, dim=1)
-        added = [self.added(part, scale) for scale, part in enumerate(parts)]
-        return torch.stack(added).sum(0).permute(0, 2, 3, 1)
+        return self.total(ids).permute(0, 2, 3, 1)
 
     def added(self, ids: Tensor, scale: int) -> Tensor:
         """What the codes `ids` (B, position of the scale) of a scale add, (B, dim, side, side).
@@ -92,27 +91,6 @@ class ScaleVq(Quantizer):
             vectors = F.interpolate(vectors, size=self.scales[-1], mode="bicubic")
         refined: Tensor = self.refine[scale](vectors)
         return vectors + refined
-
-    def pooled(self, total: Tensor, scale: int) -> Tensor:
-        """Vectors (B, position of the scale, dim) of `total` (B, dim, side, side).
-
-        They are means over the cells of the scale, which overlap where its side does not divide the finest.
-        """
-        return F.adaptive_avg_pool2d(total, self.scales[scale]).flatten(2).mT
-
-    def contexts(self, ids: Tensor) -> Tensor:
-        """What coarser scales tell of each position after the first scale, (B, position - 1, dim).
-
-        That is the sum of all scales before that of the position, `pooled` to its grid: the input
-        of a network that predicts the scale. `ids` are those of all scales, (B, position).
-        """
-        total: Tensor | None = None
-        contexts = []
-        for scale, part in enumerate(torch.split(ids, self.sizes, dim=1)[:-1]):
-            added = self.added(part, scale)
-            total = added if total is None else total + added
-            contexts.append(self.pooled(total, scale + 1))
-        return torch.cat(contexts, 1)
 
     def forward(self, latents: Tensor, progress: float = 1.0) -> Quantised:
         """Quantise, and while training move the codebook.

@@ -10,10 +10,11 @@ import pytest
 
 from generate.errors import StudyError
 from generate.prompts.files import read_column, read_prompts, write_prompts
+from generate.prompts.sources import SHIPPED
 from generate.run.preparing import prepare
 from generate.study.planning import plan
 from generate.study.study_file import load_study
-from schemas.study import Prompt
+from schemas.study import OWN_CALIBRATION, Prompt
 from tests.generate.conftest import edited
 
 
@@ -107,12 +108,16 @@ def test_the_store_records_the_checksum_of_every_prompt_file(study_file: Path) -
     assert json.loads((store.root / "run.json").read_text())["prompt_files"] == expected
 
 
-def test_the_general_set_is_calibrated_on_its_own_calibration_prompts(study_file: Path) -> None:
-    study = edited(study_file, prompts={"source": "general", "n": 3}, calibration={"n": 4})
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_set_is_calibrated_on_its_own_calibration_prompts(
+    study_file: Path, name: str
+) -> None:
+    study = edited(study_file, prompts={"source": name, "n": 3}, calibration={"n": 4})
     laid_out = plan(*load_study(str(study)))
-    assert laid_out.study.calibration.source == "general"
+    assert laid_out.study.calibration.source == name
+    assert set(SHIPPED) == set(OWN_CALIBRATION)
     assert len(laid_out.calibration_prompts) == 4
-    assert set(laid_out.prompt_files) == {"general (study)", "general (calibration)"}
+    assert set(laid_out.prompt_files) == {f"{name} (study)", f"{name} (calibration)"}
 
 
 def test_calibration_prompts_that_differ_from_study_prompts_in_punctuation_alone_are_refused(
