@@ -170,7 +170,8 @@ class VAR(PublicModel):
         The trace has no path: the order is fixed.
         """
         network, sizes = self.network, self.network.config.sizes
-        cache = network.empty_cache(conditioning)
+        with computing(self.settings.precision):
+            cache = network.empty_cache(conditioning)
         n_samples = self.guidance.n_samples(len(conditioning))
         context_of = self.tokenizer.walk(n_samples, self.device)
 
