@@ -155,7 +155,7 @@ def test_the_grammar_words_the_prompts_of_the_trio(tmp_path: Path, command: Comm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--source", "gneral"), "source 'gneral' is unknown; give one of trio, general, dalle3, coco2014, hf:"),
+        (("--source", "gneral"), "source 'gneral' is unknown; give one of trio, general, imagenet, dalle3, coco2014"),
         (("--source", "gone.csv"), "gone.csv does not exist"),
         (("--source", "{base}", "--column", "caption"), "base.csv has no column 'caption'; its columns are id, text"),
         (("--source", "{base}", "--n", 3), "gives 2 prompts, 3 are asked for (passed over: none)"),
