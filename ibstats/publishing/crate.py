@@ -1,7 +1,7 @@
 """RO-Crate 1.1 metadata of a publication: every file with its digest, and what made it.
 
 Source: RO-Crate Metadata Specification 1.1, https://w3id.org/ro/crate/1.1, with the vocabulary of
-schema.org.
+schema.org. What is one thing is no list of one, as it recommends.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ from schemas.io.files import file_sha256
 from schemas.version import __version__
 
 SPECIFICATION = "https://w3id.org/ro/crate/1.1"
+FURTHER_TERMS = {"sha256": "http://schema.org/sha256"}
+"""Properties that the context of RO-Crate 1.1 does not know; it holds those of schema.org 10."""
+
 ROOT = "./"
 SOFTWARE = "#ibstats"
 CREATOR = "#creator"
@@ -52,7 +55,7 @@ def crate(publication: Publication, shards: Sequence[Shard], folder: Path) -> di
         "license": {"@id": publication.terms.url},
         "identifier": f"sha256:{publication.identifier}",
         "hasPart": list(map(_reference, files)),
-        "mentions": [{"@id": ANALYSIS}],
+        "mentions": {"@id": ANALYSIS},
     }
     graph: list[dict[str, Any]] = [
         {
@@ -80,14 +83,14 @@ def crate(publication: Publication, shards: Sequence[Shard], folder: Path) -> di
             "name": f"analysis {publication.document.analysis_sha256}",
             "instrument": {"@id": SOFTWARE},
             "object": [{"@id": RUN}, *map(_reference, map(_shard, shards))],
-            "result": [{"@id": RESULTS}],
+            "result": {"@id": RESULTS},
         },
     ]
     if publication.terms.creator:
-        root["author"] = {"@id": CREATOR}
+        root["author"] = root["publisher"] = {"@id": CREATOR}
         named = publication.terms.creator
         graph.append({"@id": CREATOR, "@type": "Organization", "name": named})
-    return {"@context": f"{SPECIFICATION}/context", "@graph": graph}
+    return {"@context": [f"{SPECIFICATION}/context", FURTHER_TERMS], "@graph": graph}
 
 
 def identifier_of(folder: Path) -> str | None:

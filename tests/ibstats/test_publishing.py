@@ -136,11 +136,22 @@ def test_the_library_of_croissant_reads_it(published: tuple[Path, Path], tmp_pat
     assert described["creator"]["name"] == TERMS.creator
 
 
+CONTEXT = {
+    *("about", "author", "conformsTo", "contentSize", "datePublished", "description", "hasPart"),
+    *("encodingFormat", "identifier", "instrument", "license", "mentions", "name", "object"),
+    *("publisher", "result", "softwareVersion"),
+}
+"""Terms of the context of RO-Crate 1.1.3, of those that we use; looked up there."""
+
+
 def test_the_crate_describes_every_file_and_refers_to_nothing_else(
     published: tuple[Path, Path],
 ) -> None:
     _, hub = published
-    graph = json.loads((hub / "ro-crate-metadata.json").read_text())["@graph"]
+    crate = json.loads((hub / "ro-crate-metadata.json").read_text())
+    graph, (_, further) = crate["@graph"], crate["@context"]
+    terms = {key for entity in graph for key in entity if not key.startswith("@")}
+    assert terms == CONTEXT | set(further)
     by_id = {entity["@id"]: entity for entity in graph}
     assert len(by_id) == len(graph)
     descriptor, root = by_id["ro-crate-metadata.json"], by_id["./"]
@@ -153,6 +164,11 @@ def test_the_crate_describes_every_file_and_refers_to_nothing_else(
         assert by_id[name]["sha256"] == hashlib.sha256(content).hexdigest()
         assert by_id[name]["contentSize"] == str(len(content))
     assert references(graph) - {"https://w3id.org/ro/crate/1.1"} <= set(by_id)
+    for entity in graph:
+        assert [
+            key for key, value in entity.items() if isinstance(value, list) and len(value) < 2
+        ] == []
+    assert by_id[root["publisher"]["@id"]]["name"] == TERMS.creator
 
 
 def references(value: Any) -> set[str]:
