@@ -40,7 +40,7 @@ def unchecked(*names: str) -> Iterator[None]:
     with ExitStack() as stack:
         for name in names:
             stack.enter_context(patch(name, NOTHING))
-        stack.enter_context(patch("schemas.io.reader.is_whole_line", lambda _: True))
+        stack.enter_context(patch("schemas.io.ledger.is_whole_line", lambda _: True))
         yield
 
 

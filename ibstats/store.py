@@ -6,7 +6,7 @@ The ledger is the authority; xarray reads `data.zarr`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -29,9 +29,18 @@ from schemas.errors import StoreError
 from schemas.io import copied, layout, reader
 from schemas.io.checked import CheckedStore, damaged_template, wrong_size
 from schemas.io.folder import Folder, FolderError, LocalFolder, folder
+from schemas.io.ledger import (
+    Ledger,
+    complete,
+    recorded,
+    recorded_of,
+    sizes_of,
+    snapshot,
+)
 from schemas.io.prompt_table import PromptTable, prompt_problems
 from schemas.io.received import guard
 from schemas.io.rescored import rescorings
+from schemas.io.sealed import seal_problems
 from schemas.provenance import ModelIdentity
 from schemas.store import (
     BlockRecord,
@@ -39,7 +48,6 @@ from schemas.store import (
     RunRecord,
     StoredObject,
     blocks_of,
-    snapshot_digest,
 )
 from schemas.variables import COORDINATES
 
@@ -61,8 +69,10 @@ class Store:
     """
     run: RunRecord
     """What the run is; each experiment with its factors, levels and baseline."""
-    records: dict[tuple[str, str], tuple[BlockRecord, ...]]
-    """Committed blocks per (model, experiment)."""
+    records: Mapping[tuple[str, str], Sequence[BlockRecord]]
+    """Committed blocks per (model, experiment); those of a sealed run are read as they are asked
+    for.
+    """
     folder: Folder
     """Where the run lies."""
     variables: dict[tuple[str, str], frozenset[str]]
@@ -131,7 +141,7 @@ class Store:
         Raises IbstatsError for a name that the run does not have.
         """
         plan = self._plan(model, experiment)
-        return reader.complete(plan, self.records.get((model, experiment), ()))
+        return complete(plan, self.records.get((model, experiment), ()))
 
     def snapshot(self, model: str | None = None, experiment: str | None = None) -> str:
         """Give the digest of the committed blocks: the version pin of a result.
@@ -139,11 +149,11 @@ class Store:
         It is of the whole run, or of one model or experiment. It follows from the content of the
         samples alone, whatever made them and in which blocks.
         """
-        chosen: list[BlockRecord] = []
+        chosen = []
         for (its_model, its_experiment), records in self.records.items():
             if model in (None, its_model) and experiment in (None, its_experiment):
-                chosen.extend(records)
-        return snapshot_digest(chosen)
+                chosen.append(records)
+        return snapshot(chosen, model, experiment)
 
     def dataset(
         self,
@@ -199,9 +209,10 @@ class Store:
 
     def _checked(self, model: str, experiment: str) -> CheckedStore:
         """The Zarr hierarchy: no object of template or blocks is given but as it was recorded."""
-        recorded = partial(reader.recorded, self.folder, model, experiment)
-        data = CheckedStore(self.folder, recorded)
-        data.know(reader.recorded_of(self.run, self.records[model, experiment]))
+        anew = partial(recorded, self.folder, model, experiment)
+        data = CheckedStore(self.folder, anew)
+        group = layout.group_name(model, experiment)
+        data.know(recorded_of(self.run, self.records[model, experiment], group))
         return data
 
     def _incomplete(self, model: str, experiment: str, done: NDArray[np.bool_]) -> IncompleteStore:
@@ -216,7 +227,7 @@ class Store:
             "import it again" if self.run.study is None else "finish the run with `ibgenerate run`"
         )
         pending = list(blocks_of(model, experiment, self._plan(model, experiment)))
-        committed = reader.Ledger(self.folder, self.run).done(pending)
+        committed = Ledger(self.folder, self.run).done(pending)
         lost = copied.unrecorded(self.folder, pending, committed)
         if lost > len(committed):
             repair = f"{lost} blocks have samples and no record: {copied.AGAIN}, else {repair}"
@@ -248,6 +259,12 @@ class Store:
 
         Gives (object, problem or None) one by one; every object is read.
         """
+        seal = Ledger(self.folder, self.run).seal
+        if seal is not None:
+            tables = seal_problems(self.folder, seal)
+            yield from tables.items()
+            if any(tables.values()):  # without its records a block is not looked at
+                return
         for stored in self._recorded():
             yield stored.key, reader.problem(self.folder, stored)
         yield from prompt_problems(self.folder, self.run).items()
@@ -278,10 +295,8 @@ class Store:
     def _image_keys(self, model: str, experiment: str) -> set[str]:
         """Keys of the images of committed blocks."""
         prefix = f"{layout.group_name(model, experiment)}/image/"
-        keys: set[str] = set()
-        for record in self.records[model, experiment]:
-            keys.update(stored.key for stored in record.objects if stored.key.startswith(prefix))
-        return keys
+        stored = sizes_of(self.records[model, experiment])
+        return {key for key, _ in stored if key.startswith(prefix)}
 
     def _check_objects(self, model: str, experiment: str) -> bool:
         """Whether there are images; CorruptBlock or CorruptStore if some lack, or any other object.
@@ -300,16 +315,15 @@ class Store:
                 if problem is not None:
                     self._refuse_half_copied(model, experiment, images=has_images)
                     raise damaged_template(f"{self.folder}/{key}", problem)
-        for record in self.records[model, experiment]:
-            for stored in record.objects:
-                size = sizes.get(layout.data_key(stored.key))
-                if size != stored.bytes and (has_images or stored.key not in images):
-                    self._refuse_half_copied(model, experiment, images=has_images)
-                    seen = "missing" if size is None else f"{size} bytes long"
-                    raise CorruptBlock(
-                        f"stored object '{stored.key}' is {seen}, the ledger says {stored.bytes} "
-                        "bytes; run `ibgenerate verify --repair` and resume"
-                    )
+        for key, n_bytes in sizes_of(self.records[model, experiment]):
+            size = sizes.get(layout.data_key(key))
+            if size != n_bytes and (has_images or key not in images):
+                self._refuse_half_copied(model, experiment, images=has_images)
+                seen = "missing" if size is None else f"{size} bytes long"
+                raise CorruptBlock(
+                    f"stored object '{key}' is {seen}, the ledger says {n_bytes} bytes; run "
+                    "`ibgenerate verify --repair` and resume"
+                )
         return has_images
 
     def _refuse_half_copied(self, model: str, experiment: str, *, images: bool) -> None:
@@ -370,7 +384,7 @@ def open_store(path: str | Path, results: Path | None = None) -> Store:
             if said is not None:
                 raise CorruptStore(said) from None
             raise
-        records = reader.Ledger(where, run).by_dataset()
+        records = Ledger(where, run).by_dataset()
     except FolderError as error:
         raise StoreNotFound(str(error)) from None
     here = Path("ibstats-results", str(path).partition("://")[2])

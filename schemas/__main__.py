@@ -15,6 +15,7 @@ from schemas.reference import pages
 from schemas.reference_set import ReferenceSet
 from schemas.rescored import PieceRecord, RescoreRecord
 from schemas.results import Results
+from schemas.sealed import SealRecord
 from schemas.store import BlockRecord, FailureRecord, RunRecord
 from schemas.study import Prompt, Study
 
@@ -23,6 +24,7 @@ PUBLISHED: dict[str, type[BaseModel]] = {
     "prompt": Prompt,
     "run": RunRecord,
     "block": BlockRecord,
+    "seal": SealRecord,
     "failure": FailureRecord,
     "calibration": CalibrationRecord,
     "results": Results,

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from schemas.analysis import Config, Resampling
 from schemas.io import layout
 from schemas.results import ResultRow
+from schemas.sealed import SealRecord
 from schemas.store import BlockRecord, RunRecord
 from schemas.study import (
     ArgmaxWindow,
@@ -39,6 +40,12 @@ Schemas of all records lie in `schemas/`.
 arrays are written first, its ledger record last, so a reader that believes the ledger never sees
 half a block.
 
+`ibgenerate seal` puts the records of a finished run into tables, of thousands of records of one
+Dataset each, in the order of condition, then block; `.npz`, columns by name. `seal.json` names the
+tables and holds the digests of the samples. It is created exclusively, once they are there; only
+then the records go. From then on it is the ledger: a record beside it means nothing, and no block
+can be made or repaired until `ibgenerate unseal` has put the records back.
+
 ## What is checked, and by what
 
 Whoever reads a file that numbers depend on looks at its digest. What is damaged is told in one line
@@ -50,6 +57,11 @@ that names the file, and never read as other numbers; `verify` of both programs 
 Pieces of the prompts
 : have length and sha256 in `run.json`, and are looked at whenever one is read, and before a block is
   written. A run reads those that it needs. They are restored from a copy.
+
+Ledger of a sealed run
+: `seal.json` holds its own `sha256`, and length and sha256 of every table under `sealed`. A table is
+  looked at when a record of it is read. Without `seal.json`, or a table, the records are nowhere:
+  they are restored from a copy.
 
 What `create` wrote into `data.zarr`
 : has the length and sha256 of each file in `run.json`. All of it is looked at before a block is
@@ -101,6 +113,10 @@ conditions are free and never parsed.
 ## The ledger record of a block
 
 {block}
+
+## `seal.json`
+
+{seal}
 """
 
 RESULTS = """# Results format
@@ -165,6 +181,7 @@ def pages() -> dict[str, str]:
             coordinates=_variables(COORDINATES),
             run=_fields(RunRecord),
             block=_fields(BlockRecord),
+            seal=_fields(SealRecord),
         ),
         "results-format.md": RESULTS.format(rows=_fields(ResultRow)),
         "settings.md": SETTINGS.format(

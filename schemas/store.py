@@ -458,9 +458,18 @@ def snapshot_digest(records: Iterable[BlockRecord]) -> str:
 
     Neither the size of the blocks nor their order matters, so equal samples have equal digests.
     """
-    lines = sorted(
-        f"{r.model}/{r.experiment}/{r.condition}/{r.prompt_start + number} {digest}\n"
-        for r in records
-        for number, digest in enumerate(r.content_sha256)
-    )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return hashlib.sha256("".join(sorted(snapshot_lines(records))).encode()).hexdigest()
+
+
+def snapshot_lines(records: Iterable[BlockRecord]) -> list[str]:
+    """Give the lines that a snapshot is the digest of once they are sorted, one a prompt.
+
+    Those of a Dataset begin alike, so the sorted lines of a run are those of its Datasets, in the
+    order of their names.
+    """
+    lines = []
+    for record in records:
+        under = f"{record.model}/{record.experiment}/{record.condition}"
+        for number, digest in enumerate(record.content_sha256, start=record.prompt_start):
+            lines.append(f"{under}/{number} {digest}\n")
+    return lines

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from generate.cli import encode, models, prompts, rescore, run, status
+from generate.cli import encode, models, prompts, rescore, run, sealing, status
 from generate.cli.console import log
 from generate.errors import GenerateError, one_line
 from generate.extras import EXTRAS
@@ -26,6 +26,8 @@ COMMANDS = (
     run.calibrate,
     status.status,
     status.verify,
+    sealing.seal,
+    sealing.unseal,
     rescore.rescore,
     encode.encode,
     models.models,

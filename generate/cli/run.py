@@ -102,7 +102,10 @@ def run(
 def _say_done(done: Summary, out_dir: str, shard: str | None) -> None:
     """Where the store stands, or the shard of it alone; GenerateError if something lacks."""
     whose = f"; digest {done.digest[:16]}" if shard is None else f", of shard {shard} alone"
-    out.print(f"{out_dir}: {done.done} of {done.total} blocks done, {done.made} of them now{whose}")
+    sealed = "sealed, " if done.sealed else ""
+    out.print(
+        f"{out_dir}: {sealed}{done.done} of {done.total} blocks done, {done.made} of them now{whose}"
+    )
     if done.changed:
         raise GenerateError(
             f"{len(done.changed)} objects of committed blocks are gone or have another size "

@@ -11,12 +11,14 @@ from generate.cli.console import out, print_table, scaled
 from generate.cli.options import RunArgument
 from generate.errors import GenerateError
 from generate.study.planning import recorded_plan
+from schemas.sealed import snapshot_name
 
 if TYPE_CHECKING:
     from generate.run.cost import Estimate
     from generate.run.status import Status
     from generate.store.samples import SampleStore
     from generate.study.planning import Plan
+    from schemas.sealed import SealRecord
 
 MOST_RUNNING = 10
 """Blocks at work that are listed one by one."""
@@ -35,6 +37,9 @@ def status(run_dir: RunArgument) -> None:
 
     store = SampleStore.open(run_dir)
     laid_out = recorded_plan(store.run, store.prompts)
+    if store.ledger.seal is not None:
+        _print_sealed(store, store.ledger.seal)
+        return
     found = state_of(laid_out, store)
     _print_blocks(laid_out, store, found)
     estimates = cost.estimates(laid_out, store)
@@ -42,6 +47,16 @@ def status(run_dir: RunArgument) -> None:
     _print_time(estimates, n_processes=max(1, len(found.running)))
     digest = audit.summary(laid_out, store).digest
     out.print(f"digest {digest}; at most {bytes_needed(store.run) / 1e6:.0f} MB in all.")
+
+
+def _print_sealed(store: SampleStore, seal: SealRecord) -> None:
+    """Numbers of blocks of a sealed run, all of which are done; no block is looked at."""
+    table = Table("model", "experiment", "done", "running", "failed", "missing")
+    for (model, experiment), records in store.ledger.by_dataset().items():
+        table.add_row(model, experiment, str(len(records)), "0", "0", "0")
+    print_table(table)
+    out.print(f"sealed {seal.sealed}: nothing is left to be made.")
+    out.print(f"digest {seal.snapshots[snapshot_name(None, None)]}.")
 
 
 def _print_blocks(laid_out: Plan, store: SampleStore, found: Status) -> None:

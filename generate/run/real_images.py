@@ -22,6 +22,7 @@ from generate.run.calibration import halves
 from generate.study.subset import CodeUse
 from schemas.io import layout, reader
 from schemas.io.folder import folder
+from schemas.io.ledger import Ledger
 from schemas.io.received import guard
 from schemas.provenance import CalibrationRecord, ModelIdentity
 from schemas.store import RunRecord, blocks_of
@@ -117,7 +118,7 @@ def _of_run(
 
 
 def _refuse_unfinished(where: Any, run: RunRecord, model: str) -> None:
-    ledger = reader.Ledger(where, run)
+    ledger = Ledger(where, run)
     for block in blocks_of(model, ENCODED, run.experiments[ENCODED]):
         if not ledger.is_done(block):
             raise StoreError(f"'{where}' is not whole: encode the images again.")

@@ -169,19 +169,19 @@ def _chosen(experiment: str, known: Sequence[str], asked: Sequence[str]) -> list
 
 def _committed(store: SampleStore, laid_out: Plan, model: str, experiment: str) -> list[Block]:
     """Committed blocks of a model and experiment, in the order of the plan."""
-    found = []
+    ours = []
     for block in laid_out.blocks():
-        ours = (block.model, block.experiment) == (model, experiment)
-        if ours and store.ledger.is_done(block):
-            found.append(block)
-    return found
+        if (block.model, block.experiment) == (model, experiment):
+            ours.append(block)
+    done = store.ledger.done(ours)
+    return [block for block in ours if block in done]
 
 
 def _snapshot(store: SampleStore, committed: Sequence[Block]) -> str:
     """Digest of what the committed blocks hold."""
-    records = []
+    records, ledger = [], store.ledger
     for block in committed:
-        record = store.ledger.read(block)
+        record = ledger.read(block)
         if record is not None:
             records.append(record)
     return snapshot_digest(records)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from generate.errors import StoreError
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan
-from schemas.io.layout import DATA, data_key, metadata_key
+from schemas.io.layout import DATA, data_key
+from schemas.io.ledger import Ledger, sizes_of, snapshot
 from schemas.io.rescored import rescorings
-from schemas.store import Block, BlockRecord, snapshot_digest
+from schemas.io.sealed import seal_problems
+from schemas.store import Block
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Summary:
     """Why the first of the blocks that failed did; empty if none failed."""
     changed: tuple[str, ...] = ()
     """Objects of committed blocks that are gone, or of another size than was written, by key."""
+    sealed: bool = False
+    """Whether the run is finished and its ledger sealed."""
 
 
 def summary(of: Plan | Sequence[Block], store: SampleStore, *, made: int = 0) -> Summary:
@@ -44,7 +49,10 @@ def summary(of: Plan | Sequence[Block], store: SampleStore, *, made: int = 0) ->
     ledger record that cannot be believed.
     """
     blocks = list(of.blocks()) if isinstance(of, Plan) else of
-    done = store.ledger.read_all(blocks)
+    ledger = store.ledger
+    if ledger.seal is not None:
+        return _of_sealed(blocks, store, ledger)
+    done = ledger.read_all(blocks)
     pending = [block for block in blocks if block not in done]
     failed = store.claims.failed_among(pending)
     first_error = ""
@@ -58,27 +66,47 @@ def summary(of: Plan | Sequence[Block], store: SampleStore, *, made: int = 0) ->
         failed=len(failed),
         elsewhere=len(store.claims.claimed_among(pending)),
         total=len(blocks),
-        digest=snapshot_digest(done.values()),
+        digest=snapshot([list(done.values())]),
         first_error=first_error,
-        changed=_changed(store, done.values()),
+        changed=_changed(store, sizes_of(list(done.values()))),
     )
 
 
-def _changed(store: SampleStore, records: Iterable[BlockRecord]) -> tuple[str, ...]:
-    """Objects that are gone or have another size than their record says, by one listing.
+def _of_sealed(blocks: Sequence[Block], store: SampleStore, ledger: Ledger) -> Summary:
+    """Where a sealed run stands: every block is there."""
+    everything = ledger.by_dataset()
+    if len(blocks) == sum(len(records) for records in everything.values()):
+        digest = snapshot(everything.values())
+        stored = chain.from_iterable(map(sizes_of, everything.values()))
+    else:
+        records = list(ledger.read_all(blocks).values())
+        digest, stored = snapshot([records]), chain(sizes_of(records))
+    return Summary(
+        made=0,
+        done=len(blocks),
+        failed=0,
+        elsewhere=0,
+        total=len(blocks),
+        digest=digest,
+        changed=_changed(store, stored),
+        sealed=True,
+    )
 
-    Images count where there are any: a run may be copied without them.
+
+def _changed(store: SampleStore, stored: Iterable[tuple[str, int]]) -> tuple[str, ...]:
+    """Which of some objects are gone or have another size than recorded, by one listing.
+
+    `stored` are key and bytes of each. Images count where there are any: a run may be copied
+    without them.
     """
     sizes = store.folder.sizes(DATA)
     found = []
-    for record in records:
-        images = metadata_key(record.model, record.experiment, "image")
-        for stored in record.objects:
-            array = data_key(f"{stored.key.rpartition('/')[0]}/zarr.json")
-            if array == images and images not in sizes:
-                continue
-            if sizes.get(data_key(stored.key)) != stored.bytes:
-                found.append(stored.key)
+    for key, n_bytes in stored:
+        array = key.rpartition("/")[0]
+        if array.endswith("/image") and data_key(f"{array}/zarr.json") not in sizes:
+            continue
+        if sizes.get(data_key(key)) != n_bytes:
+            found.append(key)
     return tuple(found)
 
 
@@ -89,9 +117,12 @@ def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]
     them again, and so are scored pieces.
     """
     found = []
+    ledger = store.ledger
+    if ledger.seal is not None and any(seal_problems(store.folder, ledger.seal).values()):
+        return []  # without its records no block can be looked at, and none can be made again
     for block in plan.blocks():
         try:
-            record = store.ledger.read(block)
+            record = ledger.read(block)
             problems = [] if record is None else store.problems(record)
         except StoreError as error:
             problems = [str(error)]

@@ -8,6 +8,7 @@ checksum is always looked at. Files of our own hold a digest of all that is in t
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
@@ -36,15 +37,19 @@ class UnreadableArrays(UserError):
         """What is wrong, in a few words."""
 
 
-def read_arrays(file: Path, names: Iterable[str] | None = None) -> dict[str, Array]:
+def read_arrays(
+    file: Path, names: Iterable[str] | None = None, *, content: bytes | None = None
+) -> dict[str, Array]:
     """Give the arrays of a .npz file by name: all, or those of some names that are there.
+
+    `content` is that of the file, where it has been read already.
 
     Raises UnreadableArrays for another kind of file, damage, arrays of objects, and members that
     would inflate beyond what they say, or beyond the memory that is free.
     """
     found = {}
     try:
-        with zipfile.ZipFile(file) as archive:
+        with zipfile.ZipFile(file if content is None else io.BytesIO(content)) as archive:
             wanted = _members(archive)
             if names is not None:
                 asked = set(names)

@@ -186,6 +186,14 @@ class Folder(abc.ABC):
         except FileNotFoundError:
             return None
 
+    def discard(self, keys: Iterable[str]) -> None:
+        """Remove objects that nobody is writing, durably, many at once.
+
+        What killed writes of them left may stay.
+        """
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            list(pool.map(self.remove, keys))
+
     def exists(self, key: str) -> bool:
         """Say whether there is an object of that key."""
         return self.size(key) is not None
@@ -297,6 +305,14 @@ class LocalFolder(Folder):
         # Zarr puts a name of its own in the place of the last suffix.
         for left in path.parent.glob(f"{path.stem}.*.partial"):
             left.unlink(missing_ok=True)
+
+    @override
+    def discard(self, keys: Iterable[str]) -> None:
+        paths = [self.path(key) for key in keys]
+        for path in paths:
+            path.unlink(missing_ok=True)
+        for place in {path.parent for path in paths if path.parent.is_dir()}:
+            sync(place)
 
     @override
     def sync(self, key: str) -> None:

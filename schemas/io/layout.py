@@ -4,6 +4,7 @@ RUN/run.json                                           what the run is; written 
 RUN/prompts/<first>-<digest>.jsonl                     its prompts, a line each, so many a file
 RUN/data.zarr/<model>/<experiment>/                    one labelled Dataset each, Zarr v3
 RUN/ledger/<model>/<experiment>/c<cond>-b<block>.json  one record per finished block; the authority
+RUN/seal.json, RUN/sealed/<model>/<experiment>/        the ledger of a sealed run, in tables
 RUN/claims/..., RUN/failed/...                         blocks in progress, blocks that failed
 RUN/calibration/<model>.json                           code usage behind the codebook subsets
 RUN/rescored/<model>/<experiment>/paths<K>-seed<S>/    weights of further paths, a record a piece
@@ -22,6 +23,9 @@ from typing import Literal
 RUN = "run.json"
 DATA = "data.zarr"
 RESCORED_RECORD = "rescored.json"
+SEAL = "seal.json"
+SEALED = "sealed"
+"""Folder of the tables of a sealed ledger."""
 
 RESULTS = frozenset(
     {
@@ -107,6 +111,15 @@ def prompts_key(start: int, sha256: str) -> str:
     'prompts/00004096-3f293f293f293f29.jsonl'
     """
     return f"prompts/{start:08d}-{sha256[:16]}.jsonl"
+
+
+def sealed_key(model: str, experiment: str, start: int, sha256: str) -> str:
+    """Give the key of a table of a sealed ledger, by the number of its first record and its digest.
+
+    >>> sealed_key("trio-mim", "factorial", 4096, "3f29" * 16)
+    'sealed/trio-mim/factorial/00004096-3f293f293f293f29.npz'
+    """
+    return f"{SEALED}/{group_name(model, experiment)}/{start:08d}-{sha256[:16]}.npz"
 
 
 def calibration_key(model: str) -> str:

@@ -1,4 +1,4 @@
-"""A run that is there: its record, its ledger and what its Datasets hold.
+"""A run that is there: its record, and what its Datasets hold.
 
 Each is checked once and in one wording. Both programs read a run by this. The arrays themselves are
 read with xarray or Zarr, from the folder's Zarr store.
@@ -9,13 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from schemas.design import FACTORS
@@ -27,20 +24,17 @@ from schemas.errors import (
     UnsupportedVersion,
 )
 from schemas.io import layout
-from schemas.io.checked import Recorded, by_key, damaged_template, mismatch
+from schemas.io.checked import damaged_template, mismatch
 from schemas.io.folder import Folder
 from schemas.io.prompt_table import prompt_problems
 from schemas.provenance import CalibrationRecord
 from schemas.store import (
     SCHEMA,
     VERSION,
-    Block,
-    BlockRecord,
     ExperimentPlan,
     RunRecord,
     StoredObject,
     is_whole,
-    is_whole_line,
 )
 from schemas.variables import (
     COORDINATES,
@@ -88,7 +82,7 @@ def read_run(where: Folder) -> RunRecord:
             _without_prompts(document), extra="ignore" if newer else None
         )
     except ValidationError as error:
-        raise CorruptStore(f"{file} does not follow its schema: {_first(error)}") from None
+        raise CorruptStore(f"{file} does not follow its schema: {first_problem(error)}") from None
     if not is_whole(document):
         raise CorruptStore(f"{file} is damaged (its checksum differs); restore it from a copy")
     for name, plan in run.experiments.items():
@@ -174,131 +168,6 @@ def _recorded_levels(
     return levels
 
 
-@dataclass(frozen=True)
-class Ledger:
-    """The committed blocks of a run: what a reader believes, and nothing else.
-
-    Blocks are those of `RunRecord.blocks`.
-    """
-
-    folder: Folder
-    run: RunRecord
-
-    def is_done(self, block: Block) -> bool:
-        """Say whether the block is committed.
-
-        Its record is not read, so it may be damaged.
-        """
-        return self.folder.exists(record_key(block))
-
-    def done(self, blocks: Iterable[Block]) -> set[Block]:
-        """Give those of the blocks that are committed, by one listing.
-
-        Their records are not read, so one may be damaged.
-        """
-        there = self.folder.sizes("ledger")
-        return {block for block in blocks if record_key(block) in there}
-
-    def read(self, block: Block) -> BlockRecord | None:
-        """Give the record of a block, None if it is not committed.
-
-        Raises CorruptStore for a record that is damaged or of another block, and
-        StoreContractError for one that another configuration made.
-        """
-        try:
-            content = self.folder.read(record_key(block))
-        except FileNotFoundError:
-            return None
-        return self._checked(record_key(block), content)
-
-    def read_all(self, blocks: Iterable[Block]) -> dict[Block, BlockRecord]:
-        """Give the records of those of the blocks that are committed.
-
-        Raises CorruptStore for a record that is damaged or of another block, and StoreContractError
-        for one that another configuration made.
-        """
-        blocks = list(blocks)
-        done = self.done(blocks)
-        keys = {record_key(block): block for block in blocks if block in done}
-        records = {}
-        for key, content in self.folder.found(keys).items():
-            records[keys[key]] = self._checked(key, content)
-        return records
-
-    def by_dataset(self) -> dict[Dataset, tuple[BlockRecord, ...]]:
-        """Give every record there is, by model and experiment, in the order of their names.
-
-        Raises CorruptStore for a record that is damaged or of another block, and
-        StoreContractError for one that another configuration made.
-        """
-        found = {}
-        for model in self.run.models:
-            for experiment in self.run.experiments:
-                under = self.folder.sizes(f"ledger/{layout.group_name(model, experiment)}")
-                keys = sorted(key for key in under if key.endswith(".json"))
-                records = []
-                for key, content in self.folder.found(keys).items():
-                    records.append(self._checked(key, content))
-                found[model, experiment] = tuple(records)
-        return found
-
-    def _checked(self, key: str, content: bytes) -> BlockRecord:
-        """Give a record that is whole, of the block its key names, and of this run."""
-        file = f"ledger record '{self.folder}/{key}'"
-        try:
-            document = json.loads(content)
-            record = BlockRecord.model_validate(document)
-        except ValidationError as error:
-            raise _broken(file, f"it does not follow its schema: {_first(error)}") from None
-        except ValueError as error:  # no JSON, or not UTF-8
-            raise _broken(file, f"it is not valid JSON: {error}") from None
-        if not is_whole_line(content) and not is_whole(document):
-            raise _broken(file, "its checksum differs")
-        if record_key(record) != key:
-            raise _broken(file, "it is of another block")
-        if record.config_sha256 != self.run.config_sha256:
-            raise StoreContractError(
-                f"{file} belongs to config {record.config_sha256[:12]}, but the run is "
-                f"{self.run.config_sha256[:12]}; two runs were mixed in one directory"
-            )
-        plan = self.run.experiments[record.experiment]
-        inside = 0 <= record.prompt_start < record.prompt_stop <= plan.n_prompts
-        if not inside or not 0 <= record.condition < len(plan.conditions):
-            raise _broken(file, "it is of prompts or a condition that the run has not")
-        return record
-
-
-def record_key(block: Block | BlockRecord) -> str:
-    """Give the key of the ledger record of a block.
-
-    >>> record_key(Block("trio-mim", "factorial", condition=3, index=12, start=0, stop=1))
-    'ledger/trio-mim/factorial/c0003-b000012.json'
-    """
-    index = block.index if isinstance(block, Block) else block.block
-    return layout.block_key("ledger", block.model, block.experiment, block.condition, index)
-
-
-def _broken(file: str, problem: str) -> CorruptStore:
-    return CorruptStore(
-        f"{file} is broken ({problem}); `ibgenerate verify --repair` drops it, and the next run "
-        "makes its block again"
-    )
-
-
-def complete(plan: ExperimentPlan, records: Iterable[BlockRecord]) -> NDArray[np.bool_]:
-    """Give which (condition, prompt) the records of a Dataset hold, in the order of the plan.
-
-    >>> plan = ExperimentPlan(conditions=["a", "b"], n_prompts=2, n_samples=2, block_prompts=1)
-    >>> complete(plan, [])
-    array([[False, False],
-           [False, False]])
-    """
-    done = np.zeros((len(plan.conditions), plan.n_prompts), dtype=bool)
-    for record in records:
-        done[record.condition, record.prompt_start : record.prompt_stop] = True
-    return done
-
-
 def problem(where: Folder, stored: StoredObject) -> str | None:
     """Give what is wrong with a stored object, None if it is as its record says.
 
@@ -349,21 +218,6 @@ def calibration_problems(where: Folder, run: RunRecord) -> dict[str, str]:
         if not is_whole(document) or hashlib.sha256(content).hexdigest() != digest:
             found[key] = "altered (checksum differs)"
     return found
-
-
-def recorded(where: Folder, model: str, experiment: str) -> Recorded:
-    """Give what a run records of the objects of one Dataset; run and ledger are read anew."""
-    run = read_run(where)
-    records = Ledger(where, run).by_dataset()[model, experiment]
-    return recorded_of(run, records)
-
-
-def recorded_of(run: RunRecord, records: Iterable[BlockRecord] = ()) -> Recorded:
-    """Give what the template and these blocks record of their objects."""
-    objects = []
-    for record in records:
-        objects += record.objects
-    return Recorded(by_key(run.template), by_key(objects))
 
 
 def read_variables(where: Folder, run: RunRecord) -> dict[Dataset, frozenset[str]]:
@@ -474,8 +328,11 @@ def _parsed(where: Folder, key: str, content: bytes) -> Any:
         ) from None
 
 
-def _first(error: ValidationError) -> str:
-    """Give the first problem of a pydantic error in one line."""
+def first_problem(error: ValidationError) -> str:
+    """Give the first problem that pydantic found, and its place, in one line.
+
+    Whatever the library says, the line does not break.
+    """
     detail = error.errors()[0]
     place = ".".join(str(part) for part in detail["loc"])
     return " ".join(f"{place}: {detail['msg']}".split())

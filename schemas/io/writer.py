@@ -29,7 +29,9 @@ from schemas.io import layout, reader
 from schemas.io.checked import CheckedStore, as_stored
 from schemas.io.folder import Folder
 from schemas.io.laid_out import finish, lay_out
+from schemas.io.ledger import Ledger, record_key, recorded_of
 from schemas.io.prompt_table import PromptTable, prompt_problems, write_prompts
+from schemas.io.sealed import seal_problems
 from schemas.io.template import PER_BLOCK, Arrays, Template, write_templates
 from schemas.provenance import Hardware, ModelIdentity, Software, now
 from schemas.store import (
@@ -109,9 +111,9 @@ class RunWriter:
     run: RunRecord
 
     @property
-    def ledger(self) -> reader.Ledger:
+    def ledger(self) -> Ledger:
         """What is committed."""
-        return reader.Ledger(self.folder, self.run)
+        return Ledger(self.folder, self.run)
 
     @cached_property
     def prompts(self) -> PromptTable:
@@ -205,7 +207,7 @@ class RunWriter:
 
         Raises FileExistsError if the block is committed already.
         """
-        self.folder.create(reader.record_key(block), sealed_line(record))
+        self.folder.create(record_key(block), sealed_line(record))
         failure = layout.block_key(
             "failed", block.model, block.experiment, block.condition, block.index
         )
@@ -214,9 +216,15 @@ class RunWriter:
     def withdraw(self, block: Block) -> None:
         """Undo the commit of a block, so that it is made again.
 
-        Its objects stay, and mean nothing until the next commit.
+        Its objects stay, and mean nothing until the next commit. Raises StoreError where the run is
+        sealed.
         """
-        self.folder.remove(reader.record_key(block))
+        if self.folder.exists(layout.SEAL):
+            raise StoreError(
+                f"'{self.folder}' is sealed, so no block of it can be made again: first "
+                f"`ibgenerate unseal {self.folder}`"
+            )
+        self.folder.remove(record_key(block))
         for key in self.object_keys(block, "complete"):
             self.folder.remove(layout.data_key(key))
 
@@ -272,12 +280,18 @@ class RunWriter:
         """Give what is wrong with what `create` wrote, one line an object.
 
         No block holds it, so no repair makes it again: metadata, coordinates, texts, noise keys,
-        subsets, the code counts behind these, and the prompts.
+        subsets, the code counts behind these, the prompts, and the
+        tables of a sealed ledger.
         """
         found = self._damaged(self.run.template)
         for key, problem in prompt_problems(self.folder, self.run).items():
             if problem is not None:
                 found.append(f"{key}: {problem}")
+        seal = self.ledger.seal
+        if seal is not None:
+            for key, problem in seal_problems(self.folder, seal).items():
+                if problem is not None:
+                    found.append(f"{key}: {problem}")
         for key, said in reader.calibration_problems(self.folder, self.run).items():
             found.append(f"{key}: {said}")
         return found
@@ -299,7 +313,7 @@ class RunWriter:
 
     def _checked(self, *, read_only: bool) -> CheckedStore:
         """The Zarr hierarchy, whose template is checked as it is read."""
-        recorded = partial(reader.recorded_of, self.run)
+        recorded = partial(recorded_of, self.run)
         return CheckedStore(self.folder, recorded, read_only=read_only)
 
     @cached_property

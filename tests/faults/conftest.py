@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,14 @@ from generate.run.blocks import run
 from generate.run.preparing import prepare
 from generate.run.rescore import plan_rescoring, rescore
 from generate.store.samples import SampleStore
+from generate.store.sealing import seal
 from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
 from tests.faults.commands import ANALYSED, IMPORTED, ask
 from tests.generate.conftest import edited, write_study
+
+SEALED_PIECE = 3
+"""Records of a table of a sealed run, so that a Dataset of the tests has several."""
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +52,14 @@ def finished(small: Plan, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for command in ANALYSED:
         code, _, told = ask(command, root)
         assert code == 0, f"{command}: {told}"
+    return root
+
+
+@pytest.fixture(scope="session")
+def sealed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, its ledger sealed: results go on being those of the run."""
+    root = Path(shutil.copytree(finished, tmp_path_factory.mktemp("sealed") / "run"))
+    seal(SampleStore.open(root), piece=SEALED_PIECE)
     return root
 
 

@@ -152,13 +152,13 @@ def outcome(peace: Peace, run: Path, command: str, file: Path, damage: str) -> s
     return "one line"
 
 
-@pytest.mark.parametrize("kind", ["finished", "imported"])
+@pytest.mark.parametrize("kind", ["finished", "sealed", "imported"])
 def test_a_damaged_file_gives_equal_numbers_or_one_line(
     peace: Peace, kind: str, request: pytest.FixtureRequest
 ) -> None:
     """Files are found by walking, and each kind of file is as likely as any other."""
     run, rng = request.getfixturevalue(kind), random.Random(SEED)
-    commands = COMMANDS if kind == "finished" else IMPORTED
+    commands = IMPORTED if kind == "imported" else COMMANDS
     by_kind: dict[str, list[Path]] = {}
     for file in files_of(run):
         by_kind.setdefault(kind_of(file), []).append(file)
@@ -178,13 +178,13 @@ def kind_of(file: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["finished", "imported"])
+@pytest.mark.parametrize("kind", ["finished", "sealed", "imported"])
 def test_every_damage_of_every_file_meets_every_command(
     peace: Peace, kind: str, request: pytest.FixtureRequest
 ) -> None:
     """Hours; `make soak` draws from these at random."""
     run = request.getfixturevalue(kind)
-    for command in COMMANDS if kind == "finished" else IMPORTED:
+    for command in IMPORTED if kind == "imported" else COMMANDS:
         for file, damage in cases(run):
             outcome(peace, run, command, file, damage)
 

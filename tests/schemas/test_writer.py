@@ -18,8 +18,9 @@ import ibstats
 from ibstats.errors import IncompleteStore, MissingImages
 from schemas.design import Factor
 from schemas.errors import CorruptStore, StoreContractError, StoreError
-from schemas.io import reader, writer
+from schemas.io import writer
 from schemas.io.folder import LocalFolder
+from schemas.io.ledger import record_key
 from schemas.io.template import PER_BLOCK, Template, strings
 from schemas.provenance import Hardware, ModelIdentity, Software
 from schemas.store import ExperimentPlan, ImportRecord, RunRecord
@@ -320,7 +321,7 @@ def test_a_record_in_the_place_of_another_is_not_believed(tmp_path: Path) -> Non
     run = imported_run(IDENTITIES["tokens"])
     made = write(tmp_path / "run", run, sampled(FREE, ("tokens",)))
     one, other = list(run.blocks())[:2]
-    names = [tmp_path / "run" / reader.record_key(block) for block in (one, other)]
+    names = [tmp_path / "run" / record_key(block) for block in (one, other)]
     names[0].write_bytes(names[1].read_bytes())
     with pytest.raises(CorruptStore, match="it is of another block"):
         made.ledger.read(one)

@@ -1,0 +1,269 @@
+"""A sealed run of up to a million blocks: how fast it is opened, looked at and analysed, in how much memory.
+
+    python -m benchmarks.many_blocks [--blocks 10000 100000 1000000] [--keep FOLDER] [--write]
+
+The records are made from that of one block, which the program itself samples. They are of ten experiments, of which
+the first has all its objects, so that it can be analysed; those of the others are not there, which nobody who does not
+ask for them notices. Every figure is of a process of its own, after its imports. `--write` puts the table into
+`docs/limits.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from generate.run.blocks import make_block
+from generate.run.loading import load
+from generate.run.preparing import prepare
+from generate.store.samples import SampleStore
+from generate.store.sealing import Snapshots, write_table
+from generate.study.planning import Plan, plan
+from schemas.io import layout
+from schemas.io.sealed import PIECE
+from schemas.provenance import now
+from schemas.sealed import SealRecord
+from schemas.store import Block, BlockRecord, StoredObject, blocks_of, sealed, snapshot_lines
+from schemas.study import Study
+
+EXPERIMENTS, CONDITIONS, SAMPLES = 10, 8, 2
+FIRST = "e0"
+"""The experiment whose objects are there."""
+DOCS = Path(__file__).parents[1] / "docs/limits.md"
+BEGIN, END = "<!-- many blocks: begin -->\n", "<!-- many blocks: end -->\n"
+
+OPEN = "store = ibstats.open_store(path)"
+LOOK = "store = ibstats.open_store(path); store.snapshot(); store.complete('toy', 'e0')"
+STATUS = "generate_app(['status', path], standalone_mode=False)"
+DESCRIBE = "ibstats_app(['describe', path], standalone_mode=False)"
+ANALYSE = "analyse(path, Config(parts=('information',), experiment='e0'))"
+STEPS = {
+    "open": OPEN,
+    "open, digest, what is complete": LOOK,
+    "`ibgenerate status`": STATUS,
+    "`ibstats describe`": DESCRIBE,
+    "token statistics of one experiment": ANALYSE,
+}
+"""What is timed, by what the table calls it."""
+
+CHILD = """
+import contextlib, io, json, sys, time, warnings
+from pathlib import Path
+import ibstats
+from generate.cli import app as generate_app
+from generate.store import audit, room, samples
+from generate.run import cost, status
+from ibstats import analyse
+from ibstats.cli import app as ibstats_app
+from schemas.analysis import Config
+warnings.simplefilter("ignore")
+path, warm = sys.argv[1:]
+ibstats.open_store(warm).dataset("toy", "e0").load()
+
+def memory(name):
+    (line,) = (l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(name))
+    return int(line.split()[1]) / 1e3
+
+before = memory("VmRSS")
+start = time.perf_counter()
+with contextlib.redirect_stdout(io.StringIO()):
+    exec(sys.stdin.read())
+print(json.dumps([time.perf_counter() - start, memory("VmHWM"), before]))
+"""
+
+
+def study(folder: Path, n_blocks: int) -> Plan:
+    """A study of so many blocks of one prompt each."""
+    n_prompts = n_blocks // EXPERIMENTS // CONDITIONS
+    for name, n in (("prompts", n_prompts), ("calibration", 50)):
+        with (folder / f"{name}.jsonl").open("w") as file:
+            for i in range(n):
+                texts = {}
+                for length in ("short", "medium", "long"):
+                    texts[length] = [f"{name} {i} {length} {number}" for number in range(2)]
+                line = {"id": f"{name}-{i}", "text": f"{name} {i}", "paraphrases": texts}
+                file.write(json.dumps(line) + "\n")
+    asked = {
+        "name": "many",
+        "models": [
+            {"model": "toy-masked", "label": "toy", "options": {"positions": 16, "codes": 64}}
+        ],
+        "prompts": {"source": "prompts.jsonl"},
+        "calibration": {"source": "calibration.jsonl", "n": 50, "samples": 2},
+        "experiments": {f"e{number}": {"kind": "factorial"} for number in range(EXPERIMENTS)},
+        "samples": SAMPLES,
+        "images": False,
+        "block_prompts": 1,
+    }
+    return plan(Study.model_validate(asked), folder)
+
+
+def copies(first: BlockRecord, blocks: Sequence[Block]) -> Iterator[BlockRecord]:
+    """The record of one block as that of others: the same bytes under other names."""
+    ours = f"{first.model}/{first.experiment}/"
+    for block in blocks:
+        objects = []
+        for stored in first.objects:
+            name = stored.key.removeprefix(ours).replace(
+                f"/c.{first.condition}.{first.block}", f"/c.{block.condition}.{block.index}"
+            )
+            key = f"{block.model}/{block.experiment}/{name}"
+            objects.append(
+                StoredObject.model_construct(key=key, bytes=stored.bytes, sha256=stored.sha256)
+            )
+        yield first.model_copy(
+            update={
+                "experiment": block.experiment,
+                "condition": block.condition,
+                "block": block.index,
+                "prompt_start": block.start,
+                "prompt_stop": block.stop,
+                "objects": objects,
+            }
+        )
+
+
+def make(folder: Path, n_blocks: int) -> Path:
+    """A sealed run of so many blocks, all of which are that of the first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    laid_out = study(folder, n_blocks)
+    store = prepare(laid_out, folder / "run")
+    block = next(iter(store.run.blocks()))
+    make_block(laid_out, store, load(laid_out, "toy", "cpu"), block, device="cpu")
+    record = store.ledger.read(block)
+    assert record is not None
+    contents = {
+        o.key: (folder / "run" / layout.data_key(o.key)).read_bytes() for o in record.objects
+    }
+    pieces, snapshots = [], Snapshots()
+    for experiment in sorted(store.run.experiments):
+        blocks = list(blocks_of("toy", experiment, store.run.experiments[experiment]))
+        blocks.sort(key=lambda block: (block.condition, block.index))
+        lines: list[str] = []
+        for start in range(0, len(blocks), PIECE):
+            made = list(copies(record, blocks[start : start + PIECE]))
+            pieces.append(write_table(store.folder, made, start))
+            lines += snapshot_lines(made)
+            if experiment == FIRST:
+                write_objects(folder / "run", made, list(contents.values()))
+        snapshots.add("toy", experiment, lines)
+    seal = SealRecord(
+        run_id=store.run.run_id,
+        config_sha256=store.run.config_sha256,
+        sealed=now(),
+        pieces=pieces,
+        snapshots=snapshots.digests(),
+    )
+    store.folder.create(layout.SEAL, sealed(seal))
+    store.folder.discard(list(store.folder.sizes("ledger")))
+    return folder / "run"
+
+
+def write_objects(root: Path, records: Sequence[BlockRecord], contents: Sequence[bytes]) -> None:
+    """Write the objects of blocks, which are those of the first."""
+    for record in records:
+        for stored, content in zip(record.objects, contents, strict=True):
+            (root / layout.data_key(stored.key)).write_bytes(content)
+
+
+def timed(code: str, path: Path, warm: Path) -> tuple[float, float, float]:
+    """Seconds, peak memory and memory before, in MB, of a step in a process of its own."""
+    command = [sys.executable, "-c", CHILD, str(path), str(warm)]
+    said = subprocess.run(command, input=code, capture_output=True, text=True)
+    if said.returncode:
+        raise SystemExit(said.stderr)
+    seconds, peak, before = json.loads(said.stdout.splitlines()[-1])
+    return seconds, peak, before
+
+
+def sealed_and_unsealed(path: Path) -> str:
+    """How long a real sealing takes: the records of the run put back, opened and sealed again."""
+    from ibstats.store import open_store
+
+    store = SampleStore.open(path, check=False)
+    from generate.store.sealing import seal, unseal
+
+    start = time.perf_counter()
+    n_records = unseal(store)
+    put_back = time.perf_counter()
+    open_store(path)
+    opened = time.perf_counter()
+    seal(store)
+    done = time.perf_counter()
+    return (
+        f"Of {n_records} records: `unseal` {put_back - start:.1f} s, opening with a file a record "
+        f"{opened - put_back:.1f} s, `seal` {done - opened:.1f} s."
+    )
+
+
+def exponents(sizes: Sequence[int], seconds: Sequence[float]) -> str:
+    """By what power of the number of blocks seconds grow, from the least to the most."""
+    if len(sizes) < 2:
+        return ""
+    return f"{math.log(seconds[-1] / seconds[0]) / math.log(sizes[-1] / sizes[0]):.2f}"
+
+
+def table(sizes: Sequence[int], found: dict[str, list[tuple[float, float, float]]]) -> str:
+    """Steps by sizes: seconds and peak memory, and how seconds grow."""
+    lines = [
+        "| | " + " | ".join(f"{size:,} blocks" for size in sizes) + " | exponent |",
+        "|---" * (len(sizes) + 2) + "|",
+    ]
+    for name, measured in found.items():
+        cells = [f"{seconds:.2f} s, {peak:.0f} MB" for seconds, peak, _ in measured]
+        grows = exponents(sizes, [seconds for seconds, _, _ in measured])
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {grows} |")
+    return "\n".join(lines)
+
+
+def size_of(path: Path) -> str:
+    """Files and bytes of what stands for the ledger, a block."""
+    files = [
+        file
+        for name in ("sealed", "seal.json")
+        for file in [path / name, *(path / name).rglob("*")]
+    ]
+    plain = [file for file in files if file.is_file()]
+    n_bytes = sum(file.stat().st_size for file in plain)
+    return f"{len(plain)} files, {n_bytes / 1e6:.1f} MB; run.json {(path / 'run.json').stat().st_size / 1e3:.0f} kB"
+
+
+def main() -> None:
+    """Make the runs, time each step on each, and print or write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--blocks", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--keep", type=Path, help="folder to keep the runs in")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/limits.md")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.keep or Path(temporary)
+        found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in STEPS}
+        said = []
+        for n_blocks in given.blocks:
+            path = folder / str(n_blocks) / "run"
+            if not (path / layout.SEAL).exists():
+                start = time.perf_counter()
+                make(path.parent, n_blocks)
+                print(f"{n_blocks} blocks made in {time.perf_counter() - start:.0f} s", flush=True)
+            said.append(f"{n_blocks:,} blocks: {size_of(path)}")
+            for name, code in STEPS.items():
+                found[name].append(timed(code, path, folder / str(given.blocks[0]) / "run"))
+                print(n_blocks, name, found[name][-1], flush=True)
+        said.append(sealed_and_unsealed(folder / str(given.blocks[0]) / "run"))
+    text = table(given.blocks, found) + "\n\n" + "\n".join(f"- {line}" for line in said) + "\n"
+    print(text)
+    if given.write:
+        page = DOCS.read_text(encoding="utf-8")
+        before, after = page.split(BEGIN)[0], page.split(END)[1]
+        DOCS.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
