@@ -29,7 +29,7 @@ from generate.study.planning import Plan, plan
 from schemas.io import layout
 from schemas.io.sealed import PIECE
 from schemas.provenance import now
-from schemas.sealed import SealRecord
+from schemas.sealed import LedgerPiece, SealRecord
 from schemas.store import Block, BlockRecord, StoredObject, blocks_of, sealed, snapshot_lines
 from schemas.study import Study
 
@@ -72,10 +72,10 @@ def memory(name):
     return int(line.split()[1]) / 1e3
 
 before = memory("VmRSS")
-start = time.perf_counter()
+start, wall = time.process_time(), time.perf_counter()
 with contextlib.redirect_stdout(io.StringIO()):
     exec(sys.stdin.read())
-print(json.dumps([time.perf_counter() - start, memory("VmHWM"), before]))
+print(json.dumps([time.process_time() - start, time.perf_counter() - wall, memory("VmHWM")]))
 """
 
 
@@ -139,21 +139,23 @@ def make(folder: Path, n_blocks: int) -> Path:
     make_block(laid_out, store, load(laid_out, "toy", "cpu"), block, device="cpu")
     record = store.ledger.read(block)
     assert record is not None
-    contents = {
-        o.key: (folder / "run" / layout.data_key(o.key)).read_bytes() for o in record.objects
-    }
-    pieces, snapshots = [], Snapshots()
+    contents = [
+        (folder / "run" / layout.data_key(stored.key)).read_bytes() for stored in record.objects
+    ]
+    blocks = list(blocks_of("toy", FIRST, store.run.experiments[FIRST]))
+    blocks.sort(key=lambda block: (block.condition, block.index))
+    pieces, lines = [], []
+    for start in range(0, len(blocks), PIECE):
+        made = list(copies(record, blocks[start : start + PIECE]))
+        write_objects(folder / "run", made, contents)
+        lines += snapshot_lines(made)
+        pieces.append(write_table(store.folder, made, start))
+    snapshots = Snapshots()
     for experiment in sorted(store.run.experiments):
-        blocks = list(blocks_of("toy", experiment, store.run.experiments[experiment]))
-        blocks.sort(key=lambda block: (block.condition, block.index))
-        lines: list[str] = []
-        for start in range(0, len(blocks), PIECE):
-            made = list(copies(record, blocks[start : start + PIECE]))
-            pieces.append(write_table(store.folder, made, start))
-            lines += snapshot_lines(made)
-            if experiment == FIRST:
-                write_objects(folder / "run", made, list(contents.values()))
-        snapshots.add("toy", experiment, lines)
+        under = f"toy/{experiment}/"
+        snapshots.add("toy", experiment, [line.replace(f"toy/{FIRST}/", under) for line in lines])
+        if experiment != FIRST:
+            pieces += same_tables(store, pieces[: math.ceil(len(blocks) / PIECE)], experiment)
     seal = SealRecord(
         run_id=store.run.run_id,
         config_sha256=store.run.config_sha256,
@@ -166,6 +168,16 @@ def make(folder: Path, n_blocks: int) -> Path:
     return folder / "run"
 
 
+def same_tables(
+    store: SampleStore, tables: Sequence[LedgerPiece], experiment: str
+) -> Iterator[LedgerPiece]:
+    """The tables of another experiment: no table holds the name of its own."""
+    for piece in tables:
+        key = layout.sealed_key(piece.model, experiment, piece.start, piece.sha256)
+        store.folder.create(key, store.folder.read(piece.key))
+        yield piece.model_copy(update={"experiment": experiment, "key": key})
+
+
 def write_objects(root: Path, records: Sequence[BlockRecord], contents: Sequence[bytes]) -> None:
     """Write the objects of blocks, which are those of the first."""
     for record in records:
@@ -174,13 +186,13 @@ def write_objects(root: Path, records: Sequence[BlockRecord], contents: Sequence
 
 
 def timed(code: str, path: Path, warm: Path) -> tuple[float, float, float]:
-    """Seconds, peak memory and memory before, in MB, of a step in a process of its own."""
+    """CPU seconds, seconds and peak memory (MB) of a step in a process of its own."""
     command = [sys.executable, "-c", CHILD, str(path), str(warm)]
     said = subprocess.run(command, input=code, capture_output=True, text=True)
     if said.returncode:
         raise SystemExit(said.stderr)
-    seconds, peak, before = json.loads(said.stdout.splitlines()[-1])
-    return seconds, peak, before
+    busy, seconds, peak = json.loads(said.stdout.splitlines()[-1])
+    return busy, seconds, peak
 
 
 def sealed_and_unsealed(path: Path) -> str:
@@ -217,8 +229,8 @@ def table(sizes: Sequence[int], found: dict[str, list[tuple[float, float, float]
         "|---" * (len(sizes) + 2) + "|",
     ]
     for name, measured in found.items():
-        cells = [f"{seconds:.2f} s, {peak:.0f} MB" for seconds, peak, _ in measured]
-        grows = exponents(sizes, [seconds for seconds, _, _ in measured])
+        cells = [f"{busy:.2f} s ({wall:.1f}), {peak:.0f} MB" for busy, wall, peak in measured]
+        grows = exponents(sizes, [busy for busy, _, _ in measured])
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {grows} |")
     return "\n".join(lines)
 

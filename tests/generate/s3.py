@@ -14,8 +14,8 @@ SECRET = "secret-of-the-bucket"
 
 
 @contextmanager
-def server() -> Iterator[str]:
-    """Address of a server with an empty bucket called `bucket`.
+def server(seen: list[str] | None = None) -> Iterator[str]:
+    """Address of a server with an empty bucket called `bucket`; `seen` gets the method of each request.
 
     It answers one request after another: S3 promises that of conditional puts at once one succeeds, but moto looks
     and writes in two steps, between which its threads may change.
@@ -27,6 +27,8 @@ def server() -> Iterator[str]:
 
     def application(environ: Any, start_response: Any) -> Any:
         with one_at_a_time:
+            if seen is not None:
+                seen.append(environ["REQUEST_METHOD"])
             return answer(environ, start_response)
 
     moto = make_server("127.0.0.1", 0, application, threaded=True)

@@ -6,6 +6,7 @@ import json
 import pickle
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import numpy as np
 import pytest
 
 import ibstats
-from generate.run.blocks import run
+from generate.run.blocks import make_block, run
+from generate.run.loading import load
 from generate.run.preparing import prepare
 from generate.store.audit import summary, verify
 from generate.store.claims import key
 from generate.store.samples import SampleStore
+from generate.store.sealing import seal, unseal
 from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
 from tests.generate.conftest import edited
@@ -25,6 +28,10 @@ from tests.generate.s3 import SECRET, credentials, server
 from tests.generate.test_cli import call
 
 N_BLOCKS = 8
+REQUESTS = {"HEAD": 16, "GET": 16, "PUT": 10, "POST": 9}
+"""Requests of a block of seven objects, by their method; before each object it is asked whether the block is committed,
+or the run sealed.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +92,38 @@ def test_the_store_in_a_bucket_is_that_in_a_folder(
     assert call(monkeypatch, "verify", url) == 0
     assert call(monkeypatch, "status", url) == 0
     assert expected.digest in capsys.readouterr().out
+
+
+def test_a_run_in_a_bucket_is_sealed_and_opened_again(tiny: Plan, url: str) -> None:
+    store = prepare(tiny, url)
+    expected = run(tiny, store).digest
+    records = ibstats.open_store(url).records
+    found = seal(store, piece=2)
+    assert len(found.pieces) == 3
+    assert not store.folder.sizes("ledger")
+    again = ibstats.open_store(url)
+    assert {name: tuple(its) for name, its in again.records.items()} == records
+    assert again.snapshot() == summary(tiny, store).digest == expected
+    assert (run(tiny, prepare(tiny, url)).made, verify(tiny, store)) == (0, [])
+    assert unseal(store) == len(list(tiny.blocks()))
+    assert not store.folder.sizes("sealed")
+    assert dict(ibstats.open_store(url).records) == records
+
+
+def test_the_requests_of_a_block_are_as_few_as_they_were(
+    tiny: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is paid and waited for; whoever adds one says so here."""
+    seen: list[str] = []
+    with server(seen) as address:
+        credentials(monkeypatch, address)
+        store = prepare(tiny, "s3://bucket/run")
+        model = load(tiny, "toy-masked", "cpu")
+        first, second = list(tiny.blocks())[:2]
+        assert make_block(tiny, store, model, first, device="cpu") == "made"
+        seen.clear()
+        assert make_block(tiny, store, model, second, device="cpu") == "made"
+        assert Counter(seen) == REQUESTS
 
 
 def test_damage_in_a_bucket_is_found_and_exactly_its_block_is_made_again(
