@@ -31,9 +31,9 @@ def status(run_dir: RunArgument) -> None:
     """
     from generate.run import cost
     from generate.run.status import status as state_of
-    from generate.store import audit
     from generate.store.room import bytes_needed
     from generate.store.samples import SampleStore
+    from schemas.io.ledger import snapshot
 
     store = SampleStore.open(run_dir)
     laid_out = recorded_plan(store.run, store.prompts)
@@ -42,10 +42,11 @@ def status(run_dir: RunArgument) -> None:
         return
     found = state_of(laid_out, store)
     _print_blocks(laid_out, store, found)
-    estimates = cost.estimates(laid_out, store)
+    records = store.ledger.read_all(laid_out.blocks())
+    estimates = cost.estimates(laid_out, store, records)
     _print_left(estimates, store.folder.free())
     _print_time(estimates, n_processes=max(1, len(found.running)))
-    digest = audit.summary(laid_out, store).digest
+    digest = snapshot([list(records.values())])
     out.print(f"digest {digest}; at most {bytes_needed(store.run) / 1e6:.0f} MB in all.")
 
 

@@ -100,12 +100,15 @@ def total(found: Sequence[Estimate]) -> Total:
     return Total(images, left, calibration, n_bytes, seconds)
 
 
-def estimates(plan: Plan, store: SampleStore) -> list[Estimate]:
+def estimates(
+    plan: Plan, store: SampleStore, read: Mapping[Block, BlockRecord] | None = None
+) -> list[Estimate]:
     """What is left of a store by model, judged by its own committed blocks.
 
-    Nothing is sampled; a model of which nothing is committed has no cost for an image.
+    `read` are the records of these, where they have been read already. Nothing is sampled; a model
+    of which nothing is committed has no cost for an image.
     """
-    records = store.ledger.read_all(plan.blocks())
+    records = store.ledger.read_all(plan.blocks()) if read is None else read
     shapes = store.run.experiments.values()
     found = []
     for label, identity in store.run.models.items():
