@@ -6,13 +6,14 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from ibstats.errors import IbstatsError
+from ibstats.importing.layout import natural
 from ibstats.importing.spec import as_name
 from schemas.study import Prompt
 
@@ -38,11 +39,13 @@ class Prompts:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def prompts_of(file: str | None, labels: Sequence[str]) -> Prompts:
+def prompts_of(file: str | None, labels: Collection[str]) -> Prompts:
     """Give the prompts that files name, with the texts of a prompt file where there is one.
 
-    A label that cannot be an id, for instance of another script, gets the number of its prompt.
-    Raises IbstatsError for a file that cannot be read, or that lacks one of the prompts.
+    They stand in the order of that file, else in natural order. It moves last digits of intervals,
+    because a resample draws prompts by their places. A label that cannot be an id, for instance of
+    another script, gets the number of its prompt. Raises IbstatsError for a file that cannot be
+    read, or that lacks one of the prompts.
     """
     texts = texts_of(file)
     lacking = [label for label in labels if label not in texts]
@@ -51,7 +54,8 @@ def prompts_of(file: str | None, labels: Sequence[str]) -> Prompts:
             f"'{file}' has no prompt '{lacking[0]}', which the files name; ids in it are for "
             f"instance {', '.join(list(texts)[:3]) or 'none'}"
         )
-    return named(labels, texts, known=file is not None)
+    ordered = [label for label in texts if label in labels] or natural(labels)
+    return named(ordered, texts, known=file is not None)
 
 
 def named(labels: Sequence[str], texts: Mapping[str, str], *, known: bool) -> Prompts:

@@ -25,7 +25,8 @@ from schemas.variables import VARIABLES
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-Item, Made = TypeVar("Item"), TypeVar("Made")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 AT_ONCE = 16
 """Files that a thread reads before it hands them over."""

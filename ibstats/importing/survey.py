@@ -152,7 +152,7 @@ def survey(spec: Spec, folder: Path, *, drop_incomplete: bool = False) -> Found:
     cells, dropped = complete_cells(files, found.conditions, drop_incomplete=drop_incomplete)
     notes += dropped
     _same_samples(labels, cells)
-    prompts = prompts_of(spec.prompts, natural({prompt for _, prompt in cells}))
+    prompts = prompts_of(spec.prompts, {prompt for _, prompt in cells})
     kept = {name: {cell: of[cell] for cell in cells} for name, of in files.items()}
     allowed = allowed_codes(spec.allowed_codes, found.conditions, spec.codebook)
     inspected = _inspected(sources, kept, allowed)

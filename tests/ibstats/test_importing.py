@@ -490,14 +490,20 @@ def test_names_of_any_script_are_kept_as_texts(tmp_path: Path) -> None:
     assert len({prompt.id for prompt in prompts}) == len(prompts) == 5
 
 
-def test_texts_come_from_a_prompt_file(images: Path, tmp_path: Path) -> None:
+def test_texts_and_the_order_of_prompts_come_from_a_prompt_file(
+    images: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "prompts.csv"
-    file.write_text("id,text\np1,a cat\np2,a dog\np10,a bird\n", encoding="utf-8")
+    file.write_text("id,text\np2,a dog\np10,a bird\np1,a cat\n", encoding="utf-8")
     fields = {"images": LAYOUT, "prompts": str(file)}
     dataset = open_store(imported(images, tmp_path / "run", **fields)).dataset(
         "imported", "imported"
     )
-    assert list(dataset["text"].values) == ["a cat", "a dog", "a bird"]
+    assert list(dataset["text"].values) == ["a dog", "a bird", "a cat"]
+    assert list(dataset["prompt"].values) == ["p2", "p10", "p1"]
+    with Image.open(images / "warm/p10/1.png") as picture:
+        found = dataset["image"].sel(condition="warm", prompt="p10", sample=1)
+        np.testing.assert_array_equal(found, np.asarray(picture))
     assert dataset["text_index"].isel(prompt=1).values.tolist() == [[1] * 3] * 2
     file.write_text("id,text\np1,a cat\n", encoding="utf-8")
     with pytest.raises(IbstatsError, match="has no prompt 'p2'"):
