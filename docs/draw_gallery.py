@@ -2,12 +2,12 @@
 
 ibgenerate run trio --out runs/demo
 ibgenerate run trio-ablations --out runs/ablations
-ibgenerate rescore runs/demo --contrast study --model trio-ar --condition ...
+ibgenerate rescore runs/demo --contrast study --model trio-ar --prompts 10 --condition ...
 ibgenerate rescore runs/demo --contrast study --model trio-mim --paths 2 --prompts 2
 python docs/draw_gallery.py runs/demo runs/ablations
 
-The pictures that are kept come from smaller runs of these two studies (12 prompts with 6 images, 8 with 4), as their
-notes say.
+The pictures that are kept come from the demo (24 prompts with 10 images) and from a smaller run of the ablations (8
+prompts with 4), as their notes say.
 """
 
 from __future__ import annotations
@@ -22,17 +22,14 @@ from PIL import Image
 DOCS = Path(__file__).parent
 PAGE, FOLDER = DOCS / "gallery.md", DOCS / "gallery"
 
-COLOURS = 96
-"""Colours that are enough for a drawing; a picture is smaller without the others."""
-
 FIGURES = "ibstats/report/figures"
 
 OPENING = """\
 # Gallery
 
 Every figure of a run, drawn by `ibstats report RUN` (as PNG) and `ibstats figures RUN --format pdf`, of each distance
-and score that was measured; those of ablations by `ibstats ablations RUN`. These are of the reference trio at a small
-size, so intervals are wide. Numbers in brackets are those of the paper's figures.
+and score that was measured; those of ablations by `ibstats ablations RUN`. These are of the reference trio: the demo,
+and ablations at a small size, so that their intervals are wide. Numbers in brackets are those of the paper's figures.
 
 The pictures and this page are made by `docs/draw_gallery.py`. In a notebook, `ibstats.open(RUN).plot` draws cells,
 probes, changes and waterfalls on axes of your own.
@@ -199,6 +196,15 @@ def drawn(factorial: str, ablations: str, folder: Path) -> None:
         files.draw_all(store, Config(experiment=name), folder, ("png",))
 
 
+def reduced(picture: Image.Image) -> Image.Image:
+    """A drawing of at most 256 colours, for a small file: none further than 16 of 255 from its own.
+
+    A palette by medians, Pillow's default, turns grey letters beside a map into its colours.
+    """
+    method = Image.Quantize.FASTOCTREE
+    return picture.convert("RGB").quantize(method=method, dither=Image.Dither.NONE)
+
+
 def main(factorial: str, ablations: str) -> None:
     """Write the page and its pictures."""
     FOLDER.mkdir(exist_ok=True)
@@ -206,8 +212,7 @@ def main(factorial: str, ablations: str) -> None:
         drawn(factorial, ablations, Path(temporary))
         for entry in ENTRIES:
             with Image.open(Path(temporary) / f"{entry.name}.png") as picture:
-                small = picture.convert("RGB").quantize(COLOURS)
-                small.save(FOLDER / f"{entry.name}.png", optimize=True)
+                reduced(picture).save(FOLDER / f"{entry.name}.png", optimize=True)
     PAGE.write_text(page(), encoding="utf-8")
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import re
 from types import ModuleType
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -43,6 +44,17 @@ def test_every_picture_is_there_and_all_are_small(gallery: ModuleType) -> None:
         with Image.open(file) as picture:
             assert picture.format == "PNG"
             assert picture.width >= canvas.WIDTH * canvas.STYLE["savefig.dpi"] - 1, name
+
+
+def test_a_smaller_picture_keeps_grey_letters_grey_beside_a_map(gallery: ModuleType) -> None:
+    """Few letters and many shades from blue to yellow, as a map and its note have them."""
+    shades = np.linspace((0, 34, 78), (254, 232, 56), 400).round().astype(np.uint8)
+    picture = np.full((400, 400, 3), 255, np.uint8)
+    picture[40:] = shades
+    picture[:20, :200] = np.arange(60, 260)[:, None].clip(0, 255)
+    small = np.asarray(gallery.reduced(Image.fromarray(picture)).convert("RGB"))
+    assert np.abs(small.astype(int) - picture).max() <= 16
+    assert np.ptp(small[:20].astype(int), axis=-1).max() <= 16
 
 
 def test_every_kind_of_figure_of_a_factorial_is_in_it(gallery: ModuleType) -> None:
