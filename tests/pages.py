@@ -21,7 +21,7 @@ FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
 """The first line of a block that is a file."""
 
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-INDENTED = re.compile(r"^    ((?:ibstats|ibgenerate) .*(?:\\\n.*)*)$", re.MULTILINE)
+INDENTED = re.compile(r"^    ((?:ibstats|ibgenerate) .*(?:(?<=\\)\n.*)*)$", re.MULTILINE)
 INLINE = re.compile(r"`((?:ibstats|ibgenerate) [^`]+)`")
 SHELL = re.compile(r" +#.*| *(?:>|&&|\|).*")
 """What a shell would take from the end of a line: a comment, another command, a file."""
