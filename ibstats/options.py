@@ -37,7 +37,7 @@ from schemas.errors import broken_off
 from schemas.io.cluster import Cluster, connected
 from schemas.io.disk import disk_told
 from schemas.io.yaml_text import read_yaml as parsed
-from schemas.progress import HELP, Lines, Shown, way
+from schemas.progress import HELP, Lines, Progress, Shown, silent, way
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -165,7 +165,15 @@ class Options:
         else:
             device = pick_device(self.own.device)
         weights = dict(_pairs(self.own.weights, "--weights"))
-        return Machine(device, self.own.batch_size, weights, each)
+        return Machine(device, self.own.batch_size, weights, each, self._progress())
+
+    def _progress(self) -> Progress:
+        """Lines in a log on work that goes over no prompts; nothing on a terminal, or as asked."""
+        on_terminal = log.is_terminal and log.is_interactive
+        if way(self.own.progress, on_terminal=on_terminal) != "plain":
+            return silent
+        lines = Lines(partial(log.print, soft_wrap=True), "steps")
+        return self.resources.enter_context(lines).progress
 
     def _cluster(self) -> Cluster:
         kind = self.own.cluster or "local"

@@ -29,6 +29,14 @@ class Shown(StrEnum):
     none = "none"
 
 
+Progress = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and of how much."""
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """A progress that shows nothing."""
+
+
 HELP = "Progress on stderr: auto (bars on a terminal, else lines), plain or none."
 """What the option says in both programs."""
 

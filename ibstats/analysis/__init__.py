@@ -106,11 +106,14 @@ def _of_model(selection: Selection, settings: Config, machine: Machine) -> Made:
     if selection.unequal:
         notes.append(selection.unequal)
     made: Groups = {}
-    for make in itertools.chain.from_iterable(PARTS[part] for part in settings.parts):
+    makers = list(itertools.chain.from_iterable(PARTS[part] for part in settings.parts))
+    for number, make in enumerate(makers):
+        machine.progress(f"{selection.model}: statistics", number, len(makers))
         groups, said = make(selection, settings, machine)
         for name, group in groups.items():
             made[name] = _portable(group, selection.n_samples)
         notes += said
+    machine.progress(f"{selection.model}: statistics", len(makers), len(makers))
     if "inflection" in made:
         made |= _offer(made, selection.n_samples)
     return made, notes

@@ -12,6 +12,7 @@ from ibstats.measure import named
 from ibstats.measure.base import Distance, Embedding, ImageScore
 from ibstats.measure.each import Each, here
 from ibstats.quantities import Material
+from schemas.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Machine:
     """Paths of weight files by the name of the metric or network."""
     each: Each = here
     """Where the image pass goes over prompts: in this process or on a cluster."""
+    progress: Progress = silent
+    """Told how far work is that goes over no prompts."""
     download: bool = True
     """Whether published weights that are missing are fetched."""
 

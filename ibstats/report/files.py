@@ -45,6 +45,8 @@ PAPER: dict[str, Written] = {
 }
 """Formats of the tables for a paper."""
 
+FILES = "tables, page and figures"
+"""What the progress of a report calls its files."""
 KINDS = ("csv", *PAPER, "json", "netcdf")
 """Export formats."""
 
@@ -69,7 +71,9 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
 
     `results.json` is written first: whatever fails after it, the numbers are there.
     """
+    machine = machine or Machine()
     document = obtain(store, settings, machine)
+    machine.progress(FILES, 0, 3)
     folder = ResultsFolder(store.path)
     current = _is_current(folder.document, document)
     if not current:
@@ -78,11 +82,13 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
         write_csv(document, folder.tables)
     places = {"results": str(folder.document), "tables": str(folder.tables)}
     places["figures"] = str(folder.figures)
+    machine.progress(FILES, 1, 3)
     tree = cache(partial(obtain_tree, store, settings, machine))
     content = making.content_of(store, document, tree)
     if not making.is_current(content, folder.page):
         making.write_page(content, folder.page)
     places["page"] = str(folder.page)
+    machine.progress(FILES, 2, 3)
     if not current or not folder.figures.is_dir():
         try:
             need("drawing", "matplotlib")
@@ -90,6 +96,7 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
                 draw(store, settings, document, tree(), temporary, ("png",), machine)
         except MissingPackages as error:
             places["figures"] = str(error)
+    machine.progress(FILES, 3, 3)
     return Reported(Numbers(document), places)
 
 
