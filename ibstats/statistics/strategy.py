@@ -83,7 +83,7 @@ def verdict(answers: Mapping[str, Answer], path_varies: bool, margin: float) -> 
     >>> shown = {"argmax": drop, "subset": drop, "paraphrase": rise}
     >>> verdict(shown, path_varies=True, margin=0.02), verdict(shown, False, 0.02)
     ('diversity-prioritized', 'mixed')
-    >>> unclear = Answer("inconclusive", -0.1, 0.3, False)
+    >>> unclear = Answer("undecided", -0.1, 0.3, False)
     >>> verdict(shown | {"paraphrase": unclear}, path_varies=True, margin=0.02)
     'undecided'
     """
@@ -100,7 +100,7 @@ def verdict(answers: Mapping[str, Answer], path_varies: bool, margin: float) -> 
 
 
 def outcome(change: np.ndarray, left: np.ndarray, p_difference: float, p_equivalence: float) -> str:
-    """Answer to one probe: to zero, equivalent, drop, rise or inconclusive.
+    """Answer to one probe: to zero, equivalent, drop, rise or undecided.
 
     Parameters: `change (prompt)` that the probe makes and the diversity `left (prompt)` under it;
     the p value of the difference (adjusted) and that of the two one-sided tests. Both are held
@@ -112,7 +112,7 @@ def outcome(change: np.ndarray, left: np.ndarray, p_difference: float, p_equival
         return "equivalent"
     if p_difference < ALPHA:
         return "drop" if change.mean() < 0 else "rise"
-    return "inconclusive"
+    return UNDECIDED
 
 
 def evidence(
