@@ -37,7 +37,7 @@ from schemas.errors import broken_off
 from schemas.io.cluster import Cluster, connected
 from schemas.io.disk import disk_told
 from schemas.io.yaml_text import read_yaml as parsed
-from schemas.progress import HELP, Lines, Progress, Shown, silent, way
+from schemas.progress import FIRST, HELP, Lines, Progress, Shown, silent, way
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -172,7 +172,7 @@ class Options:
         on_terminal = log.is_terminal and log.is_interactive
         if way(self.own.progress, on_terminal=on_terminal) != "plain":
             return silent
-        lines = Lines(partial(log.print, soft_wrap=True), "steps")
+        lines = Lines(partial(log.print, soft_wrap=True), "steps", quick=FIRST)
         return self.resources.enter_context(lines).progress
 
     def _cluster(self) -> Cluster:

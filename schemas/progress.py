@@ -68,7 +68,8 @@ class Lines:
     """Plain lines on some kinds of work, each at its own pace, also while nothing gets done.
 
     Used as a context: a thread looks once a second what is due. `say` is given one line at a time,
-    `unit` is what is counted, and `clock` gives seconds.
+    `unit` is what is counted, and `clock` gives seconds. Work that takes less than `quick` seconds is
+    not told of.
 
     >>> seconds = iter([0.0, 4.0, 12.0, 30.0])
     >>> lines = Lines(print, "images", clock=lambda: next(seconds))
@@ -81,11 +82,16 @@ class Lines:
     """
 
     def __init__(
-        self, say: Callable[[str], None], unit: str, clock: Callable[[], float] = time.monotonic
+        self,
+        say: Callable[[str], None],
+        unit: str,
+        clock: Callable[[], float] = time.monotonic,
+        quick: float = QUICK,
     ) -> None:
         self.say = say
         self.unit = unit
         self.clock = clock
+        self.quick = quick
         self.works: dict[str, _Work] = {}
         self.lock = threading.Lock()
         self.over = threading.Event()
@@ -102,7 +108,7 @@ class Lines:
             work.done, work.total = done, total
             if done < total:
                 self._tell_if_due(what, work, now)
-            elif not was_over and now - work.since >= QUICK:
+            elif not was_over and now - work.since >= self.quick:
                 self.say(f"{what}: {done}/{total} {self.unit} in {_time(now - work.since)}")
 
     def look(self) -> None:

@@ -165,7 +165,8 @@ def test_what_is_damaged_of_a_rescoring_is_refused_and_repaired_piece_by_piece(
             rescored.find(open_store(copy), "masked", "factorial")
     lines = [line for _, line in open_store(copy).verify() if line]
     assert len(lines) == 3
-    assert len(verify(recorded_plan(SampleStore.open(copy).run, []), SampleStore.open(copy))) == 3
+    store = SampleStore.open(copy)
+    assert len(verify(recorded_plan(store.run, store.prompts), store)) == 3
     told = CliRunner().invoke(generate_app, ["verify", str(copy), "--repair"])
     assert told.exit_code == 0, told.output
     work = scorer.plan_rescoring(

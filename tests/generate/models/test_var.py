@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
+import ibstats
 from benchmarks import tiny
 from benchmarks.named_weights import named_tensor
 from generate.cli import app
@@ -182,6 +185,30 @@ def test_check_takes_texts_that_the_model_can_draw(tmp_path: Path) -> None:
     assert "names no class" in CliRunner().invoke(app, command, env={"COLUMNS": "300"}).output
     done = CliRunner().invoke(app, [*command, "--prompts", "imagenet"], env={"COLUMNS": "300"})
     assert done.exit_code == 0, done.output
+
+
+def test_a_study_of_classes_runs_and_is_analysed_without_a_word_on_wording(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    document = {
+        "name": "classes",
+        "samples": 2,
+        "models": [{"model": "var", "options": tiny.var(tmp_path / "weights")}],
+        "prompts": {"source": "imagenet", "n": 2},
+        "calibration": {"n": 2, "samples": 1},
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(document))
+    command = ["run", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, [*command, "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    store = ibstats.open_store(tmp_path / "run")
+    assert store.identity("var").family == "scales"
+    data = store.dataset("var")
+    assert set(data["text"].values) <= set(class_names())
+    assert data.sizes["condition"] == 4
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # two prompts are too few for honest intervals
+        tree = ibstats.analyse(store, ibstats.Config(metrics=("pixel_cosine",), n_shuffles=5))
+    assert tree["var/diversity"].to_dataset()["estimate"].notnull().all()
 
 
 @pytest.mark.parametrize("scales", ["", "4", "1,1,2", "4,2", "1,x", "0,2", "1_2"])
