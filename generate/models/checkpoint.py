@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -255,6 +256,11 @@ def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
         if isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     return dict(content)
+
+
+def matching(tensors: Mapping[str, Tensor], pattern: str) -> list[str]:
+    """Names of a state dict that a regular expression matches as a whole."""
+    return [name for name in tensors if re.fullmatch(pattern, name)]
 
 
 def convert(name: str, folder: Path) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,7 +16,7 @@ from generate.errors import ModelError
 from generate.models import multi_modality
 from generate.models.base import Card, Family, to_pixels
 from generate.models.captions import clean_caption
-from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
+from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, matching, refuse_keys
 from generate.models.component import Part
 from generate.models.precision import Precision, computing
 from generate.models.public import Geometry, PublicModel, PublicOptions
@@ -291,12 +290,12 @@ def load_tokenizer(checkpoint: Checkpoint, tensors: dict[str, Tensor], side: int
     refuse_keys(checkpoint, "LlamaGen tokenizer", "missing_keys", missing)
     codebook = tensors["quantize.embedding.weight"]
     base = len(tensors["encoder.conv_in.weight"])
-    first_blocks = _matching(tensors, r"encoder\.down\.\d+\.block\.0\.conv2\.weight")
+    first_blocks = matching(tensors, r"encoder\.down\.\d+\.block\.0\.conv2\.weight")
     multipliers = []
     for level in range(len(first_blocks)):
         width = len(tensors[f"encoder.down.{level}.block.0.conv2.weight"])
         multipliers.append(width // base)
-    blocks = _matching(tensors, r"encoder\.down\.0\.block\.\d+\.conv1\.weight")
+    blocks = matching(tensors, r"encoder\.down\.0\.block\.\d+\.conv1\.weight")
     config = JanusVQVAEConfig(
         embed_dim=codebook.shape[1],
         num_embeddings=codebook.shape[0],
@@ -309,8 +308,3 @@ def load_tokenizer(checkpoint: Checkpoint, tensors: dict[str, Tensor], side: int
     with torch.device("meta"):
         network = JanusVQVAE(config)
     return fill(checkpoint, network, tensors)
-
-
-def _matching(tensors: Mapping[str, Tensor], pattern: str) -> list[str]:
-    """Names that a regular expression matches as a whole."""
-    return [key for key in tensors if re.fullmatch(pattern, key)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,7 +13,7 @@ from torch import Tensor
 
 from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
-from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
+from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, matching, refuse_keys
 from generate.models.class_names import class_of
 from generate.models.guidance import Guidance
 from generate.models.precision import computing
@@ -260,6 +259,7 @@ def load_tokenizer(
     widths: list[int] = []
     while f"decoder.up.{len(widths)}.block.0.conv1.weight" in tensors:
         widths.append(len(tensors[f"decoder.up.{len(widths)}.block.0.conv1.weight"]))
+    blocks = matching(tensors, r"decoder\.up\.0\.block\.\d+\.conv1\.weight")
     codes, dim = tensors["quantize.embedding.weight"].shape
     config = JanusVQVAEConfig(
         embed_dim=dim,
@@ -267,15 +267,10 @@ def load_tokenizer(
         latent_channels=dim,
         base_channels=widths[0],
         channel_multiplier=[width // widths[0] for width in widths],
-        num_res_blocks=_count(tensors, r"decoder\.up\.0\.block\.\d+\.conv1\.weight") - 1,
+        num_res_blocks=len(blocks) - 1,
     )
-    convolutions = _count(tensors, r"quantize\.quant_resi\.qresi_ls\.\d+\.weight")
+    convolutions = matching(tensors, r"quantize\.quant_resi\.qresi_ls\.\d+\.weight")
     with torch.device("meta"):
-        network = VarTokenizer(config, sides, convolutions)
+        network = VarTokenizer(config, sides, len(convolutions))
     named = {name: tensor.float() for name, tensor in named_as_here(tensors).items()}
     return fill(checkpoint, network, named)
-
-
-def _count(tensors: Mapping[str, Tensor], pattern: str) -> int:
-    """How many names a regular expression matches as a whole."""
-    return len([name for name in tensors if re.fullmatch(pattern, name)])

@@ -48,6 +48,18 @@ def as_stored(key: str, content: bytes) -> StoredObject:
     return StoredObject(key=key, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
 
 
+def read_or_none(where: Folder, key: str) -> bytes | None:
+    """Give an object, or None where there is none or something else is in its place.
+
+    That is a folder of its name, or a file where a part of its key is. Other errors are raised as
+    they are.
+    """
+    try:
+        return where.read(key)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        return None
+
+
 def mismatch(stored: StoredObject, content: bytes | None) -> str | None:
     """Give what is wrong with what was read of a recorded object, None if it is as recorded.
 

@@ -10,16 +10,16 @@ leaves nothing that another run could take for its own. Before version 1.3 all p
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from typing import overload
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 from typing_extensions import override
 
 from schemas.errors import CorruptStore
 from schemas.io import layout
-from schemas.io.checked import as_stored, damaged_template, mismatch
+from schemas.io.checked import as_stored, damaged_template, mismatch, read_or_none
 from schemas.io.folder import Folder
+from schemas.io.rows import Rows
 from schemas.store import PromptPiece, RunRecord, is_whole
 from schemas.study import Prompt
 
@@ -55,7 +55,7 @@ def _put(where: Folder, key: str, content: bytes) -> None:
             where.replace(key, content)
 
 
-class PromptTable(Sequence[Prompt]):
+class PromptTable(Rows[Prompt]):
     """The prompts of a run, in its order; only the last piece that was read is held.
 
     Reading a piece that is missing or altered raises CorruptStore, which names the file.
@@ -73,26 +73,10 @@ class PromptTable(Sequence[Prompt]):
     def __len__(self) -> int:
         return self._run.n_prompts
 
-    @overload
-    def __getitem__(self, index: int) -> Prompt: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Prompt]: ...
     @override
-    def __getitem__(self, index: int | slice) -> Prompt | list[Prompt]:
-        if isinstance(index, slice):
-            return [self[number] for number in range(*index.indices(len(self)))]
-        number = index
-        if number < 0:
-            number += len(self)
-        if not 0 <= number < len(self):
-            raise IndexError(f"prompt {index} of {len(self)}")
+    def row(self, number: int) -> Prompt:
         start, prompts = self._piece_of(number)
         return prompts[number - start]
-
-    @override
-    def __iter__(self) -> Iterator[Prompt]:
-        for number in range(len(self)):
-            yield self[number]
 
     def _piece_of(self, number: int) -> tuple[int, list[Prompt]]:
         """First number and prompts of the piece that holds a prompt."""
@@ -112,7 +96,7 @@ class PromptTable(Sequence[Prompt]):
 def _of_piece(where: Folder, piece: PromptPiece) -> list[Prompt]:
     """Prompts of a piece, which is as it was written."""
     file = f"{where}/{piece.key}"
-    content = _read(where, piece)
+    content = read_or_none(where, piece.key)
     problem = mismatch(piece, content)
     if problem is not None or content is None:
         raise damaged_template(file, problem or "missing")
@@ -139,16 +123,11 @@ def _validated(file: str, lines: Sequence[bytes]) -> list[Prompt]:
         raise CorruptStore(f"'{file}' holds what is no prompt ({said}); restore it") from None
 
 
-def _read(where: Folder, piece: PromptPiece) -> bytes | None:
-    try:
-        return where.read(piece.key)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return None
-
-
 def prompt_problems(where: Folder, run: RunRecord) -> dict[str, str | None]:
     """Give what is wrong with each piece of the prompts, by its key.
 
     None where nothing is; each is read whole.
     """
-    return {piece.key: mismatch(piece, _read(where, piece)) for piece in run.prompt_pieces}
+    return {
+        piece.key: mismatch(piece, read_or_none(where, piece.key)) for piece in run.prompt_pieces
+    }

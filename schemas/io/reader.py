@@ -24,7 +24,7 @@ from schemas.errors import (
     UnsupportedVersion,
 )
 from schemas.io import layout
-from schemas.io.checked import damaged_template, mismatch
+from schemas.io.checked import damaged_template, mismatch, read_or_none
 from schemas.io.folder import Folder
 from schemas.io.prompt_table import prompt_problems
 from schemas.provenance import CalibrationRecord
@@ -173,11 +173,7 @@ def problem(where: Folder, stored: StoredObject) -> str | None:
 
     It may be missing, cut short, or altered; the whole object is read.
     """
-    try:
-        content = where.read(layout.data_key(stored.key))
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return mismatch(stored, None)
-    return mismatch(stored, content)
+    return mismatch(stored, read_or_none(where, layout.data_key(stored.key)))
 
 
 def check_template(where: Folder, run: RunRecord) -> None:

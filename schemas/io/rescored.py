@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from schemas.errors import CorruptStore
 from schemas.io import layout
-from schemas.io.checked import CheckedStore, Recorded, by_key, mismatch
+from schemas.io.checked import CheckedStore, Recorded, by_key, mismatch, read_or_none
 from schemas.io.folder import Folder
 from schemas.rescored import VERSION, PieceRecord, RescoreRecord
 from schemas.store import StoredObject, is_whole
@@ -154,11 +154,8 @@ class StoredRescoring:
                 yield f"{self.key}/{layout.DATA}/{stored.key}: {problem}"
 
     def _problem(self, stored: StoredObject) -> str | None:
-        try:
-            content = self.folder.read(f"{self.key}/{layout.DATA}/{stored.key}")
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-            return mismatch(stored, None)
-        return mismatch(stored, content)
+        key = f"{self.key}/{layout.DATA}/{stored.key}"
+        return mismatch(stored, read_or_none(self.folder, key))
 
     def withdraw(self, piece: Piece | None) -> None:
         """Drop the record of a piece, so that it is scored again; None drops the whole rescoring."""

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,9 @@ from typing_extensions import override
 from schemas.errors import CorruptStore, StoreContractError, StoreError
 from schemas.io import layout
 from schemas.io.arrays import Array, UnreadableArrays, read_arrays
-from schemas.io.checked import damaged_template, mismatch
+from schemas.io.checked import damaged_template, mismatch, read_or_none
 from schemas.io.folder import Folder
+from schemas.io.rows import Rows
 from schemas.sealed import LedgerPiece, SealRecord
 from schemas.store import BlockRecord, ExperimentPlan, RunRecord, StoredObject, is_whole, seal
 
@@ -192,7 +193,7 @@ def _check(columns: Mapping[str, Array], piece: LedgerPiece, plan: ExperimentPla
             raise ValueError(f"its {name} has not a row a block")
 
 
-class SealedRecords(Sequence[BlockRecord]):
+class SealedRecords(Rows[BlockRecord]):
     """The records of one Dataset of a sealed run, in the order of condition, then block.
 
     A table is read when one of its records is asked for, and only the last is held. One that is
@@ -218,26 +219,10 @@ class SealedRecords(Sequence[BlockRecord]):
     def __len__(self) -> int:
         return len(self._plan.conditions) * self._n_blocks
 
-    @overload
-    def __getitem__(self, index: int) -> BlockRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[BlockRecord]: ...
     @override
-    def __getitem__(self, index: int | slice) -> BlockRecord | list[BlockRecord]:
-        if isinstance(index, slice):
-            return [self[row] for row in range(*index.indices(len(self)))]
-        row = index
-        if row < 0:
-            row += len(self)
-        if not 0 <= row < len(self):
-            raise IndexError(f"record {index} of {len(self)}")
-        table = self._table(row)
-        return table.record(row - table.piece.start)
-
-    @override
-    def __iter__(self) -> Iterator[BlockRecord]:
-        for row in range(len(self)):
-            yield self[row]
+    def row(self, number: int) -> BlockRecord:
+        table = self._table(number)
+        return table.record(number - table.piece.start)
 
     def of_block(self, condition: int, block: int) -> BlockRecord:
         """Give the record of a block, by its condition and its number among those of that."""
@@ -297,14 +282,6 @@ def read_table(where: Folder, run: RunRecord, piece: LedgerPiece) -> Table:
         return decoded(content, piece, run.experiments[piece.experiment], run)
     except (UnreadableArrays, ValueError, KeyError, TypeError, IndexError) as error:
         raise damaged_template(file, " ".join(str(error).split()), RESTORE) from None
-
-
-def read_or_none(where: Folder, key: str) -> bytes | None:
-    """Give an object, or None where there is none or something else is in its place."""
-    try:
-        return where.read(key)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        return None
 
 
 class SealedObjects(Mapping[str, StoredObject]):

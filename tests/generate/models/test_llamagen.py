@@ -21,14 +21,13 @@ from generate.networks.llamagen import rotation_table
 from generate.study.probes import Probe
 from tests.generate.parity import ParityNoise
 from tests.recordings import captions as recorded_captions
+from tests.recordings import recording
 from tests.recordings.record_llamagen import captions
 
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, NDArray[np.generic]]:
-    path = Path(recorded_captions.__file__).with_name("llamagen.npz")
-    with np.load(path) as arrays:
-        return dict(arrays)
+    return recording("llamagen")
 
 
 @pytest.fixture(scope="module")

@@ -20,13 +20,12 @@ from generate.networks.lfq import code_bits
 from generate.study.probes import Probe
 from generate.traversal import masked
 from tests.generate.parity import ParityNoise
-from tests.recordings import record_showo
+from tests.recordings import record_showo, recording
 
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, NDArray[np.generic]]:
-    with np.load(Path(record_showo.__file__).with_name("showo.npz")) as arrays:
-        return dict(arrays)
+    return recording("showo")
 
 
 @pytest.fixture(scope="module")

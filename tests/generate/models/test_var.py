@@ -26,15 +26,14 @@ from generate.prompts.sources import load_set, overlap
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
 from generate.traversal.replay import Replay
-from tests import recordings
 from tests.generate.parity import ParityNoise
+from tests.recordings import recording
 from tests.recordings.record_var import CLASSES, SCALES
 
 
 @pytest.fixture(scope="module")
 def recorded() -> dict[str, NDArray[np.generic]]:
-    with np.load(Path(recordings.__file__).with_name("var.npz")) as arrays:
-        return dict(arrays)
+    return recording("var")
 
 
 @pytest.fixture(scope="module")
