@@ -48,7 +48,7 @@ def prompts_of(file: str | None, labels: Collection[str]) -> Prompts:
     read, or that lacks one of the prompts.
     """
     texts = texts_of(file)
-    lacking = [label for label in labels if label not in texts]
+    lacking = natural(label for label in labels if label not in texts)
     if file is not None and lacking:
         raise IbstatsError(
             f"'{file}' has no prompt '{lacking[0]}', which the files name; ids in it are for "
