@@ -81,6 +81,69 @@ def amused(folder: Path) -> Path:
     return folder
 
 
+def meissonic(folder: Path, *, halved: bool = False) -> dict[str, object]:
+    """Options of an 8x8 grid of 48 codes, in the files of the hub.
+
+    Of 16x16 pixels, as Monetico; `halved`, of 1024x1024 with a transformer that halves the grid, as Meissonic.
+    """
+    from diffusers import VQModel
+
+    from generate.networks.meissonic import Meissonic
+
+    torch.manual_seed(0)
+    sizes = {
+        "attention_head_dim": 16,
+        "axes_dims_rope": [4, 6, 6],
+        "codebook_size": 48,
+        "downsample": halved,
+        "guidance_embeds": False,
+        "in_channels": 64,
+        "joint_attention_dim": 32,
+        "num_attention_heads": 2,
+        "num_layers": 2,
+        "num_single_layers": 3,
+        "patch_size": 1,
+        "pooled_projection_dim": 32,
+        "upsample": halved,
+        "vocab_size": 64,
+    }
+    tokenizer = clip_tokenizer()
+    tokenizer.save_pretrained(folder / "tokenizer")
+    widths = [8] * 8 if halved else [8, 16]
+    vqvae = VQModel(
+        block_out_channels=widths,
+        down_block_types=["DownEncoderBlock2D"] * len(widths),
+        up_block_types=["UpDecoderBlock2D"] * len(widths),
+        latent_channels=8,
+        layers_per_block=1,
+        norm_num_groups=8,
+        num_vq_embeddings=48,
+        mid_block_add_attention=False,
+        lookup_from_codebook=True,
+    )
+    text_encoder = CLIPTextModelWithProjection(clip_config(tokenizer, 32))
+    for name, network in (("vqvae", vqvae), ("text_encoder", text_encoder)):
+        network.load_state_dict(named_state(network.state_dict()), strict=False)
+        network.save_pretrained(folder / name)
+    described = {"_class_name": "Transformer2DModel", "_diffusers_version": "0.30.2", **sizes}
+    schedule = {
+        "_class_name": "Scheduler",
+        "_diffusers_version": "0.30.2",
+        "mask_token_id": 63,
+        "masking_schedule": "cosine",
+    }
+    for name, content in (
+        ("transformer/config", described),
+        ("scheduler/scheduler_config", schedule),
+    ):
+        file = folder / f"{name}.json"
+        file.parent.mkdir()
+        file.write_text(json.dumps(content, indent=2) + "\n")
+    state = named_state(Meissonic.from_config(sizes).state_dict())
+    save_file(state, folder / "transformer/diffusion_pytorch_model.safetensors")
+    return {"checkpoint": str(folder), "image_size": 1024 if halved else 16}
+
+
 def vq_diffusion(folder: Path, *, learnable: bool = True, steps: int = 100) -> Path:
     """8x8 grid of 20 codes, 16x16 pixels, in the files of 2022."""
     from diffusers import Transformer2DModel, VQDiffusionPipeline, VQDiffusionScheduler, VQModel

@@ -15,6 +15,7 @@ METHOD = "wu2025deconstructing"
 
 MODELS: dict[str, tuple[str, ...]] = {
     "amused": ("patil2024amused",),
+    "meissonic": ("bai2025meissonic",),
     "vq-diffusion": ("gu2022vector",),
     "llamagen": ("sun2024autoregressive",),
     "janus-pro": ("chen2025januspro",),

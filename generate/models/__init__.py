@@ -22,6 +22,7 @@ MODELS: dict[str, str] = {
     "toy-masked": "generate.models.toy:ToyMasked",
     "toy-diffusion": "generate.models.toy:ToyDiffusion",
     "amused": "generate.models.amused:Amused",
+    "meissonic": "generate.models.meissonic:Meissonic",
     "vq-diffusion": "generate.models.vq_diffusion:VQDiffusion",
     "janus-pro": "generate.models.janus:Janus",
     "llamagen": "generate.models.llamagen:LlamaGen",

@@ -44,11 +44,13 @@ class Layout:
 class Part:
     """A network of a checkpoint that a `config.json` describes.
 
-    `kind` is its class, of diffusers or transformers; `source` the option that names the
-    repository, and `subfolder` where in it the network lies, "" for its top. `defaults` are the
-    keys that files older than them lack, with the value that was the only one then; `keys` those
-    that must be there, as no tensor would tell that one is missing. `layouts` are other ways in
-    which a network of transformers is published, by the kind that their description names.
+    `kind` is its class, of diffusers or transformers, or one of ours whose `from_config` takes a
+    description that diffusers saved, where `saved_as` is the class that this names. `source` is the
+    option that names the repository, and `subfolder` where in it the network lies, "" for its top.
+    `defaults` are the keys that files older than them lack, with the value that was the only one
+    then; `keys` those that must be there, as no tensor would tell that one is missing. `layouts`
+    are other ways in which a network of transformers is published, by the kind that their
+    description names.
     """
 
     kind: type[Any]
@@ -57,6 +59,7 @@ class Part:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     keys: tuple[str, ...] = ()
     layouts: Mapping[str, Layout] = field(default_factory=dict)
+    saved_as: str = ""
 
     @property
     def config_file(self) -> str:
@@ -65,8 +68,8 @@ class Part:
 
     @property
     def is_of_diffusers(self) -> bool:
-        """Whether the class is of diffusers, else of transformers."""
-        return self.kind.__module__.startswith("diffusers.")
+        """Whether diffusers saved the description, else transformers."""
+        return not self.kind.__module__.startswith("transformers.")
 
 
 def described(part: Part, checkpoint: Checkpoint) -> nn.Module:
@@ -220,7 +223,7 @@ def settings_of(part: Part, checkpoint: Checkpoint) -> Mapping[str, Any]:
                 f"{part.config_file} of checkpoint '{checkpoint.name}' lacks {one_line(error, 200)}: "
                 "fetch it again, or name another."
             ) from None
-    saved, needed = _kind(part, settings), part.kind.__name__
+    saved, needed = _kind(part, settings), part.saved_as or part.kind.__name__
     if not part.is_of_diffusers:
         needed = part.kind.config_class.model_type
     if saved != needed:

@@ -25,14 +25,15 @@ class Guidance:
     scale: float
     guided: bool
 
-    def texts(self, texts: Sequence[str]) -> list[str]:
-        """The texts and, when guided, as many empty ones after them.
+    def texts(self, texts: Sequence[str], negative: str = "") -> list[str]:
+        """The texts and, when guided, as many negative ones after them.
 
-        For models whose unconditional branch is the empty text; others make its rows themselves.
+        For models whose unconditional branch is a text, mostly the empty one; others make its rows
+        themselves.
         """
         if not self.guided:
             return list(texts)
-        return [*texts, *[""] * len(texts)]
+        return [*texts, *[negative] * len(texts)]
 
     def rows(self, tokens: Tensor) -> Tensor:
         """Tokens (sample, ...), and when guided the same again for the unconditional branch.

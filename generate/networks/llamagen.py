@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ROPE_BASE = 10_000.0
+from generate.networks.rotary import ROPE_BASE, rotate
 
 
 @dataclass(frozen=True)
@@ -85,17 +85,6 @@ def rotation_table(config: LlamaGenConfig) -> Tensor:
     grid = torch.cat([rows, columns], -1).flatten(0, 1)
     table = torch.stack([grid.cos(), grid.sin()], -1)
     return torch.cat([table.new_zeros(config.caption_length, *table.shape[1:]), table])
-
-
-def rotate(x: Tensor, table: Tensor) -> Tensor:
-    """Turn neighbouring pairs of (row, head, position, head_dim) by the angles of their positions.
-
-    `table` is `rotation_table` at these positions. Computes in float32 and gives the type of `x`.
-    """
-    first, second = x.float().view(*x.shape[:-1], -1, 2).unbind(-1)
-    cos, sin = table.unbind(-1)
-    turned = torch.stack([first * cos - second * sin, second * cos + first * sin], -1)
-    return turned.flatten(-2).type_as(x)
 
 
 class RMSNorm(nn.Module):

@@ -36,6 +36,15 @@ CLIP_L = {
     "num_hidden_layers": 12,
     "projection_dim": 768,
 }
+CLIP_H = {
+    **CLIP_TEXT,
+    "hidden_act": "gelu",
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 24,
+    "projection_dim": 1024,
+}
 CLIP_B = {
     **CLIP_TEXT,
     "hidden_size": 512,
@@ -67,6 +76,7 @@ UNSEEN: dict[str, dict[str, Any]] = {
         "text_encoder/config.json": CLIP_L,
         "text_encoder/model.safetensors": 494_624_560,
     },
+    "MeissonFlow/Meissonic": {"text_encoder/config.json": CLIP_H},
     "microsoft/vq-diffusion-ithq": {"text_encoder/config.json": CLIP_B},
     "microsoft/phi-1_5": {"tokenizer.json": {}, "vocab.json": {}},
     "google/flan-t5-xl": {"config.json": FLAN_T5_XL, "tokenizer.json": {}},
@@ -165,6 +175,7 @@ def without(content: dict[str, Any], key: str) -> dict[str, Any]:
 CONFIGURED = [
     ("amused", {}, "checkpoint"),
     ("amused", {"preset": "512"}, "checkpoint"),
+    ("meissonic", {}, "checkpoint"),
     ("vq-diffusion", {}, "checkpoint"),
     ("janus-pro", {}, "checkpoint"),
     ("llamagen", {}, "text_encoder"),

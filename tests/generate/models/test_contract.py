@@ -33,6 +33,7 @@ THIRDS = [
 
 CHECKPOINTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "amused": lambda folder: {"checkpoint": str(tiny.amused(folder)), "steps": 6},
+    "meissonic": lambda folder: {**tiny.meissonic(folder), "steps": 6},
     "vq-diffusion": lambda folder: {"checkpoint": str(tiny.vq_diffusion(folder, steps=9))},
     "janus-pro": lambda folder: {"checkpoint": str(tiny.janus(folder)), "precision": "float32"},
     "llamagen": tiny.llamagen,
@@ -165,7 +166,7 @@ def test_reading_says_what_was_cut_and_which_texts_are_one(model: Model) -> None
         assert readings[1].tokens != readings[2].tokens
 
 
-@pytest.mark.parametrize("model", ["amused", "show-o"], indirect=True)
+@pytest.mark.parametrize("model", ["amused", "meissonic", "show-o"], indirect=True)
 @pytest.mark.parametrize("order", get_args(OrderName))
 def test_argmax_with_one_path_noise_leaves_nothing_to_chance(
     model: Model, order: OrderName

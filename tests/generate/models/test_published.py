@@ -36,6 +36,9 @@ PARTS = [
     ("amused", {}, "transformer", 474, 4, 2_414_150_656),
     ("amused", {"preset": "512"}, "transformer", 478, 4, 2_433_086_672),
     ("amused", {}, "vqvae", 277, 4, 585_000_000),
+    ("meissonic", {}, "transformer", 867, 4, 4_030_000_000),
+    ("meissonic", {}, "vqvae", 277, 4, 585_000_000),
+    ("meissonic", {}, "text_encoder", 389, 4, 1_416_130_560),
     ("vq-diffusion", {}, "transformer", 1015, 4, 5_437_098_496),
     ("vq-diffusion", {}, "vqvae", 303, 4, 256_038_668),
     ("janus-pro", {}, "network", 964, 2, 4_153_273_622),
@@ -226,8 +229,14 @@ def numbers_of(network: nn.Module) -> int:
     return sum(tensor.numel() for tensor in network.state_dict().values())
 
 
+def meissonic(folder: Path) -> Path:
+    tiny.meissonic(folder)
+    return folder
+
+
 TINY = [
     ("amused", "amused/amused-256", lambda folder: tiny.amused(folder)),
+    ("meissonic", "MeissonFlow/Meissonic", meissonic),
     ("vq-diffusion", "microsoft/vq-diffusion-ithq", lambda folder: tiny.vq_diffusion(folder)),
     ("janus-pro", "deepseek-community/Janus-Pro-1B", lambda folder: tiny.janus(folder)),
     ("show-o", "showlab/show-o", lambda folder: Path(str(tiny.showo(folder)["checkpoint"]))),
