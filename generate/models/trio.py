@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generate.errors import ModelError
+from generate.errors import ModelError, one_line
 from generate.models.base import Family, to_pixels
 from generate.models.scene_model import SceneModel, SceneOptions
 from generate.study.probes import Probe
@@ -39,10 +39,12 @@ class TrioOptions(SceneOptions):
     """Sampling settings of every member over one grid.
 
     `quantizer` says whose tokens: those of the shipped `vq`, or of one of the lab, for which there
-    are any-order weights.
+    are any-order weights. `prior` is a file of transformer weights for them that the recipe
+    (`generate.trio.train`) made, in place of the shipped ones; relative to where the program runs.
     """
 
     quantizer: QuantizerName = "vq"
+    prior: str = ""
 
 
 class Trio(SceneModel):
@@ -72,18 +74,19 @@ class Trio(SceneModel):
 
     @classmethod
     def identify(cls, name: str, options: Any) -> ModelIdentity:
-        """The shipped weights with their digests.
+        """The weights with their digests.
 
         The revision is the first twelve digits of the transformer's digest. Raises ModelError for a
-        quantizer that has no such weights.
+        quantizer that has no such weights, and for a prior that is not there.
         """
         geometry = LAB[options.quantizer]
         settings = dict(vars(options))
-        if settings["quantizer"] == "vq":  # runs from before there were others are of this model
-            del settings["quantizer"]
+        for setting, usual in (("quantizer", "vq"), ("prior", "")):
+            if settings[setting] == usual:  # runs from before there was a choice are of this model
+                del settings[setting]
         return cls.described(
             name,
-            cls.files(options.quantizer),
+            cls.files(options.quantizer, options.prior),
             codebook_size=math.prod(geometry.levels),
             levels=list(geometry.levels) if len(geometry.levels) > 1 else [],
             grid=GRID,
@@ -93,15 +96,22 @@ class Trio(SceneModel):
         )
 
     @classmethod
-    def files(cls, quantizer: str) -> tuple[Path, Path]:
-        """The shipped weights of a quantizer: of the tokenizer, and of the member.
+    def files(cls, quantizer: str, prior: str = "") -> tuple[Path, Path]:
+        """The weights of a quantizer: of the tokenizer, shipped, and of the member or its `prior`.
 
         Raises ModelError, with what there is, where the member has none for it.
         """
         tokenizer, network = [
             SHIPPED / file_name(part, quantizer) for part in ("tokenizer", cls.weights)
         ]
-        if not network.is_file():
+        if prior:
+            network = Path(prior)
+            if not network.is_file():
+                raise ModelError(
+                    f"prior '{prior}' is no file: give weights that `python -m generate.trio.train` "
+                    "made, or leave the option out for the shipped ones."
+                )
+        elif not network.is_file():
             raise ModelError(
                 f"the {cls.weights} weights of quantizer '{quantizer}' are not shipped: take "
                 "trio-mim, trio-diffusion or trio-raster, or quantizer: vq."
@@ -110,10 +120,26 @@ class Trio(SceneModel):
 
     @classmethod
     def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
-        """Read the shipped weights; they compute in float32."""
-        tokenizer, network = cls.files(options.quantizer)
-        transformer = load_transformer(network).to(device)
-        return cls(identity, options, transformer, load_tokenizer(tokenizer).to(device), device)
+        """Read the weights; they compute in float32.
+
+        Raises ModelError for a prior that holds no such weights, or is over another number of codes.
+        """
+        files = cls.files(options.quantizer, options.prior)
+        tokenizer = load_tokenizer(files[0])
+        try:
+            transformer = load_transformer(files[1])
+        except Exception as error:  # safetensors and torch raise classes of every kind
+            raise ModelError(
+                f"prior '{options.prior}' holds no transformer of the trio ({one_line(error, 120)})."
+            ) from None
+        found = ("causal" if transformer.config.causal else "masked", transformer.config.codes)
+        if found != (cls.weights, tokenizer.codes):
+            raise ModelError(
+                f"prior '{options.prior}' has {found[0]} weights over {found[1]} codes: this member "
+                f"with quantizer '{options.quantizer}' takes {cls.weights} weights over "
+                f"{tokenizer.codes}."
+            )
+        return cls(identity, options, transformer.to(device), tokenizer.to(device), device)
 
     @property
     def mask(self) -> int:

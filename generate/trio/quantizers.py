@@ -425,3 +425,20 @@ LAB: Mapping[str, Geometry] = MappingProxyType(
     }
 )
 """The quantizers of the trio at equal capacity, 8 bits; 8 x 6 x 5 is 240 codes, 7.9 bits."""
+
+DIALS: Mapping[str, Geometry] = MappingProxyType(
+    {
+        "vq": LAB["vq"],
+        "vq-64": Geometry("vq", (64,)),
+        "fsq": LAB["fsq"],
+        "fsq-444": Geometry("fsq", (4, 4, 4)),
+        "lfq": LAB["lfq"],
+        "lfq-10-bits": Geometry("lfq", (2,) * 10),
+        "bsq": LAB["bsq"],
+        "bsq-10-bits": Geometry("bsq", (2,) * 10),
+    }
+)
+"""Four quantizers of the lab with two numbers of codes each, to compare H(Z) at equal PSNR.
+
+`studies/trainings.py` does; their weights are not shipped.
+"""

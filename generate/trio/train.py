@@ -7,7 +7,8 @@ tokenizers and priors, and those of the next-scale member, tokenizer-scales and 
 run alone, resumes from its checkpoint in the output folder and writes half-precision weights to the
 export folder. The first four and the last end after a time; the defaults are for two CPU cores, and
 a faster machine sees more scenes in the same time. The others end after steps, so that what is
-compared is comparable wherever it was trained.
+compared is comparable wherever it was trained. Two more, dials and heads, are of comparisons in
+docs/quantizers.md: they run only when asked for, and their weights stay in the output folder.
 """
 
 import argparse
@@ -16,14 +17,20 @@ from pathlib import Path
 import torch
 
 from generate.trio import weights
-from generate.trio.stage_quantizers import fit_priors, fit_tokenizers
+from generate.trio.stage_quantizers import fit_dials, fit_heads, fit_priors, fit_tokenizers
 from generate.trio.stage_reference import fit_reference
 from generate.trio.stage_scales import fit_scale_tokenizer, fit_scales
 from generate.trio.stage_tokenizer import fit_tokenizer
 from generate.trio.stage_transformer import fit_transformer
 
 MINUTES = {"tokenizer": 18.0, "reference": 4.0, "causal": 30.0, "masked": 35.0, "scales": 50.0}
-STEPS = {"tokenizers": 2_000, "priors": 1_100, "tokenizer-scales": 1_500}
+STEPS = {
+    "tokenizers": 2_000,
+    "priors": 1_100,
+    "tokenizer-scales": 1_500,
+    "dials": 300,
+    "heads": 250,
+}
 STAGES = (
     "tokenizer",
     "reference",
@@ -34,12 +41,15 @@ STAGES = (
     "tokenizer-scales",
     "scales",
 )
+CONTROLS = ("dials", "heads")
+"""Stages whose weights are not shipped and stay in the output folder."""
 
 
 def run_stage(stage: str, *, out: Path, export: Path, amount: float, seed: int = 1) -> None:
-    """Run one of `STAGES` to its end, after an `amount` of minutes or, for those of `STEPS`, of steps.
+    """Run one of `STAGES` or `CONTROLS` to its end.
 
-    `seed` is that of the lab's tokenizers, whose training may be repeated.
+    That is after an `amount` of minutes or, for those of `STEPS`, of steps. `seed` is that of the
+    lab's tokenizers, whose training may be repeated.
 
     Checkpoints lie in `out`, and finished weights in `export`, where later stages look for the
     tokenizer. A finished stage only exports again. Raises FileNotFoundError where the tokenizer is
@@ -58,6 +68,10 @@ def run_stage(stage: str, *, out: Path, export: Path, amount: float, seed: int =
             )
         case "tokenizers":
             fit_tokenizers(out, length=int(amount), seed=seed, export=export)
+        case "dials":
+            fit_dials(out, length=int(amount), seed=seed)
+        case "heads":
+            fit_heads(out, length=int(amount), tokenizers=export)
         case "priors":
             fit_priors(out, length=int(amount), tokenizers=export, export=export)
         case "tokenizer-scales":
@@ -84,7 +98,7 @@ def main() -> None:
     parser.add_argument(
         "--export", type=Path, default=weights.SHIPPED, help="folder of the finished weights"
     )
-    parser.add_argument("--stage", choices=["all", *STAGES], default="all")
+    parser.add_argument("--stage", choices=["all", *STAGES, *CONTROLS], default="all")
     parser.add_argument("--minutes", type=float, help="time of the stage (default: as shipped)")
     parser.add_argument(
         "--steps", type=int, help="steps of a stage that ends after steps (default: as shipped)"

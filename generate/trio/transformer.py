@@ -15,13 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from generate.trio import weights
+from generate.trio.quantizers import Lfq
 
 
 @dataclass(frozen=True, kw_only=True)
 class BodyConfig:
     """Size of a transformer, whatever it does with its grid; `hidden` is the width of the gated layers.
 
-    The default size is that of the shipped weights.
+    `bitwise` says that the head has a logit a bit of the code, not one a code (`BitwiseHead`). The
+    default size is that of the shipped weights.
     """
 
     vocabulary: int  # caption words, padding (0) and start included
@@ -31,6 +33,7 @@ class BodyConfig:
     layers: int = 5
     heads: int = 4
     hidden: int = 344
+    bitwise: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +113,29 @@ class Layer(nn.Module):
         return x + F.linear(F.silu(gate) * up, self.out_of_mlp)
 
 
+class BitwiseHead(nn.Linear):
+    """Logits over 2^bits codes whose bits are independent given what leaves the last layer.
+
+    A row of the weights is the log odds that a bit is one, most significant first; the logit of a
+    code is the sum of those of its ones. Raises ValueError for codes that are no power of two.
+    Source: Han et al. (2024), arXiv:2412.04431, the infinite-vocabulary classifier.
+    """
+
+    ones: Tensor
+
+    def __init__(self, width: int, codes: int) -> None:
+        bits = codes.bit_length() - 1
+        if codes != 2**bits:
+            raise ValueError(f"codes is {codes}: a bitwise head takes a power of two")
+        super().__init__(width, bits)
+        ones = Lfq((2,) * bits).digits(torch.arange(codes)).float()
+        self.register_buffer("ones", ones, persistent=False)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Logits (..., codes) of `input` (..., width); that of code 0 is 0."""
+        return super().forward(input) @ self.ones.T
+
+
 class Body(nn.Module):
     """What transformers over any grid share: captions, layers, and the head over the codes.
 
@@ -130,7 +156,8 @@ class Body(nn.Module):
         layers = [Layer(width, config.heads, config.hidden) for _ in range(config.layers)]
         self.layers = cast(Sequence[Layer], nn.ModuleList(layers))
         self.norm = nn.LayerNorm(width, bias=False)
-        self.head = nn.Linear(width, config.codes)
+        head = BitwiseHead if config.bitwise else nn.Linear
+        self.head = head(width, config.codes)
         nn.init.zeros_(self.head.bias)
         nn.init.normal_(self.head.weight, std=0.02)
 

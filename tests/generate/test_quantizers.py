@@ -8,11 +8,19 @@ import torch
 from vector_quantize_pytorch import FSQ, LFQ
 
 from generate.trio import weights
-from generate.trio.quantizers import LAB, Bsq, Fsq, Geometry, Lfq, Vq, entropy_loss
-from generate.trio.stage_quantizers import count_pairs, fit_tokenizers, fork, translate
+from generate.trio.quantizers import DIALS, LAB, Bsq, Fsq, Geometry, Lfq, Vq, entropy_loss
+from generate.trio.stage_quantizers import (
+    count_pairs,
+    fit_dials,
+    fit_heads,
+    fit_tokenizers,
+    fork,
+    translate,
+    with_bitwise_head,
+)
 from generate.trio.stage_tokenizer import draw_images
 from generate.trio.tokenizer import Tokenizer, load_tokenizer
-from generate.trio.transformer import load_transformer
+from generate.trio.transformer import BitwiseHead, load_transformer
 
 GEOMETRIES = [
     *LAB.values(),
@@ -204,7 +212,7 @@ def test_forks_share_the_body_and_not_the_bottleneck():
     torch.manual_seed(0)
     trunk = Tokenizer()
     for name in LAB:
-        forked = fork(trunk, name)
+        forked = fork(trunk, LAB[name])
         assert forked.codes == LAB[name].make().codes
         assert torch.equal(forked.encoder[1].weight, trunk.encoder[1].weight)
         assert torch.equal(forked.decoder[-2].weight, trunk.decoder[-2].weight)
@@ -257,3 +265,35 @@ def test_pairs_of_codes_are_counted_place_by_place():
         for a, b in zip(one.encode(images).flatten(), other.encode(images).flatten(), strict=True):
             expected[a, b] += 1
     assert torch.equal(counts, expected)
+
+
+def test_every_dial_trains_and_can_be_read(tmp_path):
+    fit_dials(tmp_path, length=1, seed=1)
+    for name, geometry in DIALS.items():
+        loaded = load_tokenizer(tmp_path / weights.file_name("tokenizer", name))
+        assert (loaded.config.quantizer, loaded.config.levels) == geometry
+
+
+def test_a_head_whose_logits_are_sums_over_bits_becomes_bitwise_without_loss():
+    """Logits of codes that are sums over their bits, and a constant: the bitwise law is the same."""
+    old = load_transformer(weights.SHIPPED / "masked-lfq.safetensors")
+    ones = BitwiseHead(128, 256).ones
+    rng = torch.Generator().manual_seed(0)
+    each = torch.randn(8, 128, generator=rng)
+    old.head.weight.copy_(ones @ each + torch.randn(128, generator=rng))
+    old.head.bias.copy_(ones @ torch.randn(8, generator=rng) - 3)
+    law = torch.rand(256, generator=rng)
+    new = with_bitwise_head(old, law / law.sum())
+    hidden = torch.randn(4, 128, generator=rng)
+    torch.testing.assert_close(
+        new.logits(hidden).softmax(-1), old.logits(hidden).softmax(-1), atol=1e-4, rtol=1e-3
+    )
+
+
+def test_both_heads_train_from_one_translation(tmp_path):
+    fit_heads(tmp_path, length=1, tokenizers=weights.SHIPPED)
+    for name in ("lfq", "bsq"):
+        codes = load_transformer(tmp_path / f"masked-{name}.safetensors")
+        bits = load_transformer(tmp_path / f"masked-{name}-bitwise.safetensors")
+        assert (codes.config.bitwise, bits.config.bitwise) == (False, True)
+        assert bits.config.codes == codes.config.codes == 256

@@ -11,6 +11,7 @@ from generate.trio.captions import VOCABULARY, tokenise
 from generate.trio.reference import Reference, TrainableReference
 from generate.trio.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from generate.trio.transformer import (
+    BitwiseHead,
     GridTransformer,
     TransformerConfig,
     load_transformer,
@@ -151,3 +152,36 @@ def test_orthogonalised_matrices_have_singular_values_near_one():
     values = torch.linalg.svdvals(muon.orthogonalise(stack))
     assert values.min() > 0.6
     assert values.max() < 1.3
+
+
+def test_a_bitwise_head_is_the_law_of_independent_bits():
+    """The softmax over codes, against the product over bits of the chance of each, code by code."""
+    torch.manual_seed(0)
+    head = BitwiseHead(5, 8)
+    hidden = torch.randn(3, 5)
+    odds = hidden @ head.weight.T + head.bias
+    law = head(hidden).softmax(-1)
+    for row in range(3):
+        for code in range(8):
+            expected = 1.0
+            for bit, digit in enumerate(f"{code:03b}"):
+                one = odds[row, bit].sigmoid()
+                expected *= one if digit == "1" else 1 - one
+            torch.testing.assert_close(law[row, code], expected)
+
+
+def test_a_network_with_a_bitwise_head_is_written_and_read(tmp_path, words, tokens):
+    torch.manual_seed(0)
+    network = GridTransformer(replace(SMALL, causal=False, bitwise=True)).half().float().eval()
+    assert network.head.weight.shape == (4, 32)
+    save_transformer(network, tmp_path / "bitwise.safetensors")
+    loaded = load_transformer(tmp_path / "bitwise.safetensors")
+    one = network.grid_logits(network.encode_caption(words), tokens)
+    two = loaded.grid_logits(loaded.encode_caption(words), tokens)
+    assert one.shape == (3, 64, 16)
+    torch.testing.assert_close(one, two)
+
+
+def test_bits_of_240_codes_are_refused():
+    with pytest.raises(ValueError, match="codes is 240: a bitwise head takes a power of two"):
+        GridTransformer(replace(SMALL, codes=240, bitwise=True))

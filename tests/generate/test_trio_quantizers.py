@@ -20,10 +20,16 @@ from generate.study.probes import Probe
 from generate.study.study_file import load_study
 from generate.traversal import PhiloxNoise
 from generate.trio import evaluate, weights
+from generate.trio.captions import VOCABULARY
 from generate.trio.quantizers import LAB
 from generate.trio.reference import load_reference
 from generate.trio.tokenizer import load_tokenizer
-from generate.trio.transformer import load_transformer
+from generate.trio.transformer import (
+    GridTransformer,
+    TransformerConfig,
+    load_transformer,
+    save_transformer,
+)
 from schemas.study import PromptSource, Study
 
 QUANTIZERS = [name for name in LAB if name != "vq"]
@@ -80,6 +86,44 @@ def test_a_member_without_such_weights_says_which_have_them() -> None:
         ModelError, match=r"causal weights of quantizer 'bsq' are not shipped: take"
     ):
         load("trio-ar", quantizer="bsq")
+
+
+def test_a_prior_of_the_recipe_takes_the_place_of_the_shipped_one(tmp_path: Path) -> None:
+    prior = tmp_path / "bits.safetensors"
+    config = TransformerConfig(
+        causal=False,
+        vocabulary=len(VOCABULARY),
+        width=16,
+        layers=1,
+        heads=2,
+        hidden=16,
+        bitwise=True,
+    )
+    torch.manual_seed(0)
+    save_transformer(GridTransformer(config), prior)
+    model = load("trio-diffusion", quantizer="lfq", steps=2, prior=str(prior))
+    assert model.network.config.bitwise
+    assert model.identity.options["prior"] == str(prior)
+    assert model.identity.weights[-1].name == "bits.safetensors"
+    assert int(sample(model).tokens.max()) < 256
+    assert "prior" not in load("trio-diffusion", quantizer="lfq", steps=2).identity.options
+
+
+def test_a_prior_that_does_not_fit_says_what_would(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"prior 'none.safetensors' is no file: give weights"):
+        load("trio-mim", quantizer="lfq", prior="none.safetensors")
+    for name, quantizer, file in (
+        ("trio-mim", "fsq-865", "masked-lfq"),
+        ("trio-mim", "vq", "causal"),
+        ("trio-ar", "vq", "masked"),
+    ):
+        with pytest.raises(ModelError, match=rf"weights over \d+ codes: this member .*{quantizer}"):
+            load(name, quantizer=quantizer, prior=str(weights.SHIPPED / f"{file}.safetensors"))
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(b"no weights")
+    for file in (other, weights.SHIPPED / "tokenizer.safetensors"):
+        with pytest.raises(ModelError, match="holds no transformer of the trio"):
+            load("trio-mim", prior=str(file))
 
 
 @pytest.mark.parametrize("quantizer", QUANTIZERS)
