@@ -17,7 +17,7 @@ from transformers import (
     PhiConfig,
 )
 
-from benchmarks.named_weights import named_state
+from benchmarks.named_weights import named_state, named_tensor
 
 SHOWO_TEXT_VOCABULARY, SHOWO_CODES, SHOWO_SIDE = 300, 8192, 4
 SHOWO_VOCABULARY = SHOWO_TEXT_VOCABULARY + 10 + SHOWO_CODES + 1
@@ -635,11 +635,86 @@ def phi_config() -> PhiConfig:
     )
 
 
+LLADA = {
+    "activation_type": "silu",
+    "alibi": False,
+    "attention_layer_norm": False,
+    "block_type": "llama",
+    "d_model": 16,
+    "embedding_size": 126464,
+    "include_bias": False,
+    "include_qkv_bias": False,
+    "input_emb_norm": False,
+    "layer_norm_type": "rms",
+    "mask_token_id": 126336,
+    "max_sequence_length": 4096,
+    "mlp_hidden_size": 24,
+    "n_heads": 2,
+    "n_kv_heads": 2,
+    "n_layers": 2,
+    "rms_norm_eps": 1e-05,
+    "rope": True,
+    "rope_theta": 500000.0,
+    "scale_logits": False,
+    "vocab_size": 126464,
+    "weight_tying": False,
+}
+"""A small language model of LLaDA, under the keys of its description, with the ids of the published vocabulary."""
+
+
+def llada_shapes() -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of `LLADA` by name, as upstream's classes have them."""
+    ids, width, hidden = LLADA["vocab_size"], LLADA["d_model"], LLADA["mlp_hidden_size"]
+    shapes = {"wte": (ids, width), "ln_f": (width,), "ff_out": (ids, width)}
+    for layer in range(int(LLADA["n_layers"])):
+        block = f"blocks.{layer}."
+        shapes |= {f"{block}{norm}": (width,) for norm in ("attn_norm", "ff_norm")}
+        shapes |= {
+            f"{block}{name}": (width, width) for name in ("q_proj", "k_proj", "v_proj", "attn_out")
+        }
+        shapes |= {f"{block}{name}": (hidden, width) for name in ("ff_proj", "up_proj")}
+        shapes[f"{block}ff_out"] = (width, hidden)
+    return {f"model.transformer.{name}.weight": shape for name, shape in shapes.items()}
+
+
+def magvit(folder: Path) -> None:
+    """The image tokenizer of Show-o and MMaDA, small: its decoder alone."""
+    from generate.networks.lfq import DecoderConfig, LFQDecoder
+
+    kind = {"_class_name": "MAGVITv2", "_diffusers_version": "0.30.1"}
+    (folder / "config.json").write_text(json.dumps(kind))
+    decoder = LFQDecoder(DecoderConfig(n_bits=13, bottom=32, widths=(((32, 32),),) * 5))
+    tensors = {f"decoder.{name}": part for name, part in named_state(decoder.state_dict()).items()}
+    save_file(
+        {**tensors, "quantize.power_vals": torch.zeros(13)}, folder / "pytorch_model.safetensors"
+    )
+
+
+def mmada(folder: Path) -> dict[str, object]:
+    """Options of a 4x4 grid of 8192 codes, 64x64 pixels: two repositories, weights in two files."""
+    model, images = folder / "mmada", folder / "magvitv2"
+    model.mkdir()
+    images.mkdir()
+    bytes_tokenizer(model)
+    (model / "config.json").write_text(json.dumps({"model_type": "mmada", **LLADA}))
+    state = {name: named_tensor(name, shape) for name, shape in llada_shapes().items()}
+    names = sorted(state)
+    for number, part in enumerate((names[:5], names[5:]), 1):
+        file = model / f"model-{number:05}-of-00002.safetensors"
+        save_file({name: state[name] for name in part}, file)
+    magvit(images)
+    return {
+        "checkpoint": str(model),
+        "image_tokenizer": str(images),
+        "image_size": 64,
+        "steps": 6,
+        "precision": "float32",
+    }
+
+
 def showo(folder: Path) -> dict[str, object]:
     """Options of a 4x4 grid of 8192 codes, 64x64 pixels: three repositories."""
     from transformers import PhiForCausalLM
-
-    from generate.networks.lfq import DecoderConfig, LFQDecoder
 
     model, images, words = folder / "show-o", folder / "magvitv2", folder / "phi"
     model.mkdir()
@@ -661,13 +736,7 @@ def showo(folder: Path) -> dict[str, object]:
         "w_clip_vit": False,
     }
     (model / "config.json").write_text(json.dumps(settings))
-    kind = {"_class_name": "MAGVITv2", "_diffusers_version": "0.30.1"}
-    (images / "config.json").write_text(json.dumps(kind))
-    decoder = LFQDecoder(DecoderConfig(n_bits=13, bottom=32, widths=(((32, 32),),) * 5))
-    tensors = {f"decoder.{name}": part for name, part in named_state(decoder.state_dict()).items()}
-    save_file(
-        {**tensors, "quantize.power_vals": torch.zeros(13)}, images / "pytorch_model.safetensors"
-    )
+    magvit(images)
     bytes_tokenizer(words)
     return {
         "checkpoint": str(model),

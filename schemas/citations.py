@@ -20,6 +20,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "llamagen": ("sun2024autoregressive",),
     "janus-pro": ("chen2025januspro",),
     "show-o": ("xie2025showo", "yu2024language"),
+    "mmada": ("yang2025mmada", "nie2025llada", "yu2024language"),
     "var": ("tian2024visual",),
     "trio-ar": (),
     "trio-mim": ("chang2022maskgit",),

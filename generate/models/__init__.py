@@ -27,6 +27,7 @@ MODELS: dict[str, str] = {
     "janus-pro": "generate.models.janus:Janus",
     "llamagen": "generate.models.llamagen:LlamaGen",
     "show-o": "generate.models.showo:Showo",
+    "mmada": "generate.models.mmada:Mmada",
     "var": "generate.models.var:VAR",
 }
 
