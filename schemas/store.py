@@ -6,7 +6,8 @@ steps may lack, and it names its factors, levels and baseline itself. Every run 
 one of 1.1. Version 1.2: codes of real images (`recovered`, `squared_error`, `image_name`), and the
 levels of a model's codes. Every run of 1.1 is one of 1.2. Version 1.3: prompts lie beside
 `run.json`, which records the pieces of their table. Runs of 1.2 hold theirs in `run.json`, and are
-read; programs of before 1.3 do not read runs of 1.3.
+read; programs of before 1.3 do not read runs of 1.3. Version 1.4: a block's record says where its
+time went. Every run of 1.3 is one of 1.4.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from schemas.variables import COORDINATES, VARIABLES
 __getattr__ = attributes(__name__)
 
 SCHEMA = "ibstats-samples"
-VERSION = "1.3"
+VERSION = "1.4"
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,10 @@ class BlockRecord(Strict):
     finished: str
     software: Software
     hardware: Hardware
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Where the time went, by stage of the work: those of the block up to its record, and what its
+    process did since the record before (`wait`, or loading the model). Empty where nobody counted.
+    """
     sha256: str = Field(
         default="", description="Digest of all the above, against damage to the record itself."
     )

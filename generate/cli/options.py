@@ -22,6 +22,9 @@ RunArgument = Annotated[
 Out = Annotated[str, typer.Option("--out", help="Run directory, or a URL (s3://bucket/run).")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
 Progress = Annotated[Shown, typer.Option("--progress", help=HELP)]
+Timings = Annotated[
+    bool, typer.Option("--timings", help="Where the time went, by what blocks recorded.")
+]
 
 
 def read_mapping(option: str, path: Path | None) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import typer
 from rich.table import Table
 
 from generate.cli.console import log, out, print_table, scaled, shown
-from generate.cli.options import Device, Out, Progress, StudyArgument, read_mapping
+from generate.cli.options import Device, Out, Progress, StudyArgument, Timings, read_mapping
+from generate.cli.timings import print_timings
 from generate.errors import GenerateError
 from generate.run import turns
 from generate.run.turns import Shard
@@ -69,12 +70,15 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what the study costs; make nothing.")
     ] = False,
+    timings: Timings = False,
     progress: Progress = Shown.auto,
 ) -> None:
     """Make the store of a study, or go on with one that was interrupted.
 
     Blocks that are committed stay, whatever happens to the rest; run the same command to go on.
     """
+    from generate.store.samples import SampleStore
+
     laid_out = plan(*load_study(study))
     on_cluster = cluster is not None or workers is not None
     if on_cluster and (shard is not None or array is not None):
@@ -96,6 +100,8 @@ def run(
         options = read_mapping("--cluster-options", cluster_options)
         asked = Cluster(kind, workers, device_of_workers(kind, device), options, wait)
         done = _run_on_cluster(laid_out, out_dir, asked, progress)
+    if timings:
+        print_timings(laid_out, SampleStore.open(out_dir))
     _say_done(done, out_dir, shard)
 
 

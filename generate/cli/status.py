@@ -8,7 +8,8 @@ import typer
 from rich.table import Table
 
 from generate.cli.console import out, print_table, scaled
-from generate.cli.options import RunArgument
+from generate.cli.options import RunArgument, Timings
+from generate.cli.timings import print_timings
 from generate.errors import GenerateError
 from generate.study.planning import recorded_plan
 from schemas.sealed import snapshot_name
@@ -24,7 +25,7 @@ MOST_RUNNING = 10
 """Blocks at work that are listed one by one."""
 
 
-def status(run_dir: RunArgument) -> None:
+def status(run_dir: RunArgument, timings: Timings = False) -> None:
     """Say which blocks are done, running, failed or missing, what is left, and how long it takes.
 
     Times and bytes are those of the committed blocks, for as many processes as are at work.
@@ -37,6 +38,8 @@ def status(run_dir: RunArgument) -> None:
 
     store = SampleStore.open(run_dir)
     laid_out = recorded_plan(store.run, store.prompts)
+    if timings:
+        print_timings(laid_out, store)
     if store.ledger.seal is not None:
         _print_sealed(store, store.ledger.seal)
         return

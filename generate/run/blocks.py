@@ -28,6 +28,7 @@ from generate.traversal.trace import Trace
 from schemas.io.folder import FolderError
 from schemas.io.writer import Maker
 from schemas.store import Block
+from schemas.timings import keeping, stage, taken
 
 Outcome = Literal["made", "done", "held", "failed"]
 """What became of a block.
@@ -82,7 +83,8 @@ def run(
         if not pending:
             continue
         advance = partial(_advance, progress, label, n_done, n_samples)
-        made += _make_all(plan, store, holding, pending, advance, tell)
+        with keeping(holding.timings):
+            made += _make_all(plan, store, holding, pending, advance, tell)
     return summary(blocks, store, made=made)
 
 
@@ -173,8 +175,11 @@ def commit_block(
     Gives 'done' where another attempt published first. Raises `StoreError` if what is stored is not
     what the published record says; the record is taken back then.
     """
-    maker = Maker(software(), hardware(device), attempt)
-    return store.add(block, generate_block(plan, store, model, block), maker)
+    maker = Maker(software(), hardware(device), attempt, seconds=taken)
+    with stage("other"):
+        arrays = generate_block(plan, store, model, block)
+    with stage("write"):
+        return store.add(block, arrays, maker)
 
 
 def generate_block(

@@ -11,6 +11,7 @@ from generate.run.loading import load, refuse_other_model
 from generate.study.planning import Plan
 from schemas.store import RunRecord
 from schemas.study import ModelChoice
+from schemas.timings import Timings, stage
 
 
 class Holder:
@@ -22,6 +23,8 @@ class Holder:
 
     def __init__(self, device: str) -> None:
         self.device = device
+        self.timings = Timings()
+        """Where the time of this process goes, from block to block."""
         self._model: Model | None = None
         self._what: tuple[ModelChoice, Path] | None = None
 
@@ -32,7 +35,8 @@ class Holder:
         """
         if self._model is None or not self.holds(plan, label):
             self.let_go()
-            self._model = load(plan, label, self.device)
+            with stage("load"):
+                self._model = load(plan, label, self.device)
             self._what = _what(plan, label)
         return self._model
 

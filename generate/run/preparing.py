@@ -28,6 +28,7 @@ from schemas.io.layout import CREATION, RUN
 from schemas.io.writer import finish_creation
 from schemas.provenance import CalibrationRecord, ModelIdentity, now
 from schemas.store import RunRecord
+from schemas.timings import keeping, stage
 
 
 def prepare(
@@ -222,17 +223,19 @@ def _count(
         progress(f"{label} calibration", done, total)
 
     advance(0)
-    model = holder.model(plan, label)
-    if asked.encoded:
-        return real_images.count(
-            model, asked, plan.base, label=label, seed=plan.study.seed, advance=advance
-        )
-    return calibration.calibrate(
-        model,
-        plan.calibration_prompts,
-        asked.samples,
-        label=label,
-        seed=plan.study.seed,
-        batch_size=n_at_once,
-        advance=advance,
-    )
+    with keeping(holder.timings):
+        model = holder.model(plan, label)
+        with stage("calibrate"), keeping(None):
+            if asked.encoded:
+                return real_images.count(
+                    model, asked, plan.base, label=label, seed=plan.study.seed, advance=advance
+                )
+            return calibration.calibrate(
+                model,
+                plan.calibration_prompts,
+                asked.samples,
+                label=label,
+                seed=plan.study.seed,
+                batch_size=n_at_once,
+                advance=advance,
+            )

@@ -21,6 +21,7 @@ from generate.models.base import Model
 from generate.study.probes import Probe
 from generate.traversal.draw import Noise
 from generate.traversal.trace import Trace
+from schemas.timings import stage
 
 BELOW_ZERO = 1e-3
 """Bits below zero that rounding may give; a surprisal or an entropy is 0 or more."""
@@ -70,8 +71,9 @@ def decode(model: Model, label: str, tokens: Tensor) -> NDArray[np.uint8]:
     Decoded in parts, since a decoder takes more memory an image than sampling does. Raises
     `ModelError` if `decode` of the model that a run calls `label` gives another type or shape.
     """
-    parts = [_decoded(model, label, part) for part in torch.split(tokens, DECODED_AT_ONCE)]
-    return np.concatenate(parts)
+    with stage("decode"):
+        parts = [_decoded(model, label, part) for part in torch.split(tokens, DECODED_AT_ONCE)]
+        return np.concatenate(parts)
 
 
 def _decoded(model: Model, label: str, tokens: Tensor) -> NDArray[np.uint8]:
@@ -91,7 +93,10 @@ def _decoded(model: Model, label: str, tokens: Tensor) -> NDArray[np.uint8]:
 
 def _traversed(model: Model, label: str, texts: Sequence[str], probe: Probe, noise: Noise) -> Trace:
     """What `traverse` returns, its tokens checked."""
-    trace: Any = model.traverse(model.encode(texts), probe, noise)
+    with stage("encode"):
+        conditioning = model.encode(texts)
+    with stage("traverse"):
+        trace: Any = model.traverse(conditioning, probe, noise)
     if not isinstance(trace, Trace):
         _refuse(label, "traverse", f"a {_kind(trace)}; return what the family's traversal returns")
     shape = (len(texts), math.prod(model.identity.grid))

@@ -14,6 +14,7 @@ from generate.run.holder import Holder
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, recorded_plan
 from schemas.store import Block
+from schemas.timings import keeping
 
 _busy = threading.Lock()
 """One block at a time in a process, however many threads it was given: its model is one."""
@@ -53,8 +54,10 @@ def make(
     with _busy:
         device = _settled(device)
         plan, store = _store(root, run_id, base)
-        model = _holder(device).recorded(plan, store.run, block.model)
-        outcome = blocks.make_block(plan, store, model, block, device=device, session=session)
+        holder = _holder(device)
+        with keeping(holder.timings):
+            model = holder.recorded(plan, store.run, block.model)
+            outcome = blocks.make_block(plan, store, model, block, device=device, session=session)
         return str(get_worker().name), outcome
 
 

@@ -21,6 +21,7 @@ from generate.traversal.replay import Replay
 from generate.traversal.step import Steps
 from generate.traversal.trace import Grid, Trace
 from generate.traversal.transition import Schedule, Transition
+from schemas.timings import stage
 
 GridLogits = Callable[[Tensor, int], Tensor]
 """Guided logits (sample, position, code) of x0.
@@ -98,11 +99,10 @@ def traverse(
         proposal = None
         if certain is not None:
             proposal = transition.move_bits(state, new, certain, mask_id=n_codes)
-        grid.add_path(
-            transition.pattern_bits(state, changed, belief, mask_id=n_codes),
-            transition.move_bits(state, new, belief, mask_id=n_codes),
-            proposal,
-        )
+        with stage("bits"):
+            path = transition.pattern_bits(state, changed, belief, mask_id=n_codes)
+            joint = transition.move_bits(state, new, belief, mask_id=n_codes)
+        grid.add_path(path, joint, proposal)
         grid.change(index, changed, new, bits, step.probabilities)
     return grid.trace(torch.float32 if replay is None else torch.float64)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.study.noise import uniforms
+from schemas.timings import stage
 
 LN2 = math.log(2.0)
 BLOCK = 128
@@ -107,7 +108,7 @@ class PhiloxNoise:
 
         The first ones of a `step` do not depend on how many are asked for.
         """
-        return torch.from_numpy(uniforms(self.path_keys, step, n))
+        return _uniforms(self.path_keys, step, n)
 
     def identities(self, step: int, probabilities: Tensor) -> Tensor:
         """Draws of the execution stream, (sample, position) int64.
@@ -115,8 +116,14 @@ class PhiloxNoise:
         `probabilities` are the laws, (sample, position, code); one uniform a position picks the
         code by inverse CDF, so equal noise gives nearby codes of nearby laws.
         """
-        drawn = torch.from_numpy(uniforms(self.execution_keys, step, probabilities.shape[1]))
+        drawn = _uniforms(self.execution_keys, step, probabilities.shape[1])
         return inverse_cdf(probabilities, drawn.to(probabilities.device))
+
+
+def _uniforms(keys: NDArray[np.uint64], step: int, n: int) -> Tensor:
+    """Uniforms (key, n) float64 of a step, on the CPU."""
+    with stage("noise"):
+        return torch.from_numpy(uniforms(keys, step, n))
 
 
 def inverse_cdf(probabilities: Tensor, uniform: Tensor) -> Tensor:
@@ -170,7 +177,8 @@ def surprisal(probabilities: Tensor, tokens: Tensor) -> Tensor:
     `probabilities` are laws (..., code), `tokens` (...) int64. Infinite for a token that the law
     excludes.
     """
-    return -torch.log2(probabilities.gather(-1, tokens.unsqueeze(-1)).squeeze(-1))
+    with stage("bits"):
+        return -torch.log2(probabilities.gather(-1, tokens.unsqueeze(-1)).squeeze(-1))
 
 
 def entropy(probabilities: Tensor) -> Tensor:
@@ -179,5 +187,6 @@ def entropy(probabilities: Tensor) -> Tensor:
     >>> entropy(torch.tensor([0.5, 0.25, 0.25]))
     tensor(1.5000)
     """
-    nats: Tensor = torch.special.entr(probabilities).sum(dim=-1)
-    return nats / LN2
+    with stage("bits"):
+        nats: Tensor = torch.special.entr(probabilities).sum(dim=-1)
+        return nats / LN2

@@ -21,6 +21,7 @@ from generate.traversal.order import Order, drawable, order
 from generate.traversal.replay import Replay
 from generate.traversal.step import Step, Steps
 from generate.traversal.trace import Grid, Trace
+from schemas.timings import stage
 
 GridLogits = Callable[[Tensor, int], Tensor]
 """Guided logits (sample, position, code).
@@ -148,13 +149,15 @@ def _drawn(
     """The `n` positions that the order chooses, with freshly drawn candidates."""
     candidates = order.candidates(step)
     bits = surprisal(step.probabilities, candidates)
-    commit = order.select(step, candidates, masked, n, temperature)
+    with stage("draw"):
+        commit = order.select(step, candidates, masked, n, temperature)
     if path_surprisal == "none":
         return Move(candidates, commit, bits)
-    if path_surprisal == "exact":
-        path, joint = order.surprisals(step, candidates, masked, commit, temperature)
-        return Move(candidates, commit, bits, path, joint)
-    path = order.surprisal_given_candidates(step, candidates, masked, commit, temperature)
+    with stage("bits"):
+        if path_surprisal == "exact":
+            path, joint = order.surprisals(step, candidates, masked, commit, temperature)
+            return Move(candidates, commit, bits, path, joint)
+        path = order.surprisal_given_candidates(step, candidates, masked, commit, temperature)
     return Move(candidates, commit, bits, path)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from generate.study.probes import Probe
 from generate.traversal.draw import Noise, TokenLaw
+from schemas.timings import stage
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class Step:
         Under argmax the execution stream is not asked, and the path stream goes on as it would
         have.
         """
-        if self.argmax:
-            return self.modes()
-        return self.noise.identities(self.index, self.probabilities)
+        with stage("draw"):
+            if self.argmax:
+                return self.modes()
+            return self.noise.identities(self.index, self.probabilities)
 
     def belief(self) -> Tensor:
         """The law that `identities` come from, (sample, position, code) float32.
@@ -83,7 +85,8 @@ class Steps:
         """
         if self.allowed is not None:
             self.allowed = self.allowed.to(logits.device)  # copies at the first step only
-        probabilities = self.law.probabilities(logits, self.allowed)
+        with stage("draw"):
+            probabilities = self.law.probabilities(logits, self.allowed)
         argmax = self.probe.argmax(index, self.n_steps)
         return Step(index, probabilities, argmax, self.noise, is_last=index == self.n_steps - 1)
 

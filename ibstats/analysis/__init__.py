@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,6 +27,7 @@ from ibstats.statistics import scores, subset_ratio
 from ibstats.statistics.stacking import FEWEST_UNITS
 from ibstats.store import Store, opened
 from schemas.analysis import Config, Part
+from schemas.timings import stage
 from schemas.version import __version__
 
 Made = tuple[Groups, list[str]]
@@ -106,10 +106,11 @@ def _of_model(selection: Selection, settings: Config, machine: Machine) -> Made:
     if selection.unequal:
         notes.append(selection.unequal)
     made: Groups = {}
-    makers = list(itertools.chain.from_iterable(PARTS[part] for part in settings.parts))
-    for number, make in enumerate(makers):
+    makers = [(part, make) for part in settings.parts for make in PARTS[part]]
+    for number, (part, make) in enumerate(makers):
         machine.progress(f"{selection.model}: statistics", number, len(makers))
-        groups, said = make(selection, settings, machine)
+        with stage(part):
+            groups, said = make(selection, settings, machine)
         for name, group in groups.items():
             made[name] = _portable(group, selection.n_samples)
         notes += said

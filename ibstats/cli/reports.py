@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,9 @@ from rich.console import Console
 
 from ibstats.cli.console import COLUMNS, LINES, Columns, Format, Run, say, say_places, show
 from ibstats.errors import IbstatsError
-from ibstats.options import Options, analysing, followed
+from ibstats.options import Options, analysing, followed, log
+from schemas.io.files import write_whole
+from schemas.timings import ANALYSING, Timings, keeping, stage, taken
 
 
 @analysing()
@@ -25,20 +28,28 @@ def report(
         bool, typer.Option("--markdown", help="The answer as Markdown, on stdout.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The answer as JSON, on stdout.")] = False,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Where the time went, on stderr and as timings.json.")
+    ] = False,
     *,
     options: Options,
 ) -> None:
     """The answer of each model on one screen; everything else, with figures, under RUN/results."""
     from ibstats.checks import check_factorial
     from ibstats.report import answer, files, tables
-    from ibstats.report.render import json, terminal
+    from ibstats.report.render import json as document
     from ibstats.report.render import markdown as text
+    from ibstats.report.render import terminal
 
     if full + markdown + as_json > 1:
         raise IbstatsError("--full, --markdown and --json exclude each other; give one of them")
-    store, settings = options.open(run), options.settings()
-    check_factorial(store, settings.experiment)
-    made = files.report(store, settings, options.machine())
+    with keeping(Timings()), stage("other"):
+        with stage("open"):
+            store, settings = options.open(run), options.settings()
+            check_factorial(store, settings.experiment)
+        made = files.report(store, settings, options.machine())
+        if timings:
+            _say_timings(store.results.timings, taken())
     if full:
         show(tables.factorial_parts(made.numbers))
         say("")
@@ -48,11 +59,20 @@ def report(
     if markdown:
         print(text.render(found.parts()), end="")
     elif as_json:
-        print(json.render(found.parts()), end="")
+        print(document.render(found.parts()), end="")
     else:
         screen = Console(width=min(Console().width, COLUMNS), markup=False, emoji=False)
         height = partial(terminal.height, width=screen.width)
         terminal.show(answer.shortened(found, height, LINES).parts(), screen)
+
+
+def _say_timings(file: Path, spent: dict[str, float]) -> None:
+    """Seconds and share of each stage on stderr, and the seconds in a file."""
+    write_whole(file, json.dumps(spent, indent=1) + "\n")
+    for name in [name for name in ANALYSING if name in spent]:
+        share = spent[name] / sum(spent.values())
+        log.print(f"{name:12}{spent[name]:8.1f} s  {share:4.0%}  {ANALYSING[name]}")
+    log.print(f"{'all':12}{sum(spent.values()):8.1f} s", soft_wrap=True)
 
 
 @analysing()

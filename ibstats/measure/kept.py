@@ -50,6 +50,7 @@ from ibstats.quantities import quantity
 from ibstats.selection import Selection
 from ibstats.store import check_sample_count
 from schemas.io.layout import ResultsFolder
+from schemas.timings import stage
 
 Measure = Callable[[int], NDArray[Any]]
 """The number of a prompt to its row: an array whose first number is not NaN."""
@@ -145,7 +146,7 @@ def fill(file: Path, n_prompts: int, measure: Measure, label: str, each: Each) -
     another process was faster, its table stays. Raises DiskFullError where there is no room, before
     anything else is measured.
     """
-    with Unfinished(file, n_prompts) as table:
+    with stage("measure"), Unfinished(file, n_prompts) as table:
         table.adopt()
         for prompt, row in each(measure, table.todo(), label):
             table.put(prompt, row)

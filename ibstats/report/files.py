@@ -34,6 +34,7 @@ from schemas.io.files import whole_file, whole_folder, write_whole
 from schemas.io.layout import ResultsFolder
 from schemas.results import Results
 from schemas.study import ABLATIONS
+from schemas.timings import stage
 
 Written = tuple[str, Callable[[Table], str]]
 """How tables are written: the ending of their files, and what renders one."""
@@ -78,21 +79,23 @@ def report(store: Store, settings: Config, machine: Machine | None = None) -> Re
     current = _is_current(folder.document, document)
     if not current:
         shutil.rmtree(folder.figures, ignore_errors=True)  # they are of another analysis
-        write_json(document, folder.document)
-        write_csv(document, folder.tables)
+        with stage("keep"):
+            write_json(document, folder.document)
+            write_csv(document, folder.tables)
     places = {"results": str(folder.document), "tables": str(folder.tables)}
     places["figures"] = str(folder.figures)
     machine.progress(FILES, 1, 3)
     tree = cache(partial(obtain_tree, store, settings, machine))
-    content = making.content_of(store, document, tree)
-    if not making.is_current(content, folder.page):
-        making.write_page(content, folder.page)
+    with stage("page"):
+        content = making.content_of(store, document, tree)
+        if not making.is_current(content, folder.page):
+            making.write_page(content, folder.page)
     places["page"] = str(folder.page)
     machine.progress(FILES, 2, 3)
     if not current or not folder.figures.is_dir():
         try:
             need("drawing", "matplotlib")
-            with whole_folder(folder.figures) as temporary:
+            with stage("figures"), whole_folder(folder.figures) as temporary:
                 draw(store, settings, document, tree(), temporary, ("png",), machine)
         except MissingPackages as error:
             places["figures"] = str(error)

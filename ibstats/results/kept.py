@@ -20,6 +20,7 @@ from schemas.analysis import Config
 from schemas.io.files import write_whole
 from schemas.io.layout import ResultsFolder
 from schemas.results import Results
+from schemas.timings import stage
 
 ATTEMPTS = 3
 """Times that a tree is made that is damaged each time."""
@@ -47,8 +48,9 @@ def _is_whole(file: Path) -> bool:
 def _made(store: Store, settings: Config, machine: Machine | None, file: Path) -> Results:
     """Make an analysis and keep it."""
     tree = analyse(store, settings, machine)
-    document = sealed_results(results(tree))
-    one_file.write(tree, document, file)
+    with stage("keep"):
+        document = sealed_results(results(tree))
+        one_file.write(tree, document, file)
     return document
 
 

@@ -181,6 +181,8 @@ class ResultsFolder:
         """`results/` itself."""
         self.document = self.root / "results.json"
         """The rows of the last report."""
+        self.timings = self.root / "timings.json"
+        """Seconds of each stage of the last report that was asked for them."""
         self.analyses = self.root / "analyses"
         """Analyses, a file each, see `analysis`."""
         self.shared_features = self.root / "features"

@@ -46,6 +46,7 @@ def encoded(records: Sequence[BlockRecord]) -> bytes:
     Raises StoreError for a record that names an object which is not of its block.
     """
     makers, layouts = _Distinct(), _Distinct()
+    stages = sorted({stage for record in records for stage in record.seconds})
     digests, content, objects = [], [], []
     for record in records:
         makers.add(record.model_dump(mode="json", include=set(SHARED)))
@@ -66,7 +67,9 @@ def encoded(records: Sequence[BlockRecord]) -> bytes:
         columns[name] = np.array([getattr(record, name) for record in records])
     for name in TEXTS:
         columns[name] = np.array([getattr(record, name).encode() for record in records])
-    shared = json.dumps({"makers": makers.values, "layouts": layouts.values}).encode()
+    columns["seconds"] = np.array([_seconds(record, stages) for record in records])
+    told = {"makers": makers.values, "layouts": layouts.values, "stages": stages}
+    shared = json.dumps(told).encode()
     columns["shared"] = np.frombuffer(shared, dtype=np.uint8)
     stream = io.BytesIO()
     np.savez(stream, **columns)  # type: ignore[arg-type]
@@ -87,6 +90,11 @@ class _Distinct:
             self._known[text] = len(self.values)
             self.values.append(value)
         self.numbers.append(self._known[text])
+
+
+def _seconds(record: BlockRecord, stages: Sequence[str]) -> list[float]:
+    """Seconds of each stage, NaN where the record does not say."""
+    return [record.seconds.get(stage, np.nan) for stage in stages]
 
 
 def _name(record: BlockRecord, key: str) -> list[str]:
@@ -114,6 +122,7 @@ class Table:
     columns: Mapping[str, Array]
     makers: Sequence[Mapping[str, Any]]
     layouts: Sequence[Sequence[tuple[str, str]]]
+    stages: Sequence[str]
     first_object: NDArray[np.int64]
     """Place of the first object of each row, and of the end."""
     first_content: NDArray[np.int64]
@@ -129,6 +138,10 @@ class Table:
         digests = content[self.first_content[row] : self.first_content[row + 1]]
         fields["content_sha256"] = [bytes(digest).hex() for digest in digests]
         fields["sha256"] = bytes(self.columns["sha256"][row]).hex()
+        fields["seconds"] = {}
+        for stage, seconds in zip(self.stages, self.columns["seconds"][row], strict=True):
+            if not np.isnan(seconds):
+                fields["seconds"][stage] = float(seconds)
         return BlockRecord(
             model=self.piece.model,
             experiment=self.piece.experiment,
@@ -165,7 +178,12 @@ def decoded(content: bytes, piece: LedgerPiece, plan: ExperimentPlan, run: RunRe
     lengths = np.array([len(each) for each in layouts])
     first_object = np.concatenate([[0], np.cumsum(lengths[columns["layout"]])])
     first_content = np.concatenate([[0], np.cumsum(columns["n_content"])])
+    stages = shared.get("stages", [])
+    n_records = piece.stop - piece.start
+    columns.setdefault("seconds", np.empty((n_records, 0)))  # of before 1.4
     _check(columns, piece, plan)
+    if columns["seconds"].shape != (n_records, len(stages)):
+        raise ValueError("it lacks seconds of its stages")
     for maker in shared["makers"]:
         if maker["config_sha256"] != run.config_sha256:
             raise ValueError("it holds records of another run")
@@ -174,7 +192,7 @@ def decoded(content: bytes, piece: LedgerPiece, plan: ExperimentPlan, run: RunRe
             raise ValueError(f"it lacks digests of its {name}s")
     if columns["object_bytes"].shape != (first_object[-1],):
         raise ValueError("it lacks lengths of its objects")
-    return Table(piece, columns, shared["makers"], layouts, first_object, first_content)
+    return Table(piece, columns, shared["makers"], layouts, stages, first_object, first_content)
 
 
 def _check(columns: Mapping[str, Array], piece: LedgerPiece, plan: ExperimentPlan) -> None:

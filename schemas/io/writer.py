@@ -52,13 +52,15 @@ Outcome = Literal["made", "done"]
 class Maker:
     """Who makes a block: what its record says of the attempt.
 
-    Make one just before the work begins: `started` is the time of its making.
+    Make one just before the work begins: `started` is the time of its making. `seconds` is asked for
+    the seconds of each stage when the record is made.
     """
 
     software: Software
     hardware: Hardware
     attempt: str = field(default_factory=lambda: uuid.uuid4().hex)
     started: str = field(default_factory=now)
+    seconds: Callable[[], dict[str, float]] = dict
 
 
 def create(
@@ -153,6 +155,7 @@ class RunWriter:
             finished=now(),
             software=maker.software,
             hardware=maker.hardware,
+            seconds=maker.seconds(),
         )
         try:
             self.commit(block, record)

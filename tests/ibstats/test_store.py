@@ -76,7 +76,7 @@ BROKEN: dict[str, tuple[Callable[[Path], object], type[Exception], str]] = {
     "newer": (
         lambda r: edit(r / "run.json", lambda c: c.update(schema_version="2.0")),
         errors.UnsupportedVersion,
-        "schema version 2.0, but this program reads 1.3; upgrade ibstats",
+        "schema version 2.0, but this program reads 1.4; upgrade ibstats",
     ),
     "older": (
         lambda r: edit(r / "run.json", lambda c: c.update(schema_version="0.9")),
