@@ -70,8 +70,9 @@ def information(run: Run, options: Options) -> None:
 
 @analysing("diversity", without=["margin"])
 def effects(run: Run, options: Options) -> None:
-    """Effects of all factors with tests and effect sizes, waterfalls and synergy gaps."""
-    _sections(run, options, ("diversity",), "effects", "waterfall", "waterfall_two")
+    """Effects of all factors, also with others held, with tests and effect sizes; waterfalls, synergy gaps."""
+    shown = ("effects", "simple_effects", "waterfall", "waterfall_two")
+    _sections(run, options, ("diversity",), *shown)
 
 
 @analysing("quality", without=["margin"])

@@ -23,7 +23,8 @@ from ibstats.results.lookup import Numbers
 from schemas.results import Results
 from tests.ibstats import documents
 
-EVERY = (*tables.SECTIONS, "effective_number", "waterfall_two", "quality_effects")
+ON_REQUEST = ("effective_number", "simple_effects", "waterfall_two", "quality_effects")
+EVERY = (*tables.SECTIONS, *ON_REQUEST)
 MADE = {"factorial": documents.factorial(), "ablation": documents.ablation()}
 
 
@@ -180,6 +181,15 @@ def test_effects_show_tests_and_marks() -> None:
     assert "* p Holm < .05" in said
 
 
+def test_simple_effects_have_a_table_that_says_what_is_held() -> None:
+    numbers = Numbers(MADE["factorial"])
+    said = printed(tables.factorial_parts(numbers, ("simple_effects",)))
+    assert "Simple effects, with other factors held, on pixel cosine distance" in said
+    for level in ("original", "paraphrase"):
+        assert re.search(rf"sampling \(prompt_type={level}\) +0.5000 \[0.2500, 0.7500\]", said)
+    assert "Simple effects" not in printed(tables.factorial_parts(numbers))
+
+
 def test_a_gap_of_shapley_values_is_no_finding() -> None:
     numbers = Numbers(MADE["factorial"])
     (table,) = factorial.waterfalls(numbers, "factorial", documents.MODELS[0])
@@ -193,7 +203,8 @@ def test_a_gap_of_shapley_values_is_no_finding() -> None:
 def test_the_tables_of_a_paper_have_the_names_of_their_files() -> None:
     names = {table.name for table in tables.paper_tables(Numbers(MADE["factorial"]))}
     assert names >= {
-        "diversity", "probes", "effects-lpips_alex_distance", "entropy", "ledger", "frontier",
+        "diversity", "probes", "effects-lpips_alex_distance", "simple-effects-lpips_alex_distance",
+        "entropy", "ledger", "frontier",
         "pair-distances", "quality-clip_iqa", "quality-effects-clip_iqa", "quality-probes",
         "quality-probes-clip_iqa",
     }  # fmt: skip

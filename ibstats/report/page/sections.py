@@ -260,12 +260,14 @@ def effects(of: Analysis, page: Page) -> str:
         made.append(page.folded(_capital(distance.long), joined(charts)))
     tested: list[Part] = [*factorial.all_effects(numbers, "probe", experiment, models)]
     tested += factorial.all_effects(numbers, "effect", experiment, models)
+    simple = factorial.all_effects(numbers, "simple_effect", experiment, models)
     waterfalls: list[Part] = []
     for model in models:
         waterfalls += factorial.waterfalls(numbers, experiment, model)
     made += [
         page.parts(factorial.diversity(numbers, experiment, models)),
         page.more("Tests and effect sizes", tested or _contrasts(of)),
+        page.more("Simple effects: one factor with others held", simple),
         page.more("Waterfalls and synergy gaps", waterfalls),
         page.more(
             "Effective numbers of images",

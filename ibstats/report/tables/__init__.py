@@ -37,7 +37,7 @@ SECTIONS = (
     "ledger",
     "strategy",
 )
-"""Parts of a report, in order; `waterfall_two` and `quality_effects` are made on request."""
+"""Parts of a report, in order; `simple_effects`, `waterfall_two` and `quality_effects` are made on request."""
 
 VALUES = ("diversity", "information", "quality", "ledger", "whole_image")
 """Sections whose rows say which conditions a model has."""
@@ -49,7 +49,8 @@ Maker = Callable[["Numbers", str, str], Sequence[Part]]
 def factorial_parts(numbers: Numbers, sections: Sequence[str] = SECTIONS) -> list[Part]:
     """Tables and sentences of every experiment that is not an ablation, model by model.
 
-    `sections` are some of `SECTIONS`, `effective_number`, `waterfall_two` and `quality_effects`.
+    `sections` are some of `SECTIONS`, `effective_number`, `simple_effects`, `waterfall_two` and
+    `quality_effects`.
     Path and execution and the strategies follow with all models side by side, then the notes of the
     analysis. What was not measured is left out.
     """
@@ -162,6 +163,7 @@ def _of_factorial(numbers: Numbers, experiment: str, models: Sequence[str]) -> l
     if not effects:
         effects = _contrasts(numbers, experiment, models)
     else:
+        effects += factorial.all_effects(numbers, "simple_effect", experiment, models, paper=True)
         effects += wording.changes(numbers, experiment, models)
     tables += effects
     tables += information.entropies(numbers, experiment, models)
@@ -258,6 +260,10 @@ def _effects(numbers: Numbers, experiment: str, model: str) -> list[Table]:
     return ablations.changes(numbers, experiment, [model])
 
 
+def _simple_effects(numbers: Numbers, experiment: str, model: str) -> list[Table]:
+    return factorial.all_effects(numbers, "simple_effect", experiment, [model])
+
+
 def _waterfall(numbers: Numbers, experiment: str, model: str) -> list[Table]:
     return factorial.waterfalls(numbers, experiment, model)
 
@@ -285,6 +291,7 @@ BY_MODEL: dict[str, Maker] = {
     "entropy": _entropy,
     "whole_image": whole_image.told,
     "effects": _effects,
+    "simple_effects": _simple_effects,
     "waterfall": _waterfall,
     "waterfall_two": _waterfall_two,
     "quality": _quality,

@@ -40,6 +40,7 @@ FAMILIES: tuple[Family, ...] = ("distance", "effective", "score", "entropy", "us
 
 FILES = {
     "effect": "effects",
+    "simple_effect": "simple-effects",
     "probe": "probes",
     "quality_effect": "quality-effects",
     "quality_probe": "quality-probes",
@@ -147,6 +148,8 @@ def _tests(row: ResultRow, columns: Sequence[Column]) -> list[Cell]:
 
 def _title(rows: Sequence[ResultRow], quantity: Quantity) -> str:
     of, what = "high minus low", "Effects on"
+    if rows[0].section == "simple_effect":
+        what = "Simple effects, with other factors held, on"
     if rows[0].against is not None:
         of, what = "changes from the baseline", "Probes of"
     df, tests = words.extent(rows, "df"), words.extent(rows, "n_tests")
