@@ -14,6 +14,7 @@ import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ibstats.errors import IbstatsError, unknown
+from ibstats.kernels import hall
 
 Array = NDArray[np.float64]
 Method = Literal["bca", "percentile", "studentized", "guarded"]
@@ -27,8 +28,6 @@ FALL_BACK = "hall"
 """What stands in for the studentized bootstrap where ties leave it without a bound."""
 MOST_WITHOUT_ERROR = 0.005
 """Share of resamples of one repeated value, in a tail, that leaves no bound at 99 %."""
-NO_SKEWNESS = 1e-6
-"""Skewness over root n below which the transformed t is shifted alone."""
 MAX_EXACT_UNITS = 24
 CHUNK = 1 << 22
 """Numbers held at once by a resampling product."""
@@ -174,7 +173,7 @@ class MeanBootstrap:
         drawn = resampled_means(np.hstack(moments), n_resamples, rng)
         self.means = drawn[:, : len(self.estimate)]
         if method in STUDENTIZED:
-            self.skewness = _skewness(self.centred)
+            self.lean = _skewness(self.centred) / np.sqrt(self.n)
             self.ratio = self._ratio(drawn[:, len(self.estimate) :])
             infinite = [(self.ratio == sign * np.inf).mean(axis=0) for sign in (-1, 1)]
             self.fallen = np.maximum(*infinite) >= MOST_WITHOUT_ERROR
@@ -234,7 +233,7 @@ class MeanBootstrap:
                 found = 1 - (beyond - 0.5) / (len(self.ratio) - 1)
                 # further out than any resample, the t law says how far
                 found = np.where(found <= least, np.minimum(by_t, least), found)
-                by_hall = scipy.special.stdtr(self.n - 1, -sign * self._transformed(t))
+                by_hall = scipy.special.stdtr(self.n - 1, -sign * hall.transformed(t, self.lean))
                 outer = np.maximum(by_t, by_hall)
                 found = np.where(self.fallen, outer, found)
                 if self.method == "guarded":
@@ -247,22 +246,9 @@ class MeanBootstrap:
 
     def _outer(self, t: float) -> tuple[Array, Array]:
         """The outer bounds of t and of Hall's transformed t, relative to the mean, at a quantile."""
-        low = np.minimum(-t, -self._untransformed(t)) * self.error
-        high = np.maximum(t, -self._untransformed(-t)) * self.error
+        low = np.minimum(-t, -hall.untransformed(t, self.lean)) * self.error
+        high = np.maximum(t, -hall.untransformed(-t, self.lean)) * self.error
         return low, high
-
-    def _transformed(self, t: Array) -> Array:
-        """Hall's monotone cubic of t, whose law is that of t but for terms of order 1 / n."""
-        c = self.skewness / np.sqrt(self.n)
-        return np.asarray(t + c * t**2 / 3 + c**2 * t**3 / 27 + c / 6)
-
-    def _untransformed(self, t: float) -> Array:
-        """The t whose cubic is that number."""
-        c = self.skewness / np.sqrt(self.n)
-        shifted = t - c / 6
-        with np.errstate(divide="ignore", invalid="ignore"):
-            root = 3 * (np.cbrt(1 + c * shifted) - 1) / c
-        return np.asarray(np.where(np.abs(c) < NO_SKEWNESS, shifted, root))
 
     def _bounds(self, tails: Array) -> tuple[Array, Array]:
         """Bounds relative to the mean, at two tails."""

@@ -16,6 +16,7 @@ from ibstats.results.lookup import Numbers
 from ibstats.statistics import significance
 from schemas.results import ResultRow
 from tests.ibstats import documents
+from tests.reference import definitions
 
 FACTS = {
     "model": "a",
@@ -400,3 +401,31 @@ def test_every_claim_finds_the_rows_that_it_found_by_their_labels() -> None:
         finding = findings.examine(claim("words", section=section, term=term), pool)
         assert finding.verdict == "not comparable"
         assert not finding.reason.startswith("not measured")
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+@pytest.mark.parametrize("n", [12, 40])
+def test_the_p_of_a_value_far_out_is_that_of_skewed_values(n: int, sign: float) -> None:
+    """Of the interval at 95 % alone: at other levels Hall's bound has the p of that level, t's on the other side."""
+    x = sign * np.random.default_rng(n).lognormal(0, 0.6, n)
+    halls = {level: definitions.hall_interval(x, level) for level in (0.95, 0.99, 0.999)}
+    single = {level: stats.ttest_1samp(x, 0).confidence_interval(level) for level in halls}
+    low = min(halls[0.95][0], single[0.95].low)
+    high = max(halls[0.95][1], single[0.95].high)
+    one = verdicts.Estimate(float(x.mean()), low, high, n, 0.95)
+    for level in halls:
+        long, short = halls[level][int(sign > 0)], single[level][int(sign < 0)]
+        assert one.p(float(long)) == pytest.approx(1 - level, rel=1e-6)
+        assert one.p(float(short)) == pytest.approx(1 - level, rel=1e-6)
+    assert one.p(one.value) == 1.0
+
+
+@pytest.mark.parametrize("longer", [1.0, 3.0, 4.0, 9.0, np.inf])
+def test_however_unequal_its_arms_an_interval_leaves_its_bounds_out_at_its_level(
+    longer: float,
+) -> None:
+    short, long = (0.1, 0.1 * longer) if np.isfinite(longer) else (0.0, 0.1)
+    one = verdicts.Estimate(0.5, 0.5 - short, 0.5 + long, 12, 0.95)
+    assert one.p(one.high) == pytest.approx(0.05)
+    found = [one.p(0.5 + share * long) for share in np.linspace(0, 5, 50)]
+    assert found == sorted(found, reverse=True)
