@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from ibstats.kernels import broken_line
@@ -24,6 +26,8 @@ RATES = np.geomspace(0.02, 20.0, 161)
 """Rates of the saturating curve that are tried, in units of the range of x."""
 POWERS = np.linspace(-2.0, 4.0, 121)
 """Powers that are tried; 0 is the logarithm."""
+POWER = 0.8
+"""Share of studies in which the units that are counted would refuse a family."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,25 @@ def _onto(plane: Array) -> Array:
     return np.asarray(basis @ basis.T)
 
 
-def refusal_p(curves: ArrayLike, null: Model, other: Model, weights: ArrayLike) -> float:
-    """p value that the mean of curves `(unit, point)` is of one family, against another one.
+class Refusal(NamedTuple):
+    """A test of one family of curves against another one.
 
-    `weights (resample, unit)`: how often each unit is drawn. Small where the other family follows the
-    mean in what the first cannot, by more than in resamples whose mean is of the first.
+    `p` is small where the other family follows the mean in what the first cannot, by more than in
+    resamples whose mean is of the first. `units`: how many would refuse the first family with power
+    .8, were the mean the curve of the other one that comes nearest to it; infinite where what that one
+    adds is no more than noise adds by itself.
+    """
+
+    p: float
+    units: float
+
+
+def refusal(
+    curves: ArrayLike, null: Model, other: Model, weights: ArrayLike, alpha: float = 0.05
+) -> Refusal:
+    """Whether the mean of curves `(unit, point)` is of one family, `null`, against another one.
+
+    `weights (resample, unit)`: how often each unit is drawn. `alpha`: the level at which units refuse.
     """
     y, drawn = np.asarray(curves, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     n = len(y)
@@ -116,10 +134,18 @@ def refusal_p(curves: ArrayLike, null: Model, other: Model, weights: ArrayLike) 
     under_null = null.fit(mean[None])[0]
     outside = np.eye(len(mean)) - _onto(null.plane(mean))
     centred = y - mean
-    observed = _t(other.fit(mean[None]) @ outside, y, np.ones((1, n)))
+    direction = other.fit(mean[None]) @ outside
+    observed = _t(direction, y, np.ones((1, n)))
     resampled = under_null + drawn @ centred / n
     chance = _t(other.fit(resampled) @ outside, under_null + centred, drawn)
-    return float((1 + (chance >= observed).sum()) / (1 + len(chance)))
+    p = float((1 + (chance >= observed).sum()) / (1 + len(chance)))
+    if observed[0] == 0:
+        return Refusal(p, np.inf)
+    error = float((centred @ direction[0]).std(ddof=1))
+    # the squared t of one unit, less what the noise of n adds to it
+    shown = max((float(direction[0] @ direction[0]) / error) ** 2 - 1 / n, 0.0)
+    reach = float(np.quantile(chance, 1 - alpha) + scipy.special.ndtri(POWER))
+    return Refusal(p, reach**2 / shown if shown > 0 else np.inf)
 
 
 def _t(directions: Array, y: Array, weights: Array) -> Array:

@@ -30,6 +30,13 @@ KNEE_NOTE = (
 EDGE_NOTE = "edge: the interval reaches the second or second to last ratio, so the point may lie beyond; sweep further"
 """Said of an inflection point that the sweep may not enclose."""
 
+NEEDED_NOTE = (
+    "prompts needed: so many would tell the fitted line from every smooth curve in 80 of 100 studies, were it the "
+    "truth; a dash where no bend beyond noise is seen"
+)
+"""Said where few prompts leave open whether there is a corner."""
+
+
 OFFER_NOTE = (
     "the larger of the inflection point and the smallest swept ratio from which on quality is stable: the "
     "interval of its change against the full codebook leaves out a loss of the margin, at each ratio from the "
@@ -42,7 +49,7 @@ FOUND, AT_EDGE, NOT_FOUND = "found", "found at the edge", "not found"
 SMOOTH, NOT_DISTINCT = "smooth", "no distinct bend"
 POINTS = (FOUND, AT_EDGE)
 """Verdicts that there is an inflection point."""
-PARTS = ("ratio", "slope_below", "slope_above", "swept_from", "swept_to")
+PARTS = ("ratio", "slope_below", "slope_above", "swept_from", "swept_to", "prompts_needed")
 STABLE, FALLS, FALLS_AT_LARGEST, INCONCLUSIVE = (
     "quality stable",
     "quality falls",
@@ -56,9 +63,11 @@ def inflection(y: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Where diversity over the share of codes kept changes its slope.
 
     Parameters: `y (condition, prompt)` with the coordinate `keep_ratio (condition)`; `how`.
-    Returns over `part` (ratio, slope_below, slope_above, and the ends of the sweep, swept_from and
-    swept_to) `estimate` with `low` and `high`, in shares of the codebook for ratios and in the unit
-    of `y` per share for slopes; `p_max_t` that the slope changes at all, and `p`, the larger of it
+    Returns over `part` (ratio, slope_below, slope_above, the ends of the sweep, swept_from and
+    swept_to, and prompts_needed) `estimate` with `low` and `high`, in shares of the codebook for ratios
+    and in the unit of `y` per share for slopes; `prompts_needed` is, where there is no distinct bend,
+    how many prompts would tell the fitted line from every smooth curve with power .8, were it the
+    truth, else NaN; `p_max_t` that the slope changes at all, and `p`, the larger of it
     and that no smooth curve is the mean; `verdict`, of the ratio alone: found (p below 0.05), found
     at the edge (the interval reaches the outermost ratios that a knot may have, beyond which it
     cannot cover), smooth (the slope changes, and the broken line is refused against a smooth
@@ -71,28 +80,32 @@ def inflection(y: xr.DataArray, how: Resampling) -> xr.Dataset:
     ratios = y["keep_ratio"].values[order]
     curves = y.transpose("prompt", "condition").values[:, order]
     estimate, low, high = np.full(3, np.nan), np.full(3, np.nan), np.full(3, np.nan)
-    p, p_corner, verdict = np.nan, np.nan, NOT_FOUND
+    p, p_corner, verdict, needed = np.nan, np.nan, NOT_FOUND, np.nan
     if len(ratios) >= broken_line.MIN_POINTS and np.ptp(curves.mean(axis=0)) > 0:
         estimate = np.array(broken_line.fit(ratios, curves.mean(axis=0)))
         low, high = _bounds(ratios, curves, how)
         p = _p_of_a_change(ratios, curves, how)
-        p_corner, p_smooth = _p_of_a_corner(ratios, curves, how)
+        p_corner, p_smooth, n_prompts = _corner(ratios, curves, how)
         at_edge = low[0] <= ratios[1] or high[0] >= ratios[-2]
         verdict = _verdict(p, p_corner, p_smooth, at_edge=bool(at_edge))
-    note = f"{KNEE_NOTE}; {EDGE_NOTE}" if verdict == AT_EDGE else KNEE_NOTE
+        if verdict == NOT_DISTINCT and np.isfinite(n_prompts):
+            needed = np.ceil(n_prompts)
+    more = {AT_EDGE: EDGE_NOTE, NOT_DISTINCT: NEEDED_NOTE}
+    note = f"{KNEE_NOTE}; {more[verdict]}" if verdict in more else KNEE_NOTE
     slope_unit = f"{quantity(str(y.name)).unit} per share of the codebook"
-    ends = ratios[[0, -1]]
+    others = [*ratios[[0, -1]], needed]
+    units = ["1", slope_unit, slope_unit, "1", "1", "prompts"]
     blank = [""] * (len(PARTS) - 1)
     return xr.Dataset(
         {
-            "estimate": ("part", np.append(estimate, ends)),
-            "low": ("part", np.append(low, [np.nan, np.nan])),
-            "high": ("part", np.append(high, [np.nan, np.nan])),
+            "estimate": ("part", np.append(estimate, others)),
+            "low": ("part", np.append(low, np.full(len(others), np.nan))),
+            "high": ("part", np.append(high, np.full(len(others), np.nan))),
             "p": ("part", np.full(len(PARTS), max(p, p_corner))),
             "p_max_t": ("part", np.full(len(PARTS), p)),
             "verdict": ("part", np.array([verdict, *blank], dtype=object)),
             "note": ("part", np.array([note, *blank], dtype=object)),
-            "units": ("part", np.array(["1", slope_unit, slope_unit, "1", "1"], dtype=object)),
+            "units": ("part", np.array(units, dtype=object)),
         },
         coords={"part": list(PARTS)},
         attrs={
@@ -126,18 +139,20 @@ def _p_of_a_change(ratios: np.ndarray, curves: np.ndarray, how: Resampling) -> f
     return float(np.nanmin(p_max_t, initial=1.0))
 
 
-def _p_of_a_corner(ratios: np.ndarray, curves: np.ndarray, how: Resampling) -> tuple[float, float]:
-    """p values that the mean curve is none of the smooth ones, and that it is no broken line.
+def _corner(ratios: np.ndarray, curves: np.ndarray, how: Resampling) -> tuple[float, float, float]:
+    """p values that the mean curve is none of the smooth ones, and that it is no broken line; prompts.
 
-    The largest over the families, since each must be refused; and the smallest, Bonferroni.
+    The largest over the families, since each must be refused; the smallest, Bonferroni; and the prompts
+    that would refuse the family which comes nearest.
     """
     weights = resampling_weights(len(curves), how.n_resamples, np.random.default_rng(how.seed))
     corner, families = bend.corner(ratios), bend.smooth(ratios)
     of_smooth, of_corner = [], []
     for family in families.values():
-        of_smooth.append(bend.refusal_p(curves, family, corner, weights))
-        of_corner.append(bend.refusal_p(curves, corner, family, weights))
-    return max(of_smooth), min(1.0, len(families) * min(of_corner))
+        of_smooth.append(bend.refusal(curves, family, corner, weights, ALPHA))
+        of_corner.append(bend.refusal(curves, corner, family, weights).p)
+    p, n_prompts = map(max, zip(*of_smooth, strict=True))
+    return p, min(1.0, len(families) * min(of_corner)), n_prompts
 
 
 def _verdict(p_bend: float, p_corner: float, p_smooth: float, *, at_edge: bool) -> str:

@@ -183,7 +183,7 @@ def _of_ablation(model: str) -> list[ResultRow]:
             rows.append(row("comparison", distance, **change))
         for score in SCORES:
             rows.append(row("quality_effect", score, **change))
-    parts = ("ratio", "slope_below", "slope_above", "swept_from", "swept_to")
+    parts = ("ratio", "slope_below", "slope_above", "swept_from", "swept_to", "prompts_needed")
     for distance, part in product(DISTANCES, parts):
         fields = {"part": part, "p": 0.02, "p_max_t": 0.01} | of
         rows.append(row("inflection", distance, verdict="found", **fields))

@@ -267,7 +267,8 @@ def test_a_smooth_curve_has_no_inflection_point(shape: str) -> None:
     found = subset_ratio.inflection(y, QUICK)
     assert verdict(found) in ("smooth", "no distinct bend")
     assert float(found["p_max_t"][0]) < 0.05 < float(found["p"][0])
-    assert found["estimate"].values[-2:].tolist() == [0.05, 1.0]
+    ends = found["estimate"].sel(part=["swept_from", "swept_to"])
+    assert ends.values.tolist() == [0.05, 1.0]
 
 
 def test_fits_of_smooth_curves_are_those_of_a_general_optimiser() -> None:
@@ -293,7 +294,38 @@ def test_a_family_is_not_refused_on_a_curve_of_its_own_without_noise() -> None:
     curves = 0.6 * np.sqrt(RATIOS) + np.random.default_rng(0).normal(0, 0.1, (9, 1))
     weights = resampling.resampling_weights(9, 99, np.random.default_rng(0))
     family = bend.smooth(RATIOS)["power"]
-    assert bend.refusal_p(curves, family, bend.corner(RATIOS), weights) == 1.0
+    assert bend.refusal(curves, family, bend.corner(RATIOS), weights) == (1.0, np.inf)
+
+
+def test_the_units_that_refuse_a_parabola_follow_from_how_far_it_is_from_the_corner() -> None:
+    rng = np.random.default_rng(0)
+    corner, noise, n = -0.3 * np.maximum(0.5 - RATIOS, 0), 0.05, 4000
+    curves = corner + rng.normal(0, 0.1, (n, 1)) + rng.normal(0, noise, (n, len(RATIOS)))
+    weights = resampling.resampling_weights(n, 199, rng)
+    line, families = bend.corner(RATIOS), bend.smooth(RATIOS)
+    far = np.linalg.norm(corner - np.polyval(np.polyfit(RATIOS, corner, 2), RATIOS))
+    # two normal quantiles; that of chance is higher, since the knot is sought
+    least = ((stats.norm.ppf(0.95) + stats.norm.ppf(0.8)) * noise / far) ** 2
+    for alpha, most in ((0.05, 1.9), (0.5, 1.0)):
+        found = bend.refusal(curves, families["quadratic"], line, weights, alpha)
+        assert found.p == 1 / 200
+        assert (0.95 if alpha == 0.05 else 0.0) * least < found.units < most * least
+
+
+@pytest.mark.parametrize(("spread", "said"), [(0.03, "no distinct bend"), (0.003, "found")])
+def test_where_a_bend_is_not_distinct_the_prompts_that_it_needs_are_told(
+    spread: float, said: str
+) -> None:
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0, 0.1, (12, 1)) + rng.normal(0, spread, (12, len(RATIOS)))
+    curves = noise - 0.25 * np.maximum(0.5 - RATIOS, 0)
+    codebook = ["subset"] * (len(RATIOS) - 1) + ["full"]
+    y = arms(curves.T, keep_ratio=list(RATIOS), codebook=codebook)
+    found = subset_ratio.inflection(y, QUICK)
+    assert verdict(found) == said
+    needed = float(found["estimate"].sel(part="prompts_needed"))
+    assert 12 < needed < 1000 if said == "no distinct bend" else np.isnan(needed)
+    assert ("prompts needed" in str(found["note"][0].values)) == (said == "no distinct bend")
 
 
 @pytest.mark.parametrize(("knot", "at_edge"), [(0.07, True), (0.3, False), (0.85, True)])
@@ -321,7 +353,7 @@ def test_no_inflection_point_of_a_constant_curve_or_of_few_ratios(kept: slice) -
         flat = xr.zeros_like(flat)
     found = subset_ratio.inflection(flat, QUICK)
     assert verdict(found) == "not found"
-    assert found["estimate"].isnull().values.tolist() == [True] * 3 + [False] * 2
+    assert found["estimate"].isnull().values.tolist() == [True] * 3 + [False] * 2 + [True]
 
 
 SWEPT = np.array([0.1, 0.2, 0.4, 0.6, 0.8])
@@ -361,18 +393,19 @@ def knee(ratio: float | None, *, at_edge: bool = False) -> xr.Dataset:
     value = np.nan if ratio is None else ratio
     said = "not found" if ratio is None else ("found at the edge" if at_edge else "found")
     note = subset_ratio.EDGE_NOTE if at_edge else ""
-    numbers = np.array([[value, 1.0, 0.0, 0.1, 1.0]])
+    numbers = np.array([[value, 1.0, 0.0, 0.1, 1.0, np.nan]])
+    blank = [""] * (len(subset_ratio.PARTS) - 1)
     dims = ("quantity", "part")
     return xr.Dataset(
         {
             "estimate": (dims, numbers),
             "low": (dims, numbers - 0.05),
             "high": (dims, numbers + 0.05),
-            "p": (dims, np.full((1, 5), 0.02)),
-            "p_max_t": (dims, np.full((1, 5), 0.01)),
-            "verdict": (dims, np.array([[said, *[""] * 4]], dtype=object)),
-            "note": (dims, np.array([[note, *[""] * 4]], dtype=object)),
-            "units": (dims, np.array([["1"] * 5], dtype=object)),
+            "p": (dims, np.full(numbers.shape, 0.02)),
+            "p_max_t": (dims, np.full(numbers.shape, 0.01)),
+            "verdict": (dims, np.array([[said, *blank]], dtype=object)),
+            "note": (dims, np.array([[note, *blank]], dtype=object)),
+            "units": (dims, np.full(numbers.shape, "1", dtype=object)),
             "n_prompts": ("quantity", [20]),
         },
         coords={

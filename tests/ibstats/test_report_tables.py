@@ -289,15 +289,34 @@ def test_an_arm_stands_beside_its_change_and_the_baseline_has_none() -> None:
     assert isinstance(last[2], Missing)
 
 
-def test_an_inflection_point_at_the_edge_is_marked_and_explained() -> None:
+def bent(verdict: str, needed: float | None = None) -> str:
+    """The tables of an ablation whose every inflection point has that verdict."""
     rows = []
     for row in MADE["ablation"].rows:
-        edge = {"verdict": "found at the edge"} if row.section == "inflection" else {}
-        rows.append(row.model_copy(update=edge))
+        change: dict[str, object] = {}
+        if row.section == "inflection":
+            change = {"verdict": verdict}
+            if row.part == "prompts_needed":
+                change |= {"estimate": needed, "low": None, "high": None}
+        rows.append(row.model_copy(update=change))
     numbers = Numbers(MADE["ablation"].model_copy(update={"rows": rows}))
-    said = printed(tables.ablation_parts(numbers))
+    return printed(tables.ablation_parts(numbers))
+
+
+def test_an_inflection_point_at_the_edge_is_marked_and_explained() -> None:
+    said = bent("found at the edge")
     assert "0.50 [0.25, 0.75] edge" in said
     assert "edge: the interval reaches the second or second to last ratio" in said
+    assert "needed" not in said
+
+
+@pytest.mark.parametrize(("needed", "shown"), [(41.0, "41"), (None, "–")])
+def test_a_bend_that_is_not_distinct_has_the_prompts_that_it_needs(
+    needed: float | None, shown: str
+) -> None:
+    said = bent("no distinct bend", needed)
+    assert re.search(rf"no distinct +.* 0.0200 +{shown} ", said)
+    assert "prompts needed: so many would tell the fitted line from every smooth curve" in said
 
 
 def test_a_strategy_stands_beside_the_probes_it_rests_on() -> None:

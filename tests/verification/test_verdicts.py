@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -70,22 +71,22 @@ def test_a_true_claim_of_equivalence_is_contradicted_in_at_most_5_percent(
     n_rows, studies = 12, STUDIES // 4
     region = verdicts.around(0.0, 0.05)
     drawn = 0.2 * (values(law, (n_prompts, n_rows * studies), rng) - LAWS[law]) - 0.05
-    rows = np.array(estimates(drawn, "symmetric"), dtype=object).reshape(studies, n_rows, -1)
+    rows = np.array(estimates(drawn, "guarded"), dtype=object).reshape(studies, n_rows, -1)
     one, many = [], []
     for study in rows:
         whole = [(verdicts.Estimate(*row), region) for row in study]
         one.append(verdicts.judged(whole[:1]) == "contradicted")
         many.append(verdicts.judged(whole) == "contradicted")
     print(f"\n{law}, {n_prompts} prompts: one row {np.mean(one):.3f}, twelve {np.mean(many):.3f}")
-    if law == "normal":
-        assert np.mean(many) <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / studies)
+    hopeless = law == "lognormal 1" and n_prompts == 12  # no prompt drawn tells of the tail
+    assert np.mean(many) <= (0.12 if hopeless else 0.05 + 2 * np.sqrt(0.05 * 0.95 / studies))
 
 
 def losing(law: str, n_prompts: int, n_ratios: int, rng: np.random.Generator) -> xr.Dataset:
     """Tested changes of one study: the loss is the margin, 0.03, at every ratio; the long tail is of losses."""
     shape = (n_ratios, n_prompts)
     noise = LAWS[law] - values(law, shape, rng)
-    means = MeanBootstrap(0.06 * noise.T - 0.03, "symmetric", 999, rng)
+    means = MeanBootstrap(0.06 * noise.T - 0.03, "guarded", 999, rng)
     low, high = means.interval(0.95)
     dims = ("quantity", "effect")
     columns = {"estimate": means.estimate, "low": low, "high": high, "p_holm": means.p()}
@@ -107,9 +108,7 @@ def test_quality_that_falls_by_the_margin_is_called_stable_in_at_most_5_percent(
         found = subset_ratio.losses(losing(law, n_prompts, 4, rng), ratios, margin)
         wrong.append(bool(found["stable_from"].notnull().any()))
     print(f"\n{law}, {n_prompts} prompts: stable {np.mean(wrong):.3f}")
-    if law == "normal":
-        assert np.mean(wrong) <= 0.05
-    assert np.mean(wrong) <= 0.10
+    assert np.mean(wrong) <= 0.05
 
 
 DEFAULT = np.array([0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
@@ -128,9 +127,18 @@ NOISE = 0.03
 
 
 def knees(mean: np.ndarray, ratios: np.ndarray, n_studies: int, n_prompts: int = 24) -> list[str]:
-    """Verdicts of studies whose prompts differ in level and sensitivity around a mean curve."""
-    rng = np.random.default_rng(7)
+    """Verdicts of the studies of `bends`."""
     said = []
+    for found in bends(mean, ratios, n_studies, n_prompts):
+        said.append(str(found["verdict"].sel(part="ratio").values))
+    return said
+
+
+def bends(
+    mean: np.ndarray, ratios: np.ndarray, n_studies: int, n_prompts: int
+) -> Iterator[xr.Dataset]:
+    """Inflections of studies whose prompts differ in level and sensitivity around a mean curve."""
+    rng = np.random.default_rng(7)
     for seed in range(n_studies):
         size = rng.normal(1, 0.2, (n_prompts, 1))
         level = rng.normal(0, 0.1, (n_prompts, 1))
@@ -141,9 +149,7 @@ def knees(mean: np.ndarray, ratios: np.ndarray, n_studies: int, n_prompts: int =
             coords={"keep_ratio": ("condition", ratios)},
             name="ssim_dissimilarity",
         )
-        found = subset_ratio.inflection(y, Resampling(n_resamples=199, seed=seed))
-        said.append(str(found["verdict"].sel(part="ratio").values))
-    return said
+        yield subset_ratio.inflection(y, Resampling(n_resamples=199, seed=seed))
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
@@ -170,16 +176,46 @@ def slope_change(ratios: np.ndarray, knot: float, n_prompts: int) -> float:
     return change
 
 
-@pytest.mark.parametrize(("knot", "least"), [(0.2, 0.9), (0.3, 0.8), (0.5, 0.45), (0.6, 0.65)])
-def test_a_corner_of_ten_standard_errors_is_found(knot: float, least: float) -> None:
-    """Most seldom in the middle of the sweep, where a parabola comes nearest to it."""
+@pytest.mark.parametrize(
+    ("knot", "n_prompts", "least"),
+    [
+        (0.2, 24, 0.9),
+        (0.3, 24, 0.8),
+        (0.5, 24, 0.45),
+        (0.6, 24, 0.65),
+        (0.5, 36, 0.75),
+        (0.6, 30, 0.75),
+    ],
+)
+def test_a_corner_of_ten_standard_errors_is_found(
+    knot: float, n_prompts: int, least: float
+) -> None:
+    """Of 24 prompts; most seldom in the middle of the sweep, where a parabola comes nearest to it."""
+    n_studies = STUDIES // 5
     change = slope_change(DEFAULT, knot, 24)
-    said = knees(-change * np.maximum(knot - DEFAULT, 0), DEFAULT, STUDIES // 10)
+    said = knees(-change * np.maximum(knot - DEFAULT, 0), DEFAULT, n_studies, n_prompts)
     found = np.mean([word in subset_ratio.POINTS for word in said])
     smooth = np.mean([word == subset_ratio.SMOOTH for word in said])
-    print(f"\nknot {knot}, slope change {change:.2f}: corner {found:.3f}, smooth {smooth:.3f}")
-    assert smooth <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / (STUDIES // 10))
+    print(f"\nknot {knot}, slope change {change:.2f}, {n_prompts} prompts: ", end="")
+    print(f"corner {found:.3f}, smooth {smooth:.3f}")
+    assert smooth <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / n_studies)
     assert found >= least
+
+
+@pytest.mark.parametrize(("knot", "enough"), [(0.3, 20), (0.5, 35), (0.6, 28)])
+def test_the_prompts_that_a_corner_needs_are_not_promised_too_few(knot: float, enough: int) -> None:
+    """Against the number that reached a power of .8, by studies of half as many that leave it open."""
+    mean = -slope_change(DEFAULT, knot, 24) * np.maximum(knot - DEFAULT, 0)
+    told = []
+    for found in bends(mean, DEFAULT, STUDIES // 5, 12):
+        if str(found["verdict"].sel(part="ratio").values) == subset_ratio.NOT_DISTINCT:
+            told.append(float(found["estimate"].sel(part="prompts_needed")))
+    low, middle, high = np.nanquantile(told, [0.1, 0.5, 0.9])
+    print(
+        f"\nknot {knot}, {enough} are enough: {len(told)} say {middle:.0f} ({low:.0f}-{high:.0f})"
+    )
+    assert enough < middle < 3 * enough
+    assert np.mean(np.array(told) < 0.8 * enough) <= 0.15
 
 
 DESIGN = Design(

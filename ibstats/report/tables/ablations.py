@@ -29,7 +29,9 @@ from ibstats.statistics.subset_ratio import (
     AT_EDGE,
     EDGE_NOTE,
     KNEE_NOTE,
+    NEEDED_NOTE,
     NO_POINT,
+    NOT_DISTINCT,
     OFFER_NOTE,
     POINTS,
 )
@@ -207,9 +209,15 @@ def inflection(numbers: Numbers, experiment: str, models: Sequence[str]) -> list
     The ratios swept are in the title; a line is the inflection with its slopes and their intervals,
     and the p value that the slope changes and no smooth curve says as much. A ratio that is not found
     reads as its verdict (`smooth`, `no distinct bend`, `not found`), one at the end of the sweep
-    carries `edge`.
+    carries `edge`. Where a bend is not distinct stands how many prompts would make it so.
     """
-    blocks, points = [], []
+    points = []
+    for model in models:
+        points += numbers.all("inflection", part="ratio", model=model, experiment=experiment)
+    if not points:
+        return []
+    is_open = NOT_DISTINCT in distinct(points, "verdict")
+    blocks = []
     for model in models:
         here = {"model": model, "experiment": experiment}
         block = []
@@ -218,24 +226,28 @@ def inflection(numbers: Numbers, experiment: str, models: Sequence[str]) -> list
             keys = product([row.quantity], ("slope_below", "slope_above"))
             sides = grid.intervals(by, keys, 2)
             name = Text(quantity(row.quantity).short)
-            cells = (_knee(row), *sides, P(row.p))
+            cells = [_knee(row), *sides, P(row.p)]
+            if is_open:
+                needed = by.get((row.quantity, "prompts_needed"))
+                cells.append(Number(None if needed is None else needed.estimate, 0))
             block.append((*grid.named(models, model), name, *cells))
-            points.append(row)
         blocks.append(block)
-    if not points:
-        return []
-    columns = (
+    columns = [
         Column("ratio", Interval),
         Column("slope below", Interval),
         Column("slope above", Interval),
         Column("p", P),
-    )
+    ]
+    if is_open:
+        columns.append(Column("prompts needed", Number))
     title = "Inflection point of diversity over the share of codes kept"
     title += _swept(numbers, experiment)
     made = stacked("inflection", title, grid.heads(models, "diversity by"), blocks, columns)
     notes = [KNEE_NOTE]
     if AT_EDGE in distinct(points, "verdict"):
         notes.append(EDGE_NOTE)
+    if is_open:
+        notes.append(NEEDED_NOTE)
     return [replace(made, caption=words.made(points), notes=tuple(notes))]
 
 
