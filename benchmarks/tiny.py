@@ -662,9 +662,9 @@ LLADA = {
 """A small language model of LLaDA, under the keys of its description, with the ids of the published vocabulary."""
 
 
-def llada_shapes() -> dict[str, tuple[int, ...]]:
-    """Shapes of the tensors of `LLADA` by name, as upstream's classes have them."""
-    ids, width, hidden = LLADA["vocab_size"], LLADA["d_model"], LLADA["mlp_hidden_size"]
+def llada_shapes(ids: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of `LLADA` with so many ids, by name, as upstream's classes have them."""
+    width, hidden = LLADA["d_model"], LLADA["mlp_hidden_size"]
     shapes = {"wte": (ids, width), "ln_f": (width,), "ff_out": (ids, width)}
     for layer in range(int(LLADA["n_layers"])):
         block = f"blocks.{layer}."
@@ -697,7 +697,9 @@ def mmada(folder: Path) -> dict[str, object]:
     images.mkdir()
     bytes_tokenizer(model)
     (model / "config.json").write_text(json.dumps({"model_type": "mmada", **LLADA}))
-    state = {name: named_tensor(name, shape) for name, shape in llada_shapes().items()}
+    state = {
+        name: named_tensor(name, shape) for name, shape in llada_shapes(LLADA["vocab_size"]).items()
+    }
     names = sorted(state)
     for number, part in enumerate((names[:5], names[5:]), 1):
         file = model / f"model-{number:05}-of-00002.safetensors"
@@ -710,6 +712,34 @@ def mmada(folder: Path) -> dict[str, object]:
         "steps": 6,
         "precision": "float32",
     }
+
+
+def lumina_dimoo(folder: Path) -> dict[str, object]:
+    """Options of a 4x4 grid of 48 codes, 8x8 pixels, in the files of one repository."""
+    from diffusers import VQModel
+
+    from generate.models.lumina_dimoo import FIRST_CODE
+
+    torch.manual_seed(0)
+    bytes_tokenizer(folder)
+    vqvae = VQModel(
+        block_out_channels=[8, 16],
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        latent_channels=8,
+        layers_per_block=1,
+        norm_num_groups=8,
+        num_vq_embeddings=48,
+        mid_block_add_attention=False,
+        lookup_from_codebook=True,
+    )
+    vqvae.save_pretrained(folder / "vqvae")
+    ids = FIRST_CODE + 48
+    settings = {"model_type": "llada", **LLADA, "embedding_size": ids, "vocab_size": ids}
+    (folder / "config.json").write_text(json.dumps(settings))
+    state = {name: named_tensor(name, shape) for name, shape in llada_shapes(ids).items()}
+    save_file(state, folder / "model.safetensors")
+    return {"checkpoint": str(folder), "image_size": 8, "steps": 6, "precision": "float32"}
 
 
 def showo(folder: Path) -> dict[str, object]:

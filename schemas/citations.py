@@ -21,6 +21,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "janus-pro": ("chen2025januspro",),
     "show-o": ("xie2025showo", "yu2024language"),
     "mmada": ("yang2025mmada", "nie2025llada", "yu2024language"),
+    "lumina-dimoo": ("xin2025luminadimoo", "nie2025llada"),
     "var": ("tian2024visual",),
     "trio-ar": (),
     "trio-mim": ("chang2022maskgit",),

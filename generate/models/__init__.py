@@ -28,6 +28,7 @@ MODELS: dict[str, str] = {
     "llamagen": "generate.models.llamagen:LlamaGen",
     "show-o": "generate.models.showo:Showo",
     "mmada": "generate.models.mmada:Mmada",
+    "lumina-dimoo": "generate.models.lumina_dimoo:LuminaDimoo",
     "var": "generate.models.var:VAR",
 }
 

@@ -72,6 +72,13 @@ def described(checkpoint: Checkpoint, kind: str) -> Mapping[str, Any]:
     return config
 
 
+def tokenizer(checkpoint: Checkpoint) -> Any:
+    """The tokenizer of a language model, by its files alone, whatever kind its description names."""
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast.from_pretrained(checkpoint.folder, local_files_only=True)
+
+
 def llama_name(name: str) -> str:
     """The name in a Llama of a tensor of LLaDA; an unknown one stays.
 
@@ -85,18 +92,19 @@ def llama_name(name: str) -> str:
 
 
 def load_language_model(checkpoint: Checkpoint, kind: str) -> Any:
-    """The language model of a checkpoint as a LlamaForCausalLM, strictly, from all its files.
+    """The language model of a checkpoint as a LlamaForCausalLM, strictly.
 
-    Sizes are read off the tensors; the description tells heads, angles and the norm's epsilon.
-    Raises ModelError where a tensor is absent or unknown.
+    Its weights are all files at the top of the repository. Sizes are read off the tensors; the
+    description tells heads, angles and the norm's epsilon. Raises ModelError where a tensor is absent or unknown.
     """
     from transformers import LlamaConfig, LlamaForCausalLM
 
     settings = described(checkpoint, kind)
     tensors: dict[str, Tensor] = {}
     for path in checkpoint.weights:
-        for name, tensor in load_tensors(path).items():
-            tensors[llama_name(name)] = tensor
+        if path.parent == checkpoint.folder:
+            for name, tensor in load_tensors(path).items():
+                tensors[llama_name(name)] = tensor
     embeddings, hidden = "model.embed_tokens.weight", "model.layers.0.mlp.gate_proj.weight"
     missing = sorted({embeddings, hidden} - set(tensors))
     refuse_keys(checkpoint, "LLaDA", "missing_keys", missing)

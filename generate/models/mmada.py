@@ -141,10 +141,7 @@ class Mmada(PublicModel):
     @functools.cache
     def tokenizer(cls, options: MmadaOptions) -> Any:
         """The language model's tokenizer."""
-        from transformers import PreTrainedTokenizerFast
-
-        folder = cls.find(options)["checkpoint"].folder
-        return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
+        return llada.tokenizer(cls.find(options)["checkpoint"])
 
     @classmethod
     def n_words(cls, options: MmadaOptions) -> int:

@@ -39,6 +39,7 @@ CHECKPOINTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "llamagen": tiny.llamagen,
     "show-o": tiny.showo,
     "mmada": tiny.mmada,
+    "lumina-dimoo": tiny.lumina_dimoo,
     "var": tiny.var,
 }
 
@@ -167,7 +168,9 @@ def test_reading_says_what_was_cut_and_which_texts_are_one(model: Model) -> None
         assert readings[1].tokens != readings[2].tokens
 
 
-@pytest.mark.parametrize("model", ["amused", "meissonic", "mmada", "show-o"], indirect=True)
+@pytest.mark.parametrize(
+    "model", ["amused", "meissonic", "mmada", "lumina-dimoo", "show-o"], indirect=True
+)
 @pytest.mark.parametrize("order", get_args(OrderName))
 def test_argmax_with_one_path_noise_leaves_nothing_to_chance(
     model: Model, order: OrderName
