@@ -69,9 +69,9 @@ class ResultRow(Strict):
     step: str | None = Field(default=None, description="Step of a waterfall.")
     part: str | None = Field(
         default=None,
-        description="What of it: share of path or execution, ratio or slope of an inflection (or the prompts that it needs), "
-        "bit of a code, share of "
-        "the images or prompts of a rarefaction; of pair distances `neither` (D_0), what is left of it (`path_shared`, "
+        description="What of it: share of path or execution, ratio or slope of an inflection (or the prompts that it "
+        "needs), bit of a code, share of the images or prompts of a rarefaction; of pair distances `neither` (D_0), "
+        "what is left of it (`path_shared`, "
         "`execution_shared`, `argmax`: shares of D_0), `redundancy`, and of an order `nothing_varies`, the distance of "
         "argmax images of one path noise.",
     )

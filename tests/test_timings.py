@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -93,7 +92,7 @@ def test_a_stage_that_fails_is_closed() -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, float]]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     """A run of toys and the seconds that its making took."""
     folder = tmp_path_factory.mktemp("timed")
     study = edited(write_study(folder), models=["toy-ar", "toy-masked", "toy-diffusion"])
@@ -101,7 +100,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, float
     start = time.perf_counter()
     holder = Holder("cpu")
     run_study(laid_out, prepare(laid_out, folder / "run", holder=holder), holder=holder)
-    yield folder / "run", time.perf_counter() - start
+    return folder / "run", time.perf_counter() - start
 
 
 def test_every_block_says_where_its_time_went(made: tuple[Path, float]) -> None:
@@ -127,9 +126,7 @@ def test_a_sealed_run_says_the_same_and_one_of_before_says_nothing(
     seal(SampleStore.open(root))
     store = SampleStore.open(root)
     for name, records in ibstats.open_store(root).records.items():
-        assert [record.seconds for record in records] == [
-            record.seconds for record in before[name]
-        ]
+        assert [record.seconds for record in records] == [record.seconds for record in before[name]]
     assert store.ledger.seal is not None
     piece = store.ledger.seal.pieces[0]
     experiment = store.run.experiments[piece.experiment]
