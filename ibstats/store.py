@@ -28,7 +28,7 @@ from ibstats.errors import (
 from schemas.errors import StoreError
 from schemas.io import copied, layout, reader
 from schemas.io.checked import CheckedStore, damaged_template, wrong_size
-from schemas.io.folder import Folder, FolderError, LocalFolder, folder
+from schemas.io.folder import Folder, LocalFolder, folder
 from schemas.io.ledger import (
     Ledger,
     complete,
@@ -39,6 +39,7 @@ from schemas.io.ledger import (
 )
 from schemas.io.prompt_table import PromptTable, prompt_problems
 from schemas.io.received import guard
+from schemas.io.refused import FolderError
 from schemas.io.rescored import rescorings
 from schemas.io.sealed import seal_problems
 from schemas.provenance import ModelIdentity

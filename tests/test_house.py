@@ -165,7 +165,7 @@ def may_be_late(name: str, where: str = "") -> bool:
     module = source.module_of(name)
     if module is None:
         return name.split(".")[0] in {*LATE, "zarr"}
-    return where.startswith(COMMANDS) or not source.libraries(module).isdisjoint(LATE)
+    return where.startswith(COMMANDS) or not source.libraries(module).isdisjoint({*LATE, "zarr"})
 
 
 def test_imports_stand_at_the_top_unless_what_they_load_is_heavy() -> None:

@@ -17,7 +17,7 @@ from generate.extras import EXTRAS
 from schemas.errors import internal, out_of_memory
 from schemas.extras import lacking, package_of
 from schemas.io.cluster import ClusterError
-from schemas.io.folder import refusal
+from schemas.io.refused import refusal
 from schemas.version import __version__
 
 COMMANDS = (

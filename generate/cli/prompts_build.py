@@ -19,7 +19,7 @@ from generate.prompts.endpoint import key_from as key_in
 from generate.prompts.sources import load_set, split_named
 from generate.prompts.transformers_model import TransformersModel
 from schemas.device import pick_device
-from schemas.io.folder import in_clear
+from schemas.io.refused import in_clear
 from schemas.study import Prompt
 
 

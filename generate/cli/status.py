@@ -25,10 +25,16 @@ MOST_RUNNING = 10
 """Blocks at work that are listed one by one."""
 
 
-def status(run_dir: RunArgument, timings: Timings = False) -> None:
+def status(
+    run_dir: RunArgument,
+    digest: Annotated[
+        bool, typer.Option("--digest", help="Digest of what is there; reads every record.")
+    ] = False,
+    timings: Timings = False,
+) -> None:
     """Say which blocks are done, running, failed or missing, what is left, and how long it takes.
 
-    Times and bytes are those of the committed blocks, for as many processes as are at work.
+    Times and bytes are those of committed blocks, for as many processes as are at work.
     """
     from generate.run import cost
     from generate.run.status import status as state_of
@@ -45,12 +51,13 @@ def status(run_dir: RunArgument, timings: Timings = False) -> None:
         return
     found = state_of(laid_out, store)
     _print_blocks(laid_out, store, found)
-    records = store.ledger.read_all(laid_out.blocks())
-    estimates = cost.estimates(laid_out, store, records)
+    estimates = cost.estimates(laid_out, store, found.done)
     _print_left(estimates, store.folder.free())
     _print_time(estimates, n_processes=max(1, len(found.running)))
-    digest = snapshot([list(records.values())])
-    out.print(f"digest {digest}; at most {bytes_needed(store.run) / 1e6:.0f} MB in all.")
+    out.print(f"at most {bytes_needed(store.run) / 1e6:.0f} MB in all.")
+    if digest:
+        records = store.ledger.read_all(found.done)
+        out.print(f"digest {snapshot([list(records.values())])}.")
 
 
 def _print_sealed(store: SampleStore, seal: SealRecord) -> None:

@@ -25,7 +25,7 @@ from generate.study.planning import Plan, size
 from generate.study.probes import Probe, probe
 from generate.traversal.draw import PhiloxNoise
 from generate.traversal.trace import Trace
-from schemas.io.folder import FolderError
+from schemas.io.refused import FolderError
 from schemas.io.writer import Maker
 from schemas.store import Block
 from schemas.timings import keeping, stage, taken

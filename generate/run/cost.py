@@ -5,7 +5,8 @@ All is measured, and every estimate says where; `generate.run.rehearsal` measure
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,6 +14,9 @@ from generate.store.room import bytes_of
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, size
 from schemas.store import Block, BlockRecord
+
+MEASURED = 100
+"""Committed blocks of a model whose records an estimate reads, at most."""
 
 
 @dataclass(frozen=True)
@@ -101,41 +105,44 @@ def total(found: Sequence[Estimate]) -> Total:
 
 
 def estimates(
-    plan: Plan, store: SampleStore, read: Mapping[Block, BlockRecord] | None = None
+    plan: Plan, store: SampleStore, committed: Collection[Block] | None = None
 ) -> list[Estimate]:
-    """What is left of a store by model, judged by its own committed blocks.
+    """What is left of a store by model, judged by the records of `MEASURED` of its blocks at most.
 
-    `read` are the records of these, where they have been read already. Nothing is sampled; a model
-    of which nothing is committed has no cost for an image.
+    `committed` are its committed blocks, where they have been listed already. Nothing is sampled; a
+    model of which nothing is committed has no cost for an image.
     """
-    records = store.ledger.read_all(plan.blocks()) if read is None else read
+    blocks = list(plan.blocks())
+    done = store.ledger.done(blocks) if committed is None else committed
     shapes = store.run.experiments.values()
     found = []
     for label, identity in store.run.models.items():
-        images = images_of(plan, label, plan.blocks())
-        done = images_of(plan, label, records)
+        ours = [block for block in blocks if block.model == label]
+        ours_done = [block for block in ours if block in done]
+        images = images_of(plan, label, ours)
+        left = images - images_of(plan, label, ours_done)
         most = bytes_of(identity, shapes, images=plan.study.images)
-        each = committed(plan, records, label)
-        found.append(Estimate(label, images, images - done, 0, most, each))
+        each = measured(plan, store, ours_done)
+        found.append(Estimate(label, images, left, 0, most, each))
     return found
 
 
-def committed(plan: Plan, records: Mapping[Block, BlockRecord], label: str) -> Measured | None:
-    """Cost of an image by the committed blocks of a model, None if there are none.
+def measured(plan: Plan, store: SampleStore, blocks: Sequence[Block]) -> Measured | None:
+    """Cost of an image by committed blocks, None if there are none.
 
-    Time is from the start of a block to its commit, bytes are those of its objects as stored.
+    Of many, records are read of some that lie evenly among them. Time is from the start of a block
+    to its commit, bytes are those of its objects as stored.
     """
-    n_images, seconds, n_bytes, n_blocks = 0, 0.0, 0, 0
+    step = max(1, math.ceil(len(blocks) / MEASURED))
+    records = store.ledger.read_all(blocks[::step])
+    n_images, seconds, n_bytes = 0, 0.0, 0
     for block, record in records.items():
-        if block.model != label:
-            continue
-        n_blocks += 1
         n_images += size(block, plan)
         seconds += _seconds(record)
         n_bytes += sum(stored.bytes for stored in record.objects)
     if not n_images:
         return None
-    source = f"{n_blocks} committed blocks"
+    source = f"{len(records)} committed blocks"
     return Measured(seconds / n_images, n_bytes / n_images, None, source)
 
 

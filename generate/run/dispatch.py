@@ -24,7 +24,8 @@ from generate.store.audit import Summary, summary
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, size
 from schemas.io.cluster import Cluster, ClusterError, Workforce, loss_told
-from schemas.io.folder import Folder, FolderError, folder
+from schemas.io.folder import Folder, folder
+from schemas.io.refused import FolderError
 from schemas.store import Block
 
 if TYPE_CHECKING:

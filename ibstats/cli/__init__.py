@@ -20,7 +20,7 @@ from ibstats.options import log
 from schemas.analysis import SettingsError
 from schemas.errors import internal, out_of_memory
 from schemas.io.cluster import ClusterError
-from schemas.io.folder import refusal
+from schemas.io.refused import refusal
 from schemas.version import __version__
 
 COMMANDS: dict[str, Callable[..., None]] = {

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from schemas.io.folder import FolderError
+from schemas.io.refused import FolderError
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -7,7 +7,6 @@ meanwhile.
 from __future__ import annotations
 
 import abc
-import errno
 import os
 import shutil
 import time
@@ -16,87 +15,29 @@ import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from typing_extensions import override
 
 from schemas.io.files import LINKLESS, sync, time_there
+from schemas.io.refused import FolderError, in_clear
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
+
+    from schemas.io.putting import Receipt
 
 RETRIES = 8
 """Times that a request is sent again, ever later, before a service counts as unreachable.
 
 It takes half a minute in all.
 """
+RECEIPTS = 1024
+"""Receipts that are kept at most: those of the objects of one block, and some."""
 CONNECTIONS = 32
 """Objects of a URL that are fetched at once."""
-
-
-class FolderError(OSError):
-    """A URL cannot be used or reached; the message is one line.
-
-    It is an OSError, as what a disk refuses is.
-    """
-
-
-REFUSED = {
-    errno.EACCES: "choose a folder that you may write to",
-    errno.EPERM: "choose a folder that you may write to",
-    errno.EROFS: "choose a folder that can be written to",
-    errno.ENOTDIR: "a file lies where a folder is needed; give another name",
-    errno.EEXIST: "a file lies where a folder is needed; give another name",
-    errno.EISDIR: "a folder lies where a file is needed; give another name",
-    errno.ENAMETOOLONG: "give a shorter name",
-    errno.ENOSPC: "free some room, then run the same command again",
-    errno.EDQUOT: "free some room, then run the same command again",
-    errno.EFBIG: "raise the size that a file may have, then run the same command again",
-    errno.EIO: "the disk or share failed; check it, then run the same command again",
-    errno.ESTALE: "the share was lost; mount it, then run the same command again",
-    errno.ENOTCONN: "the share was lost; mount it, then run the same command again",
-    errno.ENODEV: "the disk or share is gone; mount it, then run the same command again",
-    errno.ELOOP: "symbolic links lead in a circle; remove one",
-    errno.EMFILE: "close other programs, or raise the number of open files (`ulimit -n`)",
-    errno.ENFILE: "close other programs, or raise the number of open files (`ulimit -n`)",
-    errno.ENOMEM: "free some memory, then run the same command again",
-}
-"""What to do where the system refuses to read or write a file."""
-
-
-def in_clear(url: str) -> bool:
-    """Say whether what is sent to a URL can be read on the way: plain HTTP to another machine.
-
-    >>> in_clear("http://example.org/v1"), in_clear("http://127.0.0.1:8000"), in_clear("https://a.b")
-    (True, False, False)
-    """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    here = host in ("localhost", "::1") or host.startswith("127.")
-    return parts.scheme == "http" and not here
-
-
-def refusal(error: OSError) -> str | None:
-    """Say what the system refused, and the repair, in one line; None for what no user can mend.
-
-    >>> refusal(FileNotFoundError(errno.ENOENT, "No such file", "a.txt")) is None
-    True
-    >>> refusal(PermissionError(errno.EACCES, "Permission denied", "/a"))
-    "'/a': permission denied; choose a folder that you may write to."
-    >>> refusal(OSError(errno.ENOSPC, "No space left on device"))
-    'no space left on device; free some room, then run the same command again.'
-    """
-    if isinstance(error, FolderError):
-        return str(error)
-    repair = REFUSED.get(error.errno or 0)
-    if repair is None:
-        return None
-    said = f"{os.strerror(error.errno or 0).lower()}; {repair}."
-    if error.filename is None:  # the system names the file of an opening, not of a write
-        return said
-    return f"'{error.filename}': {said}"
 
 
 class Folder(abc.ABC):
@@ -170,6 +111,17 @@ class Folder(abc.ABC):
     @abc.abstractmethod
     def zarr(self, under: str, *, read_only: bool) -> ZarrStore:
         """Give the Zarr store at a key."""
+
+    def receipt(self, key: str) -> Receipt | None:
+        """Give the receipt of an object that a Zarr store of this folder wrote last.
+
+        None where who keeps it did not check it, so that it is to be read back; as here.
+        """
+        return None
+
+    def is_as_put(self, key: str) -> bool:
+        """Say whether an object is still the one that there is a receipt of; False without one."""
+        return False
 
     def found(self, keys: Iterable[str]) -> dict[str, bytes]:
         """Give the objects of those keys that there are, in their order."""
@@ -347,7 +299,8 @@ def _write_new(path: Path, content: bytes) -> None:
 class RemoteFolder(Folder):
     """Objects of a service that can create one conditionally, by obstore.
 
-    With S3 that is a put with `If-None-Match`. What the service refuses is raised as FolderError.
+    With S3 that is a put with `If-None-Match`, and each put carries the sha256 of its content, which
+    the service checks before it takes it. What the service refuses is raised as FolderError.
     """
 
     root: str
@@ -355,6 +308,7 @@ class RemoteFolder(Folder):
     def __init__(self, url: str) -> None:
         self.root = url.rstrip("/")
         self._store = self._opened("")
+        self._receipts: dict[str, Receipt] = {}
 
     def _opened(self, under: str) -> Any:
         try:
@@ -366,6 +320,7 @@ class RemoteFolder(Folder):
                 "pip install 'ibstats[remote]'."
             ) from None
         options = {}
+        checked = {"checksum_algorithm": "SHA256"} if self._checks_puts else {}
         # A service on this machine or in the house may speak plain HTTP: whoever names such an
         # address means it.
         for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT"):
@@ -382,6 +337,7 @@ class RemoteFolder(Folder):
             return from_url(
                 f"{self.root}/{under}".rstrip("/"),
                 client_options=options,
+                **checked,
                 retry_config={"max_retries": RETRIES},
             )
         except (BaseError, ValueError, OSError) as error:
@@ -477,11 +433,42 @@ class RemoteFolder(Folder):
     def free(self) -> int | None:
         return None
 
+    @property
+    def _checks_puts(self) -> bool:
+        """Whether the service compares what it gets with the sha256 that comes with it."""
+        return self.root.startswith(("s3://", "s3a://"))
+
+    @override
+    def receipt(self, key: str) -> Receipt | None:
+        return self._receipts.get(key)
+
+    @override
+    def is_as_put(self, key: str) -> bool:
+        receipt = self._receipts.pop(key, None)
+        if receipt is None:
+            return False
+        try:
+            with self._said():
+                return bool(self._store.head(key)["e_tag"] == receipt.tag)
+        except FileNotFoundError:
+            return False
+
     @override
     def zarr(self, under: str, *, read_only: bool) -> ZarrStore:
         from zarr.storage import ObjectStore
 
-        return ObjectStore(self._opened(under), read_only=read_only)
+        from schemas.io.putting import PuttingStore
+
+        opened = self._opened(under)
+        if read_only or not self._checks_puts:
+            return ObjectStore(opened, read_only=read_only)
+        return PuttingStore(opened, partial(self._note, under))
+
+    def _note(self, under: str, key: str, receipt: Receipt) -> None:
+        """Keep the receipt of an object below a key, in the place of the oldest."""
+        while len(self._receipts) >= RECEIPTS:
+            self._receipts.pop(next(iter(self._receipts)))
+        self._receipts[f"{under}/{key}"] = receipt
 
 
 def folder(location: Path | str | Folder) -> Folder:

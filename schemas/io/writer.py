@@ -177,7 +177,11 @@ class RunWriter:
 
     def _look_again(self, block: Block, record: BlockRecord) -> None:
         """Mark a block that was just committed, or undo the commit where its objects changed."""
-        problems = self.problems(record)
+        unsure = []
+        for stored in record.objects:
+            if not self.folder.is_as_put(layout.data_key(stored.key)):
+                unsure.append(stored)
+        problems = self._damaged(unsure)
         if problems:
             self.withdraw(block)
             raise CorruptBlock(f"block {block.name} changed while it was committed: {problems[0]}")
@@ -186,7 +190,8 @@ class RunWriter:
     def write(self, block: Block, arrays: Arrays) -> list[StoredObject]:
         """Write the arrays of a block, (prompt, sample, ...) each, and give what is stored.
 
-        The objects are synced and read back. Raises StoreContractError for arrays that are not what
+        The objects are synced and read back, but for what a service has checked.
+        Raises StoreContractError for arrays that are not what
         the run says, and FileExistsError where another attempt has committed the block meanwhile:
         objects of a committed block are never touched, by a process that was long stopped neither.
         """
@@ -202,8 +207,15 @@ class RunWriter:
             stored[name][_region(block)] = values[None]
             for key in keys:
                 self.folder.sync(layout.data_key(key))
-                objects.append(as_stored(key, self.folder.read(layout.data_key(key))))
+                objects.append(self._as_put(key))
         return objects
+
+    def _as_put(self, key: str) -> StoredObject:
+        """What is stored of an object that was just written: as its receipt says, or read back."""
+        receipt = self.folder.receipt(layout.data_key(key))
+        if receipt is not None:
+            return StoredObject(key=key, bytes=receipt.bytes, sha256=receipt.sha256)
+        return as_stored(key, self.folder.read(layout.data_key(key)))
 
     def commit(self, block: Block, record: BlockRecord) -> None:
         """Publish the record of a block, and remove the note of its failure if there is one.

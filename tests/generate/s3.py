@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import io
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,11 +17,14 @@ SECRET = "secret-of-the-bucket"
 
 
 @contextmanager
-def server(seen: list[str] | None = None) -> Iterator[str]:
+def server(
+    seen: list[str] | None = None, on_the_way: Callable[[str, bytes], bytes] | None = None
+) -> Iterator[str]:
     """Address of a server with an empty bucket called `bucket`; `seen` gets the method of each request.
 
-    It answers one request after another: S3 promises that of conditional puts at once one succeeds, but moto looks
-    and writes in two steps, between which its threads may change.
+    As S3 does and moto does not, it refuses what differs from the checksum that comes with it; `on_the_way` may change
+    the content that is put at a path. It answers one request after another: S3 promises that of conditional puts at
+    once one succeeds, but moto looks and writes in two steps, between which its threads may change.
     """
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
@@ -29,6 +35,9 @@ def server(seen: list[str] | None = None) -> Iterator[str]:
         with one_at_a_time:
             if seen is not None:
                 seen.append(environ["REQUEST_METHOD"])
+            if environ["REQUEST_METHOD"] == "PUT" and not _received(environ, on_the_way):
+                start_response("400 Bad Request", [("Content-Type", "application/xml")])
+                return [b"<Error><Code>BadDigest</Code><Message>sha256 differs</Message></Error>"]
             return answer(environ, start_response)
 
     moto = make_server("127.0.0.1", 0, application, threaded=True)
@@ -41,6 +50,17 @@ def server(seen: list[str] | None = None) -> Iterator[str]:
     finally:
         moto.shutdown()
         serving.join()
+
+
+def _received(environ: Any, on_the_way: Callable[[str, bytes], bytes] | None) -> bool:
+    """Whether the content of a put is that of its checksum, if it has one."""
+    content = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    if on_the_way is not None:
+        content = on_the_way(environ["PATH_INFO"], content)
+    environ["wsgi.input"] = io.BytesIO(content)
+    environ["CONTENT_LENGTH"] = str(len(content))
+    told = environ.get("HTTP_X_AMZ_CHECKSUM_SHA256")
+    return told is None or base64.b64decode(told) == hashlib.sha256(content).digest()
 
 
 def credentials(monkeypatch: pytest.MonkeyPatch, address: str) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ import yaml
 
 from generate import cli
 from generate.cli import console
+from generate.run import cost
 from generate.run.cost import Estimate, Measured
 from generate.store.samples import SampleStore
 from generate.study.planning import recorded_plan
+from schemas.io.ledger import Ledger
+from schemas.store import Block, BlockRecord
 from tests.generate.conftest import edited, prompt_lines
 
 
@@ -97,7 +101,7 @@ def test_status_verify_and_run_agree_on_a_finished_store(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert call(monkeypatch, "status", store.root) == 0
+    assert call(monkeypatch, "status", store.root, "--digest") == 0
     status = capsys.readouterr().out
     assert call(monkeypatch, "verify", store.root) == 0
     assert "no problem in 48 of 48 blocks" in capsys.readouterr().out
@@ -198,6 +202,24 @@ def test_a_dry_run_on_a_gpu_says_what_other_precisions_would_take(
         printed = capsys.readouterr().out
         line = "vq-diffusion: 33.3 hours in float32; about 10.1 in tf32, 3.9 in bfloat16, by the"
         assert printed.count(line) == printed.count("hours in") == n_lines
+
+
+def test_status_reads_the_records_of_some_blocks_alone(
+    store: SampleStore, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cost, "MEASURED", 3)
+    asked: list[int] = []
+    read_all = Ledger.read_all
+
+    def counted(self: Ledger, blocks: Iterable[Block]) -> dict[Block, BlockRecord]:
+        found = read_all(self, blocks)
+        asked.append(len(found))
+        return found
+
+    monkeypatch.setattr(Ledger, "read_all", counted)
+    assert call(monkeypatch, "status", store.root) == 0
+    assert asked == [3] * len(store.run.models)
+    assert "digest" not in capsys.readouterr().out
 
 
 def test_the_cost_of_what_is_left_is_measured_on_the_committed_blocks(

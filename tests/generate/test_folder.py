@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from schemas.io import folder as folders
-from schemas.io.folder import Folder, FolderError, LocalFolder, folder
+from schemas.io.folder import Folder, LocalFolder, folder
+from schemas.io.refused import FolderError
 from tests.generate.s3 import credentials, server
 
 

@@ -23,14 +23,15 @@ from generate.store.samples import SampleStore
 from generate.store.sealing import seal, unseal
 from generate.study.planning import Plan, plan
 from generate.study.study_file import load_study
+from schemas.store import Block, BlockRecord
 from tests.generate.conftest import edited
 from tests.generate.s3 import SECRET, credentials, server
 from tests.generate.test_cli import call
 
 N_BLOCKS = 8
-REQUESTS = {"HEAD": 16, "GET": 16, "PUT": 10, "POST": 9}
+REQUESTS = {"HEAD": 23, "GET": 2, "PUT": 10, "POST": 9}
 """Requests of a block of seven objects, by their method; before each object it is asked whether the block is committed,
-or the run sealed.
+or the run sealed, and after the commit whether each is still the one that was put. None is read back.
 """
 
 
@@ -90,7 +91,7 @@ def test_the_store_in_a_bucket_is_that_in_a_folder(
     assert ibstats.open_store(url, tmp_path / "mine").path == tmp_path / "mine"
 
     assert call(monkeypatch, "verify", url) == 0
-    assert call(monkeypatch, "status", url) == 0
+    assert call(monkeypatch, "status", url, "--digest") == 0
     assert expected.digest in capsys.readouterr().out
 
 
@@ -124,6 +125,50 @@ def test_the_requests_of_a_block_are_as_few_as_they_were(
         seen.clear()
         assert make_block(tiny, store, model, second, device="cpu") == "made"
         assert Counter(seen) == REQUESTS
+
+
+def test_what_is_spoiled_on_the_way_is_refused_and_made_again(
+    tiny: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spoiled: list[str] = []
+
+    def spoil(path: str, content: bytes) -> bytes:
+        if path.endswith("tokens/c.0.1.0.0.0") and not spoiled:
+            spoiled.append(path)
+            return bytes([content[0] ^ 1]) + content[1:]
+        return content
+
+    with server(on_the_way=spoil) as address:
+        credentials(monkeypatch, address)
+        store = prepare(tiny, "s3://bucket/spoiled")
+        first = run(tiny, store)
+        assert (first.failed, len(spoiled)) == (1, 1)
+        assert "BadDigest" in first.first_error
+        again = run(tiny, store)
+        assert (again.made, again.failed) == (1, 0)
+        assert again.digest == run(tiny, prepare(tiny, tmp_path / "run")).digest
+        assert verify(tiny, store) == []
+
+
+def test_an_object_that_another_writes_before_the_commit_is_noticed(
+    tiny: Plan, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = prepare(tiny, url)
+    model = load(tiny, "toy-masked", "cpu")
+    block = next(tiny.blocks())
+    commit = SampleStore.commit
+
+    def late(self: SampleStore, block: Block, record: BlockRecord) -> None:
+        (victim,) = self.object_keys(block, "tokens")
+        self.folder.replace(f"data.zarr/{victim}", b"of another attempt")
+        commit(self, block, record)
+
+    monkeypatch.setattr(SampleStore, "commit", late)
+    assert make_block(tiny, store, model, block, device="cpu") == "failed"
+    assert "changed while it was committed" in store.claims.why_failed(block)
+    assert not store.ledger.is_done(block)
+    monkeypatch.setattr(SampleStore, "commit", commit)
+    assert make_block(tiny, store, model, block, device="cpu") == "made"
 
 
 def test_damage_in_a_bucket_is_found_and_exactly_its_block_is_made_again(

@@ -11,7 +11,8 @@ import pytest
 
 from schemas.errors import DiskError, DiskFullError
 from schemas.io.disk import BROKEN, FULL, disk_told
-from schemas.io.folder import LocalFolder, refusal
+from schemas.io.folder import LocalFolder
+from schemas.io.refused import refusal
 
 
 @pytest.mark.parametrize("number", sorted(FULL))
