@@ -135,6 +135,13 @@ def _of_factorial(model: str) -> list[ResultRow]:
     for level in ("original", "paraphrase"):
         here = {"model": model, "effect": "sampling", "at": {"prompt_type": level}, **TESTED}
         rows += [row("simple_effect", distance, **here) for distance in DISTANCES]
+    worded = {
+        "condition": "stochastic-paraphrase-full",
+        "against": BASELINE,
+        "effect": "paraphrase",
+    }
+    for distance in DISTANCES:
+        rows.append(row("wording_effect", distance, model=model, **worded, **TESTED, note="worded"))
     for probe, levels in PROBES.items():
         of = {"condition": "-".join(levels), "against": BASELINE, "effect": probe, **TESTED}
         rows += [row("probe", distance, model=model, **of) for distance in DISTANCES]

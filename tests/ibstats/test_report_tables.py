@@ -103,6 +103,15 @@ def test_undefined_numbers_and_unknown_designs_are_shown_too(kind: str) -> None:
     assert rendered(document.model_copy(update={"designs": {}}))
 
 
+@pytest.mark.parametrize("kind", MADE)
+def test_no_table_says_a_note_twice(kind: str) -> None:
+    document = MADE[kind]
+    noted = [row.model_copy(update={"note": "of these alone"}) for row in document.rows]
+    for part in all_parts(document.model_copy(update={"rows": noted})):
+        if isinstance(part, Table):
+            assert len(part.notes) == len(set(part.notes)), part.name
+
+
 def test_an_empty_document_gives_its_notes_alone() -> None:
     empty = documents.document([])
     assert tables.factorial_parts(Numbers(empty)) == [

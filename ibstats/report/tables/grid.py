@@ -238,5 +238,8 @@ def notes(rows: Sequence[ResultRow]) -> tuple[str, ...]:
 
 
 def with_notes(tables: Iterable[Table], *more: str) -> list[Table]:
-    """The tables, with more notes before their own."""
-    return [replace(table, notes=(*more, *table.notes)) for table in tables]
+    """The tables, with more notes before their own, each once."""
+    found = []
+    for table in tables:
+        found.append(replace(table, notes=tuple(dict.fromkeys((*more, *table.notes)))))
+    return found
