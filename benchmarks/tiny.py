@@ -635,6 +635,63 @@ def phi_config() -> PhiConfig:
     )
 
 
+def emu3(folder: Path) -> dict[str, object]:
+    """Options of a 4x4 grid of 48 codes, 8x8 pixels, in the layout of transformers and the keys of the hub."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import (
+        Emu3Config,
+        Emu3ForConditionalGeneration,
+        Emu3TextConfig,
+        Emu3VQVAEConfig,
+        PreTrainedTokenizerFast,
+    )
+
+    torch.manual_seed(0)
+    letters = {letter: index for index, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    core = Tokenizer(models.BPE(vocab=letters, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    special = ["<|endoftext|>", *(f"<|extra_{number}|>" for number in (200, 201, 203, 204))]
+    special += ["<|image token|>", "<|image start|>", "<|image end|>", "<image>"]
+    core.add_special_tokens(special)
+    core.add_special_tokens([f"<|visual token {code:06d}|>" for code in range(48)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<|extra_203|>",
+        eos_token="<|extra_204|>",
+        pad_token="<|endoftext|>",
+    )
+    tokenizer.save_pretrained(folder)
+    text = Emu3TextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    images = Emu3VQVAEConfig(
+        codebook_size=48,
+        base_channels=32,
+        channel_multiplier=[1, 1],
+        num_res_blocks=1,
+        hidden_size=32,
+        attn_resolutions=[],
+    )
+    network = Emu3ForConditionalGeneration(
+        Emu3Config(
+            vq_config=images.to_dict(),
+            text_config=text.to_dict(),
+            vocabulary_map=dict(tokenizer.get_vocab()),
+        )
+    )
+    torch.nn.init.normal_(network.lm_head.weight, std=0.4)
+    network.save_pretrained(folder)
+    return {"checkpoint": str(folder), "image_size": 8, "precision": "float32"}
+
+
 LLADA = {
     "activation_type": "silu",
     "alibi": False,

@@ -19,6 +19,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "vq-diffusion": ("gu2022vector",),
     "llamagen": ("sun2024autoregressive",),
     "janus-pro": ("chen2025januspro",),
+    "emu3": ("wang2024emu3",),
     "show-o": ("xie2025showo", "yu2024language"),
     "mmada": ("yang2025mmada", "nie2025llada", "yu2024language"),
     "lumina-dimoo": ("xin2025luminadimoo", "nie2025llada"),

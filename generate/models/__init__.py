@@ -25,6 +25,7 @@ MODELS: dict[str, str] = {
     "meissonic": "generate.models.meissonic:Meissonic",
     "vq-diffusion": "generate.models.vq_diffusion:VQDiffusion",
     "janus-pro": "generate.models.janus:Janus",
+    "emu3": "generate.models.emu3:Emu3",
     "llamagen": "generate.models.llamagen:LlamaGen",
     "show-o": "generate.models.showo:Showo",
     "mmada": "generate.models.mmada:Mmada",

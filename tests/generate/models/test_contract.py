@@ -36,6 +36,7 @@ CHECKPOINTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "meissonic": lambda folder: {**tiny.meissonic(folder), "steps": 6},
     "vq-diffusion": lambda folder: {"checkpoint": str(tiny.vq_diffusion(folder, steps=9))},
     "janus-pro": lambda folder: {"checkpoint": str(tiny.janus(folder)), "precision": "float32"},
+    "emu3": tiny.emu3,
     "llamagen": tiny.llamagen,
     "show-o": tiny.showo,
     "mmada": tiny.mmada,
