@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("schemas", "generate", "ibstats")
@@ -30,6 +32,17 @@ def module_name(path: Path) -> str:
 
 
 MODULES = {module_name(path): path for path in CODE}
+
+
+def program(path: str) -> ModuleType:
+    """A program outside the packages, such as `studies/trainings.py`, as a module."""
+    place = ROOT / path
+    spec = importlib.util.spec_from_file_location(place.stem, place)
+    assert spec is not None
+    assert spec.loader is not None
+    made = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(made)
+    return made
 
 
 @cache

@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 from tests.pages import BLOCK, DOCS, FILE, PAGES, run
+from tests.source import program
 
 
 def with_examples() -> list[Path]:
@@ -82,12 +83,7 @@ def resolved(name: str) -> object:
 
 def script(name: str) -> ModuleType:
     """A script that writes pages of the documentation."""
-    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program(f"docs/{name}.py")
 
 
 def test_every_dependency_has_its_reason_and_its_line() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from types import ModuleType
 
@@ -12,7 +11,7 @@ from PIL import Image
 
 from ibstats.report.figures import canvas
 from tests.ibstats.figures.documents import drawn, factorial, of_bits, of_images, tree
-from tests.source import ROOT
+from tests.source import ROOT, program
 
 MOST_BYTES = 1_000_000
 VARIANTS = {"positions-shannon"}
@@ -23,13 +22,7 @@ MODELS = re.compile(r"-(first|second|trio-\w+)(?=-|$)")
 
 @pytest.fixture(scope="module")
 def gallery() -> ModuleType:
-    place = ROOT / "docs/draw_gallery.py"
-    spec = importlib.util.spec_from_file_location("draw_gallery", place)
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+    return program("docs/draw_gallery.py")
 
 
 def test_the_page_is_that_of_its_script(gallery: ModuleType) -> None:

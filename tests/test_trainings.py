@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
@@ -10,18 +9,12 @@ import numpy as np
 import pytest
 
 from generate.trio.stage_quantizers import fit_dials
-from tests.source import ROOT
+from tests.source import program
 
 
 @pytest.fixture(scope="module")
 def trainings() -> ModuleType:
-    place = ROOT / "studies/trainings.py"
-    spec = importlib.util.spec_from_file_location("trainings", place)
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+    return program("studies/trainings.py")
 
 
 def curve(decibels: np.ndarray, entropies: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from generate.errors import ModelError, one_line
 from generate.models.base import Family, to_pixels
@@ -23,7 +23,12 @@ from generate.traversal.trace import Trace
 from generate.traversal.transition import absorbing
 from generate.trio.quantizers import LAB
 from generate.trio.tokenizer import load_tokenizer
-from generate.trio.transformer import GridTransformer, Prefix, load_transformer
+from generate.trio.transformer import (
+    GridTransformer,
+    IndependentBits,
+    Prefix,
+    load_transformer,
+)
 from generate.trio.weights import SHIPPED, file_name
 from schemas.provenance import ModelIdentity
 
@@ -41,10 +46,13 @@ class TrioOptions(SceneOptions):
     `quantizer` says whose tokens: those of the shipped `vq`, or of one of the lab, for which there
     are any-order weights. `prior` is a file of transformer weights for them that the recipe
     (`generate.trio.train`) made, in place of the shipped ones; relative to where the program runs.
+    `independent_bits` draws the bits of a code, of `lfq` or `bsq`, as if they were independent, each by its
+    own chance (`generate.trio.transformer.IndependentBits`).
     """
 
     quantizer: QuantizerName = "vq"
     prior: str = ""
+    independent_bits: bool = False
 
 
 class Trio(SceneModel):
@@ -77,13 +85,19 @@ class Trio(SceneModel):
         """The weights with their digests.
 
         The revision is the first twelve digits of the transformer's digest. Raises ModelError for a
-        quantizer that has no such weights, and for a prior that is not there.
+        quantizer that has no such weights, or whose codes are no bits, and for a prior that is not
+        there.
         """
         geometry = LAB[options.quantizer]
         settings = dict(vars(options))
-        for setting, usual in (("quantizer", "vq"), ("prior", "")):
-            if settings[setting] == usual:  # runs from before there was a choice are of this model
-                del settings[setting]
+        if options.independent_bits and set(geometry.levels) != {2}:
+            raise ModelError(
+                f"codes of quantizer '{options.quantizer}' are no bits: take lfq or bsq, or leave "
+                "independent_bits out."
+            )
+        for setting in ("quantizer", "prior", "independent_bits"):
+            if settings[setting] == getattr(TrioOptions, setting):
+                del settings[setting]  # runs from before there was a choice are of this model
         return cls.described(
             name,
             cls.files(options.quantizer, options.prior),
@@ -139,6 +153,8 @@ class Trio(SceneModel):
                 f"with quantizer '{options.quantizer}' takes {cls.weights} weights over "
                 f"{tokenizer.codes}."
             )
+        if options.independent_bits:
+            transformer.head = nn.Sequential(transformer.head, IndependentBits(tokenizer.codes))
         return cls(identity, options, transformer.to(device), tokenizer.to(device), device)
 
     @property

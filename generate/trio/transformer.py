@@ -113,6 +113,17 @@ class Layer(nn.Module):
         return x + F.linear(F.silu(gate) * up, self.out_of_mlp)
 
 
+def bits_of_codes(codes: int) -> Tensor:
+    """The bits (codes, bit) of all ids, most significant first, as float32.
+
+    Raises ValueError for codes that are no power of two.
+    """
+    bits = codes.bit_length() - 1
+    if codes != 2**bits:
+        raise ValueError(f"codes is {codes}: bits take a power of two")
+    return Lfq((2,) * bits).digits(torch.arange(codes)).float()
+
+
 class BitwiseHead(nn.Linear):
     """Logits over 2^bits codes whose bits are independent given what leaves the last layer.
 
@@ -124,16 +135,39 @@ class BitwiseHead(nn.Linear):
     ones: Tensor
 
     def __init__(self, width: int, codes: int) -> None:
-        bits = codes.bit_length() - 1
-        if codes != 2**bits:
-            raise ValueError(f"codes is {codes}: a bitwise head takes a power of two")
-        super().__init__(width, bits)
-        ones = Lfq((2,) * bits).digits(torch.arange(codes)).float()
+        ones = bits_of_codes(codes)
+        super().__init__(width, ones.shape[1])
         self.register_buffer("ones", ones, persistent=False)
 
     def forward(self, input: Tensor) -> Tensor:
         """Logits (..., codes) of `input` (..., width); that of code 0 is 0."""
         return super().forward(input) @ self.ones.T
+
+
+class IndependentBits(nn.Module):
+    """Logits of codes whose bits are independent, each with the chance it had in the law before.
+
+    Of all laws of independent bits it is the nearest, by the divergence of the law before from it: what
+    a `BitwiseHead` would learn at best where a head over codes had learnt that law. Raises
+    ValueError for codes that are no power of two.
+
+    >>> equal_or_nothing = torch.tensor([0.5, 0.0, 0.0, 0.5]).log()  # both bits, or none
+    >>> IndependentBits(4)(equal_or_nothing).softmax(-1).tolist()
+    [0.25, 0.25, 0.25, 0.25]
+    """
+
+    ones: Tensor
+
+    def __init__(self, codes: int) -> None:
+        super().__init__()
+        self.register_buffer("ones", bits_of_codes(codes), persistent=False)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Logits (..., codes) of `logits` (..., codes); that of code 0 is 0."""
+        law = logits.softmax(-1)
+        least = torch.finfo(law.dtype).tiny
+        one, zero = (law @ self.ones).clamp(least), (law @ (1 - self.ones)).clamp(least)
+        return (one.log() - zero.log()) @ self.ones.T
 
 
 class Body(nn.Module):
@@ -156,10 +190,10 @@ class Body(nn.Module):
         layers = [Layer(width, config.heads, config.hidden) for _ in range(config.layers)]
         self.layers = cast(Sequence[Layer], nn.ModuleList(layers))
         self.norm = nn.LayerNorm(width, bias=False)
-        head = BitwiseHead if config.bitwise else nn.Linear
-        self.head = head(width, config.codes)
-        nn.init.zeros_(self.head.bias)
-        nn.init.normal_(self.head.weight, std=0.02)
+        head = (BitwiseHead if config.bitwise else nn.Linear)(width, config.codes)
+        nn.init.zeros_(head.bias)
+        nn.init.normal_(head.weight, std=0.02)
+        self.head: nn.Module = head
 
     def encode_caption(self, ids: Tensor) -> Prefix:
         """Keys and values of caption tokens `ids` (B, L), computed once per text.

@@ -13,6 +13,7 @@ from generate.trio.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
 from generate.trio.transformer import (
     BitwiseHead,
     GridTransformer,
+    IndependentBits,
     TransformerConfig,
     load_transformer,
     save_transformer,
@@ -183,5 +184,27 @@ def test_a_network_with_a_bitwise_head_is_written_and_read(tmp_path, words, toke
 
 
 def test_bits_of_240_codes_are_refused():
-    with pytest.raises(ValueError, match="codes is 240: a bitwise head takes a power of two"):
+    with pytest.raises(ValueError, match="codes is 240: bits take a power of two"):
         GridTransformer(replace(SMALL, codes=240, bitwise=True))
+
+
+def test_independent_bits_have_their_chances_and_their_entropies_summed():
+    """The marginals of the bits stay, and the entropy becomes their sum: against sums over codes."""
+    torch.manual_seed(1)
+    law = (3 * torch.randn(5, 16).double()).softmax(-1)
+    found = IndependentBits(16).double()(law.log()).softmax(-1)
+    for row, its in zip(law, found, strict=True):
+        entropy = 0.0
+        for bit in range(4):
+            ones = [code for code in range(16) if code >> bit & 1]
+            chance = row[ones].sum()
+            torch.testing.assert_close(its[ones].sum(), chance)
+            entropy -= float(chance * chance.log() + (1 - chance) * (1 - chance).log())
+        assert float(-(its * its.log()).sum()) == pytest.approx(entropy)
+
+
+def test_a_law_of_independent_bits_stays_as_it_is_however_sure():
+    """Sums over bits of log odds up to 60: single chances are below the least float32 of one less one."""
+    logits = torch.tensor([[60.0, -3.0, 0.5], [-60.0, 60.0, 9.0]]) @ IndependentBits(8).ones.T
+    found = IndependentBits(8)(logits)
+    torch.testing.assert_close(found.log_softmax(-1), logits.log_softmax(-1), atol=1e-3, rtol=1e-4)

@@ -109,6 +109,29 @@ def test_a_prior_of_the_recipe_takes_the_place_of_the_shipped_one(tmp_path: Path
     assert "prior" not in load("trio-diffusion", quantizer="lfq", steps=2).identity.options
 
 
+@pytest.mark.parametrize("name", ["trio-mim", "trio-diffusion", "trio-raster"])
+def test_independent_bits_are_drawn_where_codes_are_bits(name: str) -> None:
+    """The surprisal of a token is minus the sum of log chances of its bits, so of a product law."""
+    steps = {} if name == "trio-raster" else {"steps": 2}
+    model = load(name, quantizer="bsq", guidance=1.0, independent_bits=True, **steps)
+    assert model.identity.options["independent_bits"] is True
+    grid = torch.full((len(TEXTS), 64), model.mask)
+    law = model.grid_logits(model.encode(TEXTS), grid, 0).softmax(-1).double()
+    bits = LAB["bsq"].make().digits(torch.arange(256)).double()
+    ones = law @ bits
+    product = torch.where(bits.bool(), ones[..., None, :], 1 - ones[..., None, :]).prod(-1)
+    torch.testing.assert_close(law, product, atol=1e-6, rtol=1e-4)
+    assert int(sample(model).tokens.max()) < 256
+
+
+def test_codes_without_bits_are_refused() -> None:
+    for quantizer in ("vq", "fsq", "fsq-865"):
+        with pytest.raises(
+            ModelError, match=rf"codes of quantizer '{quantizer}' are no bits: take"
+        ):
+            load("trio-mim", quantizer=quantizer, independent_bits=True)
+
+
 def test_a_prior_that_does_not_fit_says_what_would(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"prior 'none.safetensors' is no file: give weights"):
         load("trio-mim", quantizer="lfq", prior="none.safetensors")
