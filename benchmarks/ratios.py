@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks import checks
-from benchmarks.timing import Result, timed
+from benchmarks.timing import Result, one_thread, timed
 
 FIVE = ("plugin", "miller_madow", "grassberger", "chao_shen", "chao_wang_jost")
 """Estimators that are timed together."""
@@ -73,17 +73,13 @@ def ssim() -> Result:
             )
         return scores.numpy()
 
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         both = timed(
             peer,
             lambda: 1 - Ssim().measure(pixels).distance[0][first, second],
             3,
             time.process_time,
         )
-    finally:
-        torch.set_num_threads(n_threads)
     return Result(both.peer, both.ours, ">= 15", float(np.abs(both.made - both.expected).max()))
 
 
@@ -198,14 +194,11 @@ def imports() -> Result:
 
 def path(how: str, asked: str) -> Result:
     """Process time of 32 images of trio-mim with this `path_surprisal`, against recording nothing of the path."""
-    import torch
 
     from generate.models import model_class
     from generate.study.probes import Probe
     from generate.traversal import PhiloxNoise
 
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     keys = np.arange(2 * 32, dtype=np.uint64).reshape(2, -1)
     adapter = model_class("trio-mim")
 
@@ -215,10 +208,8 @@ def path(how: str, asked: str) -> Result:
         conditioning = model.encode(["a red ring"] * 32)
         return lambda: model.traverse(conditioning, Probe(), PhiloxNoise(*keys)).tokens.numpy()
 
-    try:
+    with one_thread():
         both = timed(sampler("none"), sampler(how), 3, time.process_time)
-    finally:
-        torch.set_num_threads(n_threads)
     return Result(both.peer, both.ours, asked, float((both.made != both.expected).mean()))
 
 
@@ -238,17 +229,13 @@ def path_step() -> Result:
     commit = torch.zeros_like(is_open)
     commit[:, :20] = True
     log_p = laws.amax(dim=-1).log()
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         both = timed(
             lambda: set_surprisal_given_candidates(log_p, is_open, commit, 2.0),
             lambda: exact_surprisals(laws, tokens, is_open, commit, 2.0),
             5,
             time.process_time,
         )
-    finally:
-        torch.set_num_threads(n_threads)
     return Result(both.peer, both.ours, ">= 0.05", float("nan"))
 
 
@@ -266,13 +253,45 @@ def draw() -> Result:
         cdf = laws.double().cumsum(dim=-1)
         return torch.searchsorted(cdf, (uniform * cdf[:, -1])[:, None], right=True)[:, 0]
 
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         both = timed(one_cdf, lambda: inverse_cdf(laws, uniform), 3, time.process_time)
-    finally:
-        torch.set_num_threads(n_threads)
     return Result(both.peer, both.ours, ">= 8", float((both.made != both.expected).double().mean()))
+
+
+def share(name: str, asked: str) -> Result:
+    """The floating-point operations of 72 grids of this model, as one matrix product after another and as sampled:
+    the ratio is the share of the machine's own speed that sampling reaches, in process time of one thread.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from generate.models import model_class
+    from generate.study.probes import Probe
+    from generate.traversal.draw import PhiloxNoise
+
+    n_grids, side = 72, 512
+    adapter = model_class(name)
+    options = adapter.options({"guidance": 1.0})
+    model = adapter.load(adapter.identify(name, options), options, "cpu")
+    keys = np.arange(2 * n_grids, dtype=np.uint64).reshape(2, -1)
+
+    def grids(n: int) -> np.ndarray:
+        conditioning = model.encode(["a red ring"] * n)
+        return model.traverse(conditioning, Probe(), PhiloxNoise(*keys[:, :n])).tokens.numpy()
+
+    with FlopCounterMode(display=False) as counter:
+        grids(1)
+    n_products = round(counter.get_total_flops() * n_grids / (2 * side**3))
+    left, right = torch.randn(2, side, side, generator=torch.Generator().manual_seed(0))
+    made = torch.empty_like(left)
+
+    def products() -> None:
+        for _ in range(n_products):
+            torch.mm(left, right, out=made)
+
+    with one_thread():
+        both = timed(products, lambda: grids(n_grids), 3, time.process_time)
+    return Result(both.peer, both.ours, asked, float("nan"))
 
 
 def workers() -> Result:
@@ -298,6 +317,10 @@ ALL: dict[str, Callable[[], Result]] = {
     "path-exact": partial(path, "exact", ">= 0.77"),
     "path-step": path_step,
     "draw": draw,
+    "share-ar": partial(share, "trio-ar", ">= 0.35"),
+    "share-mim": partial(share, "trio-mim", ">= 0.6"),
+    "share-diffusion": partial(share, "trio-diffusion", ">= 0.6"),
+    "share-var": partial(share, "trio-var", "stated"),
     "workers": workers,
     "checked-opening": checks.opening,
     "checked-table-means": partial(checks.kept_table, "means", "stated"),
