@@ -197,12 +197,12 @@ class TrioAutoregressive(Trio):
         """
         guidance = self.guidance
         n_samples = self.n_samples(conditioning)
-        cache = self.network.empty_cache(conditioning.mask.shape[0])
+        cache = self.network.cache(conditioning)
         start = torch.full((n_samples,), self.mask, device=self.device)
 
         def next_logits(previous: Tensor | None, position: int) -> Tensor:
             rows = guidance.rows(start if previous is None else previous)
-            return guidance.logits(self.network.next_logits(conditioning, cache, rows, position))
+            return guidance.logits(self.network.next_logits(cache, rows, position))
 
         return autoregressive.traverse(
             next_logits,

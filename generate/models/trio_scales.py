@@ -101,14 +101,14 @@ class TrioScales(SceneModel):
         The trace has no path: the order is fixed.
         """
         guidance, quantizer = self.guidance, self.quantizer
-        cache = self.network.empty_cache(len(conditioning.mask))
+        cache = self.network.cache(conditioning)
         context_of = quantizer.walk(self.n_samples(conditioning), self.device)
 
         def scale_logits(previous: Tensor | None, scale: int) -> Tensor:
             context = context_of(previous, scale)
             if context is not None:
                 context = guidance.rows(context)
-            return guidance.logits(self.network.scale_logits(conditioning, cache, context, scale))
+            return guidance.logits(self.network.scale_logits(cache, context, scale))
 
         def all_logits(tokens: Tensor) -> Tensor:
             contexts = guidance.rows(quantizer.contexts(tokens.to(self.device)))

@@ -30,8 +30,8 @@ class ScaleConfig(BodyConfig):
 class ScaleTransformer(Body):
     """Logits over the codes of every scale, given a caption and the scales before.
 
-    `encode_caption` once a text, then `all_logits` for all scales at once, or `scale_logits` with an
-    `empty_cache` for one scale after another. Positions are those of the scales one after another.
+    `encode_caption` once a text, then `all_logits` for all scales at once, or `scale_logits` with a
+    `cache` for one scale after another. Positions are those of the scales one after another.
     """
 
     config: ScaleConfig
@@ -63,16 +63,14 @@ class ScaleTransformer(Body):
         inputs += [self._inputs(batch, part, scale) for scale, part in enumerate(parts, 1)]
         return self.over(torch.cat(inputs, 1), prefix, mask)
 
-    def scale_logits(
-        self, prefix: Prefix, cache: Cache, context: Tensor | None, scale: int
-    ) -> Tensor:
+    def scale_logits(self, cache: Cache, context: Tensor | None, scale: int) -> Tensor:
         """Logits (B, position of the scale, K) of a scale.
 
         `context` (B, position of the scale, dim) is what coarser scales add up to, None at the first.
         Scales must be visited in order, as each call adds its keys and values to `cache`.
         """
-        x = self._inputs(len(prefix.mask), context, scale)
-        return self.after(x, prefix, cache, sum(self.sizes[:scale]))
+        x = self._inputs(len(cache.mask), context, scale)
+        return self.after(x, cache, sum(self.sizes[:scale]))
 
     def _inputs(self, batch: int, context: Tensor | None, scale: int) -> Tensor:
         """What enters the positions of a scale, (batch, position of the scale, width)."""

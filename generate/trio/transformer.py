@@ -70,13 +70,17 @@ class Prefix:
 
 @dataclass(frozen=True)
 class Cache:
-    """Keys and values of the grid tokens seen so far, filled in place from the first position on.
+    """Keys and values of the caption and of the grid tokens seen so far, which are filled in place.
 
-    What is behind the position reached is zero and not looked at.
+    One piece of memory, so that no step copies what came before. What is behind the position reached
+    is zero and not looked at.
     """
 
-    keys: Tensor  # (layers, B, heads, N, head_dim)
-    values: Tensor  # (layers, B, heads, N, head_dim)
+    keys: Tensor  # (layers, B, heads, L + N, head_dim)
+    values: Tensor  # (layers, B, heads, L + N, head_dim)
+    mask: Tensor  # (B, L + N), False at padding of the caption
+    length: int
+    """L, the tokens of the caption."""
 
 
 class Layer(nn.Module):
@@ -210,15 +214,12 @@ class Body(nn.Module):
             values.append(value)
         return Prefix(torch.stack(keys), torch.stack(values), mask)
 
-    def empty_cache(self, batch: int) -> Cache:
-        """Room for the keys and values of all grid tokens of each of `batch` rows.
-
-        On the device and in the type of the weights.
-        """
-        config = self.config
-        head_dim = config.width // config.heads
-        shape = (config.layers, batch, config.heads, self.n_positions, head_dim)
-        return Cache(self.word_position.new_zeros(shape), self.word_position.new_zeros(shape))
+    def cache(self, prefix: Prefix) -> Cache:
+        """The caption's keys and values, and room for those of all grid tokens after it."""
+        more = (0, 0, 0, self.n_positions)
+        mask = F.pad(prefix.mask, (0, self.n_positions), value=True)
+        keys, values = F.pad(prefix.keys, more), F.pad(prefix.values, more)
+        return Cache(keys, values, mask, prefix.mask.shape[1])
 
     def over(self, x: Tensor, prefix: Prefix, mask: Tensor) -> Tensor:
         """Logits (B, T, K) of grid tokens `x` (B, T, width) that see the caption and each other.
@@ -234,22 +235,20 @@ class Body(nn.Module):
             x = layer.update(x, query, keys, values, mask)
         return self.logits(x)
 
-    def after(self, x: Tensor, prefix: Prefix, cache: Cache, position: int) -> Tensor:
+    def after(self, x: Tensor, cache: Cache, position: int) -> Tensor:
         """Logits (B, T, K) of the grid tokens `x` (B, T, width) from `position` on.
 
-        They see the caption, each other and what `cache` has of the positions before, to which their
-        keys and values are added; so tokens must come in order.
+        They see each other and what `cache` has of the caption and of the positions before, to which
+        their keys and values are added; so tokens must come in order.
         """
-        end = position + x.shape[1]
-        seen = torch.ones(len(x), end, dtype=torch.bool, device=x.device)
-        mask = torch.cat([prefix.mask, seen], 1)[:, None, None]
-        for index, layer in enumerate(self.layers):
+        start = cache.length + position
+        end = start + x.shape[1]
+        mask = cache.mask[:, None, None, :end]
+        for layer, keys, values in zip(self.layers, cache.keys, cache.values, strict=True):
             query, key, value = layer.project(x)
-            cache.keys[index, :, :, position:end] = key
-            cache.values[index, :, :, position:end] = value
-            keys = torch.cat([prefix.keys[index], cache.keys[index, :, :, :end]], 2)
-            values = torch.cat([prefix.values[index], cache.values[index, :, :, :end]], 2)
-            x = layer.update(x, query, keys, values, mask)
+            keys[:, :, start:end] = key
+            values[:, :, start:end] = value
+            x = layer.update(x, query, keys[:, :, :end], values[:, :, :end], mask)
         return self.logits(x)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -264,8 +263,8 @@ class Body(nn.Module):
 class GridTransformer(Body):
     """Logits over the codes of a grid, given a caption.
 
-    `encode_caption` once a text, then `grid_logits` for whole grids, or `next_logits` with an
-    `empty_cache` for one position after another.
+    `encode_caption` once a text, then `grid_logits` for whole grids, or `next_logits` with a `cache`
+    for one position after another.
     """
 
     config: TransformerConfig
@@ -293,14 +292,14 @@ class GridTransformer(Body):
         x = self.code(tokens) + self._positions()
         return self.over(x, prefix, mask)
 
-    def next_logits(self, prefix: Prefix, cache: Cache, previous: Tensor, position: int) -> Tensor:
+    def next_logits(self, cache: Cache, previous: Tensor, position: int) -> Tensor:
         """Logits (B, K) of the token at `position`.
 
         `previous` (B,) is the token before, K at the start. Positions must be visited in order, as
         each call adds its keys and values to `cache`.
         """
         x = (self.code(previous) + self._positions()[position])[:, None]
-        return self.after(x, prefix, cache, position)[:, 0]
+        return self.after(x, cache, position)[:, 0]
 
     def _positions(self) -> Tensor:
         """Position embeddings (N, width), row plus column."""

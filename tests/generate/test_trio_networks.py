@@ -44,14 +44,11 @@ def tokens() -> torch.Tensor:
 
 def test_cached_logits_equal_uncached(words, tokens):
     network = transformer(causal=True)
-    prefix, cache, previous = (
-        network.encode_caption(words),
-        network.empty_cache(3),
-        torch.full((3,), 16),
-    )
+    prefix, previous = network.encode_caption(words), torch.full((3,), 16)
+    cache = network.cache(prefix)
     whole = network.grid_logits(prefix, tokens)
     for position in range(64):
-        step = network.next_logits(prefix, cache, previous, position)
+        step = network.next_logits(cache, previous, position)
         torch.testing.assert_close(step, whole[:, position], atol=2e-5, rtol=1e-5)
         previous = tokens[:, position]
 

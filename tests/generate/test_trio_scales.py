@@ -114,12 +114,12 @@ def test_scale_by_scale_gives_the_logits_of_all_scales_at_once() -> None:
     with torch.no_grad():
         prefix = network.encode_caption(words)
         at_once = network.all_logits(prefix, quantizer.contexts(ids))
-        cache, parts = network.empty_cache(2), torch.split(ids, network.sizes, dim=1)
+        cache, parts = network.cache(prefix), torch.split(ids, network.sizes, dim=1)
         total = torch.zeros(2, 3, 4, 4)
         walked = []
         for scale in range(3):
             context = None if scale == 0 else quantizer.pooled(total, scale)
-            walked.append(network.scale_logits(prefix, cache, context, scale))
+            walked.append(network.scale_logits(cache, context, scale))
             total = total + quantizer.added(parts[scale], scale)
         torch.testing.assert_close(torch.cat(walked, 1), at_once, rtol=1e-4, atol=1e-4)
         other = ids.clone()
