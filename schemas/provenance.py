@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+import struct
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +12,7 @@ from pydantic import Field
 
 from schemas.study import Strict
 
-VERSION = "1.0"
+VERSION = "1.1"
 
 
 def now() -> str:
@@ -86,6 +88,15 @@ class ModelIdentity(Strict):
         description="Values of each digit of an id, most significant first; their product is the "
         "codebook size. Empty where ids have no digits.",
     )
+    scales: list[int] = Field(
+        default=[],
+        description="Positions of each scale, coarsest first, of a model that goes from scale to "
+        "scale; they add up to those of the grid, which is one row.",
+    )
+    tokens_per_code: int = 1
+    """Tokens that a code of the latents is written as, most significant first: more than one where
+    it has more bits than a token may have.
+    """
     licence: str = ""
     """Licence of the weights, as far as it is known."""
 
@@ -120,13 +131,34 @@ class ModelIdentity(Strict):
             return (2,) * bits
         return tuple(self.levels)
 
+    @property
+    def strata(self) -> list[int]:
+        """The stratum of each position, from 0; empty where there is one for all.
+
+        Tokens of a stratum say the same thing: they are of one scale, and of one place in a code.
+        The codes that a subset of the codebook keeps are counted in each stratum by itself. Models
+        without a fixed order have one stratum.
+
+        >>> found = ModelIdentity(model="m", family="scales", scales=[2, 4], tokens_per_code=2)
+        >>> found.strata
+        [0, 1, 2, 3, 2, 3]
+        """
+        if not self.has_fixed_order:
+            return []
+        found: list[int] = []
+        for scale, size in enumerate(self.scales or [math.prod(self.grid)]):
+            first = scale * self.tokens_per_code
+            found += [first + position % self.tokens_per_code for position in range(size)]
+        return found if any(found) else []
+
     def fixing(self) -> dict[str, Any]:
         """Give what fixes the law of the samples, as JSON has it, to compare and to digest.
 
-        `levels` follow from the weights, and older runs do not have them. What has another name since
-        has its first one here, so that runs of before go on.
+        `levels`, `scales` and `tokens_per_code` follow from weights and options, and older runs do
+        not have them. What has another name since has its first one here, so that runs of before go
+        on.
         """
-        fixed = self.model_dump(mode="json", exclude={"levels"})
+        fixed = self.model_dump(mode="json", exclude={"levels", "scales", "tokens_per_code"})
         fixed["options"] = _named_as_first(self.options)
         fixed["licence"] = FIRST_LICENCES.get((self.model, self.licence), self.licence)
         return fixed
@@ -153,7 +185,21 @@ def _named_as_first(
     return {**kept, "dtype": options["precision"], "compile": False}
 
 
-class CalibrationRecord(Strict):
+class CodeCounts(Strict):
+    """Uses of each code on the calibration prompts, at all positions or at those of one stratum."""
+
+    counts: list[int]
+    """Tokens drawn per code, stochastic sampling, full codebook, original wording."""
+    half_counts: list[int] = Field(
+        default=[],
+        description="The same of every other prompt, or image of a single one; empty if unknown.",
+    )
+    image_counts: list[int] = Field(
+        default=[], description="Images that show each code; empty if unknown."
+    )
+
+
+class CalibrationRecord(CodeCounts):
     """Code usage of one model on the calibration prompts: `RUN/calibration/<model>.json`.
 
     It decides which codes a subset of the codebook keeps. Written once, before the run is laid out.
@@ -165,15 +211,19 @@ class CalibrationRecord(Strict):
     samples: int
     prompt_ids: list[str]
     prompts_sha256: str
-    counts: list[int]
-    """Tokens drawn per code, stochastic sampling, full codebook, original wording."""
-    half_counts: list[int] = Field(
+    strata: list[CodeCounts] = Field(
         default=[],
-        description="The same of every other prompt, or image of a single one; empty if unknown.",
-    )
-    image_counts: list[int] = Field(
-        default=[], description="Images that show each code; empty if unknown."
+        description="The same at each stratum of the positions, coarsest scale first. Empty for "
+        "models of one stratum, and in records of before 1.1, by which all strata keep one set.",
     )
     sha256: str = Field(
         default="", description="Digest of all the above, against damage to the file itself."
     )
+
+    @property
+    def counts_sha256(self) -> str:
+        """sha256 of the counts, at all positions and then by stratum, as little-endian 64 bits."""
+        digest = hashlib.sha256()
+        for part in (self, *self.strata):
+            digest.update(struct.pack(f"<{len(part.counts)}q", *part.counts))
+        return digest.hexdigest()

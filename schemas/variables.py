@@ -165,11 +165,26 @@ VARIABLES: dict[str, Variable] = {
         long_name="codes the condition may use",
         fill=True,
     ),
+    "stratum_keep": Variable(
+        dims=("condition", "stratum", "code"),
+        dtype="bool",
+        units="1",
+        long_name="codes the condition may use at the positions of a stratum, where strata keep "
+        "codes of their own; `codebook_keep` are then those of any stratum",
+        fill=True,
+    ),
     "calibration_count": Variable(
         dims=("code",),
         dtype="int64",
         units="1",
         long_name="uses of the code on the calibration prompts",
+        fill=0,
+    ),
+    "stratum_count": Variable(
+        dims=("stratum", "code"),
+        dtype="int64",
+        units="1",
+        long_name="uses of the code on the calibration prompts, at the positions of a stratum",
         fill=0,
     ),
 }
@@ -227,8 +242,8 @@ COORDINATES: dict[str, Variable] = {
     "text_prompt": Variable(("text",), "int32", "1", "index of the prompt the text belongs to", -1),
     "text_kind": Variable(("text",), "string", "1", "original, short, medium, long or other", ""),
 }
-"""Coordinates by name. Dims without one here (`sample row col step code y x channel`) are positions
-from 0.
+"""Coordinates by name. Dims without one here (`sample row col step stratum code y x channel`) are
+positions from 0.
 
 Each factor of an experiment has a coordinate of its name along `condition` too, its level, "" where
 it has none.
@@ -251,6 +266,8 @@ OPTIONAL_BEFORE = frozenset(
         "subset_tie_share",
         "subset_unseen",
         "sample_count",
+        "stratum_keep",
+        "stratum_count",
     }
 )
 """What a run made from a study may lack; it has all else. (A store of 1.0 need not say what it was

@@ -76,7 +76,7 @@ def inspect(model: ModelArgument, option: Setting = None) -> None:
     table.add_row("image", f"{height} x {width} pixels")
     codebook = f"{identity.codebook_size} codes, {identity.capacity:g} bit, {identity.quantizer}"
     table.add_row("codebook", codebook)
-    shares = catalogue.thirds(identity, adapter.scale_sizes(options))
+    shares = catalogue.thirds(identity)
     early = "decided by chance" if shares is None else " / ".join(map(str, shares))
     table.add_row("tokens committed by early / middle / late third of the steps", early)
     for file in identity.weights:

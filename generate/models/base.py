@@ -90,14 +90,6 @@ class Model(abc.ABC):
         """
         return None
 
-    @classmethod
-    def scale_sizes(cls, options: Any) -> Sequence[int]:
-        """Positions of each scale, coarsest first, of a model that predicts scale after scale.
-
-        None of others, as here. They add up to the positions of the grid, which is one row.
-        """
-        return ()
-
     def codes_of_images(
         self, n_images: int, seed: int
     ) -> Iterator[NDArray[np.integer[Any]]] | None:

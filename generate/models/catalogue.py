@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,11 +138,10 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def thirds(identity: ModelIdentity, scale_sizes: Sequence[int] = ()) -> tuple[int, int, int] | None:
+def thirds(identity: ModelIdentity) -> tuple[int, int, int] | None:
     """Tokens that the early, middle and late third of the steps commit.
 
-    `scale_sizes` are the positions of each scale, of a model that has some. None where chance
-    decides, that is for diffusion.
+    None where chance decides, that is for diffusion.
     """
     n_positions = identity.grid[0] * identity.grid[1]
     if identity.family == "diffusion":
@@ -151,8 +150,8 @@ def thirds(identity: ModelIdentity, scale_sizes: Sequence[int] = ()) -> tuple[in
     left = list(range(steps - 1, -1, -1))
     if identity.family == "masked":
         left = masked.cosine_schedule(n_positions, steps)
-    elif scale_sizes:
-        left = [n_positions - filled for filled in itertools.accumulate(scale_sizes)]
+    elif identity.scales:
+        left = [n_positions - filled for filled in itertools.accumulate(identity.scales)]
     counts = [0, 0, 0]
     before = n_positions
     for step, after in enumerate(left):

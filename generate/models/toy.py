@@ -69,6 +69,14 @@ class Toy(Model):
         return int(getattr(options, "steps", options.positions))
 
     @classmethod
+    def scale_sizes(cls, options: Any) -> list[int]:
+        """Positions of each scale, coarsest first.
+
+        None here: only one of the toys has scales.
+        """
+        return []
+
+    @classmethod
     def grid(cls, options: Any) -> tuple[int, int]:
         """Rows and columns of the grid.
 
@@ -91,6 +99,7 @@ class Toy(Model):
             image_size=(2 * grid[0], 2 * grid[1]),
             steps=cls.steps(options),
             options=vars(options),
+            scales=cls.scale_sizes(options),
         )
 
     @classmethod
@@ -211,7 +220,7 @@ class ToyScales(Toy):
         """
         n, open_id = self.settings.positions, self.settings.codes
         grid = torch.full((len(conditioning), n), open_id)
-        sizes = self.scale_sizes(self.settings)
+        sizes = self.identity.scales
         ends = np.cumsum(sizes).tolist()
 
         def scale_logits(previous: Tensor | None, scale: int) -> Tensor:

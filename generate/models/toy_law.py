@@ -108,7 +108,7 @@ def enumerate_law(model: Toy, text: str, probe: Probe | None = None) -> Law:
         return _masked(model, text, probe)
     if isinstance(model, ToyDiffusion):
         return _diffusion(model, text, probe)
-    sizes = model.scale_sizes(model.settings) or [1] * model.settings.positions
+    sizes = model.identity.scales or [1] * model.settings.positions
     return _in_order(model, text, probe, sizes)
 
 

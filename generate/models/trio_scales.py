@@ -45,14 +45,6 @@ class TrioScales(SceneModel):
     )
 
     @classmethod
-    def scale_sizes(cls, options: Any) -> list[int]:
-        """Positions of each scale, coarsest first: 1, 4, 9, 25 and 64.
-
-        Whatever the options are.
-        """
-        return SIZES
-
-    @classmethod
     def files(cls) -> tuple[Path, Path]:
         """The shipped weights, of the tokenizer and of the transformer.
 
@@ -74,6 +66,7 @@ class TrioScales(SceneModel):
             steps=len(SIZES),
             options=vars(options),
             quantizer="vq",
+            scales=SIZES,
         )
 
     @classmethod

@@ -133,7 +133,8 @@ class VAR(PublicModel):
         if not found["checkpoint"].bytes_to_fetch:
             codebook_size = _codebook_size(found["checkpoint"], sum(sizes))
         side = DOWNSAMPLE * sides_of(options)[-1]
-        return Geometry(codebook_size, (1, sum(sizes)), (side, side), len(sizes))
+        grid = (1, sum(sizes))
+        return Geometry(codebook_size, grid, (side, side), len(sizes), scales=tuple(sizes))
 
     @classmethod
     def read(cls, options: VarOptions, texts: Sequence[str]) -> list[Reading]:

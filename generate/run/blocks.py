@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -192,7 +193,7 @@ def generate_block(
     """
     fixed = store.fixed(block.model, block.experiment)
     prompts = slice(block.start, block.stop)
-    keep = fixed["codebook_keep"][block.condition]
+    keep = store.allowed(block.model, block.experiment, block.condition)
     text_index = fixed["text_index"][block.condition, prompts].ravel()
     path = fixed["path_key"][block.condition, prompts].ravel()
     execution = fixed["execution_key"][block.condition, prompts].ravel()
@@ -216,7 +217,9 @@ def generate_block(
     for name in batches[0]:
         values = np.concatenate([batch[name] for batch in batches])[copied]
         arrays[name] = values.astype(stored[name].dtype).reshape(*shape, *values.shape[1:])
-    if not keep[arrays["tokens"]].all():
+    ids = arrays["tokens"].reshape(-1, math.prod(model.identity.grid))
+    allowed = keep[ids] if keep.ndim == 1 else keep[np.arange(ids.shape[1]), ids]
+    if not allowed.all():
         raise StoreError(
             f"block {block.name} of {block.model} holds a code that its condition disables."
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 
@@ -47,7 +46,7 @@ def calibrate(
     ids = [prompt.id for prompt in prompts]
     path = noise.stream_keys(seed, ids, n_samples, "path").ravel()
     execution = noise.stream_keys(seed, ids, n_samples, "execution").ravel()
-    use = CodeUse(model.identity.codebook_size)
+    use = CodeUse(model.identity.codebook_size, model.identity.strata)
     in_half = halves(len(prompts), n_samples)
     for start in range(0, len(texts), batch_size):
         rows = slice(start, start + batch_size)
@@ -61,9 +60,7 @@ def calibrate(
         samples=n_samples,
         prompt_ids=ids,
         prompts_sha256=prompts_digest(prompts),
-        counts=use.counts.tolist(),
-        half_counts=use.half_counts.tolist(),
-        image_counts=use.image_counts.tolist(),
+        **use.recorded(),
     )
 
 
@@ -127,8 +124,3 @@ def save(where: Folder, label: str, record: CalibrationRecord) -> None:
     """
     with contextlib.suppress(FileExistsError):
         where.create(record_key(label), sealed(record))
-
-
-def counts_digest(record: CalibrationRecord) -> str:
-    """sha256 of the counts, as little-endian 64-bit integers."""
-    return hashlib.sha256(np.array(record.counts, dtype="<i8").tobytes()).hexdigest()

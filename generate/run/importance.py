@@ -73,7 +73,7 @@ class Images:
         self.texts = [str(text) for text in fixed["text"][fixed["text_index"][cell, row]]]
         self.path_key = fixed["path_key"][cell, row]
         self.execution_key = fixed["execution_key"][cell, row]
-        keep = fixed["codebook_keep"][cell]
+        keep = store.allowed(record.model, record.experiment, cell)
         self.probe: Probe = probe(laid_out.experiments[record.experiment][cell], keep)
 
     def _grids(self, array: zarr.Array[Any], cell: int, row: int) -> torch.Tensor:

@@ -87,7 +87,7 @@ def _create(
         sizes[label] = batch_size(plan, label, partial(holder.model, plan), holder.device)
         if plan.needs_calibration:
             counts |= calibrate(plan, where, sizes, progress=progress, only=label, holder=holder)
-    digests = {label: calibration.counts_digest(record) for label, record in counts.items()}
+    digests = {label: record.counts_sha256 for label, record in counts.items()}
     run = RunRecord(
         run_id=uuid.uuid4().hex,
         created=now(),

@@ -8,6 +8,7 @@ counted on images it follows the tokenizer's.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def count(
                 "and name the run, calibration: {source: encoded, run: RUN}."
             )
         batches = own
-    use = CodeUse(model.identity.codebook_size)
+    use = CodeUse(model.identity.codebook_size, model.identity.strata)
     in_half, start = halves(asked.n, 1), 0
     for tokens in batches:
         use.add(tokens, in_half[start : start + len(tokens)])
@@ -82,9 +83,7 @@ def count(
         samples=asked.n,
         prompt_ids=[],
         prompts_sha256=digest(asked, base),
-        counts=use.counts.tolist(),
-        half_counts=use.half_counts.tolist(),
-        image_counts=use.image_counts.tolist(),
+        **use.recorded(),
     )
 
 
@@ -133,4 +132,10 @@ def _refuse_another(where: str, found: ModelIdentity, wanted: ModelIdentity, lab
         raise ModelError(
             f"'{where}' holds codes of '{found.model}' ({found.codebook_size} codes), but model "
             f"'{label}' has {wanted.codebook_size} codes of its own: encode with its tokenizer."
+        )
+    n_found, n_wanted = math.prod(found.grid), math.prod(wanted.grid)
+    if wanted.strata and n_found != n_wanted:
+        raise ModelError(
+            f"'{where}' holds {n_found} codes an image, but those of model '{label}' are counted by "
+            f"scale, at {n_wanted} positions: encode with its tokenizer, at its size."
         )

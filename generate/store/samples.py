@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from zarr.abc.store import Store
 
 from generate.errors import StoreError
@@ -65,6 +67,17 @@ class SampleStore(writer.RunWriter):
         if self.run.study is None:
             raise StoreError(f"'{self.folder}' holds imported samples, which no study made.")
         return self.run.study
+
+    def allowed(self, model: str, experiment: str, condition: int) -> NDArray[np.bool_]:
+        """Codes that a condition may use, (code,) bool, or (position, code) where strata differ.
+
+        `condition` is its position in the experiment.
+        """
+        fixed = self.fixed(model, experiment)
+        if "stratum_keep" not in fixed:
+            return np.asarray(fixed["codebook_keep"][condition])
+        by_stratum = np.asarray(fixed["stratum_keep"][condition])
+        return by_stratum[self.run.models[model].strata]
 
     @property
     def claims(self) -> Claims:

@@ -229,10 +229,20 @@ def code_values(
     """Give the codes that each condition may use, and the counts behind them.
 
     `codebook_keep` is (condition, code), `calibration_count` (code,); counts are 0 without a
-    `calibration`.
+    `calibration`. One by stratum adds `stratum_keep` (condition, stratum, code) and `stratum_count`
+    (stratum, code), and `codebook_keep` are the codes of any stratum.
     """
     counts = np.zeros(codebook_size, dtype=np.int64)
     if calibration is not None:
         counts = np.array(calibration.counts, dtype=np.int64)
+    if calibration is not None and calibration.strata:
+        by_stratum = np.array([part.counts for part in calibration.strata], dtype=np.int64)
+        keep = np.stack([subset.kept(cell, by_stratum, seed) for cell in cells])
+        return {
+            "codebook_keep": np.asarray(keep.any(axis=1)),
+            "calibration_count": counts,
+            "stratum_keep": keep,
+            "stratum_count": by_stratum,
+        }
     keep = np.stack([subset.kept(cell, counts, seed) for cell in cells])
     return {"codebook_keep": keep, "calibration_count": counts}

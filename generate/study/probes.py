@@ -19,7 +19,8 @@ from schemas.study import OrderName, Prompt
 class Probe:
     """What a condition does to a traversal: which codes it may use, where it takes the mode.
 
-    `allowed` is (code,) bool, or None for the whole codebook. `argmax_from` and `argmax_to` bound
+    `allowed` is (code,) bool, (position, code) where strata keep codes of their own, or None for the
+    whole codebook. `argmax_from` and `argmax_to` bound
     the share of the steps under argmax, half open: step k of T is under argmax if
     from <= k/T < to. `order` is that in which a masked traversal commits positions; other families
     have their own. `entropy_bound`, in bits, belongs to the order `entropy_bounded`. Path noise is
@@ -59,9 +60,9 @@ class Probe:
 
 
 def probe(condition: Condition, keep: NDArray[np.bool_]) -> Probe:
-    """The probe of a condition whose codebook is restricted to `keep`, (code,) bool.
+    """The probe of a condition whose codebook is restricted to `keep`.
 
-    Raises `StudyError` if the argmax window is none.
+    It is (code,) bool, or (position, code). Raises `StudyError` if the argmax window is none.
     """
     start, stop = parse_window(condition.argmax_window)
     allowed = None if keep.all() else keep

@@ -11,7 +11,7 @@ import scipy
 from numpy.typing import NDArray
 
 from generate.study.conditions import Condition
-from schemas.provenance import CalibrationRecord
+from schemas.provenance import CalibrationRecord, CodeCounts
 from schemas.study import SubsetMethod
 
 TIES = "random"
@@ -56,9 +56,13 @@ def _n_kept(n_codes: int, ratio: float) -> int:
 def kept(cell: Condition, counts: Counts, seed: int) -> NDArray[np.bool_]:
     """The codes that a condition keeps, (code,) bool; all of them for the full codebook.
 
-    `counts` (code,) are those of the calibration, `seed` is the study's. Every draw of a random
-    subset has a stream of its own; ties are ordered alike in all other subsets.
+    `counts` (code,) are those of the calibration, `seed` is the study's. Counts (stratum, code)
+    give codes of that shape: as many in each stratum, and the same ones where they are random.
+    Every draw of a random subset has a stream of its own; ties are ordered alike in all other
+    subsets.
     """
+    if counts.ndim > 1:
+        return np.stack([kept(cell, part, seed) for part in counts])
     if cell.subset_method == "":
         return np.ones(len(counts), dtype=bool)
     rng = np.random.default_rng([seed, cell.subset_draw])
@@ -71,7 +75,8 @@ def kept(cell: Condition, counts: Counts, seed: int) -> NDArray[np.bool_]:
 class Certainty:
     """How far a calibration knows the codes of one subset.
 
-    NaN where the codes were not chosen by counts, or the calibration does not say.
+    NaN where the codes were not chosen by counts, or the calibration does not say. Of codes that are
+    kept by stratum they are means over the strata, and `unseen` one over all tokens.
     """
 
     overlap: float = np.nan
@@ -88,15 +93,27 @@ def certainty(cell: Condition, calibration: CalibrationRecord | None, seed: int)
     """How far a calibration knows the codes that a condition keeps."""
     if calibration is None or cell.subset_method in ("", "drop_random"):
         return Certainty()
-    counts = np.array(calibration.counts, dtype=np.int64)
+    parts: Sequence[CodeCounts] = calibration.strata or [calibration]
+    known = [_certainty(cell, part, seed) for part in parts]
+    n_tokens = [max(sum(part.counts), 1) for part in parts]
+    return Certainty(
+        overlap=float(np.mean([one.overlap for one in known])),
+        tie_share=float(np.mean([one.tie_share for one in known])),
+        unseen=float(np.average([one.unseen for one in known], weights=n_tokens)),
+    )
+
+
+def _certainty(cell: Condition, known: CodeCounts, seed: int) -> Certainty:
+    """The same of the codes kept at some positions, by their counts there."""
+    counts = np.array(known.counts, dtype=np.int64)
     keep = kept(cell, counts, seed)
     overlap = unseen = np.nan
-    if calibration.half_counts:
-        half = np.array(calibration.half_counts, dtype=np.int64)
+    if known.half_counts:
+        half = np.array(known.half_counts, dtype=np.int64)
         both = kept(cell, half, seed) & kept(cell, counts - half, seed + 1)
         overlap = expected_overlap(float(both.sum() / keep.sum()), float(keep.mean()))
-    if calibration.image_counts:
-        alone = np.array(calibration.image_counts) == 1
+    if known.image_counts:
+        alone = np.array(known.image_counts) == 1
         unseen = float(counts[alone].sum() / max(counts.sum(), 1))
     return Certainty(overlap, tie_share(counts, keep), unseen)
 
@@ -174,10 +191,18 @@ def warning(label: str, names: Sequence[str], overlaps: Sequence[float]) -> str:
 
 
 class CodeUse:
-    """Uses of each code, summed over images: in all, in half of them, and images that show it."""
+    """Uses of each code, summed over images: in all, in half of them, and images that show it.
 
-    def __init__(self, n_codes: int) -> None:
-        """`n_codes` is the size of the codebook."""
+    >>> use = CodeUse(n_codes=2, strata=[0, 1, 1])
+    >>> use.add(np.array([[0, 1, 1], [0, 0, 1]]), in_half=np.array([True, False]))
+    >>> use.counts.tolist(), [part.counts.tolist() for part in use.strata]
+    ([3, 3], [[2, 0], [1, 3]])
+    """
+
+    def __init__(self, n_codes: int, strata: Sequence[int] = ()) -> None:
+        """`n_codes` is the size of the codebook, `strata` the stratum of each position, if any."""
+        self.stratum = np.array(strata)
+        self.strata = [CodeUse(n_codes) for _ in range(max(strata, default=-1) + 1)]
         self.counts = np.zeros(n_codes, dtype=np.int64)
         self.half_counts = np.zeros(n_codes, dtype=np.int64)
         self.image_counts = np.zeros(n_codes, dtype=np.int64)
@@ -187,6 +212,8 @@ class CodeUse:
 
         Images that are alike, as those of one prompt, belong into one half.
         """
+        for stratum, part in enumerate(self.strata):
+            part.add(tokens[:, self.stratum == stratum], in_half)
         n_codes = len(self.counts)
         self.counts += np.bincount(tokens.ravel(), minlength=n_codes)
         self.half_counts += np.bincount(tokens[in_half].ravel(), minlength=n_codes)
@@ -194,3 +221,14 @@ class CodeUse:
         first = np.ones(ordered.shape, dtype=bool)
         first[:, 1:] = ordered[:, 1:] != ordered[:, :-1]
         self.image_counts += np.bincount(ordered[first], minlength=n_codes)
+
+    def recorded(self) -> dict[str, Any]:
+        """The counts by their names in a record of calibration, those of each stratum as well."""
+        found: dict[str, Any] = {
+            "counts": self.counts.tolist(),
+            "half_counts": self.half_counts.tolist(),
+            "image_counts": self.image_counts.tolist(),
+        }
+        if self.strata:
+            found["strata"] = [part.recorded() for part in self.strata]
+        return found

@@ -43,7 +43,8 @@ class TokenLaw:
     def probabilities(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         """The law of each identity, float32.
 
-        `logits` are (..., code); `allowed` is (code,) bool or None for the whole codebook. A code
+        `logits` are (..., code); `allowed` is (code,) bool, or of more dims of `logits`, or None for the
+        whole codebook. A code
         outside `allowed`, or cut by top-k or top-p, gets exactly 0.
         """
         logits = logits.float()

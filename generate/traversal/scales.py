@@ -69,7 +69,7 @@ def traverse(
     for scale in range(len(sizes)):
         if scale > 0:
             logits = scale_logits(columns.of(columns.tokens, scale - 1), scale)
-        step = steps.at(scale, logits)
+        step = steps.at(scale, logits, columns.positions(scale))
         columns.put(step, step.identities())
     return Trace(columns.tokens, columns.surprisal, columns.entropy, token_step=columns.steps())
 
@@ -86,7 +86,7 @@ def _replayed(
     for scale in range(len(sizes)):
         if scale > 0:
             logits = scale_logits(columns.of(tokens, scale - 1), scale)
-        step = steps.at(scale, logits)
+        step = steps.at(scale, logits, columns.positions(scale))
         here = columns.of(tokens, scale)
         columns.put(step, here)
         joint[:, scale] = surprisal(step.belief(), here).double().sum(1)
@@ -138,8 +138,15 @@ class Columns:
 
         A view (sample, position of the scale): what is written to it is written to `values`.
         """
+        return values[:, self.positions(scale)]
+
+    def positions(self, scale: int) -> slice:
+        """Which positions of the grid are those of a scale.
+
+        They lie in one piece.
+        """
         start = self.ends[scale - 1] if scale else 0
-        return values[:, start : self.ends[scale]]
+        return slice(start, self.ends[scale])
 
     def put(self, step: Step, tokens: Tensor) -> None:
         """Write the tokens (sample, position of the scale) of a step, and their bits in its law.

@@ -11,6 +11,9 @@ from generate.study.probes import Probe
 from generate.traversal.draw import Noise, TokenLaw
 from schemas.timings import stage
 
+ALL = slice(None)
+"""Every position of the grid."""
+
 
 @dataclass(frozen=True)
 class Step:
@@ -77,16 +80,19 @@ class Steps:
         self.n_steps = n_steps
         self.allowed = allowed_codes(probe)
 
-    def at(self, index: int, logits: Tensor) -> Step:
+    def at(self, index: int, logits: Tensor, positions: slice = ALL) -> Step:
         """Step number `index`, counted from 0, of the state that `logits` were computed from.
 
-        `logits` are guided, (sample, position, code), and not yet restricted to the allowed codes.
-        The step is on their device.
+        `logits` are guided, (sample, position, code), and not yet restricted to the allowed codes;
+        `positions` says which of the grid they are of. The step is on their device.
         """
-        if self.allowed is not None:
-            self.allowed = self.allowed.to(logits.device)  # copies at the first step only
+        allowed = self.allowed
+        if allowed is not None:
+            allowed = self.allowed = allowed.to(logits.device)  # copies at the first step only
+            if allowed.ndim > 1:
+                allowed = allowed[positions]
         with stage("draw"):
-            probabilities = self.law.probabilities(logits, self.allowed)
+            probabilities = self.law.probabilities(logits, allowed)
         argmax = self.probe.argmax(index, self.n_steps)
         return Step(index, probabilities, argmax, self.noise, is_last=index == self.n_steps - 1)
 
@@ -101,5 +107,5 @@ class Steps:
 
 
 def allowed_codes(probe: Probe) -> Tensor | None:
-    """The codes that a probe allows, (code,) bool on the CPU, or None for the whole codebook."""
+    """The codes that a probe allows, (code,) or (position, code) bool on the CPU; None for all."""
     return None if probe.allowed is None else torch.from_numpy(probe.allowed)

@@ -150,7 +150,7 @@ def _subsets(
     """
     if not selection.has("codebook_keep"):
         return {}, []
-    keep = selection.dataset["codebook_keep"]
+    keep = kept_codes.allowed(selection.dataset, selection.identity.strata)
     names = kept_codes.restricted(keep)
     if not names:
         return {}, []

@@ -8,6 +8,8 @@ What the subset takes away is measured on the study itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -31,22 +33,37 @@ BY_ID = (
 """Why nothing is known of the codes kept of an older run."""
 
 
+def allowed(dataset: xr.Dataset, strata: Sequence[int]) -> xr.DataArray:
+    """Codes that each condition may use, `(condition, code)` bool.
+
+    Where strata of positions keep codes of their own, `(condition, row, col, code)`. `dataset` is
+    that of an experiment, with `codebook_keep`; `strata` are those of its model.
+    """
+    if "stratum_keep" not in dataset:
+        return dataset["codebook_keep"]
+    shape = (dataset.sizes["row"], dataset.sizes["col"])
+    stratum = xr.DataArray(np.array(strata).reshape(shape), dims=("row", "col"))
+    found = dataset["stratum_keep"].load().isel(stratum=stratum)
+    return found.transpose("condition", "row", "col", "code")
+
+
 def restricted(keep: xr.DataArray) -> list[str]:
-    """Names of the conditions that may not use every code; `keep (condition, code)` is bool.
+    """Names of the conditions that may not use every code; `keep` is as `allowed` gives it.
 
     >>> keep = xr.DataArray([[True, False], [True, True]], dims=("condition", "code"))
     >>> restricted(keep.assign_coords(condition=["subset", "full"]))
     ['subset']
     """
-    some = ~keep.transpose("condition", "code").values.all(axis=1)
+    others = [dim for dim in keep.dims if dim != "condition"]
+    some = ~keep.all(others).values
     return [str(name) for name in keep["condition"].values[some]]
 
 
 def mass_removed(tokens: xr.DataArray, keep: xr.DataArray) -> xr.DataArray:
     """Share of each prompt's tokens, drawn from the whole codebook, on codes that are not kept.
 
-    Parameters: `tokens (prompt, sample, row, col)` of the condition without intervention; `keep
-    (condition, code)`, bool. Returns shares `(condition, prompt)` between 0 and 1, an unbiased
+    Parameters: `tokens (prompt, sample, row, col)` of the condition without intervention; `keep`
+    as `allowed` gives it. Returns shares `(condition, prompt)` between 0 and 1, an unbiased
     estimate of the probability that the subset takes away.
 
     >>> codes = np.array([0, 1, 1, 1, 0, 0, 0, 1]).reshape(2, 1, 2, 2)
@@ -56,10 +73,15 @@ def mass_removed(tokens: xr.DataArray, keep: xr.DataArray) -> xr.DataArray:
     array([[0.75, 0.25]])
     """
     drawn = tokens.transpose("prompt", "sample", "row", "col").values
-    dropped = ~keep.transpose("condition", "code").values
-    found = np.empty((len(dropped), len(drawn)))
-    for prompt, codes in enumerate(drawn.reshape(len(drawn), -1)):
-        found[:, prompt] = dropped[:, codes].mean(axis=1)
+    codes = drawn.reshape(*drawn.shape[:2], -1)  # (prompt, sample, position)
+    position = np.arange(codes.shape[2])
+    dropped = ~keep.transpose("condition", ..., "code").values
+    dropped = dropped.reshape(len(dropped), -1, dropped.shape[-1])
+    if dropped.shape[1] == 1:
+        position = np.zeros_like(position)  # one set for all of them
+    found = np.empty((len(dropped), len(codes)))
+    for prompt, here in enumerate(codes):
+        found[:, prompt] = dropped[:, position, here].mean(axis=(1, 2))
     removed = xr.DataArray(found, dims=("condition", "prompt"))
     named = {name: keep[name] for name in ("condition",) if name in keep.coords}
     return removed.assign_coords(named)

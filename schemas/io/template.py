@@ -185,6 +185,7 @@ def _sizes(identity: ModelIdentity, plan: ExperimentPlan) -> dict[str, int]:
         "x": width,
         "channel": 3,
         "step": identity.steps,
+        "stratum": max(identity.strata, default=-1) + 1,
         "code": identity.codebook_size,
     }
 

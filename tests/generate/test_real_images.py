@@ -12,7 +12,6 @@ from generate.cli import app
 from generate.errors import ModelError, StoreError
 from generate.models import model_class
 from generate.run import preparing
-from generate.run.calibration import counts_digest
 from generate.run.real_images import count
 from generate.study.planning import plan
 from generate.trio.tokenizer import load_tokenizer
@@ -56,7 +55,7 @@ def test_the_trio_counts_fresh_scenes_by_its_own_tokenizer(tmp_path: Path) -> No
     one, same = (record("trio-mim", asked(n=300), tmp_path) for _ in range(2))
     other = record("trio-mim", asked(n=300), tmp_path, seed=4)
     assert sum(one.counts) == 300 * 64
-    assert counts_digest(one) == counts_digest(same) != counts_digest(other)
+    assert one.counts_sha256 == same.counts_sha256 != other.counts_sha256
     tokenizer = load_tokenizer()
     ids = np.concatenate(list(model("trio-ar").codes_of_images(300, 3)))
     assert np.bincount(ids.ravel(), minlength=256).tolist() == one.counts
@@ -74,6 +73,19 @@ def test_runs_of_another_codebook_or_with_too_few_images_are_refused(tmp_path: P
         record("toy-ar", asked(n=9, run="toy/enc"), tmp_path)
     with pytest.raises(ModelError, match="model 'toy-ar' has no images of its own"):
         record("toy-ar", asked(n=9), tmp_path)
+
+
+def test_codes_of_scales_are_counted_by_scale_and_need_a_place_in_one(tmp_path: Path) -> None:
+    """A row of 4 codes is the row of the toy's scales; a grid of 9 is another thing."""
+    (tmp_path / "row").mkdir()
+    ids = np.random.default_rng(0).integers(0, 3, (5, 4))
+    encoded(tmp_path / "row", ids, 3)
+    found = record("toy-scales", asked(n=5, run="row/enc"), tmp_path)
+    for part, place in zip(found.strata, (ids[:, :1], ids[:, 1:2], ids[:, 2:]), strict=True):
+        assert part.counts == np.bincount(place.ravel(), minlength=3).tolist()
+    encoded(tmp_path, np.zeros((3, 3, 3), int), 3)
+    with pytest.raises(ModelError, match="holds 9 codes an image, but those of model 'toy-scales'"):
+        record("toy-scales", asked(n=2, run="enc"), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -114,4 +126,4 @@ def test_a_study_takes_its_subsets_from_real_images(tmp_path: Path) -> None:
     ]
     assert dropped.max() <= np.median(fixed["calibration_count"])
     again = preparing.calibrate(laid_out, tmp_path / "run")
-    assert counts_digest(again["trio-mim"]) == store.run.calibration_sha256["trio-mim"]
+    assert again["trio-mim"].counts_sha256 == store.run.calibration_sha256["trio-mim"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ from generate.models.public import PublicModel
 from schemas.provenance import FIRST_LICENCES, ModelIdentity
 
 
-def identity(family: str, grid: int, steps: int) -> ModelIdentity:
+def identity(family: str, grid: int, steps: int, scales: Sequence[int] = ()) -> ModelIdentity:
     return ModelIdentity(
         model="m", family=family, revision="", weights=[], codebook_size=8, grid=(grid, grid), image_size=(1, 1),
-        steps=steps, options={},
+        steps=steps, options={}, scales=list(scales),
     )  # fmt: skip
 
 
@@ -40,8 +41,8 @@ def test_thirds_of_the_cosine_schedule_commit_few_tokens_early(
 def test_thirds_of_other_families() -> None:
     assert catalogue.thirds(identity("autoregressive", 4, 16)) == (6, 5, 5)
     assert catalogue.thirds(identity("diffusion", 4, 16)) is None
-    assert catalogue.thirds(identity("scales", 4, 3), (1, 4, 11)) == (1, 4, 11)
-    assert catalogue.thirds(identity("scales", 4, 5), (1, 1, 2, 4, 8)) == (2, 6, 8)
+    assert catalogue.thirds(identity("scales", 4, 3, scales=[1, 4, 11])) == (1, 4, 11)
+    assert catalogue.thirds(identity("scales", 4, 5, scales=[1, 1, 2, 4, 8])) == (2, 6, 8)
 
 
 def test_models_are_listed_with_their_cards_and_nothing_is_fetched(
