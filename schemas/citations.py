@@ -31,6 +31,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "trio-var": ("tian2024visual",),
     "toy-ar": (),
     "toy-scales": ("tian2024visual",),
+    "toy-bits": ("tian2024visual",),
     "toy-masked": ("chang2022maskgit",),
     "toy-diffusion": ("gu2022vector",),
 }

@@ -19,6 +19,7 @@ MODELS: dict[str, str] = {
     "trio-var": "generate.models.trio_scales:TrioScales",
     "toy-ar": "generate.models.toy:ToyAutoregressive",
     "toy-scales": "generate.models.toy:ToyScales",
+    "toy-bits": "generate.models.toy:ToyBits",
     "toy-masked": "generate.models.toy:ToyMasked",
     "toy-diffusion": "generate.models.toy:ToyDiffusion",
     "amused": "generate.models.amused:Amused",

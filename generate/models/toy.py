@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,7 +16,8 @@ from generate.errors import ModelError
 from generate.models.base import Card, Family, Model
 from generate.study.probes import Probe
 from generate.traversal import autoregressive, diffusion, masked, scales
-from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.bits import BitLaw
+from generate.traversal.draw import Law, Noise, TokenLaw
 from generate.traversal.trace import Trace
 from generate.traversal.transition import Schedule
 from schemas.provenance import ModelIdentity
@@ -54,7 +55,7 @@ class Toy(Model):
     def __init__(self, identity: ModelIdentity, options: Any) -> None:
         super().__init__(identity)
         self.settings = options
-        self.law = TokenLaw(temperature=options.temperature)
+        self.law: Law = TokenLaw(temperature=options.temperature)
         rng = np.random.default_rng(options.seed)
         n, k = options.positions, options.codes
         self.weight = torch.from_numpy(rng.normal(size=(n, k, n, k + 1)))
@@ -204,7 +205,7 @@ class ToyScales(Toy):
         n, n_scales = options.positions, options.steps
         if not 1 <= n_scales <= n:
             raise ModelError(
-                f"option 'steps' of ToyScales is {n_scales}; with {n} positions there are 1 to {n} scales."
+                f"option 'steps' of {cls.__name__} is {n_scales}; with {n} positions there are 1 to {n} scales."
             )
         ends = [0]
         for scale in range(1, n_scales + 1):
@@ -230,6 +231,73 @@ class ToyScales(Toy):
             return self.logits(conditioning, grid)[:, start : ends[scale]]
 
         return scales.traverse(scale_logits, sizes, law=self.law, probe=probe, noise=noise)
+
+
+@dataclass(frozen=True)
+class ToyBitsOptions(ToyScalesOptions):
+    """Settings of next-scale prediction of codes of bits.
+
+    `positions` counts tokens, of which a code has `tokens_per_code`; the 2^b values of a token,
+    `codes`, are b bits. `top_p` acts on the two values of a bit.
+    """
+
+    codes: int = 4
+    steps: int = 2
+    tokens_per_code: int = 2
+    top_p: float = 1.0
+
+
+class ToyBits(ToyScales):
+    """An enumerable model of several scales, whose codes are drawn bit by bit.
+
+    A code is several tokens of a few bits each. Given the scales before, all bits are independent.
+    """
+
+    Options = ToyBitsOptions
+
+    def __init__(self, identity: ModelIdentity, options: Any) -> None:
+        super().__init__(identity, options)
+        self.law = BitLaw(temperature=options.temperature, top_p=options.top_p)
+
+    @classmethod
+    def scale_sizes(cls, options: Any) -> list[int]:
+        """Positions of each scale, whole codes; as many codes as `ToyScales` has positions.
+
+        Raises ModelError where codes are no whole number of bits, or positions of codes.
+
+        >>> ToyBits.scale_sizes(ToyBits.options({"positions": 8}))
+        [2, 6]
+        """
+        n_tokens, codes = options.tokens_per_code, options.codes
+        if codes < 2 or codes & (codes - 1):
+            raise ModelError(
+                f"option 'codes' of ToyBits is {codes}; a token of bits has 2, 4, 8 ... codes."
+            )
+        if n_tokens < 1 or options.positions % n_tokens:
+            raise ModelError(
+                f"option 'tokens_per_code' of ToyBits is {n_tokens}; it must divide the "
+                f"{options.positions} positions."
+            )
+        of_codes = replace(options, positions=options.positions // n_tokens)
+        return [n_tokens * size for size in super().scale_sizes(of_codes)]
+
+    @classmethod
+    def identify(cls, name: str, options: Any) -> ModelIdentity:
+        """As of all toys, with the bits of a token and the tokens of a code."""
+        known = super().identify(name, options)
+        bits = options.codes.bit_length() - 1
+        return known.model_copy(
+            update={"levels": [2] * bits, "tokens_per_code": options.tokens_per_code}
+        )
+
+    def logits(self, phase: Tensor, tokens: Tensor) -> Tensor:
+        """Logits (sample, position, bit, value) of grids (sample, position), id `codes` where open.
+
+        They are the first ones that a toy of so many codes gives.
+        """
+        bits = len(self.identity.levels)
+        logits = super().logits(phase, tokens)[..., : 2 * bits]
+        return logits.reshape(*tokens.shape, bits, 2)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from generate.study.probes import Probe
 from generate.traversal import scales
-from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.draw import Law, Noise
 from generate.traversal.scales import AllLogits
 from generate.traversal.trace import Trace
 
@@ -24,7 +24,7 @@ def traverse(
     next_logits: NextLogits,
     n_positions: int,
     *,
-    law: TokenLaw,
+    law: Law,
     probe: Probe,
     noise: Noise,
     all_logits: AllLogits | None = None,
@@ -37,6 +37,7 @@ def traverse(
 
     >>> import torch
     >>> from fractions import Fraction
+    >>> from generate.traversal.draw import TokenLaw
     >>> def next_logits(previous, position):
     ...     return torch.tensor([[0.0, 1.0], [0.0, 1.0]])  # two samples of two codes
     >>> always_the_mode = Probe(argmax_to=Fraction(1))

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from generate.study.probes import Probe
-from generate.traversal.draw import Noise, TokenLaw, surprisal
+from generate.traversal.draw import Law, Noise, surprisal
 from generate.traversal.replay import Replay
 from generate.traversal.step import Steps
 from generate.traversal.trace import Grid, Trace
@@ -37,7 +37,7 @@ def traverse(
     n_codes: int,
     *,
     schedule: Schedule,
-    law: TokenLaw,
+    law: Law,
     probe: Probe,
     noise: Noise,
     device: torch.device | str = "cpu",
@@ -57,7 +57,7 @@ def traverse(
     from its noise: where rounding lets it end in other tokens, those are the trace's.
 
     >>> import numpy as np
-    >>> from generate.traversal.draw import PhiloxNoise
+    >>> from generate.traversal.draw import PhiloxNoise, TokenLaw
     >>> from generate.traversal.transition import absorbing
     >>> def grid_logits(tokens, t):
     ...     return torch.zeros(len(tokens), 4, 3)  # three codes, equally likely

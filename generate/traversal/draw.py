@@ -43,9 +43,8 @@ class TokenLaw:
     def probabilities(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
         """The law of each identity, float32.
 
-        `logits` are (..., code); `allowed` is (code,) bool, or of more dims of `logits`, or None for the
-        whole codebook. A code
-        outside `allowed`, or cut by top-k or top-p, gets exactly 0.
+        `logits` are (..., code); `allowed` is (code,) bool, or of more dims of `logits`, or None for
+        the whole codebook. A code outside `allowed`, or cut by top-k or top-p, gets exactly 0.
         """
         logits = logits.float()
         if allowed is not None:
@@ -58,6 +57,17 @@ class TokenLaw:
         if self.top_p < 1.0:
             probabilities = _nucleus(probabilities, self.top_p)
         return probabilities
+
+
+class Law(Protocol):
+    """How the law of a token follows from final (guided) logits, whatever these are of."""
+
+    def probabilities(self, logits: Tensor, allowed: Tensor | None) -> Tensor:
+        """The law of each token (..., code), float32.
+
+        `allowed` is (code,) bool, or of more dims of the law, or None for the whole codebook. What
+        is not allowed gets exactly 0.
+        """
 
 
 def _nucleus(probabilities: Tensor, mass: float) -> Tensor:

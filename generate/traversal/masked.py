@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from generate.study.probes import Probe
-from generate.traversal.draw import Noise, TokenLaw, surprisal
+from generate.traversal.draw import Law, Noise, surprisal
 from generate.traversal.order import Order, drawable, order
 from generate.traversal.replay import Replay
 from generate.traversal.step import Step, Steps
@@ -77,7 +77,7 @@ def traverse(
     *,
     masked_after: Sequence[int],
     path_temperature: Sequence[float],
-    law: TokenLaw,
+    law: Law,
     probe: Probe,
     noise: Noise,
     path_surprisal: PathSurprisal = "none",
@@ -101,7 +101,7 @@ def traverse(
     `grid`.
 
     >>> import numpy as np
-    >>> from generate.traversal.draw import PhiloxNoise
+    >>> from generate.traversal.draw import PhiloxNoise, TokenLaw
     >>> def grid_logits(tokens, step):  # code 1 is 1000 times as likely as code 0
     ...     return torch.tensor([1.0, 1000.0]).log().expand(len(tokens), 4, 2)
     >>> keys = np.arange(4, dtype=np.uint64).reshape(2, 2)  # path and execution keys of two samples

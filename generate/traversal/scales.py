@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from generate.study.probes import Probe
-from generate.traversal.draw import Noise, TokenLaw, entropy, surprisal
+from generate.traversal.draw import Law, Noise, entropy, surprisal
 from generate.traversal.replay import Replay
 from generate.traversal.step import Step, Steps
 from generate.traversal.trace import Trace
 
 ScaleLogits = Callable[[Tensor | None, int], Tensor]
-"""Guided logits (sample, position of the scale, code) of a scale.
+"""Guided logits (sample, position of the scale, code) of a scale, or what else the law takes.
 
 Called with the tokens (sample, position) of the scale just before it, None at the first, and the
 number of the scale, from 0.
@@ -39,7 +39,7 @@ def traverse(
     scale_logits: ScaleLogits,
     sizes: Sequence[int],
     *,
-    law: TokenLaw,
+    law: Law,
     probe: Probe,
     noise: Noise,
     all_logits: AllLogits | None = None,
@@ -52,6 +52,7 @@ def traverse(
     them, then spare the walk from scale to scale.
 
     >>> from fractions import Fraction
+    >>> from generate.traversal.draw import TokenLaw
     >>> def scale_logits(previous, scale):
     ...     return torch.tensor([0.0, 1.0]).expand(1, (1, 4)[scale], 2)  # one sample of two codes
     >>> always_the_mode = Probe(argmax_to=Fraction(1))

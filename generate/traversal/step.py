@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from generate.study.probes import Probe
-from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.draw import Law, Noise
 from schemas.timings import stage
 
 ALL = slice(None)
@@ -73,7 +73,7 @@ class Steps:
     `n_steps` is how many there will be; the probe's argmax window is a share of them.
     """
 
-    def __init__(self, law: TokenLaw, probe: Probe, noise: Noise, n_steps: int) -> None:
+    def __init__(self, law: Law, probe: Probe, noise: Noise, n_steps: int) -> None:
         self.law = law
         self.probe = probe
         self.noise = noise
@@ -83,7 +83,7 @@ class Steps:
     def at(self, index: int, logits: Tensor, positions: slice = ALL) -> Step:
         """Step number `index`, counted from 0, of the state that `logits` were computed from.
 
-        `logits` are guided, (sample, position, code), and not yet restricted to the allowed codes;
+        `logits` are guided, what the law takes, and not yet restricted to the allowed codes;
         `positions` says which of the grid they are of. The step is on their device.
         """
         allowed = self.allowed
