@@ -484,11 +484,63 @@ def t5(folder: Path) -> None:
     ).save_pretrained(folder)  # fmt: skip
 
 
+def llamagen_vq(file: Path) -> None:
+    """LlamaGen's tokenizer of 97 codes and a 4x4 grid, a pickle as its training script leaves it."""
+    from transformers import JanusVQVAE, JanusVQVAEConfig
+
+    vqvae = JanusVQVAE(
+        JanusVQVAEConfig(
+            embed_dim=8, num_embeddings=97, latent_channels=32, base_channels=32, channel_multiplier=[1, 1, 1, 1, 1],
+            num_res_blocks=1, num_patches=4,
+        )
+    )  # fmt: skip
+    names = {_llamagen_name(key): tensor for key, tensor in vqvae.state_dict().items()}
+    torch.save({"model": {**named_state(names), "quantize.codebook_used": torch.zeros(9)}}, file)
+
+
+MASKGIT = {
+    "hidden_dim": 32,
+    "depth": 2,
+    "heads": 3,
+    "mlp_dim": 128,
+    "codebook_size": 97,
+    "input_size": 4,
+}
+"""Sizes of a small MaskGIT under upstream's names; three heads do not fill the width, as in its `small`."""
+
+
+def maskgit_state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, torch.Tensor]:
+    """Weights by name, of which the head is the embeddings, and never draws MASK."""
+    state = {name: named_tensor(name, shape) for name, shape in shapes.items()}
+    state["head.weight"] = state["tok_emb.weight"]
+    state["head.bias"][-1] = -30.0
+    return state
+
+
+def maskgit(folder: Path) -> dict[str, object]:
+    """Options of a 4x4 grid of 97 codes, 64x64 pixels: pickles as training scripts leave them."""
+    from generate.networks.maskgit import MaskGit, MaskGitConfig
+
+    config = MaskGitConfig(
+        width=32, inner=30, hidden=256, layers=2, heads=3, codes=97, classes=1000, positions=16, registers=1
+    )  # fmt: skip
+    shapes = {name: tuple(tensor.shape) for name, tensor in MaskGit(config).state_dict().items()}
+    state = {f"_orig_mod.{name}": tensor for name, tensor in maskgit_state(shapes).items()}
+    kept = {"iter": 1, "global_epoch": 2, "model_state_dict": state, "optimizer_state_dict": None}
+    torch.save(kept, folder / "ImageNet_384_large.pth")
+    llamagen_vq(folder / "vq_ds16_c2i.pt")
+    return {
+        "checkpoint": str(folder),
+        "image_tokenizer": str(folder),
+        "heads": 3,
+        "image_size": 64,
+        "steps": 6,
+    }
+
+
 def llamagen(folder: Path) -> dict[str, object]:
     """Options of a 4x4 grid of 97 codes, 64x64 pixels: pickles as a training script leaves them."""
     import argparse
-
-    from transformers import JanusVQVAE, JanusVQVAEConfig
 
     from generate.networks.llamagen import LlamaGen, LlamaGenConfig
 
@@ -509,17 +561,7 @@ def llamagen(folder: Path) -> dict[str, object]:
         {"model": state, "steps": 1, "args": argparse.Namespace(lr=1e-4)},
         folder / "t2i_XL_stage1_256.pt",
     )
-    vqvae = JanusVQVAE(
-        JanusVQVAEConfig(
-            embed_dim=8, num_embeddings=97, latent_channels=32, base_channels=32, channel_multiplier=[1, 1, 1, 1, 1],
-            num_res_blocks=1, num_patches=4,
-        )
-    )  # fmt: skip
-    names = {_llamagen_name(key): tensor for key, tensor in vqvae.state_dict().items()}
-    torch.save(
-        {"model": {**named_state(names), "quantize.codebook_used": torch.zeros(9)}},
-        folder / "vq_ds16_t2i.pt",
-    )
+    llamagen_vq(folder / "vq_ds16_t2i.pt")
     t5(folder / "t5")
     return {
         "checkpoint": str(folder),

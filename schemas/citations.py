@@ -21,6 +21,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "janus-pro": ("chen2025januspro",),
     "emu3": ("wang2024emu3",),
     "show-o": ("xie2025showo", "yu2024language"),
+    "maskgit": ("besnier2025halton", "chang2022maskgit", "sun2024autoregressive"),
     "mmada": ("yang2025mmada", "nie2025llada", "yu2024language"),
     "lumina-dimoo": ("xin2025luminadimoo", "nie2025llada"),
     "var": ("tian2024visual",),

@@ -29,6 +29,7 @@ MODELS: dict[str, str] = {
     "emu3": "generate.models.emu3:Emu3",
     "llamagen": "generate.models.llamagen:LlamaGen",
     "show-o": "generate.models.showo:Showo",
+    "maskgit": "generate.models.maskgit:MaskGit",
     "mmada": "generate.models.mmada:Mmada",
     "lumina-dimoo": "generate.models.lumina_dimoo:LuminaDimoo",
     "var": "generate.models.var:VAR",

@@ -27,6 +27,9 @@ HALF = ".fp16"
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 """Endings of weight files."""
 
+WRAPPERS = ("model", "module", "state_dict", "model_state_dict")
+"""Keys under which training scripts keep a state dict beside other things."""
+
 PIPELINE_FILES = (
     "transformer/config.json",
     "transformer/diffusion_pytorch_model{half}.safetensors"
@@ -229,8 +232,8 @@ def refuse_keys(
 def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
     """The state dict of a weight file; on the device "meta" names and shapes without values.
 
-    A pickle is read without running code from it. Training scripts wrap theirs under "model",
-    "module" or "state_dict". Raises ModelError where the file is no file of weights.
+    A pickle is read without running code from it. Training scripts wrap theirs under one of
+    `WRAPPERS`. Raises ModelError where the file is no file of weights.
     """
     refuse_impostor(path)
     if path.suffix == ".safetensors":
@@ -252,7 +255,7 @@ def load_tensors(path: Path, device: str = "cpu") -> dict[str, Tensor]:
         ) from None
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not weights: fetch it again.")
-    for wrapper in ("model", "module", "state_dict"):
+    for wrapper in WRAPPERS:
         if isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     return dict(content)

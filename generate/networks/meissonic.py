@@ -130,7 +130,10 @@ class JointAttention(Attention):
 
 
 class Modulation(nn.Module):
-    """`n` vectors of the condition, and a norm that the first two shift and scale."""
+    """`n` vectors of the condition, and a norm that the first two shift and scale.
+
+    The norm has no scale or shift of its own (Peebles & Xie 2023, arXiv:2212.09748).
+    """
 
     def __init__(self, width: int, n: int) -> None:
         super().__init__()
@@ -153,7 +156,10 @@ def modulated(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
 
 
 class FeedForward(nn.Module):
-    """Two layers with a tanh-approximated GELU between them, place by place."""
+    """Two layers with a tanh-approximated GELU between them, place by place.
+
+    The inner one is four times as wide.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -205,7 +211,10 @@ def _after(
 
 
 class SingleBlock(nn.Module):
-    """Attention and a feed-forward side by side, over text and image as one sequence."""
+    """Attention and a feed-forward side by side, over text and image as one sequence.
+
+    Both come out of one layer; the condition shifts, scales and gates it.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -223,7 +232,10 @@ class SingleBlock(nn.Module):
 
 
 class TwoLayers(nn.Module):
-    """Two linear layers with a SiLU between them."""
+    """Two linear layers with a SiLU between them.
+
+    Both give `width` numbers, with or without a `bias`.
+    """
 
     def __init__(self, n_in: int, width: int, *, bias: bool) -> None:
         super().__init__()
@@ -237,7 +249,10 @@ class TwoLayers(nn.Module):
 
 
 class Resample(nn.Module):
-    """A norm over channels, then a convolution that halves or doubles the sides of a grid."""
+    """A norm over channels, then a convolution that halves or doubles the sides of a grid.
+
+    `conv` is that convolution, of stride 2 and without overlap.
+    """
 
     def __init__(self, conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
         super().__init__()

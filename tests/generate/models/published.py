@@ -79,6 +79,7 @@ UNSEEN: dict[str, dict[str, Any]] = {
     "MeissonFlow/Meissonic": {"text_encoder/config.json": CLIP_H},
     "microsoft/vq-diffusion-ithq": {"text_encoder/config.json": CLIP_B},
     "microsoft/phi-1_5": {"tokenizer.json": {}, "vocab.json": {}},
+    "FoundationVision/LlamaGen": {"vq_ds16_c2i.pt": 287_920_306},
     "google/flan-t5-xl": {"config.json": FLAN_T5_XL, "tokenizer.json": {}},
     "deepseek-community/Janus-Pro-1B": {
         "model.safetensors": 4_153_400_000,

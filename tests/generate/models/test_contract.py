@@ -39,10 +39,13 @@ CHECKPOINTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "emu3": tiny.emu3,
     "llamagen": tiny.llamagen,
     "show-o": tiny.showo,
+    "maskgit": tiny.maskgit,
     "mmada": tiny.mmada,
     "lumina-dimoo": tiny.lumina_dimoo,
     "var": tiny.var,
 }
+OF_CLASSES = ("var", "maskgit")
+"""Models that draw classes, not texts."""
 
 
 @pytest.fixture(scope="module", params=CHECKPOINTS)
@@ -157,7 +160,9 @@ def test_samples_of_one_text_differ_by_their_path_alone_under_argmax(model: Mode
         assert not torch.equal(trace.token_step[0], trace.token_step[1])
 
 
-@pytest.mark.parametrize("model", [name for name in CHECKPOINTS if name != "var"], indirect=True)
+@pytest.mark.parametrize(
+    "model", [name for name in CHECKPOINTS if name not in OF_CLASSES], indirect=True
+)
 def test_reading_says_what_was_cut_and_which_texts_are_one(model: Model) -> None:
     short, long, longer = "a red cat", "a red dog " * 60, "a red dog " * 61
     readings = type(model).read(model.settings, [short, long, longer])  # type: ignore[attr-defined]
@@ -170,7 +175,7 @@ def test_reading_says_what_was_cut_and_which_texts_are_one(model: Model) -> None
 
 
 @pytest.mark.parametrize(
-    "model", ["amused", "meissonic", "mmada", "lumina-dimoo", "show-o"], indirect=True
+    "model", ["amused", "meissonic", "maskgit", "mmada", "lumina-dimoo", "show-o"], indirect=True
 )
 @pytest.mark.parametrize("order", get_args(OrderName))
 def test_argmax_with_one_path_noise_leaves_nothing_to_chance(
@@ -180,7 +185,7 @@ def test_argmax_with_one_path_noise_leaves_nothing_to_chance(
     keys = np.arange(3, dtype=np.uint64)
     shared = PhiloxNoise(np.full(3, 5, np.uint64), keys)
     probe = Probe(argmax_to=Fraction(1), order=order)
-    trace = model.traverse(model.encode(["dog"] * 3), probe, shared)
+    trace = model.traverse(model.encode([TEXTS[1]] * 3), probe, shared)
     assert len(trace.tokens.unique(dim=0)) == 1
     assert trace.token_step is not None
     committed = np.bincount(trace.token_step[0].numpy(), minlength=model.identity.steps)

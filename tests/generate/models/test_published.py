@@ -21,6 +21,7 @@ from generate.models.component import Part, described, examine, left_out
 from generate.models.llamagen import load_network
 from generate.models.public import PublicModel
 from generate.models.showo import load_language_model
+from generate.networks.maskgit import MaskGit, MaskGitConfig
 from tests.generate.models import published
 from tests.generate.models.published import File
 
@@ -95,6 +96,39 @@ def test_networks_read_off_their_weights_have_the_published_bytes() -> None:
     _, options = published.adapter_and_options("llamagen", {})
     network = load_network(there, dict(gpt.state_dict()), options)
     assert 4 * numbers_of(network) == pytest.approx(3_111_800_170, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("size", "width", "layers", "heads", "file", "copies"),
+    [
+        ("tiny", 384, 6, 6, "ImageNet_256_tiny.pth", 3),
+        ("small", 512, 12, 6, "ImageNet_256_small.pth", 3),
+        ("base", 768, 12, 12, "ImageNet_256_base.pth", 3),
+        ("large", 1024, 24, 16, "ImageNet_384_large.pth", 1),
+    ],
+)
+def test_maskgits_have_the_published_bytes(
+    size: str,
+    width: int,
+    layers: int,
+    heads: int,
+    file: str,
+    copies: int,
+    repositories: dict[str, dict[str, File]],
+) -> None:
+    """Sizes of upstream's `transformer_size`; all but the large file hold the state of AdamW, too."""
+    hidden = 256 * -(-int(8 * width / 3) // 256)
+    side = int(file.split("_")[1]) // 16
+    inner = width // heads * heads
+    config = MaskGitConfig(width, inner, hidden, layers, heads, 16384, 1000, side**2, 1)
+    with torch.device("meta"):
+        network = MaskGit(config)
+    state = dict(network.state_dict())
+    assert MaskGitConfig.read(state, heads) == config
+    shared = state["head.weight"].numel()  # is that of the embeddings, stored once
+    n_numbers = copies * (numbers_of(network) - shared)
+    published_bytes = repositories["llvictorll/Halton-MaskGIT"][file].n_bytes
+    assert 4 * n_numbers == pytest.approx(published_bytes, rel=3e-3)
 
 
 UNUSED = {

@@ -15,9 +15,10 @@ import ibstats
 from generate.cli import app
 from tests.generate.conftest import prompt_lines
 from tests.generate.models.test_contract import CHECKPOINTS as ALL
+from tests.generate.models.test_contract import OF_CLASSES
 
-CHECKPOINTS = {name: make for name, make in ALL.items() if name != "var"}
-"""VAR draws classes, not texts: its study is in test_var.py."""
+CHECKPOINTS = {name: make for name, make in ALL.items() if name not in OF_CLASSES}
+"""Models that draw classes have studies in files of their own: test_var.py, test_maskgit.py."""
 
 
 @pytest.fixture(scope="module")
