@@ -76,7 +76,8 @@ def inspect(model: ModelArgument, option: Setting = None) -> None:
     table.add_row("image", f"{height} x {width} pixels")
     codebook = f"{identity.codebook_size} codes, {identity.capacity:g} bit, {identity.quantizer}"
     table.add_row("codebook", codebook)
-    shares = catalogue.thirds(identity)
+    left = adapter.open_after(identity) if identity.family == "masked" else []
+    shares = catalogue.thirds(identity, left)
     early = "decided by chance" if shares is None else " / ".join(map(str, shares))
     table.add_row("tokens committed by early / middle / late third of the steps", early)
     for file in identity.weights:
@@ -86,6 +87,9 @@ def inspect(model: ModelArgument, option: Setting = None) -> None:
         table.add_row(what, value)
     for name, given in identity.options.items():
         table.add_row(f"option {name}", str(given))
+    if adapter.card.operations:
+        told = f"{adapter.card.operations:g} TFLOP an image at the default settings"
+        table.add_row("operations", told)
     if adapter.card.speeds:
         table.add_row("images/s on an H200", catalogue.written(adapter.card.speeds))
     if adapter.card.verified:
@@ -138,7 +142,7 @@ def _of_public(
     adapter: type[PublicModel], model: str, options: Any
 ) -> tuple[ModelIdentity, list[tuple[str, str]]]:
     """What a published model is, and rows on its files: digests only of what is all here."""
-    from generate.models import hub
+    from generate.models import catalogue, hub
     from generate.models.memory import gigabytes
 
     found = adapter.examined(options).values()
@@ -151,6 +155,7 @@ def _of_public(
         for file in checkpoint.weight_files:
             where = "here" if file.is_here else "not here yet"
             rows.append((f"weights {file.name}", f"{scaled(file.n_bytes, 'B')}, {where}"))
+    rows.append(("memory for the weights, default settings", catalogue.memory_of(adapter)))
     free = gigabytes(hub.free_for_cache())
     rows.append(("to fetch", f"{gigabytes(n_bytes)} into {hub.cache_folder()}, {free} free"))
     return adapter.foreseen(model, options), rows

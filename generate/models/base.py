@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import difflib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Self, get_args, get_type_hints
@@ -17,6 +18,7 @@ from torch import Tensor
 from generate.errors import ModelError
 from generate.study.probes import Probe
 from generate.study.reading import Reading
+from generate.traversal import masked
 from generate.traversal.draw import Noise
 from generate.traversal.trace import Trace
 from schemas.provenance import ModelIdentity
@@ -31,8 +33,11 @@ class Card:
     `parameters` counts all networks that sampling needs, in millions; `download` is the size of the
     files that are fetched, which may hold more, in GB (10^9 bytes); `grids` are those of the known
     checkpoints, `codebook_size` is in codes. `verified` says what our tests compare with what, as a
-    part of a sentence. `speeds` are images a second by the option `precision`, sampled at the
-    default settings on one H200 from random weights of the published sizes, without decoding.
+    part of a sentence. `operations` are the floating-point ones of an image at the default
+    settings, both branches of guidance where they are guided, in TFLOP, as `benchmarks.operations`
+    counts them: of the network that gives logits. `speeds` are images a second by the option
+    `precision`, sampled at the default settings on one H200 from random weights of the published
+    sizes, without decoding.
     """
 
     grids: str = ""
@@ -43,6 +48,7 @@ class Card:
     download: float | None = None
     paper: str = ""
     verified: str = ""
+    operations: float | None = None
     speeds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -89,6 +95,14 @@ class Model(abc.ABC):
         warned of texts that are cut or alike. Runs without the weights.
         """
         return None
+
+    @classmethod
+    def open_after(cls, identity: ModelIdentity) -> list[int]:
+        """Positions that a masked model leaves open after each step.
+
+        Those of the cosine schedule, unless a model has another. Of no meaning for other families.
+        """
+        return masked.cosine_schedule(math.prod(identity.grid), identity.steps)
 
     def codes_of_images(
         self, n_images: int, seed: int

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from generate.errors import ModelError
 from generate.models import MODELS, model_class
+from generate.models.base import Model
 from generate.models.precision import STORAGE
 from generate.models.public import PublicModel
-from generate.traversal import masked
 from schemas.provenance import ModelIdentity
 
 COLUMNS = {
@@ -72,9 +72,8 @@ class Row:
         if card.codebook_size is not None:
             codes = f"{card.codebook_size} ({math.log2(card.codebook_size):g} bit)"
         if card.parameters is not None:
-            itemsize = STORAGE[getattr(options, "precision", "float32")].itemsize
             parameters = f"{card.parameters:g} M"
-            weights = _memory(card.parameters * 1e6 * itemsize)
+            weights = memory_of(adapter)
         if card.download is not None:
             download = f"{card.download:.1f} GB"
         return cls(
@@ -102,6 +101,17 @@ def written(speeds: Mapping[str, float]) -> str:
     '1.9 in float32, 6.4 in tf32'
     """
     return ", ".join(f"{number:.3g} in {precision}" for precision, number in speeds.items())
+
+
+def memory_of(adapter: type[Model]) -> str:
+    """Memory that the weights of a model take at its default precision, for people.
+
+    By the parameters of its card; empty where that does not say how many there are.
+    """
+    if adapter.card.parameters is None:
+        return ""
+    precision = getattr(adapter.options({}), "precision", "float32")
+    return _memory(adapter.card.parameters * 1e6 * STORAGE[precision].itemsize)
 
 
 def _memory(n_bytes: float) -> str:
@@ -138,10 +148,11 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def thirds(identity: ModelIdentity) -> tuple[int, int, int] | None:
+def thirds(identity: ModelIdentity, open_after: Sequence[int] = ()) -> tuple[int, int, int] | None:
     """Tokens that the early, middle and late third of the steps commit.
 
-    None where chance decides, that is for diffusion.
+    `open_after` are the positions that a masked model leaves open after each step. None where
+    chance decides, that is for diffusion.
     """
     n_positions = identity.grid[0] * identity.grid[1]
     if identity.family == "diffusion":
@@ -149,7 +160,7 @@ def thirds(identity: ModelIdentity) -> tuple[int, int, int] | None:
     steps = identity.steps
     left = list(range(steps - 1, -1, -1))
     if identity.family == "masked":
-        left = masked.cosine_schedule(n_positions, steps)
+        left = list(open_after)
     elif identity.scales:
         left = [n_positions - filled for filled in itertools.accumulate(identity.scales)]
     counts = [0, 0, 0]

@@ -93,6 +93,7 @@ class Emu3(PublicModel):
         parameters=8763,
         download=35.1,
         paper="arXiv:2409.18869",
+        operations=304,
         verified="tokens and pixels equal those of transformers' Emu3",
     )
     sources = (

@@ -85,6 +85,7 @@ class Janus(PublicModel):
         parameters=1867,
         download=4.2,
         paper="arXiv:2501.17811",
+        operations=3.19,
         verified="tokens and pixels equal those of transformers' Janus",
         speeds={"bfloat16": 4.0},
     )

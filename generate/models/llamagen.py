@@ -99,6 +99,7 @@ class LlamaGen(PublicModel):
         parameters=2073,
         download=14.8,
         paper="arXiv:2406.06525",
+        operations=1.18,
         verified="logits, tokens and pixels equal those recorded of upstream's code",
         speeds={"bfloat16": 4.9},
     )

@@ -92,6 +92,7 @@ class LuminaDimoo(PublicModel):
         parameters=8228,
         download=16.8,
         paper="arXiv:2510.06308",
+        operations=8700,
         verified="logits and tokens equal those recorded of upstream's code",
     )
     sources = (

@@ -109,6 +109,7 @@ class MaskGit(PublicModel):
         parameters=552,
         download=2.2,
         paper="arXiv:2503.17076",
+        operations=26.1,
         verified="logits and tokens equal those recorded of upstream's code; the decoder is llamagen's",
     )
     sources = (
@@ -146,6 +147,11 @@ class MaskGit(PublicModel):
             codebook_size = _codebook_size(found["checkpoint"], side, options)
         size = (options.image_size, options.image_size)
         return Geometry(codebook_size, (side, side), size, options.steps)
+
+    @classmethod
+    def open_after(cls, identity: ModelIdentity) -> list[int]:
+        """Positions that are left open after each step: those of the arccos schedule."""
+        return arccos_schedule(math.prod(identity.grid), identity.steps)
 
     @classmethod
     def read(cls, options: MaskGitOptions, texts: Sequence[str]) -> list[Reading]:
@@ -190,7 +196,7 @@ class MaskGit(PublicModel):
             guidance.n_samples(len(conditioning)),
             n_positions,
             self.network.config.codes,
-            masked_after=arccos_schedule(n_positions, steps),
+            masked_after=self.open_after(self.identity),
             path_temperature=np.linspace(settings.path_temperature, 0.0, steps).tolist(),
             law=TokenLaw(),
             probe=probe,

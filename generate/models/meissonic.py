@@ -70,6 +70,7 @@ class Meissonic(MaskedPipeline):
         parameters=1507,
         download=6.0,
         paper="arXiv:2410.08261",
+        operations=142,
         verified="tokens and pixels equal those recorded of upstream's code",
     )
 

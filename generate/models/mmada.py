@@ -83,6 +83,7 @@ class Mmada(PublicModel):
         parameters=8123,
         download=16.5,
         paper="arXiv:2505.15809",
+        operations=685,
         verified="logits, tokens and pixels equal those recorded of upstream's code",
     )
     sources = (

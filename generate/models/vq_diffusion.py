@@ -76,6 +76,7 @@ class VQDiffusion(PublicModel):
         parameters=1486,
         download=5.9,
         paper="doi:10.1109/CVPR52688.2022.01043",
+        operations=459,
         verified="logits and pixels equal those of diffusers' VQDiffusionPipeline, "
         "the law that of its loop",
         speeds={"float32": 0.097, "tf32": 0.32, "bfloat16": 0.83},

@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
+from benchmarks.operations import MODELS, tflop
 from benchmarks.published import NETWORKS
+from generate.models import model_class
+
+
+@pytest.mark.filterwarnings("ignore:.Transformer2DModelOutput:FutureWarning")
+@pytest.mark.parametrize("name", MODELS)
+def test_cards_have_the_operations_that_are_counted(name: str) -> None:
+    """Of the settings that the adapters sample with unless told otherwise."""
+    adapter = model_class(name)
+    assert adapter.card.operations == pytest.approx(tflop(name), rel=5e-3)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,16 @@ def test_thirds_of_the_cosine_schedule_commit_few_tokens_early(
     grid: int, steps: int, expected: tuple[int, int, int]
 ) -> None:
     """Counts made by running upstream's schedulers (design note 1.4)."""
-    assert catalogue.thirds(identity("masked", grid, steps)) == expected
+    masked = identity("masked", grid, steps)
+    left = model_class("amused").open_after(masked)
+    assert catalogue.thirds(masked, left) == expected
+
+
+def test_thirds_of_the_arccos_schedule_are_those_of_maskgit() -> None:
+    """Of 256 positions 256 (1 - 2/pi arccos x) are filled in at x = 1/3 and 2/3: 55.4 and 118.9."""
+    masked = identity("masked", 16, 12)
+    left = model_class("maskgit").open_after(masked)
+    assert catalogue.thirds(masked, left) == (55, 63, 138)
 
 
 def test_thirds_of_other_families() -> None:
