@@ -147,10 +147,10 @@ def line(traversal: str, response: str, found: xr.Dataset, margin: float) -> str
     return "| " + " | ".join(cells) + " |"
 
 
-def lines(store: Store, name: str) -> Iterator[str]:
-    """The table, a row for each traversal and response."""
+def lines(store: Store, models: Sequence[str], name: str) -> Iterator[str]:
+    """The table, a row for each traversal and response, of some models and a metric's name."""
     by_traversal: dict[str, list[str]] = {}
-    for label in store.models():
+    for label in models:
         by_traversal.setdefault(store.identity(label).model, []).append(label)
     yield (
         "| traversal | response | equivalent, different, undecided | largest difference | margin "
@@ -171,8 +171,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("run", help="a run with the experiments factorial and ratio")
     parser.add_argument("--metric", default="reference", help="the distance (default: reference)")
+    parser.add_argument("--model", action="append", help="a model of the run; all if none is")
     chosen = parser.parse_args(arguments)
-    print(*lines(open_store(chosen.run), chosen.metric), sep="\n")
+    store = open_store(chosen.run)
+    print(*lines(store, chosen.model or store.models(), chosen.metric), sep="\n")
 
 
 if __name__ == "__main__":

@@ -86,3 +86,7 @@ def test_members_of_one_law_are_alike_in_a_run(
         counts = [int(number) for number in cells[2].split(", ")]
         assert sum(counts) == 3
         assert counts[0] >= 1
+    alike = ["--model", "one", "--model", "other"]
+    responses.main([str(tmp_path / "run"), "--metric", "pixel_cosine", *alike])
+    rows = capsys.readouterr().out.splitlines()
+    assert [row.split("|")[3].strip() for row in rows[2:]] == ["1, 0, 0"] * 4

@@ -28,8 +28,8 @@ STEPS = {
     "tokenizers": 2_000,
     "priors": 1_100,
     "tokenizer-scales": 1_500,
-    "dials": 300,
-    "heads": 250,
+    "dials": 1_000,
+    "heads": 1_100,
 }
 STAGES = (
     "tokenizer",
