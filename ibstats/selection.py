@@ -155,6 +155,13 @@ class Selection:
             raise Unmeasurable(f"'{self.experiment}' is of kind {self.kind}, not crossed_noise")
         return experiment.paths, experiment.executions
 
+    @property
+    def renderings(self) -> int:
+        """Images of each token grid of a crossed-noise experiment; 1 in any other."""
+        study = self.store.run.study
+        experiment = None if study is None else study.experiments.get(self.experiment)
+        return experiment.renderings if isinstance(experiment, CrossedNoise) else 1
+
     def has(self, variable: str) -> bool:
         """Whether a variable or coordinate of the store is there, for instance `token_surprisal`.
 

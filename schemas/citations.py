@@ -28,6 +28,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "trio-ar": (),
     "trio-mim": ("chang2022maskgit",),
     "trio-diffusion": ("gu2022vector",),
+    "trio-rendered": ("chang2022maskgit",),
     "trio-raster": (),
     "trio-var": ("tian2024visual",),
     "toy-ar": (),

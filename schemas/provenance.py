@@ -97,6 +97,8 @@ class ModelIdentity(Strict):
     """Tokens that a code of the latents is written as, most significant first: more than one where
     it has more bits than a token may have.
     """
+    rendering: bool = False
+    """Whether the decoder draws noise, so that equal tokens give images that differ."""
     licence: str = ""
     """Licence of the weights, as far as it is known."""
 
@@ -154,15 +156,18 @@ class ModelIdentity(Strict):
     def fixing(self) -> dict[str, Any]:
         """Give what fixes the law of the samples, as JSON has it, to compare and to digest.
 
-        `levels`, `scales` and `tokens_per_code` follow from weights and options, and older runs do
-        not have them. What has another name since has its first one here, so that runs of before go
+        `levels`, `scales`, `tokens_per_code` and `rendering` follow from model, weights and options,
+        and older runs do not have them. What has another name since has its first one here, so that runs of before go
         on.
         """
-        fixed = self.model_dump(mode="json", exclude={"levels", "scales", "tokens_per_code"})
+        fixed = self.model_dump(mode="json", exclude=FOLLOWING)
         fixed["options"] = _named_as_first(self.options)
         fixed["licence"] = FIRST_LICENCES.get((self.model, self.licence), self.licence)
         return fixed
 
+
+FOLLOWING = {"levels", "scales", "tokens_per_code", "rendering"}
+"""Fields of an identity that follow from the others."""
 
 FIRST_LICENCES = {
     ("llamagen", "MIT; text encoder Apache-2.0"): "MIT (code)",

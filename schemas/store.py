@@ -7,8 +7,8 @@ one of 1.1. Version 1.2: codes of real images (`recovered`, `squared_error`, `im
 levels of a model's codes. Every run of 1.1 is one of 1.2. Version 1.3: prompts lie beside
 `run.json`, which records the pieces of their table. Runs of 1.2 hold theirs in `run.json`, and are
 read; programs of before 1.3 do not read runs of 1.3. Version 1.4: a block's record says where its
-time went; codes kept, and their counts, by stratum of positions, and the scales of a model. Every
-run of 1.3 is one of 1.4.
+time went; codes kept, and their counts, by stratum of positions, and the scales of a model; keys of
+rendering noise. Every run of 1.3 is one of 1.4.
 """
 
 from __future__ import annotations

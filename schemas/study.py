@@ -188,13 +188,19 @@ class CrossedNoise(Written):
     """Every path draw meets every execution draw: whose randomness is diversity?
 
     Original wording and full codebook. Sample s of a prompt has the path noise of sample
-    s // executions and the execution noise of sample s % executions.
+    s // executions and the execution noise of sample s % executions; with several renderings of
+    each, s is the number of the token grid, not of the image.
     """
 
     kind: Literal["crossed_noise"] = "crossed_noise"
     paths: int = Field(default=4, ge=2, description="Path draws per prompt.")
     executions: int = Field(
         default=4, ge=2, description="Execution draws per prompt; each meets every path draw."
+    )
+    renderings: int = Field(
+        default=1,
+        ge=1,
+        description="Images of each token grid, for models whose decoder draws noise of its own.",
     )
     sampling: list[Literal["stochastic", "argmax"]] = Field(
         default=["stochastic"],
@@ -211,7 +217,7 @@ class CrossedNoise(Written):
     @property
     def samples(self) -> int:
         """Images per prompt."""
-        return self.paths * self.executions
+        return self.paths * self.executions * self.renderings
 
 
 BelowOne = Annotated[float, Field(gt=0, lt=1)]

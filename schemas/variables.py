@@ -158,6 +158,13 @@ VARIABLES: dict[str, Variable] = {
         long_name="Philox key of the execution noise",
         fill=0,
     ),
+    "rendering_key": Variable(
+        dims=_SAMPLE,
+        dtype="uint64",
+        units="1",
+        long_name="Philox key of the rendering noise (absent where decoding is deterministic)",
+        fill=0,
+    ),
     "codebook_keep": Variable(
         dims=("condition", "code"),
         dtype="bool",
@@ -268,6 +275,7 @@ OPTIONAL_BEFORE = frozenset(
         "sample_count",
         "stratum_keep",
         "stratum_count",
+        "rendering_key",
     }
 )
 """What a run made from a study may lack; it has all else. (A store of 1.0 need not say what it was

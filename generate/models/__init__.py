@@ -15,6 +15,7 @@ MODELS: dict[str, str] = {
     "trio-ar": "generate.models.trio:TrioAutoregressive",
     "trio-mim": "generate.models.trio:TrioMasked",
     "trio-diffusion": "generate.models.trio:TrioDiffusion",
+    "trio-rendered": "generate.models.trio:TrioRendered",
     "trio-raster": "generate.models.trio:TrioRaster",
     "trio-var": "generate.models.trio_scales:TrioScales",
     "toy-ar": "generate.models.toy:ToyAutoregressive",

@@ -139,6 +139,15 @@ class Model(abc.ABC):
         Deterministic: all chance is in the tokens. Undefined for a grid with an open position.
         """
 
+    def render(self, tokens: Tensor, keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        """Images of grids (sample, position) as `decode` gives them, under rendering noise.
+
+        `keys` (sample,) are Philox keys, one a sample; equal tokens and keys give equal images. Here,
+        where the decoder draws nothing, they are those of `decode`. A model whose decoder does says
+        so in its identity (`rendering`), and its `decode` gives images without noise.
+        """
+        return self.decode(tokens)
+
     @classmethod
     def options(cls, given: Mapping[str, Any]) -> Any:
         """Sampling settings, an instance of `Options`.

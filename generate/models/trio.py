@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from generate.errors import ModelError, one_line
 from generate.models.base import Family, to_pixels
 from generate.models.scene_model import SceneModel, SceneOptions
+from generate.study.noise import normals
 from generate.study.probes import Probe
 from generate.traversal import autoregressive, diffusion, masked
 from generate.traversal.draw import Noise
@@ -259,6 +260,42 @@ class TrioMasked(Trio):
             grid=GRID,
             device=self.device,
         )
+
+
+@dataclass(frozen=True)
+class RenderedOptions(MaskedOptions):
+    """Settings of the member whose decoder draws.
+
+    `rendering` is the root mean square length of the noise on the latents, which have length one.
+    """
+
+    rendering: float = 0.3
+
+
+class TrioRendered(TrioMasked):
+    """The member by confidence, with a decoder that adds noise to the latents it is given.
+
+    Equal tokens give images that differ: a third source of diversity beside path and execution.
+    """
+
+    Options = RenderedOptions
+
+    @classmethod
+    def identify(cls, name: str, options: Any) -> ModelIdentity:
+        """As of `TrioMasked`, with a decoder that draws."""
+        return super().identify(name, options).model_copy(update={"rendering": True})
+
+    @torch.inference_mode()
+    def render(self, tokens: Tensor, keys: NDArray[np.uint64]) -> NDArray[np.uint8]:
+        """8-bit images (sample, 32, 32, 3) of grids (sample, 64), one Philox key a sample.
+
+        The noise is normal and independent in every channel of every latent.
+        """
+        vectors = self.tokenizer.quantizer.vectors(tokens.view(-1, *GRID))
+        drawn = torch.from_numpy(normals(keys, vectors[0].numel())).view(vectors.shape)
+        spread = self.settings.rendering / math.sqrt(vectors.shape[-1])
+        noisy = vectors + spread * drawn.to(vectors)
+        return to_pixels(self.tokenizer.images(noisy).clamp(0, 1))
 
 
 @dataclass(frozen=True)

@@ -197,6 +197,9 @@ def generate_block(
     text_index = fixed["text_index"][block.condition, prompts].ravel()
     path = fixed["path_key"][block.condition, prompts].ravel()
     execution = fixed["execution_key"][block.condition, prompts].ravel()
+    rendering = None
+    if "rendering_key" in fixed:
+        rendering = fixed["rendering_key"][block.condition, prompts].ravel()
     its_probe = probe(plan.experiments[block.experiment][block.condition], keep)
     batches = []
     batch_size = store.run.batch_sizes[block.model]
@@ -208,7 +211,8 @@ def generate_block(
         trace = sample(model, block.model, given, its_probe, noise)
         arrays = _arrays(model, trace)
         if plan.study.images:
-            arrays["image"] = decode(model, block.model, trace.tokens)
+            keys = None if rendering is None else rendering[rows]
+            arrays["image"] = decode(model, block.model, trace.tokens, keys)
         batches.append(arrays)
     shape = (block.stop - block.start, plan.n_samples(block.experiment))
     stored = store.arrays(block)
@@ -232,10 +236,12 @@ def rows_to_sample(
     """Which rows of a block are sampled, and for each row which of those it equals.
 
     A sample of a fixed order under argmax follows from its text alone, `text_index (sample,)`: it
-    is made once a text, so that copies are equal whatever the batch. All others are sampled each.
+    is made once a text, so that copies are equal whatever the batch. All others are sampled each,
+    and so is all that a decoder renders with noise.
     """
     everyone = np.arange(len(text_index))
-    if not model.identity.has_fixed_order or not its_probe.is_argmax_throughout:
+    copies = model.identity.has_fixed_order and its_probe.is_argmax_throughout
+    if not copies or model.identity.rendering:
         return everyone, everyone
     _, first, twin = np.unique(text_index, return_index=True, return_inverse=True)
     return first, twin

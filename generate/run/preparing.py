@@ -114,6 +114,9 @@ def _config_digest(
     study = plan.study.model_dump(mode="json")
     if plan.study.calibration.run is None:  # as in studies of before it could be said
         del study["calibration"]["run"]
+    for experiment in study["experiments"].values():
+        if experiment.get("renderings") == 1:
+            del experiment["renderings"]
     document = {
         "study": study,
         "prompts": plan.prompts_sha256,

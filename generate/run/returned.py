@@ -65,29 +65,38 @@ def replay(model: Model, label: str, texts: Sequence[str], probe: Probe, noise: 
     return trace
 
 
-def decode(model: Model, label: str, tokens: Tensor) -> NDArray[np.uint8]:
+def decode(
+    model: Model, label: str, tokens: Tensor, keys: NDArray[np.uint64] | None = None
+) -> NDArray[np.uint8]:
     """8-bit images (sample, y, x, channel) of grids (sample, position).
 
-    Decoded in parts, since a decoder takes more memory an image than sampling does. Raises
-    `ModelError` if `decode` of the model that a run calls `label` gives another type or shape.
+    With rendering noise, where its Philox keys (sample,) are given. In parts, since a decoder takes
+    more memory an image than sampling does. Raises `ModelError` if the model that a run calls
+    `label` gives another type or shape.
     """
     with stage("decode"):
-        parts = [_decoded(model, label, part) for part in torch.split(tokens, DECODED_AT_ONCE)]
+        parts = []
+        for start in range(0, len(tokens), DECODED_AT_ONCE):
+            rows = slice(start, start + DECODED_AT_ONCE)
+            parts.append(_decoded(model, label, tokens[rows], None if keys is None else keys[rows]))
         return np.concatenate(parts)
 
 
-def _decoded(model: Model, label: str, tokens: Tensor) -> NDArray[np.uint8]:
+def _decoded(
+    model: Model, label: str, tokens: Tensor, keys: NDArray[np.uint64] | None
+) -> NDArray[np.uint8]:
     """Images of one part, checked."""
-    images: Any = model.decode(tokens)
+    method = "decode" if keys is None else "render"
+    images: Any = model.decode(tokens) if keys is None else model.render(tokens, keys)
     if not isinstance(images, np.ndarray):
-        _refuse(label, "decode", f"a {_kind(images)}; return a NumPy array of uint8 (`to_pixels`)")
+        _refuse(label, method, f"a {_kind(images)}; return a NumPy array of uint8 (`to_pixels`)")
     if images.dtype != np.uint8:
         repair = "return levels 0..255 as uint8, made by `to_pixels` of floats in [0, 1]"
-        _refuse(label, "decode", f"{images.dtype}{_range(images)}; {repair}")
+        _refuse(label, method, f"{images.dtype}{_range(images)}; {repair}")
     shape = (len(tokens), *model.identity.image_size, 3)
     if images.shape != shape:
         repair = "return (sample, y, x, channel) of the image size that `identify` says"
-        _refuse(label, "decode", f"images {images.shape}, but they are {shape} here; {repair}")
+        _refuse(label, method, f"images {images.shape}, but they are {shape} here; {repair}")
     return images
 
 

@@ -62,7 +62,7 @@ def template(
         **prompt_labels(prompts),
         **text_values(prompts, read),
         "text_index": text_index(cells, prompts, plan.n_samples(experiment)),
-        **noise_keys(plan, experiment),
+        **noise_keys(plan, experiment, rendering=identity.rendering),
         **code_values(cells, identity.codebook_size, calibration, plan.study.seed),
     }
     attributes = {
@@ -200,16 +200,20 @@ def text_index(
     return found
 
 
-def noise_keys(plan: Plan, experiment: str) -> dict[str, NDArray[np.uint64]]:
-    """Give the keys of both noise streams of every sample, (condition, prompt, sample).
+def noise_keys(
+    plan: Plan, experiment: str, *, rendering: bool = False
+) -> dict[str, NDArray[np.uint64]]:
+    """Give the keys of the noise streams of every sample, (condition, prompt, sample).
 
-    They are equal in all conditions, so that the conditions of a prompt are paired; where samples
-    share their path noise, it is that of the first.
+    With `rendering`, those of the decoder's noise as well. They are equal in all conditions, so that
+    the conditions of a prompt are paired; where samples share their path noise, it is that of the
+    first.
     """
     ids = [prompt.id for prompt in plan.prompts_of(experiment)]
     cells = plan.experiments[experiment]
     keys = {}
-    for role in noise.ROLES:
+    roles: tuple[noise.Role, ...] = (*noise.ROLES, "rendering") if rendering else noise.ROLES
+    for role in roles:
         draw = plan.noise_draw(experiment, role)
         streams = noise.stream_keys(plan.study.seed, ids, int(draw.max()) + 1, role)
         found = np.repeat(streams[None][:, :, draw], len(cells), axis=0)

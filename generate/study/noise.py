@@ -1,4 +1,4 @@
-"""Two independent noise streams per sample, `path` and `execution`.
+"""Independent noise streams per sample: `path`, `execution`, and `rendering` where a decoder draws.
 
 A stream is a counter-based generator (Philox-4x64, Salmon et al. 2011, doi:10.1145/2063384.2063405)
 whose key follows from the study seed, the prompt and the sample alone. So a sample gets the same
@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
-Role = Literal["path", "execution"]
+Role = Literal["path", "execution", "rendering"]
 ROLES: tuple[Role, ...] = ("path", "execution")
+"""What traversals draw for; `rendering` is of the images, once the tokens are there."""
 
 SCHEME = (
     "philox4x64: key = first 8 bytes of blake2b(seed, prompt id, sample, role); "
@@ -88,3 +90,15 @@ def uniforms(keys: NDArray[np.uint64], step: int, n: int) -> NDArray[np.float64]
         bits.state = state  # five times faster than a new generator per key
         generator.random(out=row)
     return drawn
+
+
+def normals(keys: NDArray[np.uint64], n: int) -> NDArray[np.float64]:
+    """The first `n` standard normal numbers of each stream, (key, n), by inverse CDF.
+
+    >>> keys = np.array([1, 2], dtype=np.uint64)
+    >>> bool((normals(keys, 2) == normals(keys, 5)[:, :2]).all())
+    True
+    """
+    drawn = np.maximum(uniforms(keys, 0, n), 2.0**-54)  # 0 would be minus infinity
+    found: NDArray[np.float64] = scipy.special.ndtri(drawn)
+    return found

@@ -95,16 +95,15 @@ class Plan:
     def noise_draw(self, experiment: str, role: Role) -> NDArray[np.int64]:
         """Which of a prompt's draws of a role each sample uses, (sample,).
 
-        Every sample has its own, unless an experiment crosses noises: there sample s has path
-        s // executions and execution s % executions.
+        Every sample has its own, unless an experiment crosses noises: there sample s is of grid
+        s // renderings, which has path grid // executions and execution grid % executions.
         """
         sample = np.arange(self.n_samples(experiment))
         asked = self.study.experiments[experiment]
-        if not isinstance(asked, CrossedNoise):
+        if not isinstance(asked, CrossedNoise) or role == "rendering":
             return sample
-        if role == "path":
-            return sample // asked.executions
-        return sample % asked.executions
+        grid = sample // asked.renderings
+        return grid // asked.executions if role == "path" else grid % asked.executions
 
     def block_prompts(self, experiment: str) -> int:
         """Prompts of one block: as the study says, else for about `BLOCK_IMAGES` images.

@@ -153,7 +153,7 @@ def _crossed(
     shares = {}
     for name, table in found.items():
         if name in embedded:
-            variance = bits.crossed_components(table["distance"], *noise.crossing)
+            variance = bits.crossed_components(table["distance"], *noise.crossing, noise.renderings)
             shares[name] = bits.sobol_shares(variance, settings.resampling).rename(share="part")
     if shares:
         groups[f"shares_{noise.experiment}"] = _by_distance(shares, noise, "sobol")
@@ -204,7 +204,7 @@ def _pairs(
         others, _ = _of_pairs(selection, settings, machine)
     made = {}
     for name, table in found.items():
-        means = pair_distances.pair_means(table["distance"], *noise.crossing)
+        means = pair_distances.pair_means(table["distance"], *noise.crossing, noise.renderings)
         own = means.sel(condition=baseline, drop=True)
         argmax, source = _own_argmax(noise, means), noise.experiment
         if name in others and left is not None:

@@ -37,6 +37,17 @@ class Pairs(NamedTuple):
     execution_shared: Array
 
 
+class Rendered(NamedTuple):
+    """Distances of token grids, from those of their images."""
+
+    expected: Array
+    """Between what two grids are rendered as in expectation; unbiased for squared distances."""
+    others: Array
+    """Mean distance of the images of two grids; 0 of a grid to itself."""
+    within: Array
+    """Mean distance of two images of one grid; 0 where each has one."""
+
+
 class Grouped(NamedTuple):
     """Mean distances inside a group and between two, and the group's variance component.
 
@@ -98,6 +109,29 @@ def pairs(distance: ArrayLike, n_paths: int, n_executions: int) -> Pairs:
     path = _settled(same_path / (a * b * (b - 1)), neither)
     execution = _settled(same_execution / (a * b * (a - 1)), neither)
     return Pairs(np.asarray(neither), path, execution)
+
+
+def rendered(distance: ArrayLike, n_renderings: int) -> Rendered:
+    """Distances of `n` grids, of `(..., n r, n r)` distances of `r` images of each.
+
+    `expected` and `others` are `(..., n, n)`, `within` is `(..., n)`; sample s is of grid s // r.
+    A squared distance of an embedding is, on average, that of the grids' expected images and half of
+    what two images of either differ by; `expected` is without the latter, so its components are
+    those of the tokens, and half of the mean of `within` is the component of the rendering.
+
+    >>> x = np.array([0.0, 2.0, 4.0, 6.0])  # two grids, each rendered twice
+    >>> found = rendered((x[:, None] - x) ** 2, 2)
+    >>> float(found.expected[0, 1]), float(found.others[0, 1]), found.within.tolist()
+    (14.0, 18.0, [4.0, 4.0])
+    """
+    values, r = np.asarray(distance, dtype=np.float64), n_renderings
+    n = values.shape[-1] // r
+    others = values.reshape(*values.shape[:-2], n, r, n, r).mean(axis=(-3, -1))
+    own = np.einsum("...ii->...i", others)
+    within = own * (r / (r - 1)) if r > 1 else np.zeros_like(own)
+    apart = ~np.eye(n, dtype=bool)
+    expected = np.where(apart, others - (within[..., :, None] + within[..., None, :]) / 2, 0.0)
+    return Rendered(expected, np.where(apart, others, 0.0), within)
 
 
 def _settled(mean: Array, whole: Array) -> Array:

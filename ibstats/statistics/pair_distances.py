@@ -4,7 +4,8 @@ With a paths and b executions a prompt: D_0 over pairs that share neither noise,
 share the path noise alone, D_E the execution noise alone, and D_A over argmax images of other
 paths. Redundancy R = (D_P + D_A) / D_0 - 1 is 0 where each noise adds its own part, and 1 where
 either alone gives all. For squared distances of an embedding D_P / D_0 and D_E / D_0 are the total
-indices of execution and path of Sobol' (2001), doi:10.1016/S0378-4754(00)00270-6.
+indices of execution and path of Sobol' (2001), doi:10.1016/S0378-4754(00)00270-6. Where a decoder
+draws noise too, none of these pairs shares it, and D_R is over pairs of one token grid.
 """
 
 from __future__ import annotations
@@ -17,25 +18,31 @@ from ibstats.statistics.ratios import ratio_interval, sum_interval
 from ibstats.statistics.uncertainty import Resampling, mean_interval
 
 NEITHER, PATH, EXECUTION = crossed.Pairs._fields
-ARGMAX, REDUNDANCY = "argmax", "redundancy"
+ARGMAX, REDUNDANCY, TOKENS = "argmax", "redundancy", "tokens_shared"
 
-PARTS = (NEITHER, PATH, EXECUTION, ARGMAX, REDUNDANCY)
-"""D_0 in the unit of the distance, then D_P, D_E and D_A as shares of it, and R."""
+PARTS = (NEITHER, PATH, EXECUTION, ARGMAX, REDUNDANCY, TOKENS)
+"""D_0 in the unit of the distance, then D_P, D_E and D_A as shares of it, R, and the share D_R."""
 
 BOUNDS = ("estimate", "low", "high")
 
 
-def pair_means(distance: xr.DataArray, n_paths: int, n_executions: int) -> xr.Dataset:
+def pair_means(
+    distance: xr.DataArray, n_paths: int, n_executions: int, n_renderings: int = 1
+) -> xr.Dataset:
     """Mean distances by what pairs share: `neither`, `path_shared`, `execution_shared`.
 
-    Over `(condition, prompt)`, in the unit of the distance `(condition, prompt, sample,
-    sample_other)`; sample s has path s // n_executions and execution s % n_executions.
+    And `tokens_shared`, where grids have several images each. Over `(condition, prompt)`, in the
+    unit of the distance `(condition, prompt, sample, sample_other)`; grid g has path g //
+    n_executions and execution g % n_executions, sample s is of grid s // n_renderings.
     """
     values = distance.transpose("condition", "prompt", "sample", "sample_other").values
-    found = crossed.pairs(values, n_paths, n_executions)
+    grids = crossed.rendered(values, n_renderings)
+    found = crossed.pairs(grids.others, n_paths, n_executions)._asdict()
+    if n_renderings > 1:
+        found[TOKENS] = grids.within.mean(axis=-1)
     dims = ("condition", "prompt")
     coords = {dim: distance[dim].values for dim in dims}
-    return xr.Dataset({name: (dims, mean) for name, mean in found._asdict().items()}, coords=coords)
+    return xr.Dataset({name: (dims, mean) for name, mean in found.items()}, coords=coords)
 
 
 def pair_shares(pairs: xr.Dataset, argmax: xr.Dataset | None, how: Resampling) -> xr.Dataset:
@@ -56,7 +63,7 @@ def pair_shares(pairs: xr.Dataset, argmax: xr.Dataset | None, how: Resampling) -
     array([3., 1., 0.])
     """
     found = {NEITHER: mean_interval(pairs[NEITHER], how)}
-    for name in (PATH, EXECUTION):
+    for name in (PATH, EXECUTION, TOKENS):
         if name not in pairs:
             continue
         found[name] = ratio_interval(pairs[name], pairs[NEITHER], how)

@@ -36,6 +36,9 @@ Bits = dict[str, xr.DataArray]
 SHARES = ("path", "execution", "interaction", "path_total", "execution_total")
 """Sobol indices of crossed noise: first order, interaction, and totals (with it)."""
 
+RENDERING = "rendering"
+"""The share of a decoder that draws noise of its own."""
+
 OF_JOINT = ("path_causal", "execution_causal", "trajectory_path")
 """What is shown as a share of the joint bits."""
 
@@ -228,36 +231,49 @@ def ledger_intervals(bits: xr.DataArray, how: Resampling) -> xr.Dataset:
     return result
 
 
-def crossed_components(distance: xr.DataArray, n_paths: int, n_executions: int) -> xr.DataArray:
+def crossed_components(
+    distance: xr.DataArray, n_paths: int, n_executions: int, n_renderings: int = 1
+) -> xr.DataArray:
     """Variance components of a crossed-noise experiment, `(component, condition, prompt)`.
 
     Of path, execution and their interaction, in halves of the distance, which is a squared one of
-    an embedding; an estimate can be negative. Sample s has path s // n_executions and execution s
-    % n_executions.
+    an embedding; an estimate can be negative. Grid g has path g // n_executions and execution g %
+    n_executions, sample s is of grid s // n_renderings. Where a grid has several images, those are
+    components of what it is rendered as in expectation, and `rendering` is one more.
     """
     values = distance.transpose("condition", "prompt", "sample", "sample_other").values
-    found = components.crossed(values, n_paths, n_executions)
+    grids = components.rendered(values, n_renderings)
+    found = components.crossed(grids.expected, n_paths, n_executions)._asdict()
+    if n_renderings > 1:
+        found[RENDERING] = grids.within.mean(axis=-1) / 2
     coords = {
-        "component": list(found._fields),
+        "component": list(found),
         "condition": distance["condition"].values,
         "prompt": distance["prompt"].values,
     }
-    return xr.DataArray(np.stack(found), coords, ("component", "condition", "prompt"))
+    stacked = np.stack(list(found.values()))
+    return xr.DataArray(stacked, coords, ("component", "condition", "prompt"))
 
 
 def sobol_shares(variance: xr.DataArray, how: Resampling) -> xr.Dataset:
     """Sobol indices over `share` and condition, with intervals: shares of the variance in [0, 1].
 
     From `crossed_components`, pooled over prompts: mean components, then their ratio; an estimate
-    of a share near 0 can be negative. NaN where nothing varies. Source: Sobol' (2001),
+    of a share near 0 can be negative. The rendering, where it draws, is the last of the shares: it
+    follows on the tokens, so its interactions are its own. NaN where nothing varies. Source: Sobol' (2001),
     doi:10.1016/S0378-4754(00)00270-6.
     """
     path, execution, interaction = (
         variance.sel(component=name, drop=True) for name in components.Crossed._fields
     )
     whole = path + execution + interaction
-    tops = (path, execution, interaction, path + interaction, execution + interaction)
-    stacked = xr.concat(tops, "share", coords="minimal").assign_coords(share=list(SHARES))
+    tops = [path, execution, interaction, path + interaction, execution + interaction]
+    names = list(SHARES)
+    if RENDERING in variance["component"]:
+        tops.append(variance.sel(component=RENDERING, drop=True))
+        names.append(RENDERING)
+        whole = whole + tops[-1]
+    stacked = xr.concat(tops, "share", coords="minimal").assign_coords(share=names)
     return ratio_interval(stacked.assign_attrs(units="1"), whole, how)
 
 

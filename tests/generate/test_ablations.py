@@ -179,10 +179,14 @@ def test_argmax_in_a_window_changes_nothing_before_it(ablation_run: Path, model:
 def test_every_mask_says_which_counts_chose_its_codes(ablation_run: Path) -> None:
     for model in MODELS:
         method = dataset(ablation_run, model, "method")
-        counts = CalibrationRecord.model_validate_json(
+        record = CalibrationRecord.model_validate_json(
             (ablation_run / f"calibration/{model}.json").read_bytes()
-        ).counts
-        assert method.calibration_count.values.tolist() == counts
+        )
+        assert method.calibration_count.values.tolist() == record.counts
+        counts, keep = np.array(record.counts), method.codebook_keep.values
+        if record.strata:
+            counts = np.array([part.counts for part in record.strata])
+            keep = method.stratum_keep.values
         chosen = dict(zip(method.condition.values, method.subset_counts.values, strict=True))
         by_counts = {chosen[name] for name in ("2-drop-least-frequent", "3-drop-most-frequent")}
         assert len(by_counts) == 1
@@ -197,8 +201,7 @@ def test_every_mask_says_which_counts_chose_its_codes(ablation_run: Path) -> Non
                 str(method.subset_method[cell].item()),  # type: ignore[arg-type]
                 subset_draw=int(method.subset_draw[cell]),
             )
-            again = subset.kept(cut, np.array(counts), 5)
-            assert (method.codebook_keep.values[cell] == again).all()
+            assert (keep[cell] == subset.kept(cut, counts, 5)).all()
         ties = dict(zip(method.condition.values, method.subset_ties.values, strict=True))
         assert {ties["2-drop-least-frequent"], ties["3-drop-most-frequent"]} == {"random"}
         assert {ties["1-full"], ties["4-drop-random-1"]} == {""}

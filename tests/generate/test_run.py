@@ -55,8 +55,10 @@ def cell(ds: xr.Dataset, sampling: str, prompt_type: str, codebook: str) -> xr.D
 
 def test_plain_xarray_reads_the_store_labelled_and_without_a_warning(store: SampleStore) -> None:
     ds = dataset(store, "toy-diffusion")
-    # All prompts have as many samples, no image was encoded and decoded, and no model has scales.
-    absent = {"sample_count", "recovered", "squared_error", "stratum_keep", "stratum_count"}
+    # All prompts have as many samples, no image was encoded and decoded, and no model has scales or
+    # a decoder that draws.
+    absent = {"sample_count", "recovered", "squared_error", "rendering_key"}
+    absent |= {"stratum_keep", "stratum_count"}
     assert set(ds.data_vars) == set(VARIABLES) - absent
     for name in ds.data_vars:
         variable = VARIABLES[str(name)]

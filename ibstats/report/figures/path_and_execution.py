@@ -35,6 +35,7 @@ from ibstats.results import words
 from ibstats.selection import crossed
 from ibstats.statistics.diversity import mean_pairwise
 from ibstats.statistics.path_and_execution import (
+    RENDERING,
     crossed_components,
     ledger,
     paraphrase_budget,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
     from ibstats.selection import Selection
 
-BUDGET = ("path", "execution", "interaction", "paraphrase")
+BUDGET = ("path", "execution", "interaction", RENDERING, "paraphrase")
 """Variance components of diversity without intervention, in the order of a figure."""
 
 SURPRISAL = ("token_surprisal", "token_entropy", "text_index")
@@ -213,8 +214,7 @@ def _budgets(
 
 
 def _crossed_parts(noise: Selection, distance: xr.DataArray, how: Resampling) -> Parts:
-    n_paths, n_executions = noise.crossing
-    variance = crossed_components(distance, n_paths, n_executions)
+    variance = crossed_components(distance, *noise.crossing, noise.renderings)
     here = mean_interval(variance.sel(condition=[_baseline(noise)]), how).isel(condition=0)
     parts = {}
     for part in map(str, here["component"].values):
@@ -245,9 +245,12 @@ def _wording(selection: Selection, distance: xr.DataArray, how: Resampling) -> P
 def _diversity_budget(models: Mapping[str, Parts], distance: str) -> Figure:
     """Variance components of each model with their intervals; an estimate may be negative."""
     series: dict[str, list[Point | None]] = {}
-    for part in BUDGET:
+    held = [
+        part for part in BUDGET if part != RENDERING or any(part in one for one in models.values())
+    ]
+    for part in held:
         series[part] = [parts.get(part) for parts in models.values()]
-    figure, panels = canvas(0.6 + 1.2 * dots_height(len(models), len(BUDGET)))
+    figure, panels = canvas(0.6 + 1.2 * dots_height(len(models), len(held)))
     panel = panels[0, 0]
     dots(panel, series, [lines(model, 18) for model in models])
     panel.axvline(0, color="0.4", lw=0.6, zorder=0)

@@ -234,12 +234,19 @@ class Gallery:
             "conditions": [{"name": one.name, "label": one.short} for one in design.conditions],
             "samples": self.first.n_samples,
             "across": strips.columns(self.first.n_samples),
-            "crossed": self.first.crossing if self.first.kind == "crossed_noise" else None,
+            "crossed": self._crossing(),
             "total": len(self.prompts),
             "prompts": told,
             "texts": _texts(self.first),
             "models": models,
         }
+
+    def _crossing(self) -> tuple[int, int] | None:
+        """Rows and columns of crossed noises, the images of a grid side by side."""
+        if self.first.kind != "crossed_noise":
+            return None
+        n_paths, n_executions = self.first.crossing
+        return n_paths, n_executions * self.first.renderings
 
     def _pieces(self, number: int, prompts: Sequence[str], put: Put) -> dict[str, Any]:
         """Where the pieces of a model lie, by prompt; nothing for what it lacks."""

@@ -217,7 +217,7 @@ def shared(of: Analysis, distance: Quantity, page: Page) -> str:
     models = distinct(rows, "model")
     by = keyed(rows, "model", "part")
     lines = []
-    for part, head in pair_distances.HEADS.items():
+    for part, head in pair_distances.heads(of.numbers, distance.name).items():
         if part != pair_distances.WHOLE:
             lines.append((head, [Mark(by.get((model, part))) for model in models]))
     title = f"{_capital(distance.long)}, what is left where a noise is shared"

@@ -24,13 +24,18 @@ HEADS = {
     "execution_shared": "exec. shared",
     "argmax": "argmax",
     "redundancy": "redundancy R",
+    "tokens_shared": "tokens shared",
 }
 """Parts of the pair distances, and the heads of their columns."""
+
+RENDERED = "tokens_shared"
+"""The part that is there where a decoder draws noise, and is shown there alone."""
 
 MEANING = (
     "neither shared: mean distance of two images with other noise; the others are shares of it, of "
     "images with one path noise, with one execution noise, and of argmax images"
 )
+OF_TOKENS = "tokens shared: two images that the decoder drew of the same tokens, as a share too"
 REDUNDANT = "R: 0 if each noise adds its own part, 1 if either alone gives all"
 
 
@@ -43,6 +48,13 @@ def shown_distance(numbers: Numbers, wanted: str | None = None) -> str | None:
     if wanted in found or not found:
         return wanted if found else None
     return preferred("distance", found) or found[0]
+
+
+def heads(numbers: Numbers, distance: str | None) -> dict[str, str]:
+    """The parts that are shown by a distance, with their heads."""
+    rows = numbers.all("pair_distance", quantity=distance)
+    rendered = any(row.part == RENDERED for row in rows)
+    return {part: head for part, head in HEADS.items() if rendered or part != RENDERED}
 
 
 def of_model(numbers: Numbers, model: str, distance: str | None) -> dict[str, ResultRow]:
@@ -61,10 +73,11 @@ def pairs(numbers: Numbers, models: Sequence[str], distance: str | None) -> list
     """Pair distances by one distance, a line a model; empty where none has any."""
     lines: list[tuple[Cell, ...]] = []
     used: list[ResultRow] = []
+    shown = heads(numbers, distance)
     for model in models:
         found = of_model(numbers, model, distance)
         if found:
-            cells = [interval(found.get(part), 3) for part in HEADS]
+            cells = [interval(found.get(part), 3) for part in shown]
             lines.append((Text(model), *cells))
             used += found.values()
     if not lines:
@@ -72,8 +85,9 @@ def pairs(numbers: Numbers, models: Sequence[str], distance: str | None) -> list
     title = (
         f"Pair distances by {quantity(str(distance)).long}: what is left where a noise is shared"
     )
-    made = stacked("pair-distances", title, ["model"], [lines], grid.columns(HEADS.values()))
-    notes = (MEANING, REDUNDANT, *grid.notes(used))
+    made = stacked("pair-distances", title, ["model"], [lines], grid.columns(shown.values()))
+    meaning = (MEANING, OF_TOKENS) if RENDERED in shown else (MEANING,)
+    notes = (*meaning, REDUNDANT, *grid.notes(used))
     return [replace(made, caption=words.made(used), notes=notes)]
 
 

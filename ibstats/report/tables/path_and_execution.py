@@ -45,8 +45,8 @@ LOWER, UPPER = ("tokens_lower", "residual_lower"), ("tokens_upper", "residual_up
 BRACKETS = (LOWER[0], UPPER[0], LOWER[1], UPPER[1])
 """The same, in the order of a table."""
 
-ALL_PARTS = ("path", "execution", "interaction", "path_total", "execution_total")
-"""Shares of crossed noise: alone, their interaction, and totals (with the interaction)."""
+ALL_PARTS = ("path", "execution", "interaction", "path_total", "execution_total", "rendering")
+"""Shares of crossed noise: alone, their interaction, totals (with the interaction), and rendering."""
 
 BRIEF = ("path_shared", "execution_shared", "redundancy")
 """Those that there is room for on one screen."""
@@ -320,7 +320,10 @@ def _shares(numbers: Numbers, experiment: str, rows: Sequence[ResultRow]) -> Tab
     by = keyed(rows, "condition", "part")
     shown = grid.in_order(numbers, experiment, distinct(rows, "condition"))
     block = []
+    held = {part for _, part in by}
     for part in ALL_PARTS:
+        if part == "rendering" and part not in held:
+            continue
         cells = grid.intervals(by, product(shown, [part]), 3)
         block.append((Text(part.replace("_", " ")), *cells))
     columns = grid.columns(numbers.short(experiment, name) for name in shown)
