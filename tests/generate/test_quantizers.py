@@ -7,7 +7,7 @@ import pytest
 import torch
 from vector_quantize_pytorch import FSQ, LFQ
 
-from generate.trio import weights
+from generate.trio import stage_quantizers, weights
 from generate.trio.quantizers import DIALS, LAB, Bsq, Fsq, Geometry, Lfq, Vq, entropy_loss
 from generate.trio.stage_quantizers import (
     count_pairs,
@@ -290,7 +290,9 @@ def test_a_head_whose_logits_are_sums_over_bits_becomes_bitwise_without_loss():
     )
 
 
-def test_both_heads_train_from_one_translation(tmp_path):
+def test_both_heads_train_from_one_translation(tmp_path, monkeypatch):
+    monkeypatch.setattr(stage_quantizers, "COUNTED_SCENES", 64)
+    monkeypatch.setattr(stage_quantizers, "BATCHES_AT_ONCE", 1)
     fit_heads(tmp_path, length=1, tokenizers=weights.SHIPPED)
     for name in ("lfq", "bsq"):
         codes = load_transformer(tmp_path / f"masked-{name}.safetensors")
