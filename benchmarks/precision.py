@@ -2,8 +2,7 @@
 
     python -m benchmarks.precision [--prompts 24] [--samples 8] [--device cuda]
 
-The trio has no option `precision`, since it is small; here its transformer is cast, or multiplied in
-TF32 where the device has it. Noise, prompts and all that comes after the logits are the same, so
+Noise, prompts and all that comes after the logits are the same, so
 tokens differ by the network's rounding alone. One line of CSV a member and precision: the share of
 tokens and of whole grids that equal those of float32, the mean entropy of the laws that tokens were
 drawn from, and the entropy of the codes of all grids together (plug-in), both in bits.
@@ -15,13 +14,12 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import torch
 
 from generate.models import model_class
-from generate.models.precision import STORAGE, computing, has_tf32
+from generate.models.precision import has_tf32
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
 from generate.traversal.trace import Trace
@@ -33,12 +31,10 @@ MEMBERS = ("trio-ar", "trio-mim", "trio-diffusion")
 def traced(name: str, precision: str, texts: list[str], device: str) -> Trace:
     """One grid a text by a member of the trio, whose transformer computes in a precision."""
     adapter = model_class(name)
-    options = adapter.options({})
-    model: Any = adapter.load(adapter.identify(name, options), options, device)
-    model.network.to(STORAGE[precision])
+    options = adapter.options({"precision": precision})
+    model = adapter.load(adapter.identify(name, options), options, device)
     keys = np.arange(2 * len(texts), dtype=np.uint64).reshape(2, -1)
-    with computing(precision):
-        return model.traverse(model.encode(texts), Probe(), PhiloxNoise(*keys))
+    return model.traverse(model.encode(texts), Probe(), PhiloxNoise(*keys))
 
 
 def row(name: str, precision: str, trace: Trace, exact: Trace) -> dict[str, str]:

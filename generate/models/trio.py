@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from generate.errors import ModelError, one_line
 from generate.models.base import Family, to_pixels
+from generate.models.precision import STORAGE, Precision, computing, require
 from generate.models.scene_model import SceneModel, SceneOptions
 from generate.study.noise import normals
 from generate.study.probes import Probe
@@ -48,12 +50,13 @@ class TrioOptions(SceneOptions):
     are any-order weights. `prior` is a file of transformer weights for them that the recipe
     (`generate.trio.train`) made, in place of the shipped ones; relative to where the program runs.
     `independent_bits` draws the bits of a code, of `lfq` or `bsq`, as if they were independent, each by its
-    own chance (`generate.trio.transformer.IndependentBits`).
+    own chance (`generate.trio.transformer.IndependentBits`). The transformer computes in `precision`.
     """
 
     quantizer: QuantizerName = "vq"
     prior: str = ""
     independent_bits: bool = False
+    precision: Precision = "float32"
 
 
 class Trio(SceneModel):
@@ -96,7 +99,7 @@ class Trio(SceneModel):
                 f"codes of quantizer '{options.quantizer}' are no bits: take lfq or bsq, or leave "
                 "independent_bits out."
             )
-        for setting in ("quantizer", "prior", "independent_bits"):
+        for setting in ("quantizer", "prior", "independent_bits", "precision"):
             if settings[setting] == getattr(TrioOptions, setting):
                 del settings[setting]  # runs from before there was a choice are of this model
         return cls.described(
@@ -135,10 +138,12 @@ class Trio(SceneModel):
 
     @classmethod
     def load(cls, identity: ModelIdentity, options: Any, device: str) -> Self:
-        """Read the weights; they compute in float32.
+        """Read the weights; all but the transformer computes in float32.
 
-        Raises ModelError for a prior that holds no such weights, or is over another number of codes.
+        Raises ModelError for a prior that holds no such weights, or is over another number of codes,
+        and for a precision that the device does not have.
         """
+        require(identity.model, options.precision, device)
         files = cls.files(options.quantizer, options.prior)
         tokenizer = load_tokenizer(files[0])
         try:
@@ -156,7 +161,8 @@ class Trio(SceneModel):
             )
         if options.independent_bits:
             transformer.head = nn.Sequential(transformer.head, IndependentBits(tokenizer.codes))
-        return cls(identity, options, transformer.to(device), tokenizer.to(device), device)
+        transformer = transformer.to(device, STORAGE[options.precision])
+        return cls(identity, options, transformer, tokenizer.to(device), device)
 
     @property
     def mask(self) -> int:
@@ -169,7 +175,13 @@ class Trio(SceneModel):
         The trio is not told the step.
         """
         rows = self.guidance.rows(tokens)
-        return self.guidance.logits(self.network.grid_logits(conditioning, rows))
+        with computing(self.settings.precision):
+            return self.guidance.logits(self.network.grid_logits(conditioning, rows))
+
+    def encode(self, texts: Sequence[str]) -> Prefix:
+        """Keys and values of the captions, as `SceneModel.encode`, in the precision asked for."""
+        with computing(self.settings.precision):
+            return super().encode(texts)
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
@@ -201,6 +213,7 @@ class TrioAutoregressive(Trio):
         cache = self.network.cache(conditioning)
         start = torch.full((n_samples,), self.mask, device=self.device)
 
+        @computing(self.settings.precision)
         def next_logits(previous: Tensor | None, position: int) -> Tensor:
             rows = guidance.rows(start if previous is None else previous)
             return guidance.logits(self.network.next_logits(cache, rows, position))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from generate.errors import ModelError
 from generate.models import model_class
 from generate.models.trio import Trio
 from generate.prompts import load_prompts
@@ -180,3 +181,25 @@ def test_samples_show_what_their_captions_name(models: dict[str, Trio], name: st
     accuracy = {attribute: float(np.mean(hits)) for attribute, hits in right.items()}
     short = {a: (accuracy[a], stated) for a, stated in STATED[name].items() if accuracy[a] < stated}
     assert not short, f"{name}: accuracy below the card for {short}"
+
+
+@pytest.mark.parametrize("name", [*NAMES, "trio-raster"])
+def test_a_member_in_another_precision_is_another_model_of_nearly_the_same_laws(
+    models: dict[str, Trio], name: str
+) -> None:
+    rows = slice(0, 16)
+    half = load(name, precision="bfloat16")
+    assert half.identity.options["precision"] == "bfloat16"
+    assert "precision" not in models[name].identity.options  # that of runs from before the choice
+    exact = models[name].traverse(models[name].encode(TEXTS[rows]), Probe(), noise(rows))
+    found = half.traverse(half.encode(TEXTS[rows]), Probe(), noise(rows))
+    assert found.token_entropy.dtype == torch.float32
+    share = float((found.tokens == exact.tokens).double().mean())
+    assert 0.5 < share < 1.0
+    mean = [float(trace.token_entropy.double().mean()) for trace in (exact, found)]
+    assert abs(mean[0] - mean[1]) < 0.1 * mean[0]
+
+
+def test_a_precision_that_the_device_has_not_is_refused_in_one_line() -> None:
+    with pytest.raises(ModelError, match="'precision' of model 'trio-mim' is 'tf32'"):
+        load("trio-mim", precision="tf32")
