@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -37,7 +38,7 @@ from ibstats.store import open_store
 from schemas.provenance import ModelIdentity
 from schemas.study import Study
 
-K, GRID, SAMPLES, CONDITIONS = 16384, (16, 16), 10, 8
+SAMPLES, CONDITIONS = 10, 8
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,9 @@ class Zipf(Model):
 
     family = "autoregressive"
     Options = NoOptions
+    codes: ClassVar[int] = 16384
+    grid: ClassVar[tuple[int, int]] = (16, 16)
+    image_size: ClassVar[tuple[int, int]] = (256, 256)
 
     @classmethod
     def identify(cls, name: str, options: NoOptions) -> ModelIdentity:
@@ -58,10 +62,10 @@ class Zipf(Model):
             family=cls.family,
             revision="1",
             weights=[],
-            codebook_size=K,
-            grid=GRID,
-            image_size=(256, 256),
-            steps=GRID[0] * GRID[1],
+            codebook_size=cls.codes,
+            grid=cls.grid,
+            image_size=cls.image_size,
+            steps=math.prod(cls.grid),
             options={},
         )
 
@@ -74,10 +78,10 @@ class Zipf(Model):
 
     def traverse(self, conditioning: NDArray[np.int64], probe: Probe, noise: Noise) -> Trace:
         assert isinstance(noise, PhiloxNoise)
-        codes = np.arange(K) if probe.allowed is None else np.flatnonzero(probe.allowed)
+        codes = np.arange(self.codes) if probe.allowed is None else np.flatnonzero(probe.allowed)
         law = 1 / np.arange(1, len(codes) + 1)
         law /= law.sum()
-        drawn = uniforms(noise.execution_keys, 0, GRID[0] * GRID[1])
+        drawn = uniforms(noise.execution_keys, 0, math.prod(self.grid))
         rank = np.zeros(drawn.shape, dtype=np.int64)
         if not probe.argmax(0, 1):
             rank = np.minimum(np.searchsorted(law.cumsum(), drawn), len(codes) - 1)

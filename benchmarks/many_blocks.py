@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.growing import Taken, put_into_docs, table, taken
 from generate.run.blocks import make_block
 from generate.run.loading import load
 from generate.run.preparing import prepare
@@ -36,8 +35,8 @@ from schemas.study import Study
 EXPERIMENTS, CONDITIONS, SAMPLES = 10, 8, 2
 FIRST = "e0"
 """The experiment whose objects are there."""
-DOCS = Path(__file__).parents[1] / "docs/limits.md"
-BEGIN, END = "<!-- many blocks: begin -->\n", "<!-- many blocks: end -->\n"
+NAME = "many blocks"
+"""What marks the place of the table in the docs."""
 
 OPEN = "store = ibstats.open_store(path)"
 LOOK = "store = ibstats.open_store(path); store.snapshot(); store.complete('toy', 'e0')"
@@ -53,30 +52,8 @@ STEPS = {
 }
 """What is timed, by what the table calls it."""
 
-CHILD = """
-import contextlib, io, json, sys, time, warnings
-from pathlib import Path
-import ibstats
-from generate.cli import app as generate_app
-from generate.store import audit, room, samples
-from generate.run import cost, status
-from ibstats import analyse
-from ibstats.cli import app as ibstats_app
-from schemas.analysis import Config
-warnings.simplefilter("ignore")
-path, warm = sys.argv[1:]
-ibstats.open_store(warm).dataset("toy", "e0").load()
-
-def memory(name):
-    (line,) = (l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith(name))
-    return int(line.split()[1]) / 1e3
-
-before = memory("VmRSS")
-start, wall = time.process_time(), time.perf_counter()
-with contextlib.redirect_stdout(io.StringIO()):
-    exec(sys.stdin.read())
-print(json.dumps([time.process_time() - start, time.perf_counter() - wall, memory("VmHWM")]))
-"""
+WARM = 'ibstats.open_store(path).dataset("toy", "e0").load()'
+"""What each process has done before it is timed, on the smallest run."""
 
 
 def study(folder: Path, n_blocks: int) -> Plan:
@@ -185,16 +162,6 @@ def write_objects(root: Path, records: Sequence[BlockRecord], contents: Sequence
             (root / layout.data_key(stored.key)).write_bytes(content)
 
 
-def timed(code: str, path: Path, warm: Path) -> tuple[float, float, float]:
-    """CPU seconds, seconds and peak memory (MB) of a step in a process of its own."""
-    command = [sys.executable, "-c", CHILD, str(path), str(warm)]
-    said = subprocess.run(command, input=code, capture_output=True, text=True)
-    if said.returncode:
-        raise SystemExit(said.stderr)
-    busy, seconds, peak = json.loads(said.stdout.splitlines()[-1])
-    return busy, seconds, peak
-
-
 def sealed_and_unsealed(path: Path) -> str:
     """How long a real sealing takes: the records of the run put back, opened and sealed again."""
     from ibstats.store import open_store
@@ -213,26 +180,6 @@ def sealed_and_unsealed(path: Path) -> str:
         f"Of {n_records} records: `unseal` {put_back - start:.1f} s, opening with a file a record "
         f"{opened - put_back:.1f} s, `seal` {done - opened:.1f} s."
     )
-
-
-def exponents(sizes: Sequence[int], seconds: Sequence[float]) -> str:
-    """By what power of the number of blocks seconds grow, from the least to the most."""
-    if len(sizes) < 2:
-        return ""
-    return f"{math.log(seconds[-1] / seconds[0]) / math.log(sizes[-1] / sizes[0]):.2f}"
-
-
-def table(sizes: Sequence[int], found: dict[str, list[tuple[float, float, float]]]) -> str:
-    """Steps by sizes: seconds and peak memory, and how seconds grow."""
-    lines = [
-        "| | " + " | ".join(f"{size:,} blocks" for size in sizes) + " | exponent |",
-        "|---" * (len(sizes) + 2) + "|",
-    ]
-    for name, measured in found.items():
-        cells = [f"{busy:.2f} s ({wall:.1f}), {peak:.0f} MB" for busy, wall, peak in measured]
-        grows = exponents(sizes, [busy for busy, _, _ in measured])
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {grows} |")
-    return "\n".join(lines)
 
 
 def size_of(path: Path) -> str:
@@ -256,7 +203,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = given.keep or Path(temporary)
-        found: dict[str, list[tuple[float, float, float]]] = {name: [] for name in STEPS}
+        found: dict[str, list[Taken]] = {name: [] for name in STEPS}
         said = []
         for n_blocks in given.blocks:
             path = folder / str(n_blocks) / "run"
@@ -266,15 +213,19 @@ def main() -> None:
                 print(f"{n_blocks} blocks made in {time.perf_counter() - start:.0f} s", flush=True)
             said.append(f"{n_blocks:,} blocks: {size_of(path)}")
             for name, code in STEPS.items():
-                found[name].append(timed(code, path, folder / str(given.blocks[0]) / "run"))
+                warm = folder / str(given.blocks[0]) / "run"
+                found[name].append(taken(code, path, WARM, warm))
                 print(n_blocks, name, found[name][-1], flush=True)
         said.append(sealed_and_unsealed(folder / str(given.blocks[0]) / "run"))
-    text = table(given.blocks, found) + "\n\n" + "\n".join(f"- {line}" for line in said) + "\n"
+    text = (
+        table(given.blocks, "blocks", found)
+        + "\n\n"
+        + "\n".join(f"- {line}" for line in said)
+        + "\n"
+    )
     print(text)
     if given.write:
-        page = DOCS.read_text(encoding="utf-8")
-        before, after = page.split(BEGIN)[0], page.split(END)[1]
-        DOCS.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", encoding="utf-8")
+        put_into_docs(NAME, text)
 
 
 if __name__ == "__main__":
