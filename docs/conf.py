@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 project = "ibstats"
+author = copyright = "ibstats developers"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 autodoc_member_order = "bysource"
 default_role = "literal"

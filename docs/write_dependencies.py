@@ -68,6 +68,18 @@ among them, nor among those that they bring (`tests/test_project.py`).
 """
 
 
+TAIL = """
+## Why the core is not small
+
+The core with all it brings takes about 450 MB, torch not among them. SciPy (143 MB), NumPy (71 MB) and pandas
+(84 MB, which xarray needs whatever we use of it) are two thirds; numcodecs (36 MB) comes with zarr, which needs
+it to read what it wrote. NumPy and SciPy alone are over 200 MB, so 150 MB cannot be had: each interval and test
+rests on SciPy's distributions and linear algebra, and writing those anew would put unproven numbers in the place
+of proven ones. h5py and h5netcdf (17 MB) could be an extra; they stay, so that every installation writes every
+export.
+"""
+
+
 def asked() -> dict[str, list[str]]:
     """The extras that ask for each package, by its name; `core` where it is always there."""
     project = tomllib.loads(PROJECT.read_text(encoding="utf-8"))["project"]
@@ -126,7 +138,7 @@ def n_bytes(package: importlib.metadata.Distribution) -> int:
 def page() -> str:
     """The page as Markdown."""
     rows = [row(name, groups) for name, groups in asked().items()]
-    return HEAD + "\n".join(rows) + "\n"
+    return HEAD + "\n".join(rows) + "\n" + TAIL
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import ibstats
@@ -110,6 +111,26 @@ def test_every_installation_can_write_every_export() -> None:
 def test_licences_that_are_excepted_are_still_needed() -> None:
     everything = set().union(*(closure(extra) for extra in USERS_EXTRAS))
     assert {*CHOICE_OF_LICENCES, *UNSTATED, *NOT_INSTALLED} <= everything
+
+
+def pinned() -> dict[str, str]:
+    """The version of each package that `make` installs."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pins}
+
+
+def test_every_pinned_package_goes_with_the_oldest_python_that_we_name() -> None:
+    """With its first release too, 3.11.0: distributions ship early ones. Looked at are those installed as pinned."""
+    oldest = PROJECT["requires-python"].removeprefix(">=") + ".0"
+    pins = pinned()
+    looked_at = 0
+    for package in importlib.metadata.distributions():
+        if pins.get(canonicalize_name(package.name)) == package.version:
+            needed = SpecifierSet(package.metadata.get("Requires-Python") or "")
+            assert needed.contains(oldest), f"{package.name} {package.version} needs {needed}"
+            looked_at += 1
+    assert looked_at > len(pins) / 2, "install what is pinned: make check"
 
 
 def test_the_licence_is_the_one_that_is_named() -> None:
