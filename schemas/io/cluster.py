@@ -9,6 +9,7 @@ import importlib
 import logging
 import math
 import os
+import shutil
 import signal
 import threading
 import time
@@ -321,7 +322,13 @@ def _slurm(cluster: Cluster) -> Any:
             "job_extra_directives": ["--gres=gpu:1"],
             "worker_extra_args": ["--resources", "GPU=1"],
         }
-    return SLURMCluster(**defaults | dict(cluster.options))
+    settings = defaults | dict(cluster.options)
+    if settings["n_workers"] and shutil.which("sbatch") is None:
+        raise ClusterError(
+            "slurm jobs are submitted by `sbatch`, which is not on the PATH of this machine: call "
+            "this on a login node, or use --cluster local here."
+        )
+    return SLURMCluster(**settings)
 
 
 def _kubernetes(cluster: Cluster) -> Any:

@@ -255,6 +255,15 @@ def test_a_slurm_cluster_without_settings_says_which() -> None:
         pass
 
 
+def test_a_machine_that_cannot_submit_to_slurm_is_told_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    slurm = Cluster("slurm", 1, options={"memory": "1GB"})
+    with pytest.raises(ClusterError, match=r"`sbatch`, which is not on the PATH"):
+        clusters.start(slurm)
+
+
 def test_a_gpu_job_asks_slurm_and_dask_for_it() -> None:
     options = {
         "memory": "1GB",
