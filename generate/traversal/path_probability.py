@@ -12,12 +12,13 @@ With p_i(z_i) (1 - exp(-w_i(z_i) t)) in place of 1 - F_i this is q(S, z_S | s); 
 candidate in place of every law it is q(S | c, s) (exponential races; Yellott 1977,
 doi:10.1016/0022-2496(77)90026-8), an integral of its own, whose nodes are spread as sinh.
 
-Relative accuracy, measured against sums over all orders of commitment (path temperatures .05 to 4,
+Relative accuracy, measured against sums over all orders of commitment (path temperatures .002 to 4,
 up to 8 positions, probabilities down to 1e-250): 1e-9 up to `DIRECT` codes, 1e-8 given candidates.
 Laws of larger codebooks are binned, which moves the bits of a step by up to 1e-5 (scales of logits 0 to
-10, path temperatures .03 to 4, subsets; against the sum over codes). Results are bits, float64,
-(sample,). A path temperature below `COLD` counts as zero: noise that small reorders only candidates
-whose log-probabilities nearly agree.
+10, path temperatures .002 to 4, subsets; against the sum over codes). Results are bits, float64,
+(sample,). A path temperature between 0 and `COLD` counts as `COLD`: the integral takes the longer the
+colder it is. A set that only noise could choose then has more bits than it has at so large a noise, but
+never infinitely many.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ from generate.traversal.binned import (
 from generate.traversal.confidence import Atoms, Committed, log_hit
 from generate.traversal.rank_integral import NEGLIGIBLE, NODES, Window, log_probabilities, window_of
 
-COLD = 0.02
+COLD = 0.002
+"""Least scale of the noise that bits are computed with, where there is noise at all."""
 DIRECT = 32
 """Codes up to which laws are summed code by code; those of larger codebooks are binned."""
 RACE_STEP = 0.1
@@ -79,10 +81,10 @@ def exact_surprisals(
     found = []
     for rows in _turns(probabilities, n_left + drawn.shape[1]):
         given = probabilities[rows], drawn[rows], left[rows], commit[rows]
-        if temperature < COLD:
+        if temperature == 0:
             found.append(_log_without_noise(*given))
         else:
-            found.append(_log_with_noise(*given, temperature))
+            found.append(_log_with_noise(*given, max(temperature, COLD)))
     log_set, log_pair = (torch.cat(part) for part in zip(*found, strict=True))
     return _bits(log_set), _bits(log_pair)
 
@@ -95,9 +97,9 @@ def set_surprisal_given_candidates(
     `log_probability` is that of each candidate in nats, and it and the masks are (sample,
     position). Zero without noise, since the candidates then fix the order.
     """
-    if temperature < COLD:
+    if temperature == 0:
         return log_probability.new_zeros(len(log_probability), dtype=torch.float64)
-    return race_surprisal(log_probability, is_open, commit, temperature)
+    return race_surprisal(log_probability, is_open, commit, max(temperature, COLD))
 
 
 def race_surprisal(rank: Tensor, is_open: Tensor, commit: Tensor, scale: float) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 
 from generate.models.toy_law import best_sets
 from generate.traversal import path_probability
+from generate.traversal.order import best, gumbel
 from generate.traversal.path_probability import exact_surprisals, set_surprisal_given_candidates
 
 
@@ -45,7 +47,8 @@ def masks(n: int, chosen: tuple[int, ...], n_samples: int = 1) -> tuple[torch.Te
     return torch.ones_like(commit), commit
 
 
-CASES = [(t, False) for t in (0.0, 0.05, 0.2, 1.0, 4.0)] + [(t, True) for t in (0.0, 0.3, 1.0, 4.0)]
+CASES = [(t, False) for t in (0.0, 0.002, 0.01, 0.05, 0.2, 1.0, 4.0)]
+CASES += [(t, True) for t in (0.0, 0.3, 1.0, 4.0)]
 
 
 @pytest.mark.parametrize(("temperature", "binned"), CASES)
@@ -75,7 +78,7 @@ def test_set_and_joint_probabilities_equal_brute_force(
     assert total == pytest.approx(1.0, abs=1e-6)
 
 
-@pytest.mark.parametrize("temperature", [0.05, 0.5, 4.0])
+@pytest.mark.parametrize("temperature", [0.002, 0.01, 0.05, 0.5, 4.0])
 def test_sets_given_candidates_equal_the_sum_over_orders(temperature: float) -> None:
     rng = np.random.default_rng(5)
     for n_commit in (1, 2, 4):
@@ -87,7 +90,7 @@ def test_sets_given_candidates_equal_the_sum_over_orders(temperature: float) -> 
             assert 2.0 ** -bits.item() == pytest.approx(q, rel=1e-8)
 
 
-@pytest.mark.parametrize("temperature", [0.0, 0.03, 0.1, 0.5, 1.0, 4.0])
+@pytest.mark.parametrize("temperature", [0.0, 0.002, 0.01, 0.03, 0.1, 0.5, 1.0, 4.0])
 @pytest.mark.parametrize("scale", [0.0, 2.0, 8.0])
 def test_binned_laws_are_within_1e_5_bit_of_the_sum_over_codes(
     scale: float, temperature: float, monkeypatch: pytest.MonkeyPatch
@@ -165,3 +168,31 @@ def test_the_last_open_position_has_no_path_surprisal() -> None:
     bits = exact_surprisals(law, torch.tensor([[0, 2]]), only, only, 1.0)
     assert [b.item() for b in bits] == pytest.approx([0.0, -np.log2(0.8)])
     assert set_surprisal_given_candidates(law[:, :, 0].log(), only, only, 1.0).item() == 0.0
+
+
+@pytest.mark.parametrize("n_codes", [1, 8, 4096])
+@pytest.mark.parametrize("temperature", [0.019, 0.005, 1e-3, 1e-6])
+def test_what_a_step_commits_never_has_infinite_bits_however_cold(
+    temperature: float, n_codes: int
+) -> None:
+    """Candidates that are equally probable, or nearly, are put in order by the noise alone, however small it is."""
+    generator = torch.Generator().manual_seed(n_codes)
+    n_samples, n_positions, n_commit = 4, 12, 5
+    shape = n_samples, n_positions, n_codes
+    laws = torch.softmax(4 * torch.randn(shape, generator=generator), dim=-1)
+    laws[:, ::2] = laws[:, :1]  # and half of them are one law
+    tokens = torch.multinomial(laws.flatten(0, 1), 1, generator=generator).view(shape[:2])
+    log_p = laws.gather(-1, tokens.unsqueeze(-1)).squeeze(-1).log()
+    uniform = torch.rand(shape[:2], dtype=torch.float64, generator=generator)
+    is_open = torch.ones(shape[:2], dtype=torch.bool)
+    commit = best(log_p + temperature * gumbel(uniform), is_open, n_commit)
+    of_sets, of_pairs = exact_surprisals(laws, tokens, is_open, commit, temperature)
+    given = set_surprisal_given_candidates(log_p, is_open, commit, temperature)
+    for bits in (of_sets, of_pairs, given):
+        assert bits.isfinite().all()
+        assert (bits >= 0).all()
+    assert (of_pairs >= of_sets - 1e-6).all()
+    if n_codes == 1:  # every set is as likely
+        expected = torch.full((n_samples,), math.log2(math.comb(n_positions, n_commit)))
+        torch.testing.assert_close(of_sets, expected.double(), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(given, expected.double(), rtol=1e-5, atol=1e-5)
