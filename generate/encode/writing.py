@@ -152,6 +152,8 @@ def read_ids(path: Path, codes: int | None, levels: Sequence[int], name: str) ->
         )
     if codes < 1 or codes > 2**32 - 1:
         raise GenerateError(f"--codes is {codes}: it must be from 1 to {2**32 - 1}.")
+    if not path.is_file():
+        raise GenerateError(f"no file '{path}': give one of ids, as `numpy.save` writes it.")
     try:
         ids = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

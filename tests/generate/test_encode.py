@@ -157,6 +157,7 @@ def test_what_cannot_be_read_is_named(photos: Path, tmp_path: Path):
     for arguments, message in (
         ((photos, "--tokenizer", "vq", *out), "scene 0.png' is no picture"),
         ((tmp_path / "none", "--tokenizer", "vq", *out), "no folder"),
+        (("--tokens", tmp_path / "none.npy", "--codes", 5, *out), "no file"),
         ((photos, "--tokenizer", "vqq", *out), "known are vq, fsq"),
         ((photos, "--tokenizer", "diffusers:VQModel", *out), "names no weights"),
         ((photos, *out), "say which --tokenizer"),

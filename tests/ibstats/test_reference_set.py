@@ -180,6 +180,7 @@ def test_moments_of_another_program_are_taken_as_declared(ask, colours, tmp_path
             "known: clip, clip_336, dinov2, efficientnet_lite0, inception, reference",
         ),
         (("reference", "FOLDER", "--out", "OUT"), "it is 21x32, not 20x33; choose --resize"),
+        (("reference", "NONE.npz", "--out", "OUT"), "no file 'NONE.npz'"),
         (
             ("reference", "FOLDER", "--out", "OUT", "--images", "1"),
             "a distribution needs two or more",

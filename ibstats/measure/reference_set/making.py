@@ -71,6 +71,10 @@ def build(
         shape = parsed_size(size)
 
     if Path(source).suffix == ".npz":
+        if not Path(source).is_file():
+            raise IbstatsError(
+                f"no file '{source}'; give one with moments, as FID tools write them"
+            )
         if shape is None or n_images is None:
             raise IbstatsError(
                 f"'{source}' does not say at which size and of how many images it was made; "
