@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import signal
+import socket
 import threading
 import time
 import warnings
@@ -258,7 +259,7 @@ def _local(cluster: Cluster) -> Any:
         **here,
     }
     settings |= cluster.options
-    dashboard = settings.pop("dashboard_address", DASHBOARD)
+    dashboard = settings.pop("dashboard_address", None) or _free_dashboard()
     settings["dashboard_address"] = settings.pop("worker_dashboard_address")
     workers = {}
     for number in range(n_workers):
@@ -269,6 +270,21 @@ def _local(cluster: Cluster) -> Any:
         workers[number] = {"cls": Nanny, "options": options}
     scheduler = {"cls": Scheduler, "options": {**here, "port": 0, "dashboard_address": dashboard}}
     return SpecCluster(scheduler=scheduler, workers=workers, name="ibstats")
+
+
+def _free_dashboard() -> str:
+    """Where the dashboard can listen: `DASHBOARD`, or at any port where that one is taken.
+
+    Dask would find another port too, but leave a socket open that it could not bind.
+    """
+    host, port = DASHBOARD.split(":")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError:
+            return UNSEEN
+    return DASHBOARD
 
 
 def visible_gpus() -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import sys
 import types
 from collections.abc import Iterator
@@ -158,12 +160,18 @@ def test_a_package_that_a_cluster_needs_is_named_with_its_extra(
         pass
 
 
-def test_nothing_of_a_local_cluster_listens_to_other_machines() -> None:
-    before = listening()
-    with connected(Cluster("local", 1)):
-        opened = listening() - before
-        assert opened
-        assert {host for host, _ in opened} == {"127.0.0.1"}
+@pytest.mark.parametrize("taken", [False, True], ids=["its port is free", "its port is taken"])
+def test_nothing_of_a_local_cluster_listens_to_other_machines(*, taken: bool) -> None:
+    with socket.socket() as other:
+        if taken:
+            with contextlib.suppress(OSError):  # by somebody else
+                other.bind(("127.0.0.1", 8787))
+                other.listen()
+        before = listening()
+        with connected(Cluster("local", 1)):
+            opened = listening() - before
+            assert opened
+            assert {host for host, _ in opened} == {"127.0.0.1"}
 
 
 def listening() -> set[tuple[str, int]]:
@@ -171,9 +179,9 @@ def listening() -> set[tuple[str, int]]:
     here = psutil.Process()
     found = set()
     for process in (here, *here.children(recursive=True)):
-        for socket in process.net_connections("inet"):
-            if socket.status == psutil.CONN_LISTEN:
-                found.add((socket.laddr.ip, socket.laddr.port))
+        for connection in process.net_connections("inet"):
+            if connection.status == psutil.CONN_LISTEN:
+                found.add((connection.laddr.ip, connection.laddr.port))
     return found
 
 
