@@ -1,10 +1,12 @@
-"""What the pages of the documentation show: their blocks, and the commands that stand on them."""
+"""What the pages of the documentation show, in order: blocks, and the commands that stand on them."""
 
 from __future__ import annotations
 
 import re
 import shlex
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -14,27 +16,47 @@ from tests.source import ROOT
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-"""A fenced block: its kind, and what is in it."""
+OURS = r"(?:ibstats|ibgenerate) "
+OTHERS = r"(?:make|(?:\.venv/bin/)?python|pip|git|dask|rsync) "
+PART = re.compile(
+    r"^```(?P<kind>\w+)\n(?P<fenced>.*?)^```$"
+    r"|^```.*?^```$"  # a directive of Sphinx
+    rf"|^    (?P<line>(?:{OURS}|{OTHERS})(?:[^\n]*\\\n)*[^\n]*)$"
+    rf"|`(?P<said>(?:{OURS}|{OTHERS})[^`]+)`",
+    re.MULTILINE | re.DOTALL,
+)
+"""A fenced block, a line of an indented one, or what a sentence names."""
 
 FILE = re.compile(r"# (\S+\.(?:py|yaml))\n")
 """The first line of a block that is a file."""
 
-FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-INDENTED = re.compile(r"^    ((?:ibstats|ibgenerate) .*(?:(?<=\\)\n.*)*)$", re.MULTILINE)
-INLINE = re.compile(r"`((?:ibstats|ibgenerate) [^`]+)`")
-SHELL = re.compile(r" +#.*| *(?:>|&&|\|).*")
-"""What a shell would take from the end of a line: a comment, another command, a file."""
+COMMENT = re.compile(r"\s+#.*")
 
 
-def commands(page: Path) -> list[str]:
-    """Commands of ours on a page that stand in no fenced block, as one would type them."""
-    text = FENCED.sub("", page.read_text(encoding="utf-8"))
-    found = []
-    for command in [*INDENTED.findall(text), *INLINE.findall(text)]:
-        in_one_line = " ".join(command.replace("\\\n", " ").split())
-        found.append(SHELL.sub("", in_one_line))
-    return found
+@dataclass(frozen=True)
+class Part:
+    """Something that a page shows: a block by its kind, `line` or `said` for a command outside one."""
+
+    kind: str
+    text: str
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is a command of ours outside the fenced blocks."""
+        return self.kind in ("line", "said") and re.match(OURS, self.text) is not None
+
+
+def parts(page: Path) -> Iterator[Part]:
+    """All that a page shows, from its top; a command is one line, as one would type it, without its comment."""
+    for found in PART.finditer(page.read_text(encoding="utf-8")):
+        if found["kind"]:
+            yield Part(found["kind"], found["fenced"])
+        for kind in ("line", "said"):
+            if found[kind]:
+                lines = [
+                    COMMENT.sub("", line) for line in found[kind].replace("\\\n", " ").splitlines()
+                ]
+                yield Part(kind, " ".join(" ".join(lines).split()))
 
 
 def run(line: str) -> str:

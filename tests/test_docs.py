@@ -1,4 +1,4 @@
-"""The documentation builds without a warning, and its examples run."""
+"""The documentation builds without a warning, and what its pages name is there; `test_commands` runs what they show."""
 
 from __future__ import annotations
 
@@ -13,21 +13,8 @@ from types import ModuleType
 
 import pytest
 
-from tests.pages import BLOCK, DOCS, FILE, PAGES, run
+from tests.pages import DOCS, PAGES
 from tests.source import program
-
-
-def with_examples() -> list[Path]:
-    """Pages of the documentation that show a command or Python."""
-    found = []
-    for page in sorted(DOCS.glob("*.md")):
-        kinds = {kind for kind, _ in BLOCK.findall(page.read_text(encoding="utf-8"))}
-        if kinds & {"console", "python"}:
-            found.append(page)
-    return found
-
-
-EXAMPLES = with_examples()
 
 
 def test_documentation_builds_and_its_links_lead_somewhere(tmp_path: Path) -> None:
@@ -103,42 +90,3 @@ def test_the_pages_of_commands_are_those_of_the_commands() -> None:
     assert set(written) == {"cli-ibstats.md", "cli-ibgenerate.md"}
     for name, text in written.items():
         assert (DOCS / name).read_text(encoding="utf-8") == text, f"{name}: run `make schemas`"
-
-
-def test_pages_with_examples_are_found() -> None:
-    assert {"tutorial.md", "paper-tables.md"} <= {page.name for page in EXAMPLES}
-
-
-@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.stem)
-def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks in order: one whose first line names a file is written, `console` is run, `python` executed.
-
-    What an `output` block shows was printed by the commands before it, line by line.
-    """
-    monkeypatch.chdir(tmp_path)
-    names: dict[str, object] = {}
-    printed = ""
-    for kind, content in BLOCK.findall(page.read_text(encoding="utf-8")):
-        if named := FILE.match(content):
-            Path(named[1]).write_text(content)
-        elif kind == "console":
-            printed = "".join(run(line.removeprefix("$ ")) for line in content.splitlines())
-        elif kind == "output":
-            check_printed(content, printed)
-        elif kind == "python":
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # examples are small, and the library says so
-                exec(compile(content, f"{page.name}", "exec"), names)
-
-
-def check_printed(shown: str, printed: str) -> None:
-    """Every line shown was printed, in that order; white space and lines left out do not count."""
-    lines = iter([" ".join(line.split()) for line in printed.splitlines()])
-    for line in shown.splitlines():
-        assert " ".join(line.split()) in lines, f"{line!r} is not in order in:\n{printed}"
-
-
-def test_output_that_differs_is_found() -> None:
-    check_printed("a  1\nc", "a 1\nb\nc\n")
-    with pytest.raises(AssertionError, match="'b' is not in order"):
-        check_printed("c\nb", "a\nb\nc")

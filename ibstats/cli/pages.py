@@ -62,9 +62,8 @@ def view(
 
     store = options.open(run)
     content = making.content(store, options.settings(), options.machine())
-    with serving.server(content, port) as server:
+    with serving.server(content, port) as server, suppress(KeyboardInterrupt):
         say(f"page: {serving.address(server)} (Ctrl-C ends it)")
         if browser:
             webbrowser.open(serving.address(server))
-        with suppress(KeyboardInterrupt):
-            server.serve_forever()
+        server.serve_forever()

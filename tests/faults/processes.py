@@ -43,11 +43,11 @@ def _quietly(function: Callable[..., None], arguments: tuple[Any, ...]) -> None:
     function(*arguments)
 
 
-def in_terminal(command: list[str]) -> subprocess.Popen[str]:
+def in_terminal(command: list[str], stdout: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
     """A command as a terminal starts it: in a group of its own, hearing Ctrl-C even where this process is deaf."""
     return subprocess.Popen(
         command,
-        stdout=subprocess.DEVNULL,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,

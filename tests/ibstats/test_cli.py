@@ -48,6 +48,18 @@ def test_report_prints_every_part_and_repeats_itself_exactly(ask, run: Path) -> 
     assert ask("report", str(run), *METRICS, "--full")[1] == first
 
 
+def test_ctrl_c_ends_the_view_well_even_before_it_serves(
+    ask, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(address: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("webbrowser.open", interrupted)
+    status, said, warned = ask("view", str(run), *METRICS)
+    assert (status, warned) == (0, "")
+    assert said.startswith("page: http://127.0.0.1:")
+
+
 def test_report_answers_in_words_in_markdown_and_in_json(ask, run: Path) -> None:
     import json
 
