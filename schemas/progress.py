@@ -68,8 +68,8 @@ class Lines:
     """Plain lines on some kinds of work, each at its own pace, also while nothing gets done.
 
     Used as a context: a thread looks once a second what is due. `say` is given one line at a time,
-    `unit` is what is counted, and `clock` gives seconds. Work that takes less than `quick` seconds is
-    not told of.
+    `unit` is what is counted, and `clock` gives seconds. Work that takes less than `quick` seconds, by
+    default `QUICK`, is not told of.
 
     >>> seconds = iter([0.0, 4.0, 12.0, 30.0])
     >>> lines = Lines(print, "images", clock=lambda: next(seconds))
@@ -86,12 +86,12 @@ class Lines:
         say: Callable[[str], None],
         unit: str,
         clock: Callable[[], float] = time.monotonic,
-        quick: float = QUICK,
+        quick: float | None = None,
     ) -> None:
         self.say = say
         self.unit = unit
         self.clock = clock
-        self.quick = quick
+        self.quick = QUICK if quick is None else quick
         self.works: dict[str, _Work] = {}
         self.lock = threading.Lock()
         self.over = threading.Event()
