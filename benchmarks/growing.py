@@ -16,7 +16,6 @@ CHILD = """
 import contextlib, io, json, sys, time, warnings
 from pathlib import Path
 import ibstats
-from benchmarks import growth
 from generate.cli import app as generate_app
 from generate.run import cost, status
 from generate.store import audit, room, samples
@@ -40,6 +39,23 @@ with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.St
     exec(asked["code"])
 print(json.dumps([time.process_time() - start, time.perf_counter() - wall, memory("VmHWM")]))
 """
+
+
+N_CALIBRATION = 50
+"""Prompts for counting code usage alone."""
+
+
+def write_prompts(folder: Path, n_prompts: int) -> None:
+    """`prompts.jsonl`, of so many prompts with their paraphrases, and `calibration.jsonl`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, n in (("prompts", n_prompts), ("calibration", N_CALIBRATION)):
+        with (folder / f"{name}.jsonl").open("w") as file:
+            for i in range(n):
+                texts = {}
+                for length in ("short", "medium", "long"):
+                    texts[length] = [f"{name} {i} {length} {number}" for number in range(2)]
+                line = {"id": f"{name}-{i}", "text": f"{name} {i}", "paraphrases": texts}
+                file.write(json.dumps(line) + "\n")
 
 
 class Taken(NamedTuple):

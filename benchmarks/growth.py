@@ -10,7 +10,6 @@ images, as by default. Every step is a process of its own, after its imports. `-
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.growing import Taken, put_into_docs, table, taken
+from benchmarks.growing import Taken, put_into_docs, table, taken, write_prompts
 from benchmarks.large_store import Zipf
 from generate.run.blocks import run
 from generate.run.preparing import prepare
@@ -30,7 +29,7 @@ NAME = "growth"
 """What marks the place of the table in the docs."""
 SAMPLES, CONDITIONS = 10, 8
 
-MAKE = "growth.make(Path(path))"
+MAKE = "from benchmarks import growth; growth.make(Path(path))"
 VERIFY = "generate_app(['verify', path], standalone_mode=False)"
 ENTROPY = "analyse(path, Config(parts=('information',)))"
 DISTANCES = "analyse(path, Config(parts=('diversity',), metrics=('pixel_cosine',)))"
@@ -69,17 +68,9 @@ def laid_out(folder: Path) -> Plan:
     return plan(Study.model_validate(asked), folder)
 
 
-def write_prompts(folder: Path, n_images: int) -> None:
-    """The prompts of a study of so many images."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, n in (("prompts", n_images // SAMPLES // CONDITIONS), ("calibration", 50)):
-        with (folder / f"{name}.jsonl").open("w") as file:
-            for i in range(n):
-                texts = {}
-                for length in ("short", "medium", "long"):
-                    texts[length] = [f"{name} {i} {length} {number}" for number in range(2)]
-                line = {"id": f"{name}-{i}", "text": f"{name} {i}", "paraphrases": texts}
-                file.write(json.dumps(line) + "\n")
+def n_prompts(n_images: int) -> int:
+    """Prompts of a study of so many images."""
+    return n_images // SAMPLES // CONDITIONS
 
 
 def make(path: Path) -> None:
@@ -100,11 +91,11 @@ def main() -> None:
         found: dict[str, list[Taken]] = {name: [] for name in STEPS}
         files = []
         warm = folder / "warm" / "run"
-        write_prompts(warm.parent, 1000)
+        write_prompts(warm.parent, n_prompts(1000))
         make(warm)
         for n_images in given.images:
             path = folder / str(n_images) / "run"
-            write_prompts(path.parent, n_images)
+            write_prompts(path.parent, n_prompts(n_images))
             for name, code in STEPS.items():
                 found[name].append(taken(code, path, code, warm))
                 print(n_images, name, found[name][-1], flush=True)

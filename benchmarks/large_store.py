@@ -9,7 +9,6 @@ text) goes through the real run and store; then a fresh process makes every toke
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from benchmarks.growing import write_prompts
 from generate.models.base import Model
 from generate.run.blocks import run
 from generate.run.preparing import prepare
@@ -99,18 +99,7 @@ class Zipf(Model):
 
 def make(folder: Path, n_images: int) -> Path:
     """A complete run of so many images in eight conditions."""
-    n_prompts = n_images // SAMPLES // CONDITIONS
-    for name, n in (("prompts", n_prompts), ("calibration", 50)):
-        with (folder / f"{name}.jsonl").open("w") as file:
-            for i in range(n):
-                texts = {
-                    length: [f"{name} {i} {length} {j}" for j in range(2)]
-                    for length in ("short", "medium", "long")
-                }
-                file.write(
-                    json.dumps({"id": f"{name}-{i}", "text": f"{name} {i}", "paraphrases": texts})
-                    + "\n"
-                )
+    write_prompts(folder, n_images // SAMPLES // CONDITIONS)
     study = Study.model_validate(
         {
             "name": "large",

@@ -11,14 +11,13 @@ ask for them notices. Every figure is of a process of its own, after its imports
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.growing import Taken, put_into_docs, table, taken
+from benchmarks.growing import Taken, put_into_docs, table, taken, write_prompts
 from generate.run.blocks import make_block
 from generate.run.loading import load
 from generate.run.preparing import prepare
@@ -58,15 +57,7 @@ WARM = 'ibstats.open_store(path).dataset("toy", "e0").load()'
 
 def study(folder: Path, n_blocks: int) -> Plan:
     """A study of so many blocks of one prompt each."""
-    n_prompts = n_blocks // EXPERIMENTS // CONDITIONS
-    for name, n in (("prompts", n_prompts), ("calibration", 50)):
-        with (folder / f"{name}.jsonl").open("w") as file:
-            for i in range(n):
-                texts = {}
-                for length in ("short", "medium", "long"):
-                    texts[length] = [f"{name} {i} {length} {number}" for number in range(2)]
-                line = {"id": f"{name}-{i}", "text": f"{name} {i}", "paraphrases": texts}
-                file.write(json.dumps(line) + "\n")
+    write_prompts(folder, n_blocks // EXPERIMENTS // CONDITIONS)
     asked = {
         "name": "many",
         "models": [

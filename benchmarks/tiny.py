@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -47,9 +48,26 @@ def clip_config(tokenizer: CLIPTokenizer, width: int) -> CLIPTextConfig:
     )
 
 
+def vq_model(widths: Sequence[int]) -> Any:
+    """A VQ model of diffusers over 48 codes, with one level of that width each."""
+    from diffusers import VQModel
+
+    return VQModel(
+        block_out_channels=list(widths),
+        down_block_types=["DownEncoderBlock2D"] * len(widths),
+        up_block_types=["UpDecoderBlock2D"] * len(widths),
+        latent_channels=8,
+        layers_per_block=1,
+        norm_num_groups=8,
+        num_vq_embeddings=48,
+        mid_block_add_attention=False,
+        lookup_from_codebook=True,
+    )
+
+
 def amused(folder: Path) -> Path:
     """8x8 grid of 48 codes, 16x16 pixels."""
-    from diffusers import AmusedPipeline, AmusedScheduler, UVit2DModel, VQModel
+    from diffusers import AmusedPipeline, AmusedScheduler, UVit2DModel
 
     torch.manual_seed(0)
     tokenizer = clip_tokenizer()
@@ -59,17 +77,7 @@ def amused(folder: Path) -> Path:
         upsample=True, block_num_heads=2, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
         sample_size=8,
     )  # fmt: skip
-    vqvae = VQModel(
-        block_out_channels=[8, 16],
-        down_block_types=["DownEncoderBlock2D"] * 2,
-        up_block_types=["UpDecoderBlock2D"] * 2,
-        latent_channels=8,
-        layers_per_block=1,
-        norm_num_groups=8,
-        num_vq_embeddings=48,
-        mid_block_add_attention=False,
-        lookup_from_codebook=True,
-    )
+    vqvae = vq_model([8, 16])
     text_encoder = CLIPTextModelWithProjection(clip_config(tokenizer, 16))
     AmusedPipeline(
         vqvae=vqvae,
@@ -86,7 +94,6 @@ def meissonic(folder: Path, *, halved: bool = False) -> dict[str, object]:
 
     Of 16x16 pixels, as Monetico; `halved`, of 1024x1024 with a transformer that halves the grid, as Meissonic.
     """
-    from diffusers import VQModel
 
     from generate.networks.meissonic import Meissonic
 
@@ -110,17 +117,7 @@ def meissonic(folder: Path, *, halved: bool = False) -> dict[str, object]:
     tokenizer = clip_tokenizer()
     tokenizer.save_pretrained(folder / "tokenizer")
     widths = [8] * 8 if halved else [8, 16]
-    vqvae = VQModel(
-        block_out_channels=widths,
-        down_block_types=["DownEncoderBlock2D"] * len(widths),
-        up_block_types=["UpDecoderBlock2D"] * len(widths),
-        latent_channels=8,
-        layers_per_block=1,
-        norm_num_groups=8,
-        num_vq_embeddings=48,
-        mid_block_add_attention=False,
-        lookup_from_codebook=True,
-    )
+    vqvae = vq_model(widths)
     text_encoder = CLIPTextModelWithProjection(clip_config(tokenizer, 32))
     for name, network in (("vqvae", vqvae), ("text_encoder", text_encoder)):
         network.load_state_dict(named_state(network.state_dict()), strict=False)
@@ -815,23 +812,12 @@ def mmada(folder: Path) -> dict[str, object]:
 
 def lumina_dimoo(folder: Path) -> dict[str, object]:
     """Options of a 4x4 grid of 48 codes, 8x8 pixels, in the files of one repository."""
-    from diffusers import VQModel
 
     from generate.models.lumina_dimoo import FIRST_CODE
 
     torch.manual_seed(0)
     bytes_tokenizer(folder)
-    vqvae = VQModel(
-        block_out_channels=[8, 16],
-        down_block_types=["DownEncoderBlock2D"] * 2,
-        up_block_types=["UpDecoderBlock2D"] * 2,
-        latent_channels=8,
-        layers_per_block=1,
-        norm_num_groups=8,
-        num_vq_embeddings=48,
-        mid_block_add_attention=False,
-        lookup_from_codebook=True,
-    )
+    vqvae = vq_model([8, 16])
     vqvae.save_pretrained(folder / "vqvae")
     ids = FIRST_CODE + 48
     settings = {"model_type": "llada", **LLADA, "embedding_size": ids, "vocab_size": ids}

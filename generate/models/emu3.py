@@ -17,8 +17,9 @@ from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Part, load, settings_of
 from generate.models.guidance import Guidance
+from generate.models.padding import left_padded
 from generate.models.precision import Precision, computing
-from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.models.public import Geometry, PublicModel, PublicOptions, grid_side
 from generate.study.probes import Probe
 from generate.study.reading import Reading
 from generate.traversal import autoregressive
@@ -162,12 +163,7 @@ class Emu3(PublicModel):
     def side(cls, checkpoint: Checkpoint, options: Emu3Options) -> int:
         """Rows of the grid, and columns; ModelError where the image is no whole number of them."""
         downsample = 2 ** (len(cls.vq_config(checkpoint).channel_multiplier) - 1)
-        if options.image_size < downsample or options.image_size % downsample:
-            raise ModelError(
-                f"option 'image_size' of Emu3 is {options.image_size}; it must be a multiple of "
-                f"{downsample}."
-            )
-        return int(options.image_size // downsample)
+        return grid_side("Emu3", options.image_size, downsample)
 
     @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: Emu3Options) -> Geometry:
@@ -227,15 +223,11 @@ class Emu3(PublicModel):
     def encode(self, texts: Sequence[str]) -> Conditioning:
         """Padded prompts, and those of the negative text when guided."""
         asked = [text + self.settings.positive for text in texts]
-        prompts = [
-            self.ids(self.settings, text)
-            for text in self.guidance.texts(asked, self.settings.negative)
-        ]
-        longest = max(map(len, prompts))
-        rows = [[0] * (longest - len(ids)) + ids for ids in prompts]
-        lengths = torch.tensor(list(map(len, prompts)), device=self.device)
-        mask = torch.arange(longest, device=self.device) >= longest - lengths[:, None]
-        return Conditioning(torch.tensor(rows, device=self.device), mask.long())
+        texts = self.guidance.texts(asked, self.settings.negative)
+        ids, is_text = left_padded(
+            [self.ids(self.settings, text) for text in texts], 0, self.device
+        )
+        return Conditioning(ids, is_text.long())
 
     @torch.inference_mode()
     def traverse(self, conditioning: Conditioning, probe: Probe, noise: Noise) -> Trace:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -24,6 +25,15 @@ class Guidance:
 
     scale: float
     guided: bool
+
+    @classmethod
+    def beyond(cls, number: float) -> Self:
+        """Guidance of models whose number s means (1 + s) c - s u, so that 0 is none.
+
+        >>> Guidance.beyond(4.0)
+        Guidance(scale=5.0, guided=True)
+        """
+        return cls(1.0 + number, guided=number > 0.0)
 
     def texts(self, texts: Sequence[str], negative: str = "") -> list[str]:
         """The texts and, when guided, as many negative ones after them.

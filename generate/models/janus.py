@@ -19,6 +19,7 @@ from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Layout, Part, layout_of, settings_of
 from generate.models.guidance import Guidance
+from generate.models.padding import left_padded
 from generate.models.precision import Precision, computing
 from generate.models.public import Geometry, PublicModel, PublicOptions
 from generate.study.probes import Probe
@@ -192,12 +193,9 @@ class Janus(PublicModel):
         """
         tokenizer = self.tokenizer(self.settings)
         prompts = [self.ids(self.settings, text) for text in texts]
-        lengths = torch.tensor(list(map(len, prompts)), device=self.device)
-        longest = max(map(len, prompts))
         pad = tokenizer.pad_token_id
-        padded = [[pad] * (longest - len(prompt)) + prompt for prompt in prompts]
-        ids = torch.tensor(padded, device=self.device)
-        mask = (torch.arange(longest, device=self.device) >= longest - lengths[:, None]).long()
+        ids, is_text = left_padded(prompts, pad, self.device)
+        mask = is_text.long()
         if self.guidance.guided:
             begin_of_image = tokenizer.convert_tokens_to_ids(tokenizer.boi_token)
             kept = (ids == tokenizer.bos_token_id) | (ids == begin_of_image)

@@ -12,14 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generate.errors import ModelError
 from generate.models import multi_modality
 from generate.models.base import Card, Family, to_pixels
 from generate.models.captions import clean_caption
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, matching, refuse_keys
 from generate.models.component import Part
 from generate.models.precision import Precision, computing
-from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.models.public import Geometry, PublicModel, PublicOptions, grid_side
 from generate.models.recent import Recent
 from generate.networks.llamagen import LlamaGen as Network
 from generate.networks.llamagen import LlamaGenConfig
@@ -148,15 +147,10 @@ class LlamaGen(PublicModel):
         weights are not fetched, the codebook is that of the published ones. Raises ModelError where
         the weights have no code embeddings, or the image size is no multiple of 16.
         """
-        if options.image_size < DOWNSAMPLE or options.image_size % DOWNSAMPLE:
-            raise ModelError(
-                f"option 'image_size' of LlamaGen is {options.image_size}; it must be a multiple of "
-                f"{DOWNSAMPLE}."
-            )
+        side = grid_side("LlamaGen", options.image_size, DOWNSAMPLE)
         codebook_size = cls.card.codebook_size or 0
         if not found["checkpoint"].bytes_to_fetch:
             codebook_size = _codebook_size(found["checkpoint"])
-        side = options.image_size // DOWNSAMPLE
         size = (options.image_size, options.image_size)
         return Geometry(codebook_size, (side, side), size, side * side)
 

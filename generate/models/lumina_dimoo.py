@@ -15,17 +15,19 @@ from torch import Tensor
 
 from generate.errors import ModelError
 from generate.models import llada
-from generate.models.base import Card, Family, to_pixels
+from generate.models.base import Card, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Part
 from generate.models.guidance import Guidance
+from generate.models.masked_model import MaskedModel
+from generate.models.padding import left_padded
 from generate.models.precision import Precision, computing
-from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.models.public import Geometry, PublicOptions, grid_side
 from generate.models.vq_decoder import decoded
 from generate.study.probes import Probe
 from generate.study.reading import Reading
 from generate.traversal import masked
-from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.draw import Noise
 from generate.traversal.trace import Trace
 from schemas.provenance import ModelIdentity
 
@@ -69,7 +71,7 @@ class Conditioning:
     is_text: Tensor  # (row, place) bool
 
 
-class LuminaDimoo(PublicModel):
+class LuminaDimoo(MaskedModel):
     """Lumina-DiMOO-8B, 512 and 1024: LLaDA over VQ-GAN tokens in rows.
 
     Text and image all see each other, so nothing is cached from step to step; upstream's cache,
@@ -78,7 +80,6 @@ class LuminaDimoo(PublicModel):
     larger vocabulary, counted here.
     """
 
-    family: ClassVar[Family] = "masked"
     Options: ClassVar[type[Any]] = LuminaDimooOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "1024": {"image_size": 1024},
@@ -140,12 +141,7 @@ class LuminaDimoo(PublicModel):
         llada.described(found["checkpoint"], KIND)
         vqvae = found["checkpoint"].json("vqvae/config.json")
         downsample = 2 ** (len(vqvae["block_out_channels"]) - 1)
-        if options.image_size < downsample or options.image_size % downsample:
-            raise ModelError(
-                f"option 'image_size' of Lumina-DiMOO is {options.image_size}; it must be a multiple of "
-                f"{downsample}."
-            )
-        side = options.image_size // downsample
+        side = grid_side("Lumina-DiMOO", options.image_size, downsample)
         size = (options.image_size, options.image_size)
         return Geometry(vqvae["num_vq_embeddings"], (side, side), size, options.steps)
 
@@ -169,19 +165,13 @@ class LuminaDimoo(PublicModel):
     @property
     def guidance(self) -> Guidance:
         """Guidance of a batch, whose scale is one more than Lumina-DiMOO's own number."""
-        scale = self.settings.guidance
-        return Guidance(1.0 + scale, guided=scale > 0.0)
+        return Guidance.beyond(self.settings.guidance)
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
         """Ids of the prompts and, when guided, of as many unconditional ones, as long as the longest."""
         asked = self.guidance.texts(texts, NOTHING)
         prompts = [self.prompt(self.settings, text) for text in asked]
-        longest = max(map(len, prompts))
-        rows = [(0,) * (longest - len(ids)) + ids for ids in prompts]
-        masks = [[place >= longest - len(ids) for place in range(longest)] for ids in prompts]
-        return Conditioning(
-            torch.tensor(rows, device=self.device), torch.tensor(masks, device=self.device)
-        )
+        return Conditioning(*left_padded(prompts, 0, self.device))
 
     @torch.inference_mode()
     def traverse(self, conditioning: Conditioning, probe: Probe, noise: Noise) -> Trace:
@@ -191,7 +181,7 @@ class LuminaDimoo(PublicModel):
         """
         guidance, steps = self.guidance, self.settings.steps
         rows, columns = self.identity.grid
-        n_positions, n_rows = rows * columns, len(conditioning.ids)
+        n_rows = len(conditioning.ids)
         n_after = rows * (columns + 1) + 4
         is_seen = F.pad(conditioning.is_text, (0, n_after), value=True)
         places = (is_seen.cumsum(1) - 1).clamp(min=0)
@@ -211,20 +201,8 @@ class LuminaDimoo(PublicModel):
             image = states[:, -n_after + 2 : -2].unflatten(1, (rows, columns + 1))
             return guidance.logits(F.linear(image[:, :, :-1].flatten(1, 2), head))
 
-        return masked.traverse(
-            grid_logits,
-            guidance.n_samples(n_rows),
-            n_positions,
-            self.mask_id,
-            masked_after=masked.cosine_schedule(n_positions, steps),
-            path_temperature=[self.settings.path_temperature] * steps,
-            law=TokenLaw(),
-            probe=probe,
-            noise=noise,
-            path_surprisal=self.settings.path_surprisal,
-            grid=self.identity.grid,
-            device=self.device,
-        )
+        path_temperature = [self.settings.path_temperature] * steps
+        return self.unmask(grid_logits, guidance.n_samples(n_rows), path_temperature, probe, noise)
 
     def answer(self, tokens: Tensor) -> Tensor:
         """Ids of the answer that a grid is, (sample, place), of its tokens (sample, position).

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -15,17 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.errors import ModelError
-from generate.models.base import Family, to_pixels
+from generate.models.base import to_pixels
 from generate.models.checkpoint import PIPELINE_FILES, Checkpoint, Source
 from generate.models.clip import ClipTokenizer
+from generate.models.masked_model import MaskedModel
 from generate.models.precision import computing
-from generate.models.public import PublicModel, PublicOptions
+from generate.models.public import PublicOptions
 from generate.models.recent import Recent
 from generate.models.vq_decoder import decoded
 from generate.study.probes import Probe
 from generate.study.reading import Reading
 from generate.traversal import masked
-from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.draw import Noise
 from generate.traversal.trace import Trace
 from schemas.provenance import ModelIdentity
 
@@ -58,7 +58,7 @@ class Conditioning:
     hidden: Tensor  # (row, token, width)
 
 
-class MaskedPipeline(PublicModel):
+class MaskedPipeline(MaskedModel):
     """A text, a grid that is unmasked by confidence on the cosine schedule, and a VQ decoder.
 
     A subclass names the parts `text_encoder`, `transformer` and `vqvae`, reads the geometry, and
@@ -66,7 +66,6 @@ class MaskedPipeline(PublicModel):
     names.
     """
 
-    family: ClassVar[Family] = "masked"
     sources = (Source("checkpoint", PIPELINE_FILES, float32=("vqvae/",)),)
     scheduler: ClassVar[str]
 
@@ -152,7 +151,6 @@ class MaskedPipeline(PublicModel):
         `aesthetic_score`.
         """
         guidance, steps = self.guidance, self.settings.steps
-        n_positions = math.prod(self.identity.grid)
         n_rows = len(conditioning.pooled)
         height, width = self.identity.image_size
         facts = [[width, height, 0, 0, self.settings.aesthetic_score]]
@@ -165,19 +163,9 @@ class MaskedPipeline(PublicModel):
             logits = self.grid_logits(grid, conditioning, micro, step)
             return guidance.logits(logits.flatten(2).mT)
 
-        return masked.traverse(
-            guided_logits,
-            guidance.n_samples(n_rows),
-            n_positions,
-            self.mask_id,
-            masked_after=masked.cosine_schedule(n_positions, steps),
-            path_temperature=np.linspace(self.settings.path_temperature, 0.0, steps).tolist(),
-            law=TokenLaw(),
-            probe=probe,
-            noise=noise,
-            path_surprisal=self.settings.path_surprisal,
-            grid=self.identity.grid,
-            device=self.device,
+        path_temperature = np.linspace(self.settings.path_temperature, 0.0, steps).tolist()
+        return self.unmask(
+            guided_logits, guidance.n_samples(n_rows), path_temperature, probe, noise
         )
 
     @torch.inference_mode()

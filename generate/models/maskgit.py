@@ -13,19 +13,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.errors import ModelError
-from generate.models.base import Card, Family, to_pixels
+from generate.models.base import Card, to_pixels
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
 from generate.models.class_names import class_of
 from generate.models.guidance import Guidance
 from generate.models.llamagen import DOWNSAMPLE, load_tokenizer
+from generate.models.masked_model import MaskedModel
 from generate.models.precision import computing
-from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.models.public import Geometry, PublicOptions, grid_side
 from generate.networks.maskgit import MaskGit as Network
 from generate.networks.maskgit import MaskGitConfig
 from generate.study.probes import Probe
 from generate.study.reading import Reading
 from generate.traversal import masked
-from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.draw import Noise
 from generate.traversal.trace import Trace
 from schemas.provenance import ModelIdentity
 
@@ -80,7 +81,7 @@ def _preset(name: str, heads: int, guidance: float) -> dict[str, Any]:
     }
 
 
-class MaskGit(PublicModel):
+class MaskGit(MaskedModel):
     """MaskGIT of ImageNet's classes, 256 and 384 pixels, LlamaGen's tokenizer.
 
     A prompt is the name of a class, or its number. Under the order `halton` of an experiment of kind
@@ -91,7 +92,6 @@ class MaskGit(PublicModel):
     of its table of FID.
     """
 
-    family: ClassVar[Family] = "masked"
     Options: ClassVar[type[Any]] = MaskGitOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "256-tiny": _preset("256_tiny", 6, 1.5),
@@ -126,6 +126,7 @@ class MaskGit(PublicModel):
         checkpoint, images = self.found["checkpoint"], self.found["image_tokenizer"]
         tensors = load_tensors(checkpoint.weights[0])
         self.network = load_network(checkpoint, tensors, options).to(self.device, self.dtype)
+        self.mask_id = self.network.config.codes
         vqvae = load_tokenizer(images, load_tensors(images.weights[0]), identity.grid[0])
         self.vqvae = vqvae.to(self.device)
 
@@ -136,12 +137,7 @@ class MaskGit(PublicModel):
         As long as the weights are not fetched, the codebook is that of the published ones. Raises
         ModelError where the weights are of another grid, or the image size is no multiple of 16.
         """
-        if options.image_size < DOWNSAMPLE or options.image_size % DOWNSAMPLE:
-            raise ModelError(
-                f"option 'image_size' of MaskGit is {options.image_size}; it must be a multiple of "
-                f"{DOWNSAMPLE}."
-            )
-        side = options.image_size // DOWNSAMPLE
+        side = grid_side("MaskGit", options.image_size, DOWNSAMPLE)
         codebook_size = cls.card.codebook_size or 0
         if not found["checkpoint"].bytes_to_fetch:
             codebook_size = _codebook_size(found["checkpoint"], side, options)
@@ -164,8 +160,7 @@ class MaskGit(PublicModel):
     @property
     def guidance(self) -> Guidance:
         """Guidance of a batch; upstream's number is one less than its scale."""
-        scale = self.settings.guidance
-        return Guidance(1.0 + scale, guided=scale > 0.0)
+        return Guidance.beyond(self.settings.guidance)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Numbers of the classes (row,) int64, then as many of no class when guided.
@@ -181,7 +176,7 @@ class MaskGit(PublicModel):
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
         """Unmask on the arccos schedule, both branches in one call of the network."""
         settings, guidance = self.settings, self.guidance
-        n_positions, steps = math.prod(self.identity.grid), settings.steps
+        steps = settings.steps
         factors: list[float] = np.linspace(
             settings.sharpness, settings.last_sharpness, steps
         ).tolist()
@@ -191,19 +186,9 @@ class MaskGit(PublicModel):
             logits = guidance.logits(self.network(guidance.rows(tokens), conditioning))
             return logits * factors[step]
 
-        return masked.traverse(
-            grid_logits,
-            guidance.n_samples(len(conditioning)),
-            n_positions,
-            self.network.config.codes,
-            masked_after=self.open_after(self.identity),
-            path_temperature=np.linspace(settings.path_temperature, 0.0, steps).tolist(),
-            law=TokenLaw(),
-            probe=probe,
-            noise=noise,
-            path_surprisal=settings.path_surprisal,
-            grid=self.identity.grid,
-            device=self.device,
+        path_temperature = np.linspace(settings.path_temperature, 0.0, steps).tolist()
+        return self.unmask(
+            grid_logits, guidance.n_samples(len(conditioning)), path_temperature, probe, noise
         )
 
     @torch.inference_mode()

@@ -8,13 +8,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from generate.errors import ModelError
 from generate.models.base import Card
 from generate.models.checkpoint import Checkpoint
 from generate.models.clip import HEADS
 from generate.models.component import Part
 from generate.models.masked_pipeline import Conditioning, MaskedPipeline, PipelineOptions
-from generate.models.public import Geometry
+from generate.models.public import Geometry, grid_side
 from generate.networks.meissonic import Meissonic as Network
 
 SHAPELESS = ("num_attention_heads", "axes_dims_rope", "downsample", "upsample", "codebook_size")
@@ -102,12 +101,8 @@ class Meissonic(MaskedPipeline):
         transformer = checkpoint.json("transformer/config.json")
         downsample = cls.downsample(checkpoint)
         whole = downsample * (2 if transformer["downsample"] else 1)
-        if options.image_size < whole or options.image_size % whole:
-            raise ModelError(
-                f"option 'image_size' of Meissonic is {options.image_size}; for checkpoint "
-                f"'{checkpoint.name}' it must be a multiple of {whole}."
-            )
-        side = options.image_size // downsample
+        where = f"for checkpoint '{checkpoint.name}' "
+        side = grid_side("Meissonic", options.image_size, downsample, whole=whole, where=where)
         size = (options.image_size, options.image_size)
         return Geometry(transformer["codebook_size"], (side, side), size, options.steps)
 

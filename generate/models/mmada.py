@@ -16,16 +16,18 @@ from torch import Tensor
 
 from generate.errors import ModelError
 from generate.models import llada
-from generate.models.base import Card, Family, to_pixels
+from generate.models.base import Card, to_pixels
 from generate.models.checkpoint import Checkpoint, Source, load_tensors
 from generate.models.guidance import Guidance
+from generate.models.masked_model import MaskedModel
+from generate.models.padding import left_padded
 from generate.models.precision import Precision, computing
-from generate.models.public import Geometry, PublicModel, PublicOptions
-from generate.models.showo import DOWNSAMPLE, compounding, load_decoder
+from generate.models.public import Geometry, PublicOptions, grid_side
+from generate.models.showo import DOWNSAMPLE, compounding, load_decoder, text_part
 from generate.study.probes import Probe
 from generate.study.reading import Reading
 from generate.traversal import masked
-from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.draw import Noise
 from generate.traversal.trace import Trace
 from schemas.provenance import ModelIdentity
 
@@ -59,7 +61,7 @@ class MmadaOptions(PublicOptions):
     precision: Precision = "bfloat16"
 
 
-class Mmada(PublicModel):
+class Mmada(MaskedModel):
     """MMaDA-8B at 512: LLaDA with image tokens, lookup-free quantisation.
 
     Text and image all see each other, so nothing is cached from step to step. Codes are ids of the
@@ -68,7 +70,6 @@ class Mmada(PublicModel):
     the larger vocabulary, counted here.
     """
 
-    family: ClassVar[Family] = "masked"
     Options: ClassVar[type[Any]] = MmadaOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "mixcot": {"checkpoint": "Gen-Verse/MMaDA-8B-MixCoT"},
@@ -128,12 +129,7 @@ class Mmada(PublicModel):
         """
         llada.described(found["checkpoint"], KIND)
         found["image_tokenizer"].json("config.json", kind="MAGVITv2")
-        if options.image_size < DOWNSAMPLE or options.image_size % DOWNSAMPLE:
-            raise ModelError(
-                f"option 'image_size' of MMaDA is {options.image_size}; it must be a multiple of "
-                f"{DOWNSAMPLE}."
-            )
-        side = options.image_size // DOWNSAMPLE
+        side = grid_side("MMaDA", options.image_size, DOWNSAMPLE)
         bits = (2,) * (CODES - 1).bit_length()
         size = (options.image_size, options.image_size)
         return Geometry(CODES, (side, side), size, options.steps, bits)
@@ -157,14 +153,7 @@ class Mmada(PublicModel):
 
         A cut one still ends in EOS.
         """
-        tokenizer = cls.tokenizer(options)
-        words = tokenizer(text, verbose=False).input_ids
-        if words[:1] != [tokenizer.bos_token_id]:
-            words = [tokenizer.bos_token_id, *words]
-        ids = [T2I, *words, tokenizer.eos_token_id]
-        if len(ids) <= TEXT_LENGTH:
-            return ids, False
-        return [*ids[: TEXT_LENGTH - 1], tokenizer.eos_token_id], True
+        return text_part(cls.tokenizer(options), T2I, text, TEXT_LENGTH)
 
     @classmethod
     def read(cls, options: MmadaOptions, texts: Sequence[str]) -> list[Reading]:
@@ -178,19 +167,15 @@ class Mmada(PublicModel):
     @property
     def guidance(self) -> Guidance:
         """Guidance of a batch, whose scale is one more than MMaDA's own number."""
-        scale = self.settings.guidance
-        return Guidance(1.0 + scale, guided=scale > 0.0)
+        return Guidance.beyond(self.settings.guidance)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Ids of the text parts (row, TEXT_LENGTH), padded on the left.
 
         Rows are those of the texts and then, when guided, of as many empty ones.
         """
-        rows = []
-        for text in self.guidance.texts(texts):
-            ids, _ = self.prompt(self.settings, text)
-            rows.append([PAD] * (TEXT_LENGTH - len(ids)) + ids)
-        return torch.tensor(rows, device=self.device)
+        prompts = [self.prompt(self.settings, text)[0] for text in self.guidance.texts(texts)]
+        return left_padded(prompts, PAD, self.device, TEXT_LENGTH)[0]
 
     @torch.inference_mode()
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
@@ -218,20 +203,8 @@ class Mmada(PublicModel):
             ).last_hidden_state
             return guidance.logits(F.linear(states[:, -n_positions - 1 : -1], head))
 
-        return masked.traverse(
-            grid_logits,
-            guidance.n_samples(n_rows),
-            n_positions,
-            self.mask_id,
-            masked_after=masked.cosine_schedule(n_positions, steps),
-            path_temperature=compounding(self.settings.path_temperature, steps),
-            law=TokenLaw(),
-            probe=probe,
-            noise=noise,
-            path_surprisal=self.settings.path_surprisal,
-            grid=self.identity.grid,
-            device=self.device,
-        )
+        path_temperature = compounding(self.settings.path_temperature, steps)
+        return self.unmask(grid_logits, guidance.n_samples(n_rows), path_temperature, probe, noise)
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:

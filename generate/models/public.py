@@ -60,6 +60,25 @@ class Geometry:
         return self.grid[0] * self.grid[1]
 
 
+def grid_side(model: str, image_size: int, pixels: int, *, whole: int = 0, where: str = "") -> int:
+    """Positions along a side of a square image that the option `image_size` asks for.
+
+    A position is so many `pixels` wide; `whole` is what the side must be a multiple of, where that
+    is more. `model` is its name, and `where` what else the error says before the rule. Raises
+    ModelError where the image is no whole number of them.
+
+    >>> grid_side("Emu3", 720, 8)
+    90
+    """
+    whole = whole or pixels
+    if image_size < whole or image_size % whole:
+        raise ModelError(
+            f"option 'image_size' of {model} is {image_size}; {where}it must be a multiple of "
+            f"{whole}."
+        )
+    return image_size // pixels
+
+
 class PublicModel(Model):
     """A published model.
 

@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from generate.errors import ModelError
-from generate.models.base import Card, Family, to_pixels
+from generate.models.base import Card, to_pixels
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, refuse_keys
 from generate.models.guidance import Guidance
+from generate.models.masked_model import MaskedModel
+from generate.models.padding import left_padded
 from generate.models.precision import computing
-from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.models.public import Geometry, PublicOptions
 from generate.networks.lfq import DecoderConfig, LFQDecoder
 from generate.study.probes import Probe
 from generate.study.reading import Reading
 from generate.traversal import masked
-from generate.traversal.draw import Noise, TokenLaw
+from generate.traversal.draw import Noise
 from generate.traversal.trace import Trace
 from schemas.provenance import ModelIdentity
 
@@ -63,14 +65,13 @@ class ShowoOptions(PublicOptions):
             )
 
 
-class Showo(PublicModel):
+class Showo(MaskedModel):
     """Show-o 256 and 512: Phi-1.5 with image tokens, lookup-free quantisation.
 
     Codes are ids of the language model's vocabulary behind its words and special ids; here they run
     from 0. The law of a code leaves all other ids out.
     """
 
-    family: ClassVar[Family] = "masked"
     Options: ClassVar[type[Any]] = ShowoOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "256": {"checkpoint": "showlab/show-o", "guidance": 1.75, "steps": 16},
@@ -156,13 +157,7 @@ class Showo(PublicModel):
         """
         tokenizer = cls.tokenizer(options)
         first_special = cls.find(options)["checkpoint"].json("config.json")["llm_vocab_size"]
-        words = tokenizer(text, verbose=False).input_ids
-        if words[:1] != [tokenizer.bos_token_id]:
-            words = [tokenizer.bos_token_id, *words]
-        ids = [first_special + T2I, *words, tokenizer.eos_token_id]
-        if len(ids) <= TEXT_LENGTH:
-            return ids, False
-        return [*ids[: TEXT_LENGTH - 1], tokenizer.eos_token_id], True
+        return text_part(tokenizer, first_special + T2I, text, TEXT_LENGTH)
 
     @classmethod
     def read(cls, options: ShowoOptions, texts: Sequence[str]) -> list[Reading]:
@@ -179,8 +174,7 @@ class Showo(PublicModel):
 
         Show-o's own number s means (1 + s) c - s u, so that 0 is none, and the scale here is 1 + s.
         """
-        scale = self.settings.guidance
-        return Guidance(1.0 + scale, guided=scale > 0.0)
+        return Guidance.beyond(self.settings.guidance)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Ids of the text parts (row, TEXT_LENGTH), padded on the left.
@@ -188,11 +182,8 @@ class Showo(PublicModel):
         Rows are those of the texts and then, when guided, of as many empty ones.
         """
         pad = self.first_special + PAD
-        rows = []
-        for text in self.guidance.texts(texts):
-            ids, _ = self.prompt(self.settings, text)
-            rows.append([pad] * (TEXT_LENGTH - len(ids)) + ids)
-        return torch.tensor(rows, device=self.device)
+        prompts = [self.prompt(self.settings, text)[0] for text in self.guidance.texts(texts)]
+        return left_padded(prompts, pad, self.device, TEXT_LENGTH)[0]
 
     @torch.inference_mode()
     def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
@@ -237,20 +228,8 @@ class Showo(PublicModel):
             cache.crop(-states.shape[1])
             return guidance.logits(F.linear(states[:, 1:-1], weight, bias))
 
-        return masked.traverse(
-            grid_logits,
-            guidance.n_samples(n_rows),
-            n_positions,
-            self.mask_id,
-            masked_after=masked.cosine_schedule(n_positions, steps),
-            path_temperature=compounding(self.settings.path_temperature, steps),
-            law=TokenLaw(),
-            probe=probe,
-            noise=noise,
-            path_surprisal=self.settings.path_surprisal,
-            grid=self.identity.grid,
-            device=self.device,
-        )
+        path_temperature = compounding(self.settings.path_temperature, steps)
+        return self.unmask(grid_logits, guidance.n_samples(n_rows), path_temperature, probe, noise)
 
     @torch.inference_mode()
     def decode(self, tokens: Tensor) -> NDArray[np.uint8]:
@@ -259,6 +238,20 @@ class Showo(PublicModel):
         The decoder is in float32 and gives pixels in [-1, 1], about; what lies outside is clamped.
         """
         return to_pixels(self.decoder(tokens.view(-1, *self.identity.grid)) / 2 + 0.5)
+
+
+def text_part(tokenizer: Any, task: int, text: str, length: int) -> tuple[list[int], bool]:
+    """Ids of a task token, BOS, a text and EOS, at most `length`, and whether the text was cut.
+
+    A cut one still ends in EOS. The tokenizer may put BOS before a text itself.
+    """
+    words = tokenizer(text, verbose=False).input_ids
+    if words[:1] != [tokenizer.bos_token_id]:
+        words = [tokenizer.bos_token_id, *words]
+    ids = [task, *words, tokenizer.eos_token_id]
+    if len(ids) <= length:
+        return ids, False
+    return [*ids[: length - 1], tokenizer.eos_token_id], True
 
 
 def compounding(temperature: float, steps: int) -> list[float]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from generate.networks.rotary import ROPE_BASE, rotate
+from generate.networks.swiglu import FeedForward
 
 
 @dataclass(frozen=True)
@@ -132,24 +133,6 @@ class Attention(nn.Module):
         return attended
 
 
-class FeedForward(nn.Module):
-    """SwiGLU: a gated layer, place by place (Shazeer 2020, arXiv:2002.05202).
-
-    w2 (silu(w1 x) * w3 x), without biases.
-    """
-
-    def __init__(self, config: LlamaGenConfig) -> None:
-        super().__init__()
-        self.w1 = nn.Linear(config.width, config.hidden, bias=False)
-        self.w3 = nn.Linear(config.width, config.hidden, bias=False)
-        self.w2 = nn.Linear(config.hidden, config.width, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The gated layer of `x` (..., width), of the same shape."""
-        gated: Tensor = self.w2(F.silu(self.w1(x)) * self.w3(x))
-        return gated
-
-
 class Layer(nn.Module):
     """Pre-norm attention, then pre-norm feed-forward.
 
@@ -159,7 +142,7 @@ class Layer(nn.Module):
     def __init__(self, config: LlamaGenConfig) -> None:
         super().__init__()
         self.attention = Attention(config)
-        self.feed_forward = FeedForward(config)
+        self.feed_forward = FeedForward(config.width, config.hidden)
         self.attention_norm = RMSNorm(config.width)
         self.ffn_norm = RMSNorm(config.width)
 

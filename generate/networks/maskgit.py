@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generate.networks.swiglu import FeedForward
+
 EPS = 1e-5
 
 
@@ -123,24 +125,6 @@ class Attention(nn.Module):
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)
 
 
-class FeedForward(nn.Module):
-    """SwiGLU: a gated layer, place by place (Shazeer 2020, arXiv:2002.05202).
-
-    w2 (silu(w1 x) * w3 x), without biases.
-    """
-
-    def __init__(self, config: MaskGitConfig) -> None:
-        super().__init__()
-        self.w1 = nn.Linear(config.width, config.hidden, bias=False)
-        self.w2 = nn.Linear(config.hidden, config.width, bias=False)
-        self.w3 = nn.Linear(config.width, config.hidden, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The gated layer of `x` (..., width), of the same shape."""
-        out: Tensor = self.w2(F.silu(self.w1(x)) * self.w3(x))
-        return out
-
-
 class Block(nn.Module):
     """Attention, then a feed-forward.
 
@@ -151,7 +135,7 @@ class Block(nn.Module):
         super().__init__()
         self.mlp = modulation(config.width, 6)
         self.ln1, self.ln2 = Scaled(config.width, bias=False), Scaled(config.width, bias=False)
-        self.attn, self.ff = Attention(config), FeedForward(config)
+        self.attn, self.ff = Attention(config), FeedForward(config.width, config.hidden)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """`x` (row, place, width) after the block, under a class embedding (row, width)."""

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from benchmarks.tiny import vq_model
 from generate.cli import app
 from generate.encode.photos import photos_of, read_photo
 from generate.encode.tokenizers import tokenizer_of
@@ -220,7 +221,6 @@ def test_photos_are_turned_upright_laid_over_white_and_cropped(tmp_path: Path):
 
 
 def test_tokenizers_of_installed_libraries_encode_and_decode(tmp_path: Path):
-    from diffusers import VQModel
     from transformers import (
         ChameleonVQVAE,
         ChameleonVQVAEConfig,
@@ -231,17 +231,7 @@ def test_tokenizers_of_installed_libraries_encode_and_decode(tmp_path: Path):
     )
 
     torch.manual_seed(0)
-    VQModel(
-        block_out_channels=[8, 16],
-        down_block_types=["DownEncoderBlock2D"] * 2,
-        up_block_types=["UpDecoderBlock2D"] * 2,
-        latent_channels=8,
-        layers_per_block=1,
-        norm_num_groups=8,
-        num_vq_embeddings=48,
-        mid_block_add_attention=False,
-        lookup_from_codebook=True,
-    ).save_pretrained(tmp_path / "vq")
+    vq_model([8, 16]).save_pretrained(tmp_path / "vq")
     config = JanusVQVAEConfig(
         embed_dim=8,
         num_embeddings=50,
