@@ -56,7 +56,7 @@ def status(
     _print_time(estimates, n_processes=max(1, len(found.running)))
     out.print(f"at most {bytes_needed(store.run) / 1e6:.0f} MB in all.")
     if digest:
-        records = store.ledger.read_all(found.done)
+        records = store.ledger.read_all(found.done, found.done)
         out.print(f"digest {snapshot([list(records.values())])}.")
 
 

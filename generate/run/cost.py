@@ -134,7 +134,8 @@ def measured(plan: Plan, store: SampleStore, blocks: Sequence[Block]) -> Measure
     to its commit, bytes are those of its objects as stored.
     """
     step = max(1, math.ceil(len(blocks) / MEASURED))
-    records = store.ledger.read_all(blocks[::step])
+    some = set(blocks[::step])
+    records = store.ledger.read_all(some, some)
     n_images, seconds, n_bytes = 0, 0.0, 0
     for block, record in records.items():
         n_images += size(block, plan)

@@ -6,7 +6,7 @@ It is a record a block, or, once a run is finished and sealed, the tables that `
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -104,10 +104,13 @@ class Ledger:
             return None
         return self._checked(record_key(block), content)
 
-    def read_all(self, blocks: Iterable[Block]) -> dict[Block, BlockRecord]:
+    def read_all(
+        self, blocks: Iterable[Block], committed: Set[Block] | None = None
+    ) -> dict[Block, BlockRecord]:
         """Give the records of those of the blocks that are committed.
 
-        Raises CorruptStore for a record that is damaged or of another block, and StoreContractError
+        `committed` are such blocks, where whoever asks has listed them already; one withdrawn since
+        is left out. Raises CorruptStore for a record that is damaged or of another block, and StoreContractError
         for one that another configuration made.
         """
         blocks = list(blocks)
@@ -117,7 +120,7 @@ class Ledger:
                 its = self._tables[block.model, block.experiment]
                 records[block] = its.of_block(block.condition, block.index)
             return records
-        done = self.done(blocks)
+        done = self.done(blocks) if committed is None else committed
         keys = {record_key(block): block for block in blocks if block in done}
         for key, content in self.folder.found(keys).items():
             records[keys[key]] = self._checked(key, content)

@@ -211,8 +211,10 @@ def test_status_reads_the_records_of_some_blocks_alone(
     asked: list[int] = []
     read_all = Ledger.read_all
 
-    def counted(self: Ledger, blocks: Iterable[Block]) -> dict[Block, BlockRecord]:
-        found = read_all(self, blocks)
+    def counted(
+        self: Ledger, blocks: Iterable[Block], committed: set[Block]
+    ) -> dict[Block, BlockRecord]:
+        found = read_all(self, blocks, committed)
         asked.append(len(found))
         return found
 
