@@ -26,7 +26,7 @@ from schemas.io.cluster import Cluster, ClusterError, connected
 from schemas.store import Block
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["tests.faults.processes", "generate.models.toy"])
+CONTEXT.set_forkserver_preload(["tests.faults.processes", "generate.models.toy", "ibstats.cli"])
 
 
 def start(function: Callable[..., None], *arguments: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import random
 import shutil
@@ -19,12 +18,12 @@ from ibstats.errors import IbstatsError
 from ibstats.results.kept import obtain, obtain_tree, read_results, write_json
 from ibstats.store import open_store
 from schemas.analysis import Config
+from tests.faults import processes
 from tests.faults.damages import DAMAGES, files_of
 
 SETTINGS = Config(parts=("diversity",), metrics=("pixel_cosine",), models=("toy-mim",)).but(
     resampling=Config().resampling.but(n_resamples=50)
 )
-FORK = multiprocessing.get_context("forkserver")
 QUICK = 6
 RACES = int(os.environ.get("SOAK_RACES", "1"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
@@ -106,20 +105,14 @@ def test_verify_names_what_is_kept_and_damaged_and_repair_drops_it(
     assert tree.identical(expected[1])
 
 
-def analyse_quietly(run: Path) -> None:
-    analysis(run)
-
-
 def test_analyses_at_once_and_killed_end_as_one_in_peace(analysed: Path, tmp_path: Path) -> None:
     """Two to four at once on a fresh run; in every third race all but the last are killed."""
     expected, rng = analysis(analysed), random.Random(SEED)
     ignored = shutil.ignore_patterns("results")
     for race in range(RACES):
         root = Path(shutil.copytree(analysed, tmp_path / f"run{race}", ignore=ignored))
-        workers = [FORK.Process(target=analyse_quietly, args=(root,)) for _ in range(2 + race % 3)]
+        workers = [processes.start(analysis, root) for _ in range(2 + race % 3)]
         victims = workers[:-1] if race % 3 == 0 else []
-        for worker in workers:
-            worker.start()
         for victim in victims:
             victim.join(rng.random() * 3)
             victim.kill()

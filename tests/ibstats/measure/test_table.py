@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import random
 import shutil
 import time
@@ -21,10 +20,10 @@ from ibstats.measure.each import here
 from ibstats.measure.pixel import PixelCosine
 from ibstats.measure.table import table_problem
 from ibstats.selection import select
+from tests.faults import processes
 from tests.faults.damages import DAMAGES, files_of
 
 DIMS = ("prompt", "condition", "sample", "y", "x", "channel")
-FORK = multiprocessing.get_context("forkserver")
 
 
 def made(run: Path) -> xr.Dataset:
@@ -108,9 +107,7 @@ def test_processes_that_measure_at_once_and_are_killed_end_in_one_whole_table(
     expected = images(30).sum(["sample", "y", "x", "channel"]).values
     file = tmp_path / "t.npy"
     for _ in range(3):
-        workers = [FORK.Process(target=measure, args=(file,)) for _ in range(3)]
-        for worker in workers:
-            worker.start()
+        workers = [processes.start(measure, file) for _ in range(3)]
         time.sleep(0.3 + rng.random())
         workers[0].kill()
         for worker in workers:
