@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from docutils import nodes
+from latex2mathml.converter import convert
+
 project = "ibstats"
 author = copyright = "ibstats developers"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
@@ -12,6 +15,7 @@ default_role = "literal"
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 html_theme = "furo"
+html_math_renderer = "mathml"
 html_title = "ibstats"
 exclude_patterns = ["_build", "examples"]
 
@@ -27,6 +31,20 @@ def mark_code(app: Any, what: str, name: str, thing: Any, options: Any, lines: l
     lines[:] = marked
 
 
+def write_inline(writer: Any, node: Any) -> None:
+    """Write a formula as MathML, which browsers set by themselves, without a script or a network."""
+    writer.body.append(convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def write_block(writer: Any, node: Any) -> None:
+    """Write a formula of its own line; a wide one scrolls."""
+    formula = convert(node.astext(), display="block")
+    writer.body.append(f'<div class="math" style="overflow-x: auto">{formula}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
-    """Have docstrings marked before they are read."""
+    """Have docstrings marked before they are read, and formulas written as MathML."""
     app.connect("autodoc-process-docstring", mark_code)
+    app.add_html_math_renderer("mathml", (write_inline, None), (write_block, None))

@@ -291,7 +291,7 @@ def test_every_package_of_the_test_extra_is_installed() -> None:
     torch safetensors diffusers transformers torchvision lpips torchmetrics pingouin matplotlib skimage
     datasets requests torch_fidelity
     distributed bokeh dask_jobqueue obstore moto flask flask_cors
-    sphinx myst_parser furo
+    sphinx myst_parser furo latex2mathml
     playwright axe_playwright_python
     """
     missing = [name for name in packages.split() if importlib.util.find_spec(name) is None]

@@ -61,3 +61,21 @@ def test_what_reaches_out_is_found(built: Path, browser: Browser) -> None:
     tab.evaluate("document.querySelector('article p').style.width = '500px'")
     assert tab.evaluate(OUTSIDE.replace("MARGIN", str(MARGIN)))
     tab.close()
+
+
+def test_formulas_are_set_and_no_page_asks_the_network(built: Path, browser: Browser) -> None:
+    tab = browser.new_page()
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url))
+    formulas = 0
+    for page in sorted(built.glob("*.html")):
+        tab.goto(page.as_uri())
+        formulas += tab.locator("article math").count()
+        for formula in tab.locator("article math").all():
+            box = formula.bounding_box()
+            assert box is not None
+            assert min(box["width"], box["height"]) > 3, page.name
+            assert "\\" not in (formula.text_content() or ""), page.name
+    tab.close()
+    assert formulas > 100
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == []
