@@ -16,6 +16,7 @@ from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Part, load, settings_of
+from generate.models.graphed import graphed
 from generate.models.guidance import Guidance
 from generate.models.padding import left_padded
 from generate.models.precision import Precision, computing
@@ -125,8 +126,7 @@ class Emu3(PublicModel):
         self.language_model = network.model.text_model.to(self.device, self.dtype)
         self.vqmodel = network.model.vqmodel.to(self.device).float()
         ids = [words[CODE.format(code)] for code in range(identity.codebook_size)]
-        self.code_ids = torch.tensor(ids, device=self.device)
-        self.end_of_row = words[END_OF_ROW]
+        self.words_of_codes = torch.tensor([*ids, words[END_OF_ROW]], device=self.device)
         self.head = network.lm_head.weight[ids].to(self.device, self.dtype)
         self.law = TokenLaw(temperature=options.temperature, top_k=options.top_k or None)
 
@@ -233,8 +233,8 @@ class Emu3(PublicModel):
     def traverse(self, conditioning: Conditioning, probe: Probe, noise: Noise) -> Trace:
         """Sample in raster order with preallocated keys and values.
 
-        The prompt is read in one call, and then one code a row and call; the first call of a row of
-        the grid reads the token that ends the one before, too.
+        The prompt is read in one call, and then one code a row and call, all of the same shapes. A
+        row of the grid begins with a call more, for the token that ends the one before.
         """
         from transformers import StaticCache
 
@@ -244,26 +244,37 @@ class Emu3(PublicModel):
         n_image = rows * (columns + 1)
         cache = StaticCache(config=self.language_model.config, max_cache_len=n_prompt + n_image)
         mask = torch.cat([conditioning.mask, conditioning.mask.new_ones(n_rows, n_image)], 1)
-        places = (mask.cumsum(1) - 1).clamp(min=0)
+        position_ids = (mask.cumsum(1) - 1).clamp(min=0)
+        places = torch.arange(mask.shape[1], device=self.device)
+        end_of_row = len(self.words_of_codes) - 1
 
-        @computing(self.settings.precision)
-        def next_logits(previous: Tensor | None, position: int) -> Tensor:
-            """Logits at a position, from the prompt at first, then from one code a row."""
-            ids = conditioning.ids
-            if previous is not None:
-                ids = self.code_ids[guidance.rows(previous)][:, None]
-                if position % columns == 0:
-                    ends = ids.new_full((len(ids), 1), self.end_of_row)
-                    ids = torch.cat([ids, ends], 1)
-            stop = n_prompt + position + position // columns
+        def after(ids: Tensor, position_ids: Tensor) -> Tensor:
             states = self.language_model(
                 input_ids=ids,
                 attention_mask=mask,
-                position_ids=places[:, stop - ids.shape[1] : stop],
+                position_ids=position_ids,
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
             return guidance.logits(states[:, -1] @ self.head.mT)
+
+        def after_code(codes: Tensor, place: Tensor) -> Tensor:
+            ids = self.words_of_codes[guidance.rows(codes)][:, None]
+            return after(ids, position_ids.index_select(1, place))
+
+        step = graphed(after_code, self.device)
+
+        @computing(self.settings.precision)
+        def next_logits(previous: Tensor | None, position: int) -> Tensor:
+            """Logits at a position, from the prompt at first, then from one code a row."""
+            if previous is None:
+                return after(conditioning.ids, position_ids[:, :n_prompt])
+            row, column = divmod(position, columns)
+            place = n_prompt + position - 1 + row
+            if column == 0:
+                step(previous, places[place - 1 : place])
+                previous = torch.full_like(previous, end_of_row)
+            return step(previous, places[place : place + 1])
 
         return autoregressive.traverse(
             next_logits, rows * columns, law=self.law, probe=probe, noise=noise

@@ -18,6 +18,7 @@ from generate.models import multi_modality
 from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Layout, Part, layout_of, settings_of
+from generate.models.graphed import graphed
 from generate.models.guidance import Guidance
 from generate.models.padding import left_padded
 from generate.models.precision import Precision, computing
@@ -218,25 +219,32 @@ class Janus(PublicModel):
         n_rows = len(conditioning.ids)
         cache = StaticCache(config=self.language_model.config, max_cache_len=n_prompt + n_positions)
         mask = torch.cat([conditioning.mask, conditioning.mask.new_ones(n_rows, n_positions)], 1)
-        places = (mask.cumsum(1) - 1).clamp(min=0)
+        position_ids = (mask.cumsum(1) - 1).clamp(min=0)
+        places = torch.arange(mask.shape[1], device=self.device)
+
+        def after(embedded: Tensor, position_ids: Tensor) -> Tensor:
+            states = self.language_model(
+                inputs_embeds=embedded,
+                attention_mask=mask,
+                position_ids=position_ids,
+                past_key_values=cache,
+                use_cache=True,
+            ).last_hidden_state
+            return guidance.logits(self.head(states[:, -1]))
+
+        def after_code(codes: Tensor, place: Tensor) -> Tensor:
+            embedded = self.embed_codes(guidance.rows(codes))[:, None]
+            return after(embedded, position_ids.index_select(1, place))
+
+        step = graphed(after_code, self.device)
 
         @computing(self.settings.precision)
         def next_logits(previous: Tensor | None, position: int) -> Tensor:
             """Logits at a position, from the prompt at first, then from one code a row."""
             if previous is None:
-                start, embedded = 0, self.embed_prompt(conditioning.ids)
-            else:
-                start = n_prompt + position - 1
-                embedded = self.embed_codes(guidance.rows(previous))[:, None]
-            stop = n_prompt + position
-            states = self.language_model(
-                inputs_embeds=embedded,
-                attention_mask=mask,
-                position_ids=places[:, start:stop],
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-            return guidance.logits(self.head(states[:, -1]))
+                return after(self.embed_prompt(conditioning.ids), position_ids[:, :n_prompt])
+            place = n_prompt + position - 1
+            return step(previous, places[place : place + 1])
 
         return autoregressive.traverse(
             next_logits, n_positions, law=self.law, probe=probe, noise=noise

@@ -17,6 +17,7 @@ from generate.models.base import Card, Family, to_pixels
 from generate.models.captions import clean_caption
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, matching, refuse_keys
 from generate.models.component import Part
+from generate.models.graphed import graphed
 from generate.models.precision import Precision, computing
 from generate.models.public import Geometry, PublicModel, PublicOptions, grid_side
 from generate.models.recent import Recent
@@ -217,20 +218,22 @@ class LlamaGen(PublicModel):
         """Sample in raster order with preallocated keys and values.
 
         The caption is read in one call, which gives the law of the first code; then comes one code
-        a row and call.
+        a row and call, all of the same shapes.
         """
         guidance = self.guidance
         cache = self.network.empty_cache(conditioning.mask)
         positions = torch.arange(self.identity.steps, device=self.device)
 
+        def after_code(codes: Tensor, place: Tensor) -> Tensor:
+            return guidance.logits(self.network.next_logits(guidance.rows(codes), place, cache))
+
+        step = graphed(after_code, self.device)
+
         @computing(self.settings.precision)
         def next_logits(previous: Tensor | None, position: int) -> Tensor:
             if previous is None:
-                logits = self.network.prefill(conditioning.states, cache)
-            else:
-                place = positions[position - 1 : position]
-                logits = self.network.next_logits(guidance.rows(previous), place, cache)
-            return guidance.logits(logits)
+                return guidance.logits(self.network.prefill(conditioning.states, cache))
+            return step(previous, positions[position - 1 : position])
 
         return autoregressive.traverse(
             next_logits, self.identity.steps, law=self.law, probe=probe, noise=noise

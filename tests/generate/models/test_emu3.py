@@ -71,7 +71,7 @@ def test_tokens_and_pixels_of_a_padded_batch_equal_upstream_one_by_one(
     upstream = Emu3ForConditionalGeneration.from_pretrained(folder, local_files_only=True).eval()
     words = upstream.model.vocabulary_mapping
     n_words = upstream.config.text_config.vocab_size
-    noise = DrawsOfAllWords(SEEDS, model.code_ids, n_words)
+    noise = DrawsOfAllWords(SEEDS, model.words_of_codes[:-1], n_words)
     trace = model.traverse(model.encode(TEXTS), Probe(), noise)
     for text, seed, tokens in zip(TEXTS, SEEDS, trace.tokens, strict=True):
         ids = torch.tensor([Emu3.ids(model.settings, text + POSITIVE)])
