@@ -14,19 +14,21 @@ import argparse
 import contextlib
 import csv
 import gc
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
 
 from benchmarks import tiny
 from generate.errors import one_line
-from generate.models import memory, model_class
+from generate.models import graphed, memory, model_class
 from generate.models.amused import Amused
 from generate.models.janus import Janus
 from generate.models.precision import STORAGE
@@ -132,6 +134,16 @@ def upstream(model: Any, device: str, size: str) -> Loop | None:
     return None
 
 
+def without_graph(sample: Loop) -> Loop:
+    """The same, each kernel launched by itself."""
+
+    def launched(n: int) -> None:
+        with mock.patch.dict(os.environ, {graphed.SWITCH: "0"}):
+            sample(n)
+
+    return launched
+
+
 def measure(sample: Loop, n: int, device: str, repeats: int) -> tuple[float, float]:
     """Images per second (best of `repeats`) and peak GPU memory in GB, after one warm-up."""
     cuda = device.startswith("cuda")
@@ -175,6 +187,8 @@ def of_model(name: str, folder: Path, arguments: argparse.Namespace) -> Iterator
         "settings": " ".join(f"{key}={value}" for key, value in asked.items()),
     }
     loops = {"ibgenerate": ours(model, device, size), "upstream": upstream(model, device, size)}
+    if device.startswith("cuda") and model.family == "autoregressive":
+        loops["ibgenerate without a graph"] = without_graph(ours(model, device, size))
     for batch in arguments.batch:
         for loop, sample in loops.items():
             if sample is None:

@@ -30,12 +30,8 @@ class Noted(TorchDispatchMode):
         name = func.overloadpacket.__name__
         if name in WAITS or (name == "index" and any(map(is_mask, args[1]))):
             raise RuntimeError(f"{name} cannot be captured")
-        names = [argument.name for argument in func._schema.arguments]
-        given = {**dict(zip(names, args, strict=False)), **kwargs}
-        for argument in func._schema.arguments:
-            if argument.name in given and argument.alias_info and argument.alias_info.is_write:
-                written = tree_leaves(given[argument.name])
-                self.before += [(tensor, tensor.clone()) for tensor in written]
+        if name.endswith("_"):
+            self.before.append((args[0], args[0].clone()))
         result = func(*args, **kwargs)
         self.operations.append((func, args, kwargs, result))
         return result

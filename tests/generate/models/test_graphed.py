@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException
+from transformers.cache_utils import CacheLayerMixin, StaticLayer
 
 from generate.models import emu3, graphed, janus, llamagen, model_class
 from generate.models.base import Model
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
 from generate.traversal.trace import Trace
+from tests.generate.models.paper_card import OnlyOnCard, PaperCard
 from tests.generate.models.tape import Tape
 from tests.generate.models.test_contract import CHECKPOINTS, TEXTS
 
@@ -25,9 +29,13 @@ ADAPTERS: dict[str, Any] = {"llamagen": llamagen, "janus-pro": janus, "emu3": em
 
 @pytest.fixture(scope="module", params=ADAPTERS)
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
-    adapter = model_class(request.param)
-    options = adapter.options(CHECKPOINTS[request.param](tmp_path_factory.mktemp(request.param)))
-    return adapter.load(adapter.identify(request.param, options), options, "cpu")
+    return loaded(request.param, tmp_path_factory.mktemp("model"))
+
+
+def loaded(name: str, folder: Path, device: str = "cpu") -> Model:
+    adapter = model_class(name)
+    options = adapter.options(CHECKPOINTS[name](folder))
+    return adapter.load(adapter.identify(name, options), options, device)
 
 
 def sample(model: Model) -> Trace:
@@ -143,14 +151,55 @@ def test_steps_go_into_graphs_on_cuda_unless_switched_off(
     assert step(torch.ones(1)).tolist() == [-1.0]
 
 
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_step_on_a_card_never_touches_the_host(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wait for a value, a shape of values or a tensor of the host raises: there are shapes alone."""
+    card = PaperCard()
+    model: Any = loaded(name, tmp_path)
+    conditioning = card.conditioning(model.encode(TEXTS[:3]))
+    card.model(model)
+    shapes = []
+
+    def walk(next_logits: Any, n_positions: int, **_: Any) -> Any:
+        next_logits(None, 0)
+        with OnlyOnCard():
+            for position in range(1, n_positions):
+                codes = torch.zeros(3, dtype=torch.int64, device="cuda")
+                shapes.append(next_logits(codes, position).shape)
+
+    monkeypatch.setattr(ADAPTERS[name].autoregressive, "traverse", walk)
+    monkeypatch.setattr(ADAPTERS[name], "graphed", lambda step, device: step)
+    monkeypatch.setattr(StaticLayer, "__init__", static_layer)
+    with card.fake:
+        model.traverse(conditioning, Probe(), None)
+    assert shapes == [(3, model.identity.codebook_size)] * (model.identity.steps - 1)
+
+
+def static_layer(self: Any, max_cache_len: int, **_: Any) -> None:
+    """As of the library, but that the count is no constant, which a card of shapes cannot move."""
+    CacheLayerMixin.__init__(self)
+    self.max_cache_len = max_cache_len
+    self.cumulative_length = torch.zeros((), dtype=torch.int64)
+
+
+def test_the_card_of_shapes_sees_the_host() -> None:
+    card = PaperCard()
+    with card.fake:
+        x = torch.ones(3, device="cuda")
+        with OnlyOnCard(), pytest.raises(RuntimeError, match="touches the host"):
+            x[torch.tensor([1])]
+        with pytest.raises(DataDependentOutputException):
+            x[0].item()
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_a_graph_on_a_gpu_gives_the_tokens_of_plain_steps(
-    name: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    adapter = model_class(name)
-    options = adapter.options(CHECKPOINTS[name](tmp_path))
-    model = adapter.load(adapter.identify(name, options), options, "cuda")
+    model = loaded(name, tmp_path, "cuda")
     monkeypatch.setenv(graphed.SWITCH, "0")
     plain = sample(model)
     monkeypatch.setenv(graphed.SWITCH, "1")
