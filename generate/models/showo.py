@@ -21,6 +21,7 @@ from generate.models.guidance import Guidance
 from generate.models.masked_model import MaskedModel
 from generate.models.padding import left_padded
 from generate.models.precision import computing
+from generate.models.prefix_cache import PrefixCache
 from generate.models.public import Geometry, PublicOptions
 from generate.networks.lfq import DecoderConfig, LFQDecoder
 from generate.study.probes import Probe
@@ -192,13 +193,12 @@ class Showo(MaskedModel):
         The text never looks at the image, so its keys and values are computed once and serve all
         steps.
         """
-        from transformers import DynamicCache
-
         guidance, steps = self.guidance, self.settings.steps
         n_positions, n_rows = math.prod(self.identity.grid), len(conditioning)
         is_text = conditioning != self.first_special + PAD
-        places = torch.arange(TEXT_LENGTH + n_positions + 2, device=self.device).expand(n_rows, -1)
-        cache = DynamicCache(config=self.network.config)
+        length = TEXT_LENGTH + n_positions + 2
+        places = torch.arange(length, device=self.device).expand(n_rows, -1)
+        cache = PrefixCache(length)
         with computing(self.settings.precision):
             self.transformer(
                 input_ids=conditioning,
@@ -225,7 +225,6 @@ class Showo(MaskedModel):
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
-            cache.crop(-states.shape[1])
             return guidance.logits(F.linear(states[:, 1:-1], weight, bias))
 
         path_temperature = compounding(self.settings.path_temperature, steps)

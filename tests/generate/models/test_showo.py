@@ -15,6 +15,7 @@ from benchmarks import tiny
 from benchmarks.named_weights import named_tensor
 from generate.errors import ModelError
 from generate.models.checkpoint import Checkpoint
+from generate.models.prefix_cache import PrefixCache
 from generate.models.showo import Showo, compounding, load_decoder
 from generate.networks.lfq import code_bits
 from generate.study.probes import Probe
@@ -50,7 +51,7 @@ def test_logits_with_a_cached_text_equal_upstreams_over_the_whole_sequence(
         grid = torch.full((n, n_positions), mask_id)
         seen.extend(
             [grid_logits(grid, 0), grid_logits(grid, 1)]
-        )  # the second after the cache was cropped
+        )  # the second over the keys and values of the first
 
     monkeypatch.setattr(masked, "traverse", first_logits)
     model.traverse(model.encode(list(record_showo.TEXTS)), Probe(), ParityNoise([0, 1]))
@@ -59,6 +60,24 @@ def test_logits_with_a_cached_text_equal_upstreams_over_the_whole_sequence(
     assert expected.std() > 0.1
     assert torch.allclose(seen[0][..., ::64], expected, atol=1e-5)
     assert torch.equal(seen[0], seen[1])
+
+
+def test_a_cache_of_a_prefix_gives_what_one_that_grows_and_is_cut_gives_where_it_lay() -> None:
+    from transformers import DynamicCache
+
+    ours, grown = PrefixCache(length=9), DynamicCache()
+    addresses = set()
+    for call, length in enumerate((4, 5, 5, 5)):
+        for layer in range(2):
+            keys, values = torch.rand(2, 3, 2, length, 7).unbind()
+            given = ours.update(keys, values, layer)
+            expected = grown.update(keys, values, layer)
+            assert all(map(torch.equal, given, expected))
+            if call > 0:
+                addresses.add(given[0].data_ptr())
+        if call > 0:
+            grown.crop(-length)
+    assert len(addresses) == 2
 
 
 def test_tokens_of_a_batch_equal_upstreams_one_by_one(
