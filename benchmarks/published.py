@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from generate.models import amused, janus, llamagen
+from generate.models import amused, janus, t5
 from generate.models.showo import TEXT_LENGTH
 from generate.networks.llamagen import LlamaGen, LlamaGenConfig
 
@@ -116,7 +116,7 @@ def conditioning(model: Any, n: int, device: str) -> Any:
         ids = torch.randint(100_000, (2 * n, 24), device=device)
         return janus.Conditioning(ids, torch.ones_like(ids))
     if name == "llamagen":
-        return llamagen.Conditioning(
+        return t5.Conditioning(
             noise(120, 2048), (torch.arange(120, device=device) >= 100).expand(2 * n, -1)
         )
     return torch.randint(50_000, (2 * n, TEXT_LENGTH), device=device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from generate.models import multi_modality
+from generate.models import multi_modality, t5
 from generate.models.base import Card, Family, to_pixels
 from generate.models.captions import clean_caption
 from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, matching, refuse_keys
@@ -21,6 +20,7 @@ from generate.models.graphed import graphed
 from generate.models.precision import Precision, computing
 from generate.models.public import Geometry, PublicModel, PublicOptions, grid_side
 from generate.models.recent import Recent
+from generate.models.t5 import Conditioning
 from generate.networks.llamagen import LlamaGen as Network
 from generate.networks.llamagen import LlamaGenConfig
 from generate.study.probes import Probe
@@ -66,18 +66,6 @@ class LlamaGenOptions(PublicOptions):
     top_p: float = 1.0
 
 
-@dataclass(frozen=True)
-class Conditioning:
-    """Text states: rows of the texts, then as many unconditional ones when guided.
-
-    `states` are (row, caption token, width), padded on the left, and `mask` (row, caption token) is
-    True where there is text.
-    """
-
-    states: Tensor  # (row, caption token, width)
-    mask: Tensor  # (row, caption token) bool
-
-
 class LlamaGen(PublicModel):
     """LlamaGen-XL 256 and 512: GPT over VQ-GAN tokens, T5 text.
 
@@ -109,24 +97,13 @@ class LlamaGen(PublicModel):
             ("{weights}.safetensors|{weights}.pt", "{tokenizer}.safetensors|{tokenizer}.pt"),
             float32=("{tokenizer}.",),
         ),
-        Source(
-            "text_encoder",
-            (
-                "config.json",
-                "model.safetensors|model-*-of-*.safetensors|pytorch_model.bin|pytorch_model-*-of-*.bin",
-                "tokenizer.json|spiece.model",
-                "*.json",
-            ),
-            unused=("decoder.", "lm_head."),
-        ),
+        t5.TEXT_ENCODER,
     )
 
     @classmethod
     def parts(cls) -> Mapping[str, Part]:
         """The text encoder; the sizes of the others are read off their weights."""
-        from transformers import T5EncoderModel
-
-        return {"text_encoder": Part(T5EncoderModel, source="text_encoder")}
+        return {"text_encoder": t5.part()}
 
     def __init__(self, identity: ModelIdentity, options: LlamaGenOptions, device: str) -> None:
         super().__init__(identity, options, device)
@@ -156,13 +133,9 @@ class LlamaGen(PublicModel):
         return Geometry(codebook_size, (side, side), size, side * side)
 
     @classmethod
-    @functools.cache
     def text_tokenizer(cls, options: LlamaGenOptions) -> Any:
         """The T5 tokenizer."""
-        from transformers import AutoTokenizer
-
-        folder = cls.find(options)["text_encoder"].folder
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        return t5.tokenizer(cls.find(options)["text_encoder"].folder)
 
     @classmethod
     def read(cls, options: LlamaGenOptions, texts: Sequence[str]) -> list[Reading]:
@@ -172,13 +145,7 @@ class LlamaGen(PublicModel):
         cleaning removes read alike.
         """
         tokenizer = cls.text_tokenizer(options)
-        readings = []
-        for text in texts:
-            caption = clean_caption(text)
-            whole = tokenizer(caption, verbose=False).input_ids
-            kept = tokenizer(caption, max_length=CAPTION_LENGTH, truncation=True).input_ids
-            readings.append(Reading(tuple(kept), cut=len(whole) > CAPTION_LENGTH))
-        return readings
+        return [t5.read(tokenizer, clean_caption(text), CAPTION_LENGTH) for text in texts]
 
     @torch.inference_mode()
     def encode_text(self, text: str) -> tuple[Tensor, Tensor]:

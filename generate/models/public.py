@@ -79,6 +79,25 @@ def grid_side(model: str, image_size: int, pixels: int, *, whole: int = 0, where
     return image_size // pixels
 
 
+def grid_sides(model: str, scales: str, published: str) -> tuple[int, ...]:
+    """Sides of the grids that the option `scales` asks for, coarsest first.
+
+    `model` is its name, and `published` what the error gives as an example. Raises ModelError where
+    they do not rise, or are fewer than two.
+
+    >>> grid_sides("VAR", "1,2,4", published="1,2,3")
+    (1, 2, 4)
+    """
+    parts = scales.split(",")
+    sides = [int(part) for part in parts if part.isascii() and part.isdigit()]
+    if len(sides) < max(2, len(parts)) or sides[0] < 1 or sorted(set(sides)) != sides:
+        raise ModelError(
+            f"option 'scales' of {model} is '{scales}'; it must be rising sides of two grids or more, "
+            f"such as '{published}'."
+        )
+    return tuple(sides)
+
+
 class PublicModel(Model):
     """A published model.
 

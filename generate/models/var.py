@@ -17,7 +17,7 @@ from generate.models.checkpoint import Checkpoint, Source, fill, load_tensors, m
 from generate.models.class_names import class_of
 from generate.models.guidance import Guidance
 from generate.models.precision import computing
-from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.models.public import Geometry, PublicModel, PublicOptions, grid_sides
 from generate.networks.var import DERIVED, Var, VarConfig
 from generate.networks.var_tokenizer import UNUSED, VarTokenizer, named_as_here
 from generate.study.probes import Probe
@@ -209,14 +209,7 @@ def sides_of(options: VarOptions) -> tuple[int, ...]:
     >>> sides_of(VarOptions(scales="1,2,4"))
     (1, 2, 4)
     """
-    parts = options.scales.split(",")
-    sides = [int(part) for part in parts if part.isascii() and part.isdigit()]
-    if len(sides) < max(2, len(parts)) or sides[0] < 1 or sorted(set(sides)) != sides:
-        raise ModelError(
-            f"option 'scales' of VAR is '{options.scales}'; it must be rising sides of two grids or "
-            f"more, such as '{VarOptions.scales}'."
-        )
-    return tuple(sides)
+    return grid_sides("VAR", options.scales, VarOptions.scales)
 
 
 def _codebook_size(checkpoint: Checkpoint, n_positions: int) -> int:

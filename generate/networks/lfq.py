@@ -145,40 +145,55 @@ class Level(nn.Module):
         return x
 
 
-class LFQDecoder(nn.Module):
-    """Codes to images; the sign of channel j is bit j of the id, most significant first.
+class Decoder(nn.Module):
+    """Latents to images, coarsest level first.
 
-    `config` has the sizes of the weights that will be loaded.
+    `config` has the sizes of the weights that will be loaded; `attention` is whether the places of
+    the coarsest level see each other.
     """
 
-    def __init__(self, config: DecoderConfig) -> None:
+    def __init__(self, config: DecoderConfig, *, attention: bool = True) -> None:
         super().__init__()
-        self.n_bits = config.n_bits
-        self.post_quant_conv = nn.Conv2d(config.n_bits, config.n_bits, 1)
         self.conv_in = nn.Conv2d(config.n_bits, config.bottom, 3, padding=1)
-        self.mid = nn.ModuleDict(
-            {
-                "block_1": ResidualBlock(config.bottom, config.bottom),
-                "attn_1": AttentionBlock(config.bottom),
-                "block_2": ResidualBlock(config.bottom, config.bottom),
-            }
-        )
+        self.mid = nn.ModuleDict({"block_1": ResidualBlock(config.bottom, config.bottom)})
+        if attention:
+            self.mid["attn_1"] = AttentionBlock(config.bottom)
+        self.mid["block_2"] = ResidualBlock(config.bottom, config.bottom)
         self.up = nn.ModuleList(
             Level(widths, finest=level == 0) for level, widths in enumerate(config.widths)
         )
         width = config.widths[0][-1][1]
         self.norm_out, self.conv_out = _norm(width), nn.Conv2d(width, 3, 3, padding=1)
 
-    def forward(self, codes: Tensor) -> Tensor:
-        """Images (sample, channel, y, x) of codes (sample, row, col).
+    def forward(self, latents: Tensor) -> Tensor:
+        """Images (sample, channel, y, x) of latents (sample, bit, row, col).
 
         Pixels are in [-1, 1], about: what lies outside is for the caller to clamp.
         """
-        signs = 2.0 * code_bits(codes, self.n_bits).permute(0, 3, 1, 2) - 1.0
-        x = self.conv_in(self.post_quant_conv(signs))
+        x = self.conv_in(latents)
         for part in self.mid.values():
             x = part(x)
         for level in reversed(self.up):
             x = level(x)
         image: Tensor = self.conv_out(F.silu(self.norm_out(x)))
         return image
+
+
+class LFQDecoder(Decoder):
+    """Codes to images; the sign of channel j is bit j of the id, most significant first.
+
+    `config` has the sizes of the weights that will be loaded.
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__(config)
+        self.n_bits = config.n_bits
+        self.post_quant_conv = nn.Conv2d(config.n_bits, config.n_bits, 1)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Images (sample, channel, y, x) of codes (sample, row, col), as `Decoder` gives them.
+
+        An id is its bits, and they are the latents.
+        """
+        signs = 2.0 * code_bits(codes, self.n_bits).permute(0, 3, 1, 2) - 1.0
+        return super().forward(self.post_quant_conv(signs))

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from generate.networks.rotary import ROPE_BASE, rotate
+from generate.networks.rotary import grid_table, rotate
 from generate.networks.swiglu import FeedForward
 
 
@@ -78,13 +78,9 @@ def rotation_table(config: LlamaGenConfig) -> Tensor:
     the identity: their queries and keys vanish, as they did in training, so that every caption
     token gets the same attention.
     """
-    n_each = config.width // config.heads // 4
-    frequencies = 1.0 / ROPE_BASE ** (torch.arange(n_each).float() / n_each)
-    angles = torch.outer(torch.arange(config.side).float(), frequencies)
-    rows = angles[:, None].expand(-1, config.side, -1)
-    columns = angles[None].expand(config.side, -1, -1)
-    grid = torch.cat([rows, columns], -1).flatten(0, 1)
-    table = torch.stack([grid.cos(), grid.sin()], -1)
+    places = torch.arange(config.side)
+    rows, columns = places.repeat_interleave(config.side), places.repeat(config.side)
+    table = grid_table(rows, columns, config.width // config.heads)
     return torch.cat([table.new_zeros(config.caption_length, *table.shape[1:]), table])
 
 

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generate.networks.rotary import rotate
+
 LARGEST_SCALE = math.log(100)
 """Of the learned logarithm by which a head multiplies its queries."""
 DERIVED = ("lvl_1L", "attn_bias_for_masking", "zero_k_bias")
@@ -81,37 +83,42 @@ class Cache:
 class Attention(nn.Module):
     """Attention of unit queries and keys, whose sharpness each head learns."""
 
-    def __init__(self, config: VarConfig) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        width = config.width
-        self.heads = config.heads
-        self.scale_mul_1H11 = nn.Parameter(torch.zeros(1, config.heads, 1, 1))
+        self.heads = heads
+        self.scale_mul_1H11 = nn.Parameter(torch.zeros(1, heads, 1, 1))
         self.mat_qkv = nn.Linear(width, 3 * width, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(width))
         self.v_bias = nn.Parameter(torch.zeros(width))
         self.proj = nn.Linear(width, width)
 
     def forward(
-        self, x: Tensor, keys: Tensor, values: Tensor, start: int, mask: Tensor | None
+        self,
+        x: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        start: int,
+        mask: Tensor | None = None,
+        table: Tensor | None = None,
     ) -> Tensor:
         """What `x` (row, place, width) sees up to its own end, of the same shape.
 
         Writes keys and values (row, head, position, head_dim) from position `start` on. `mask`
-        (place, position) says what may be seen; None is all of it.
+        (place, position) says what may be seen; None is all of it. `table` (place, head_dim / 2, 2)
+        turns queries and keys as `rotate` does; None leaves them as they are.
         """
         bias = torch.cat([self.q_bias, torch.zeros_like(self.q_bias), self.v_bias])
         mixed = F.linear(x, self.mat_qkv.weight, bias).view(*x.shape[:2], 3, self.heads, -1)
         query, key, value = mixed.permute(2, 0, 3, 1, 4)
         sharpness = self.scale_mul_1H11.clamp_max(LARGEST_SCALE).exp()
+        query, key = F.normalize(query, dim=-1) * sharpness, F.normalize(key, dim=-1)
+        if table is not None:
+            query, key = rotate(query, table), rotate(key, table)
         stop = start + x.shape[1]
-        keys[:, :, start:stop] = F.normalize(key, dim=-1)
+        keys[:, :, start:stop] = key
         values[:, :, start:stop] = value
         seen = F.scaled_dot_product_attention(
-            F.normalize(query, dim=-1) * sharpness,
-            keys[:, :, :stop],
-            values[:, :, :stop],
-            attn_mask=mask,
-            scale=1.0,
+            query, keys[:, :, :stop], values[:, :, :stop], attn_mask=mask, scale=1.0
         )
         attended: Tensor = self.proj(seen.transpose(1, 2).flatten(2))
         return attended
@@ -120,10 +127,10 @@ class Attention(nn.Module):
 class FeedForward(nn.Module):
     """Two layers with a tanh-approximated GELU between them, place by place."""
 
-    def __init__(self, config: VarConfig) -> None:
+    def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(config.width, config.hidden)
-        self.fc2 = nn.Linear(config.hidden, config.width)
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """The layers of `x` (..., width), of the same shape."""
@@ -137,8 +144,8 @@ class Block(nn.Module):
     def __init__(self, config: VarConfig) -> None:
         super().__init__()
         self.width = config.width
-        self.attn = Attention(config)
-        self.ffn = FeedForward(config)
+        self.attn = Attention(config.width, config.heads)
+        self.ffn = FeedForward(config.width, config.hidden)
         if config.shared:
             self.ada_gss = nn.Parameter(torch.zeros(1, 1, 6, config.width))
         else:

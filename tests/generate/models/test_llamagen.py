@@ -16,7 +16,8 @@ from benchmarks.named_weights import named_tensor
 from generate.errors import ModelError
 from generate.models.captions import clean_caption
 from generate.models.checkpoint import Checkpoint
-from generate.models.llamagen import Conditioning, LlamaGen, load_tokenizer
+from generate.models.llamagen import LlamaGen, load_tokenizer
+from generate.models.t5 import Conditioning
 from generate.networks.llamagen import rotation_table
 from generate.study.probes import Probe
 from tests.generate.parity import ParityNoise
