@@ -458,8 +458,8 @@ def _deepseek_name(key: str) -> str:
     return key
 
 
-def t5(folder: Path) -> None:
-    """A T5 encoder of width 24 whose tokenizer spells with letters."""
+def t5(folder: Path, width: int = 24) -> None:
+    """A T5 encoder whose tokenizer spells with letters."""
     from transformers import T5Config, T5EncoderModel, T5Tokenizer
 
     letters = [(letter, -3.0) for letter in "abcdefghijklmnopqrstuvwxyz.,"]
@@ -475,7 +475,7 @@ def t5(folder: Path) -> None:
     T5Tokenizer(vocab=pieces, extra_ids=0).save_pretrained(folder)
     T5EncoderModel(
         T5Config(
-            vocab_size=len(pieces), d_model=24, d_kv=8, d_ff=32, num_layers=2, num_heads=2,
+            vocab_size=len(pieces), d_model=width, d_kv=8, d_ff=32, num_layers=2, num_heads=2,
             feed_forward_proj="gated-gelu",
         )
     ).save_pretrained(folder)  # fmt: skip
@@ -629,6 +629,61 @@ def _var_names(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
             name, tensor = name.replace(".q.", ".qkv."), torch.cat([tensor, tensor, tensor])
         named[name] = tensor
     return named
+
+
+def infinity(folder: Path) -> dict[str, object]:
+    """Options of grids of side 1, 2 and 4 of codes of 8 bits, 64x64 pixels, in the two files of the hub."""
+    from generate.networks.infinity import Infinity, InfinityConfig
+    from generate.networks.infinity_tokenizer import InfinityTokenizer
+    from generate.networks.lfq import DecoderConfig
+
+    config = InfinityConfig(
+        width=64, layers=4, heads=4, hidden=256, bits=8, text_width=256, text_heads=2, text_length=512, levels=15,
+        scales=(1, 2, 4),
+    )  # fmt: skip
+    network = {"text_proj_for_sos.ca.zero_k_bias": torch.empty(config.width)}
+    for name, tensor in Infinity(config).state_dict().items():
+        outer, _, inner = name.partition("blocks.")
+        if inner:
+            number, _, inner = inner.partition(".")
+            chunk, place = divmod(int(number), 2)
+            name = f"{outer}block_chunks.{chunk}.module.{place}.{inner}"
+        network[name] = tensor
+        if name.endswith("v_bias"):
+            network[name.replace("v_bias", "zero_k_bias")] = tensor
+    blocks = ((32, 32),) * 3
+    widths = (
+        blocks,
+        ((64, 32), *blocks[1:]),
+        ((64, 64),) * 3,
+        ((128, 64), *((64, 64),) * 2),
+        ((128, 128),) * 3,
+    )
+    decoder = InfinityTokenizer(DecoderConfig(8, 128, widths), config.scales, token_bits=4)
+    tokenizer = {_infinity_name(name): tensor for name, tensor in decoder.state_dict().items()}
+    state = named_state(tokenizer) | {
+        "quantizer.lfq.mask": torch.zeros(8),
+        "quantize.lfq.mask": torch.zeros(8),
+    }
+    torch.save(named_state(network), folder / "infinity_2b_reg.pth")
+    torch.save({"vae": state, "global_step": 1}, folder / "infinity_vae_d32reg.pth")
+    t5(folder / "t5", config.text_width)
+    return {
+        "checkpoint": str(folder),
+        "text_encoder": str(folder / "t5"),
+        "scales": "1,2,4",
+        "token_bits": 4,
+        "precision": "float32",
+        "guidance": 3.0,
+        "top_p": 0.9,
+    }
+
+
+def _infinity_name(key: str) -> str:
+    """The name that a tensor of a decoder of ours has in Infinity's: layers lie one level deeper."""
+    module, _, kind = key.rpartition(".")
+    layer = "norm" if "norm" in module.rpartition(".")[2] else "conv"
+    return f"{module}.{layer}.{kind}"
 
 
 def _llamagen_name(key: str) -> str:

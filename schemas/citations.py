@@ -25,6 +25,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "mmada": ("yang2025mmada", "nie2025llada", "yu2024language"),
     "lumina-dimoo": ("xin2025luminadimoo", "nie2025llada"),
     "var": ("tian2024visual",),
+    "infinity": ("han2025infinity", "tian2024visual", "zhao2024bsq"),
     "trio-ar": (),
     "trio-mim": ("chang2022maskgit",),
     "trio-diffusion": ("gu2022vector",),

@@ -34,6 +34,7 @@ MODELS: dict[str, str] = {
     "mmada": "generate.models.mmada:Mmada",
     "lumina-dimoo": "generate.models.lumina_dimoo:LuminaDimoo",
     "var": "generate.models.var:VAR",
+    "infinity": "generate.models.infinity:Infinity",
 }
 
 

@@ -27,7 +27,7 @@ HALF = ".fp16"
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 """Endings of weight files."""
 
-WRAPPERS = ("model", "module", "state_dict", "model_state_dict")
+WRAPPERS = ("model", "module", "state_dict", "model_state_dict", "vae")
 """Keys under which training scripts keep a state dict beside other things."""
 
 PIPELINE_FILES = (

@@ -43,6 +43,7 @@ CHECKPOINTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "mmada": tiny.mmada,
     "lumina-dimoo": tiny.lumina_dimoo,
     "var": tiny.var,
+    "infinity": tiny.infinity,
 }
 OF_CLASSES = ("var", "maskgit")
 """Models that draw classes, not texts."""
@@ -87,9 +88,9 @@ def test_identity_says_what_was_loaded(model: Model) -> None:
     identity = model.identity
     assert identity.weights
     assert all(len(file.sha256) == 64 and file.bytes > 0 for file in identity.weights)
-    assert identity.quantizer in ("vq", "vq-l2", "lfq")
+    assert identity.quantizer in ("vq", "vq-l2", "lfq", "bsq")
     assert not identity.levels or math.prod(identity.levels) == identity.codebook_size
-    assert bool(identity.levels) == (identity.quantizer == "lfq")
+    assert bool(identity.levels) == (identity.quantizer in ("lfq", "bsq"))
     assert identity.capacity == np.log2(identity.codebook_size)
     assert identity.revision.startswith("sha256-")
 

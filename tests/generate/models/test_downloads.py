@@ -56,6 +56,8 @@ GEOMETRIES = [
         4.18,
     ),
     ("llamagen", {}, (16384, (16, 16), (256, 256), 256), 14.80),
+    ("infinity", {}, (256, (1, 42084), (1024, 1024), 13), 20.66),
+    ("infinity", {"preset": "256"}, (256, (1, 2084), (256, 256), 7), 20.66),
     ("maskgit", {}, (16384, (24, 24), (384, 384), 32), 2.21),
     ("show-o", {"preset": "256"}, (8192, (16, 16), (256, 256), 16), 6.17),
     ("show-o", {}, (8192, (32, 32), (512, 512), 50), 6.17),
@@ -124,6 +126,7 @@ WRONG = [
     ),
     ("llamagen", {"checkpoint": "FoundationVision/LlamaGen"}, "no file t2i_XL_stage1_256"),
     ("llamagen", {"text_encoder": "showlab/show-o"}, "no file model.safetensors"),
+    ("infinity", {"checkpoint": "FoundationVision/LlamaGen"}, "no file infinity_2b_reg"),
     ("show-o", {"image_tokenizer": "showlab/show-o"}, "of a Showo, but the adapter needs MAGVITv2"),
     ("show-o", {"checkpoint": "showlab/magvitv2"}, "of a MAGVITv2, but the adapter needs Showo"),
     ("show-o", {"checkpoint": "empty/config"}, "has no key '_class_name'"),
@@ -212,4 +215,6 @@ def test_a_published_checkpoint_is_fetched_once_and_announced(
 
 
 def weights_sent(stand_in: StandIn) -> list[str]:
-    return [name for name in stand_in.sent if name.endswith((".safetensors", ".bin", ".pt"))]
+    return [
+        name for name in stand_in.sent if name.endswith((".safetensors", ".bin", ".pt", ".pth"))
+    ]

@@ -74,6 +74,6 @@ def test_ibstats_analyses_the_run(run_directory: Path) -> None:
         )
         assert 0 <= float(measured.min()) <= float(measured.max()) <= store.identity(name).capacity
         assert tree[f"{name}/diversity"].to_dataset()["estimate"].notnull().all()
-    of_bits = [name for name in CHECKPOINTS if store.identity(name).quantizer == "lfq"]
-    assert {"show-o", "mmada"} <= set(of_bits)
+    of_bits = [name for name in CHECKPOINTS if store.identity(name).digit_levels]
+    assert {"show-o", "mmada", "infinity"} <= set(of_bits)
     assert [name for name in CHECKPOINTS if "digits" in tree[name].children] == of_bits
