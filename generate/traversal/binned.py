@@ -39,7 +39,7 @@ EARLY = -20.0
 """log of w t below which 1 - exp(-w t) is w t, to 1e-9 of it."""
 LATE = 6.5
 """log of w t above which exp(-w t) is nothing at all."""
-CACHED = 1 << 16
+CACHED = 1 << 17
 """Probabilities filed at once on a CPU: as many as stay in its cache. Elsewhere `AT_ONCE`."""
 AT_ONCE = 1 << 24
 
@@ -174,19 +174,19 @@ def moments(laws: Tensor, rows: Tensor, bins: Bins) -> Tensor:
     sums = torch.empty(len(rows), len(bins), N_MOMENTS, dtype=torch.float64, device=laws.device)
     turns = list(_turns(laws, rows))
     size = len(rows[turns[0]]), laws.shape[-1]
-    q, low = laws.new_empty(size), laws.new_empty(size, dtype=torch.int32)
-    powers = laws.new_ones(2, *size, 2)
+    p, square = laws.new_empty(2, *size)
+    low = laws.new_empty(size, dtype=torch.int32)
+    pairs = laws.new_ones(2, *size, dtype=torch.complex64)
     filed = laws.new_empty(2, size[0], len(bins) + 2, dtype=torch.complex64)
     for turn in turns:
         n = len(rows[turn])
-        pattern = laws[rows[turn]].view(torch.int32)
+        pattern = torch.index_select(laws, 0, rows[turn], out=p[:n]).view(torch.int32)
         number = bins.numbers(pattern, low[:n])
-        q[:n] = bins.steps(pattern, low[:n])
-        powers[0, :n, :, 1] = q[:n]
-        torch.mul(q[:n], q[:n], out=powers[1, :n, :, 0])
-        torch.mul(powers[1, :n, :, 0], q[:n], out=powers[1, :n, :, 1])
-        for k, pair in enumerate(torch.view_as_complex(powers)):
-            found = filed[k, :n].zero_().scatter_add_(-1, number, pair[:n])
+        first, second = pairs[:, :n]
+        q = first.imag.copy_(bins.steps(pattern, low[:n]))
+        torch.mul(first, torch.mul(q, q, out=square[:n]), out=second)
+        for k, pair in enumerate((first, second)):
+            found = filed[k, :n].zero_().scatter_add_(-1, number, pair)
             sums[turn, :, 2 * k : 2 * k + 2] = torch.view_as_real(found)[:, 1:-1]
     return _mass_moments(sums, bins)
 

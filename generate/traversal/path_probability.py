@@ -138,8 +138,9 @@ def _rows(values: Tensor, mask: Tensor) -> Tensor:
 
 def _drawn(probabilities: Tensor, tokens: Tensor, commit: Tensor) -> Tensor:
     """Of each committed token its probability, and the sum over all codes: (sample, committed, 2)."""
-    drawn = probabilities.gather(-1, tokens.unsqueeze(-1))
-    return _rows(torch.cat([drawn, probabilities.sum(dim=-1, keepdim=True)], dim=-1), commit)
+    laws = _rows(probabilities, commit)
+    drawn = laws.gather(-1, _rows(tokens, commit).unsqueeze(-1))
+    return torch.cat([drawn, laws.sum(dim=-1, keepdim=True)], dim=-1)
 
 
 def _log(drawn: Tensor) -> Tensor:
