@@ -78,7 +78,8 @@ class Infinity(PublicModel):
     """Infinity-2B at 256 to 1024 pixels: next-scale prediction of bits, T5 text.
 
     Texts are cut to 512 tokens. Each bit of a code is drawn by itself, given the text and all
-    coarser scales. Upstream's top-k, 900, cuts nothing of two values.
+    coarser scales. Upstream's top-k, 900, cuts nothing of two values. As there, the head and the
+    sums that blocks add to are in float32 whatever the precision.
     """
 
     family: ClassVar[Family] = "scales"
@@ -116,6 +117,7 @@ class Infinity(PublicModel):
         weights, tokenizer = checkpoint.weights
         network = load_network(checkpoint, load_tensors(weights), sides_of(options))
         self.network = network.to(self.device, self.dtype)
+        self.network.head.float()
         decoding = load_tokenizer(checkpoint, load_tensors(tokenizer), options)
         self.tokenizer = decoding.to(self.device)
         self.text_encoder = self.component("text_encoder")

@@ -176,15 +176,17 @@ class Block(nn.Module):
     def forward(self, x: Tensor, cache: Cache, keys: Tensor, values: Tensor, start: int) -> Tensor:
         """`x` (row, place, width) after all three, of the same shape.
 
-        Its places are those from position `start` on; `keys` and `values` are those of the block.
+        Its places are those from position `start` on; `keys` and `values` are those of the block. `x`
+        is float32 whatever the weights are, as upstream's sums are.
         """
         modulation = (self.ada_gss[0] + cache.modulation).unsqueeze(2)
         weight1, weight2, scale1, scale2, shift1, shift2 = modulation.unbind(1)
         table = cache.table[start : start + x.shape[1]]
-        inputs = normed(x) * (1 + scale1) + shift1
+        inputs = (normed(x) * (1 + scale1) + shift1).to(keys.dtype)
         x = x + self.sa(inputs, keys, values, start, table=table) * weight1
-        x = x + self.ca(self.ca_norm(x), cache.text, cache.mask)
-        out: Tensor = x + self.ffn(normed(x) * (1 + scale2) + shift2) * weight2
+        x = x + self.ca(self.ca_norm(x.to(keys.dtype)), cache.text, cache.mask)
+        inputs = (normed(x) * (1 + scale2) + shift2).to(keys.dtype)
+        out: Tensor = x + self.ffn(inputs) * weight2
         return out
 
 
@@ -247,12 +249,12 @@ class Infinity(nn.Module):
             x = cache.pooled + self.pos_start
         else:
             x = self.word_embed(context.to(cache.pooled.dtype))
-        x = x + self.lvl_embed.weight[scale]
+        x = (x + self.lvl_embed.weight[scale]).float()
         for block, keys, values in zip(self.blocks, cache.keys, cache.values, strict=True):
             x = block(x, cache, keys, values, start)
         factor, shift = cache.last.unsqueeze(2).unbind(1)
-        logits: Tensor = self.head(normed(x) * (1 + factor) + shift)
-        return logits.float().unflatten(-1, (-1, 2))
+        logits: Tensor = self.head((normed(x) * (1 + factor) + shift).to(self.head.weight.dtype))
+        return logits.float().view(*x.shape[:2], self.config.bits, 2)
 
 
 def named_as_here(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

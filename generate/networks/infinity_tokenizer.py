@@ -7,6 +7,7 @@ FoundationVision/Infinity, infinity/models/bsq_vae/multiscale_bsq.py and flux_vq
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -43,11 +44,11 @@ class InfinityTokenizer(nn.Module, ScaleSum):
         """
         side = self.scales[scale]
         bits = code_bits(ids, self.token_bits).reshape(len(ids), side * side, self.dim)
-        vectors = (2.0 * bits - 1.0) / self.dim**0.5
+        vectors = (2.0 * bits - 1.0) / math.sqrt(self.dim)
         vectors = vectors.mT.reshape(len(ids), self.dim, side, side)
-        if scale == len(self.scales) - 1:
-            return vectors
-        return F.interpolate(vectors, size=self.scales[-1], mode="bilinear")
+        if scale < len(self.scales) - 1:
+            vectors = F.interpolate(vectors, size=self.scales[-1], mode="bilinear")
+        return vectors
 
     def pooled(self, total: Tensor, scale: int) -> Tensor:
         """Vectors (sample, position of the scale, dim) of `total`, by bilinear interpolation.

@@ -94,13 +94,13 @@ def test_bits_of_a_batch_equal_upstreams_one_by_one(
     assert torch.allclose(trace.token_surprisal, expected, atol=1e-4)
 
 
-def test_logits_equal_upstreams(model: Infinity, recorded: dict[str, NDArray[np.generic]]) -> None:
-    given = model.conditioned(captions())
+def logits_along(model: Infinity, bits: NDArray[np.generic]) -> Tensor:
+    """Logits (caption, code, bit, value) of the two captions, given all bits before."""
+    states = [each.to(model.dtype) for each in captions()]
+    given = model.conditioned(states)
     cache = model.network.empty_cache(given.states, given.mask)
     context_of = model.tokenizer.walk(2, "cpu")
-    parts = torch.split(tokens_of_four(recorded["bits"]), model.identity.scales, dim=1)
-    expected = torch.from_numpy(recorded["logits"])
-    assert expected.std() > 1
+    parts = torch.split(tokens_of_four(bits), model.identity.scales, dim=1)
     found = []
     for scale, previous in enumerate([None, *parts[:-1]]):
         context = context_of(previous, scale)
@@ -108,7 +108,25 @@ def test_logits_equal_upstreams(model: Infinity, recorded: dict[str, NDArray[np.
             context = model.guidance.rows(context)
         logits = model.network.scale_logits(cache, context, scale)
         found.append(model.guidance.logits(logits) / model.settings.temperature)
-    assert torch.allclose(torch.cat(found, 1), expected, atol=1e-4)
+    return torch.cat(found, 1)
+
+
+def test_logits_equal_upstreams(model: Infinity, recorded: dict[str, NDArray[np.generic]]) -> None:
+    expected = torch.from_numpy(recorded["logits"])
+    assert expected.std() > 1
+    assert torch.allclose(logits_along(model, recorded["bits"]), expected, atol=1e-4)
+
+
+def test_logits_in_bfloat16_are_close_to_upstreams(
+    recorded: dict[str, NDArray[np.generic]], tmp_path: Path
+) -> None:
+    """The head stays in single precision, as upstream's does."""
+    model = loaded(tmp_path, precision="bfloat16")
+    assert model.network.head.weight.dtype == torch.float32
+    assert model.network.word_embed.weight.dtype == torch.bfloat16
+    expected = torch.from_numpy(recorded["logits"])
+    error = logits_along(model, recorded["bits"]) - expected
+    assert 0 < error.square().mean().sqrt() < 0.03 * expected.std()
 
 
 def test_pixels_equal_upstreams(model: Infinity, recorded: dict[str, NDArray[np.generic]]) -> None:

@@ -47,16 +47,24 @@ def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_model_fills_the_factorial_with_allowed_codes(run_directory: Path) -> None:
+    """Where a model has strata, those of its stratum, of which each keeps as many."""
     tree = xr.open_datatree(run_directory / "data.zarr", engine="zarr", consolidated=False)
+    store = ibstats.open_store(run_directory)
     for name in CHECKPOINTS:
         ds = tree[f"{name}/factorial"].to_dataset().load()
         assert ds.complete.all()
         assert (ds.text_tokens > 0).all()
         assert not ds.text_cut.any()
-        keep = ds.codebook_keep.values
+        identity = store.identity(name)
+        strata = np.zeros(identity.grid, dtype=int)
+        if identity.strata:
+            strata = np.reshape(identity.strata, identity.grid)
+        keep = ds.codebook_keep.values[:, None]
+        if "stratum_keep" in ds:
+            keep = ds.stratum_keep.values
         for condition in range(ds.sizes["condition"]):
-            assert keep[condition][ds.tokens.values[condition]].all()
-        assert keep.sum(1).min() == round(0.6 * ds.sizes["code"])
+            assert keep[condition][strata, ds.tokens.values[condition]].all()
+        assert keep.sum(2).min() == round(0.6 * ds.sizes["code"])
         assert np.isfinite(ds.token_surprisal).all()
 
 
