@@ -85,7 +85,7 @@ class Infinity(PublicModel):
     family: ClassVar[Family] = "scales"
     Options: ClassVar[type[Any]] = InfinityOptions
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "1024": {},
+        "1024": {"scales": InfinityOptions.scales},
         "512": {"scales": "1,2,4,6,8,12,16,20,24,32"},
         "256": {"scales": "1,2,4,6,8,12,16"},
         "evaluation": {"temperature": 1.0},
