@@ -75,7 +75,7 @@ class CudaGraph:
 @functools.cache
 def side_stream(device: str) -> torch.cuda.Stream:
     """The stream of a device to capture on: one for all, as each keeps workspaces of its own."""
-    return torch.cuda.Stream(device)
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 class Graphed:
