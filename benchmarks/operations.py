@@ -133,6 +133,22 @@ def lumina_dimoo() -> Counted:
     return of_llama(llama(12288, 32, 8192), 64, PROMPT + 64 * 65 + 4)
 
 
+def glm_image() -> Counted:
+    """The codes of both grids, which are not guided."""
+    from transformers import GlmImageTextConfig, GlmImageTextModel
+
+    turning = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
+    config = GlmImageTextConfig(rope_parameters=turning, attn_implementation="sdpa")
+    network = GlmImageTextModel(config)
+    codes, n_codes = nn.Linear(4096, 16384), 16 * 16 + 32 * 32
+    length = PROMPT + n_codes
+    given = {
+        "inputs_embeds": torch.empty(1, length, 4096),
+        "attention_mask": seen(length, length)[:1],
+    }
+    return 1, lambda: codes(network(**given).last_hidden_state[:, -n_codes:])
+
+
 def maskgit() -> Counted:
     network = MaskGit(MaskGitConfig(1024, 1024, 2816, 24, 16, 16384, 1000, 24 * 24, 1))
     return 32, lambda: network(ids(2, 24 * 24), ids(2))
@@ -160,6 +176,7 @@ MODELS: dict[str, Callable[[], Counted]] = {
     "vq-diffusion": vq_diffusion,
     "janus-pro": janus_pro,
     "emu3": emu3,
+    "glm-image": glm_image,
     "llamagen": llamagen,
     "show-o": show_o,
     "maskgit": maskgit,

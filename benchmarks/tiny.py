@@ -914,3 +914,140 @@ def showo(folder: Path) -> dict[str, object]:
         "text_tokenizer": str(words),
         "steps": 6,
     }
+
+
+def glm_image(folder: Path) -> dict[str, object]:
+    """Options of a 16x16 preview and a 2x2 image grid of 48 codes, 64x64 pixels, in the published folders.
+
+    Ids of the language model are those of the codes, then the begin and the end of an image, then words.
+    """
+    from diffusers import (
+        AutoencoderKL,
+        FlowMatchEulerDiscreteScheduler,
+        GlmImagePipeline,
+        GlmImageTransformer2DModel,
+    )
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import (
+        ByT5Tokenizer,
+        GlmImageConfig,
+        GlmImageForConditionalGeneration,
+        GlmImageImageProcessorPil,
+        GlmImageProcessor,
+        PreTrainedTokenizerFast,
+        T5Config,
+        T5EncoderModel,
+    )
+
+    torch.manual_seed(0)
+    codes = [f"<|dit_token_{code}|>" for code in range(48)]
+    special = [
+        "<|dit_token_16384|>",
+        "<|dit_token_16385|>",
+        "<|endoftext|>",
+        "<|image|>",
+        "<sop>",
+        "<eop>",
+    ]
+    vocabulary = {
+        word: index for index, word in enumerate([*codes, *special, *sorted(ByteLevel.alphabet())])
+    }
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.add_special_tokens([*codes, *special])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<|dit_token_16384|>",
+        pad_token="<|endoftext|>",
+        padding_side="left",
+        extra_special_tokens={
+            "image_token": "<|image|>",
+            "grid_bos_token": "<sop>",
+            "grid_eos_token": "<eop>",
+        },
+    )
+    template = (
+        "{% for m in messages %}{% for item in m.content %}{{ item.text }}{% endfor %}{% endfor %}"
+    )
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "max_position_embeddings": 4096,
+        "vision_vocab_size": 52,
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": 49,
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 10000.0,
+            "partial_rotary_factor": 0.5,
+            "mrope_section": [2, 1, 1],
+        },
+    }
+    language_model = GlmImageForConditionalGeneration(
+        GlmImageConfig(
+            text_config=text,
+            vision_config={
+                "depth": 1,
+                "hidden_size": 16,
+                "num_heads": 2,
+                "intermediate_size": 16,
+                "image_size": 64,
+            },
+            vq_config={"embed_dim": 8, "num_embeddings": 48, "latent_channels": 16},
+            image_token_id=vocabulary["<|image|>"],
+            image_start_token_id=48,
+            image_end_token_id=49,
+        )
+    )
+    torch.nn.init.normal_(language_model.lm_head.weight, std=0.6)
+    torch.nn.init.normal_(language_model.model.language_model.embed_tokens.weight, std=1.0)
+    language_model.generation_config.update(
+        do_sample=True,
+        temperature=0.9,
+        top_p=0.75,
+        top_k=52,
+        eos_token_id=49,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    vae = AutoencoderKL(
+        block_out_channels=[8] * 4,
+        down_block_types=["DownEncoderBlock2D"] * 4,
+        up_block_types=["UpDecoderBlock2D"] * 4,
+        latent_channels=4,
+        layers_per_block=1,
+        norm_num_groups=4,
+        latents_mean=[0.1, -0.2, 0.3, 0.0],
+        latents_std=[1.5, 0.5, 1.0, 2.0],
+        mid_block_add_attention=False,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+    transformer = GlmImageTransformer2DModel(
+        in_channels=4, out_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2, text_embed_dim=16,
+        time_embed_dim=16, condition_dim=8, prior_vq_quantizer_codebook_size=48,
+    )  # fmt: skip
+    encoder = T5EncoderModel(
+        T5Config(
+            vocab_size=384,
+            d_model=16,
+            d_kv=8,
+            d_ff=24,
+            num_layers=2,
+            num_heads=2,
+            feed_forward_proj="gated-gelu",
+        )
+    )
+    GlmImagePipeline(
+        tokenizer=ByT5Tokenizer(),
+        processor=GlmImageProcessor(GlmImageImageProcessorPil(), tokenizer, chat_template=template),
+        text_encoder=encoder,
+        vision_language_encoder=language_model,
+        vae=vae,
+        transformer=transformer,
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+    ).save_pretrained(folder)
+    return {"checkpoint": str(folder), "image_size": 64, "precision": "float32", "decoder_steps": 3}

@@ -20,6 +20,7 @@ MODELS: dict[str, tuple[str, ...]] = {
     "llamagen": ("sun2024autoregressive",),
     "janus-pro": ("chen2025januspro",),
     "emu3": ("wang2024emu3",),
+    "glm-image": ("zai2026glmimage",),
     "show-o": ("xie2025showo", "yu2024language"),
     "maskgit": ("besnier2025halton", "chang2022maskgit", "sun2024autoregressive"),
     "mmada": ("yang2025mmada", "nie2025llada", "yu2024language"),

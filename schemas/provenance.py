@@ -91,7 +91,8 @@ class ModelIdentity(Strict):
     scales: list[int] = Field(
         default=[],
         description="Positions of each scale, coarsest first, of a model that goes from scale to "
-        "scale; they add up to those of the grid, which is one row.",
+        "scale, or of each grid of one that draws several token by token; they add up to those of "
+        "the grid, which is one row.",
     )
     tokens_per_code: int = 1
     """Tokens that a code of the latents is written as, most significant first: more than one where

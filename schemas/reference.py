@@ -93,9 +93,10 @@ A rescoring is laid out like a run of its own: `data.zarr` and `rescored.json`, 
 Optional ones are absent where the family or the study has none, or where samples made elsewhere
 come without them; what is absent is never filled in. Where a model predicts scale after scale
 (family `scales`), `row col` is one row of the positions of all scales, coarsest first and in raster
-order within a scale, and `token_step` is the scale of each, from 0. The codes that a condition of
-such a model may use are counted and kept by stratum: a `stratum` is a scale, or, where a code is
-several tokens (`tokens_per_code` of the model), one of them at a scale. `tokens` is uint32, filled with 4294967295,
+order within a scale, and `token_step` is the scale of each, from 0. Where a model draws several
+grids token by token, these are its `scales` in that row. The codes that a condition of such a model
+may use are counted and kept by stratum: a `stratum` is a scale, or, where a code is several tokens
+(`tokens_per_code` of the model), one of them at a scale. `tokens` is uint32, filled with 4294967295,
 where the codebook has more than 65535 codes. Where prompts have unequal numbers of samples,
 `sample_count` says how many there are; the rest of a prompt holds the fill of each variable and
 means nothing.

@@ -28,6 +28,7 @@ MODELS: dict[str, str] = {
     "vq-diffusion": "generate.models.vq_diffusion:VQDiffusion",
     "janus-pro": "generate.models.janus:Janus",
     "emu3": "generate.models.emu3:Emu3",
+    "glm-image": "generate.models.glm_image:GlmImage",
     "llamagen": "generate.models.llamagen:LlamaGen",
     "show-o": "generate.models.showo:Showo",
     "maskgit": "generate.models.maskgit:MaskGit",

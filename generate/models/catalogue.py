@@ -161,7 +161,7 @@ def thirds(identity: ModelIdentity, open_after: Sequence[int] = ()) -> tuple[int
     left = list(range(steps - 1, -1, -1))
     if identity.family == "masked":
         left = list(open_after)
-    elif identity.scales:
+    elif identity.family == "scales":
         left = [n_positions - filled for filled in itertools.accumulate(identity.scales)]
     counts = [0, 0, 0]
     before = n_positions

@@ -43,7 +43,8 @@ class Geometry:
     """What a checkpoint says of its latent grid and images, and the steps of the traversal.
 
     `grid` is (row, col), `image_size` (y, x) in pixels; `levels` are the values of each digit of an
-    id, none where ids have no digits. `scales` and `tokens_per_code` are those of `ModelIdentity`.
+    id, none where ids have no digits. `scales`, `tokens_per_code` and `rendering` are those of
+    `ModelIdentity`.
     """
 
     codebook_size: int
@@ -53,6 +54,7 @@ class Geometry:
     levels: tuple[int, ...] = ()
     scales: tuple[int, ...] = ()
     tokens_per_code: int = 1
+    rendering: bool = False
 
     @property
     def n_positions(self) -> int:

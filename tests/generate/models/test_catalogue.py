@@ -49,6 +49,7 @@ def test_thirds_of_the_arccos_schedule_are_those_of_maskgit() -> None:
 
 def test_thirds_of_other_families() -> None:
     assert catalogue.thirds(identity("autoregressive", 4, 16)) == (6, 5, 5)
+    assert catalogue.thirds(identity("autoregressive", 4, 16, scales=[4, 12])) == (6, 5, 5)
     assert catalogue.thirds(identity("diffusion", 4, 16)) is None
     assert catalogue.thirds(identity("scales", 4, 3, scales=[1, 4, 11])) == (1, 4, 11)
     assert catalogue.thirds(identity("scales", 4, 5, scales=[1, 1, 2, 4, 8])) == (2, 6, 8)

@@ -37,6 +37,7 @@ CHECKPOINTS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "vq-diffusion": lambda folder: {"checkpoint": str(tiny.vq_diffusion(folder, steps=9))},
     "janus-pro": lambda folder: {"checkpoint": str(tiny.janus(folder)), "precision": "float32"},
     "emu3": tiny.emu3,
+    "glm-image": tiny.glm_image,
     "llamagen": tiny.llamagen,
     "show-o": tiny.showo,
     "maskgit": tiny.maskgit,
