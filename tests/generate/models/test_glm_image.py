@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from benchmarks import tiny
 from generate.errors import ModelError
-from generate.models.glm_image import GlmImage
+from generate.models.glm_image import GlmImage, GlmImageOptions
 from generate.study.noise import normals
 from generate.study.probes import Probe
 
@@ -162,8 +163,11 @@ def test_apostrophes_are_no_writing(model: GlmImage) -> None:
     assert not GlmImage.read(model.settings, ["a cat's toy on a runners' feet, the dog's"])[0].cut
 
 
-def rewrite(file: Path, **changed: Any) -> None:
-    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> GlmImageOptions:
+    """Options of a checkpoint that a test may spoil."""
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    return GlmImage.options({"checkpoint": str(tmp_path), "image_size": 64})
 
 
 @pytest.mark.parametrize(
@@ -176,12 +180,12 @@ def rewrite(file: Path, **changed: Any) -> None:
     ],
 )
 def test_another_checkpoint_is_one_line_before_a_weight_is_read(
-    tmp_path: Path, file: str, changed: dict[str, Any], message: str
+    copied: GlmImageOptions, file: str, changed: dict[str, Any], message: str
 ) -> None:
-    options = GlmImage.options(tiny.glm_image(tmp_path))
-    rewrite(tmp_path / file / "config.json", **changed)
+    described = Path(copied.checkpoint, file, "config.json")
+    described.write_text(json.dumps({**json.loads(described.read_text()), **changed}))
     with pytest.raises(ModelError, match=message):
-        GlmImage.examined(options)
+        GlmImage.examined(copied)
 
 
 def test_a_size_that_is_no_whole_number_of_positions_is_refused(folder: Path) -> None:
@@ -201,13 +205,14 @@ def test_a_size_that_is_no_whole_number_of_positions_is_refused(folder: Path) ->
         ("vae/diffusion_pytorch_model", "decoder.conv_in.weight"),
     ],
 )
-def test_a_tensor_too_few_or_too_many_is_refused(tmp_path: Path, file: str, key: str) -> None:
-    options = GlmImage.options(tiny.glm_image(tmp_path))
-    path = tmp_path / f"{file}.safetensors"
+def test_a_tensor_too_few_or_too_many_is_refused(
+    copied: GlmImageOptions, file: str, key: str
+) -> None:
+    path = Path(copied.checkpoint, f"{file}.safetensors")
     state = load_file(path)
     less = {name: tensor for name, tensor in state.items() if name != key}
     more = {**state, "tail.weight": torch.zeros(1)}
     for changed, message in ((less, "1 missing keys"), (more, "1 unexpected keys")):
         save_file(changed, path, metadata={"format": "pt"})
         with pytest.raises(ModelError, match=message):
-            GlmImage.load(GlmImage.identify("glm-image", options), options, "cpu")
+            GlmImage.load(GlmImage.identify("glm-image", copied), copied, "cpu")
