@@ -37,7 +37,7 @@ def test_every_entry_says_who_what_and_when_and_where_to_find_it() -> None:
     for key, text in entries().items():
         for field in ("title", "author", "year"):
             assert re.search(rf"^  {field} = \{{.+\}},?$", text, re.MULTILINE), (key, field)
-        assert re.search(r"^  (doi|eprint|booktitle|journal) = ", text, re.MULTILINE), key
+        assert re.search(r"^  (doi|eprint|booktitle|journal|url) = ", text, re.MULTILINE), key
         assert text.count("{") == text.count("}"), key
 
 
