@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +33,13 @@ from schemas.io.folder import Folder, LocalFolder, folder
 from schemas.io.ledger import (
     Ledger,
     complete,
+    objects_of,
     recorded,
     recorded_of,
     sizes_of,
     snapshot,
 )
+from schemas.io.merged import stored_metadata, without_metadata
 from schemas.io.prompt_table import PromptTable, prompt_problems
 from schemas.io.received import guard
 from schemas.io.refused import FolderError
@@ -260,13 +263,14 @@ class Store:
 
         Gives (object, problem or None) one by one; every object is read.
         """
-        seal = Ledger(self.folder, self.run).seal
-        if seal is not None:
-            tables = seal_problems(self.folder, seal)
+        ledger = Ledger(self.folder, self.run)
+        if ledger.seal is not None:
+            tables = seal_problems(self.folder, ledger.seal)
             yield from tables.items()
             if any(tables.values()):  # without its records a block is not looked at
                 return
-        for stored in self._recorded():
+        replaced = chain.from_iterable(map(stored_metadata, ledger.merged.values()))
+        for stored in chain(replaced, self._recorded()):
             yield stored.key, reader.problem(self.folder, stored)
         yield from prompt_problems(self.folder, self.run).items()
         yield from reader.calibration_problems(self.folder, self.run).items()
@@ -278,8 +282,7 @@ class Store:
     def _recorded(self) -> Iterator[StoredObject]:
         yield from self.run.template
         for records in self.records.values():
-            for record in records:
-                yield from record.objects
+            yield from objects_of(records)
 
     def _plan(self, model: str, experiment: str) -> ExperimentPlan:
         self.identity(model)
@@ -377,15 +380,17 @@ def open_store(path: str | Path, results: Path | None = None) -> Store:
     try:
         run = reader.read_run(where)
         guard(where)
+        ledger = Ledger(where, run)
+        run = without_metadata(run, ledger.merged)
         try:
-            variables = reader.read_variables(where, run)
+            variables = reader.read_variables(where, run, ledger.metadata)
             run = reader.with_designs(where, run)
         except (CorruptStore, StoreContractError):
             said = copied.half_copied(where, run)
             if said is not None:
                 raise CorruptStore(said) from None
             raise
-        records = Ledger(where, run).by_dataset()
+        records = ledger.by_dataset()
     except FolderError as error:
         raise StoreNotFound(str(error)) from None
     here = Path("ibstats-results", str(path).partition("://")[2])

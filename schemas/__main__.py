@@ -15,7 +15,7 @@ from schemas.reference import pages
 from schemas.reference_set import ReferenceSet
 from schemas.rescored import PieceRecord, RescoreRecord
 from schemas.results import Results
-from schemas.sealed import SealRecord
+from schemas.sealed import MergedRecord, SealRecord
 from schemas.store import BlockRecord, FailureRecord, RunRecord
 from schemas.study import Prompt, Study
 
@@ -25,6 +25,7 @@ PUBLISHED: dict[str, type[BaseModel]] = {
     "run": RunRecord,
     "block": BlockRecord,
     "seal": SealRecord,
+    "merged": MergedRecord,
     "failure": FailureRecord,
     "calibration": CalibrationRecord,
     "results": Results,

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from schemas.analysis import Config, Resampling
 from schemas.io import layout
 from schemas.results import ResultRow
-from schemas.sealed import SealRecord
+from schemas.sealed import MergedRecord, SealRecord
 from schemas.store import BlockRecord, RunRecord
 from schemas.study import (
     ArgmaxWindow,
@@ -46,6 +46,18 @@ tables and holds the digests of the samples. It is created exclusively, once the
 then the records go. From then on it is the ledger: a record beside it means nothing, and no block
 can be made or repaired until `ibgenerate unseal` has put the records back.
 
+`ibgenerate seal --merge` also makes the objects of neighbouring small blocks of a condition into
+one: of up to 64 MB of images, 4 MB of anything else, before compression. It is plain Zarr as
+before: the same arrays with larger chunks, an image still a chunk a prompt in its shard. The keys
+of merged objects begin with a number (`tokens/0.3.0.0.0`), those of blocks with `c`, so that both
+lie side by side. Merged objects come first, read back and compared; then `seal.json` is replaced by
+one that names what was merged, which is the switch for `ibstats`; then each `zarr.json`, which is
+the switch for readers without our code; last, the objects of the blocks go. No object with samples
+is ever replaced, in a bucket neither. `ibgenerate unseal` goes the same way back: each block gets
+its objects again, byte for byte with the same zstd; with another, its record names the new ones.
+Who has the run open meanwhile is told so, and opens it again; plain Zarr reads objects that are
+gone as fill values, so close it there before.
+
 ## What is checked, and by what
 
 Whoever reads a file that numbers depend on looks at its digest. What is damaged is told in one line
@@ -62,6 +74,11 @@ Ledger of a sealed run
 : `seal.json` holds its own `sha256`, and length and sha256 of every table under `sealed`. A table is
   looked at when a record of it is read. Without `seal.json`, or a table, the records are nowhere:
   they are restored from a copy.
+
+Merged objects
+: have length and sha256 in the file of their Dataset under `sealed`, whose own are in `seal.json`,
+  and are looked at as those of blocks are. Blocks of a damaged one are made again after `unseal`
+  and `verify --repair`.
 
 What `create` wrote into `data.zarr`
 : has the length and sha256 of each file in `run.json`. All of it is looked at before a block is
@@ -120,6 +137,10 @@ conditions are free and never parsed.
 ## `seal.json`
 
 {seal}
+
+## What says how a Dataset was merged
+
+{merged}
 """
 
 RESULTS = """# Results format
@@ -185,6 +206,7 @@ def pages() -> dict[str, str]:
             run=_fields(RunRecord),
             block=_fields(BlockRecord),
             seal=_fields(SealRecord),
+            merged=_fields(MergedRecord),
         ),
         "results-format.md": RESULTS.format(rows=_fields(ResultRow)),
         "settings.md": SETTINGS.format(

@@ -2,7 +2,8 @@
 
 A run of millions of blocks is opened by one small file then, and a record is read when its block
 is. Nothing of the run changes but where its records stand: samples, and the digest of them, are the
-same.
+same. If asked for, the objects of neighbouring blocks are merged into large ones as well: what a
+`MergedRecord` says then stands in the place of the objects that the blocks' records name.
 """
 
 from __future__ import annotations
@@ -26,6 +27,43 @@ class LedgerPiece(StoredObject):
     stop: int
 
 
+class MergedPiece(StoredObject):
+    """The file with the `MergedRecord` of one Dataset.
+
+    `key` is relative to the run, not to `data.zarr`, and begins with `sealed/`.
+    """
+
+    model: Name
+    experiment: Name
+
+
+class ArrayMetadata(Strict):
+    """The `zarr.json` of an array whose objects were merged, as text."""
+
+    blocks: str
+    """The one that the array was made with: an object a block."""
+    merged: str
+    """The one of the merged objects, with larger chunks, and keys of another form."""
+
+
+class MergedRecord(Strict):
+    """What was made of the objects of a Dataset's blocks, several of them to one.
+
+    The objects of the blocks are no more. Readers take the metadata from here; the `zarr.json` in
+    the Zarr hierarchy, for readers without our code, is replaced once `seal.json` names this.
+    """
+
+    schema_version: str = VERSION
+    model: Name
+    experiment: Name
+    blocks: int = Field(ge=2)
+    """Neighbouring blocks of a condition in an object; the last of a condition may hold fewer."""
+    arrays: dict[Name, ArrayMetadata]
+    """The arrays, by variable."""
+    objects: list[StoredObject]
+    """Every merged object."""
+
+
 class SealRecord(Strict):
     """What says that a run is sealed: its tables are the ledger, and records beside mean nothing.
 
@@ -39,6 +77,9 @@ class SealRecord(Strict):
     """When the run was sealed."""
     pieces: list[LedgerPiece]
     """Every table, with its length and sha256; those of a Dataset follow each other."""
+    merged: list[MergedPiece] = Field(
+        default=[], description="How objects were merged; no Dataset that keeps those of blocks."
+    )
     snapshots: dict[str, str]
     """Digest of the content of all blocks, `*/*`, and of those of each `model/experiment`,
     `model/*` and `*/experiment`.

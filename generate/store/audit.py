@@ -11,6 +11,7 @@ from generate.store.samples import SampleStore
 from generate.study.planning import Plan
 from schemas.io.layout import DATA, data_key
 from schemas.io.ledger import Ledger, sizes_of, snapshot
+from schemas.io.merged import stored_metadata
 from schemas.io.rescored import rescorings
 from schemas.io.sealed import seal_problems
 from schemas.store import Block
@@ -79,8 +80,9 @@ def _of_sealed(blocks: Sequence[Block], store: SampleStore, ledger: Ledger) -> S
         digest = snapshot(everything.values())
         stored = chain.from_iterable(map(sizes_of, everything.values()))
     else:
-        records = list(ledger.read_all(blocks).values())
-        digest, stored = snapshot([records]), chain(sizes_of(records))
+        digest = snapshot([list(ledger.read_all(blocks).values())])
+        names = {(block.model, block.experiment) for block in blocks}
+        stored = chain.from_iterable(sizes_of(everything[name]) for name in names)
     return Summary(
         made=0,
         done=len(blocks),
@@ -114,16 +116,22 @@ def verify(plan: Plan, store: SampleStore, *, repair: bool = False) -> list[str]
     """Compare every committed block, and what was rescored, with what is stored: one line a problem.
 
     With `repair`, blocks with a problem are dropped from the ledger, so that the next run makes
-    them again, and so are scored pieces.
+    them again, and so are scored pieces. Raises StoreError if such a block is of a sealed run.
     """
     found = []
     ledger = store.ledger
     if ledger.seal is not None and any(seal_problems(store.folder, ledger.seal).values()):
         return []  # without its records no block can be looked at, and none can be made again
+    for merged in ledger.merged.values():
+        found += store.problems([*stored_metadata(merged), *merged.objects])
+    if found and repair:
+        store.refuse_sealed()
     for block in plan.blocks():
+        if (block.model, block.experiment) in ledger.merged:
+            continue
         try:
             record = ledger.read(block)
-            problems = [] if record is None else store.problems(record)
+            problems = [] if record is None else store.problems(record.objects)
         except StoreError as error:
             problems = [str(error)]
         found += problems

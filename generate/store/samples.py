@@ -20,6 +20,8 @@ from schemas.io import reader, writer
 from schemas.io.copied import half_copied
 from schemas.io.folder import Folder, folder
 from schemas.io.layout import DATA
+from schemas.io.ledger import Ledger
+from schemas.io.merged import without_metadata
 from schemas.io.received import guard
 from schemas.io.template import Template
 from schemas.provenance import CalibrationRecord
@@ -49,6 +51,7 @@ class SampleStore(writer.RunWriter):
             raise StoreError(
                 f"'{where}' holds imported samples, which no study made: only `ibstats` reads them."
             )
+        run = without_metadata(run, Ledger(where, run).merged)
         if check:
             _check_template(where, run)
         return cls(where, run)

@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from generate.errors import StoreError
+from generate.store import merging
 from generate.store.samples import SampleStore
 from schemas.io import layout
 from schemas.io.checked import as_stored
 from schemas.io.folder import Folder
 from schemas.io.ledger import Ledger, record_key
-from schemas.io.sealed import PIECE, encoded, read_table, seal_problems
+from schemas.io.sealed import PIECE, SealedRecords, encoded, read_table, seal_problems
 from schemas.provenance import now
-from schemas.sealed import LedgerPiece, SealRecord, snapshot_name
+from schemas.sealed import LedgerPiece, MergedRecord, SealRecord, snapshot_name
 from schemas.store import Block, BlockRecord, blocks_of, sealed, sealed_line, snapshot_lines
 
 HELD = "seal"
@@ -39,11 +40,15 @@ def quiet(n: int) -> None:
     """
 
 
-def seal(store: SampleStore, *, piece: int = PIECE, tell: Tell = quiet) -> SealRecord:
+def seal(
+    store: SampleStore, *, piece: int = PIECE, merge: bool = False, tell: Tell = quiet
+) -> SealRecord:
     """Put the records of a finished run into tables, `piece` of them each, and remove them.
 
-    A sealed run stays as it is; what a killed call left is finished. Raises StoreError where blocks
-    are missing, where another process is at it, and for records or tables that are damaged.
+    With `merge`, the objects of neighbouring small blocks are made into large ones, too. A sealed
+    or merged run stays as it is; what a killed call left is finished. Raises StoreError where
+    blocks are missing, where another process is at it, and for records, objects or tables that are
+    damaged.
     """
     with store.claims.making(HELD, f"the ledger of {store.folder}"):
         if store.ledger.seal is None:
@@ -53,8 +58,21 @@ def seal(store: SampleStore, *, piece: int = PIECE, tell: Tell = quiet) -> SealR
                 store.folder.create(layout.SEAL, sealed(record))
         found = _whole_seal(store)
         _remove_records(store, found)
-        _sweep(store, {piece.key for piece in found.pieces})
+        if merge and not found.merged:
+            found = _merged(store, found, tell)
+        ledger = store.ledger
+        merging.switch(store, found, ledger.merged)
+        _sweep(store, ledger)
         return found
+
+
+def _merged(store: SampleStore, found: SealRecord, tell: Tell) -> SealRecord:
+    """Give the seal that names the merged objects of a sealed run, once it is in its place."""
+    pieces = merging.merge(store, tell)
+    _refuse_opened(store, found)
+    if pieces:
+        store.folder.replace(layout.SEAL, sealed(found.model_copy(update={"merged": pieces})))
+    return _whole_seal(store)
 
 
 def unseal(store: SampleStore, *, tell: Tell = quiet) -> int:
@@ -68,15 +86,24 @@ def unseal(store: SampleStore, *, tell: Tell = quiet) -> int:
         n_records = 0
         if ledger.seal is not None:
             _whole_seal(store)
-            for records in ledger.by_dataset().values():
-                for record in records:
-                    _put_back(store, record_key(record), sealed_line(record))
+            for name, records in ledger.by_dataset().items():
+                for record in _as_stored(store, records, ledger.merged.get(name)):
+                    store.folder.ensure(record_key(record), sealed_line(record))
                 n_records += len(records)
                 tell(len(records))
             _refuse_lacking(store)
             store.folder.discard([layout.SEAL])
-        _sweep(store, set())
+        _sweep(store, store.ledger)
         return n_records
+
+
+def _as_stored(
+    store: SampleStore, records: Sequence[BlockRecord], merged: MergedRecord | None
+) -> Iterable[BlockRecord]:
+    """The records of a Dataset, each once the objects that it names are there."""
+    if merged is None or not isinstance(records, SealedRecords):
+        return records
+    return merging.split(store, records, merged)
 
 
 def _refuse_unfinished(store: SampleStore) -> None:
@@ -146,11 +173,7 @@ def write_table(where: Folder, records: Sequence[BlockRecord], start: int) -> Le
     content = encoded(records)
     model, experiment = records[0].model, records[0].experiment
     key = layout.sealed_key(model, experiment, start, as_stored("", content).sha256)
-    try:
-        where.create(key, content)
-    except FileExistsError:  # its name follows from its content, which may have been damaged
-        if where.read(key) != content:
-            where.replace(key, content)
+    where.ensure(key, content)
     stored = as_stored(key, where.read(key)).model_dump()
     stop = start + len(records)
     return LedgerPiece(model=model, experiment=experiment, start=start, stop=stop, **stored)
@@ -208,17 +231,14 @@ def _remove_records(store: SampleStore, found: SealRecord) -> None:
     there = store.folder.sizes("ledger")
     keys = sorted(key for key in _record_keys(store) if key in there)
     for start in range(0, len(keys), AT_ONCE):
-        if store.ledger.seal != found:
-            raise StoreError(f"'{store.folder}' was opened again meanwhile.")
+        _refuse_opened(store, found)
         store.folder.discard(keys[start : start + AT_ONCE])
 
 
-def _put_back(store: SampleStore, key: str, content: bytes) -> None:
-    try:
-        store.folder.create(key, content)
-    except FileExistsError:
-        if store.folder.read(key) != content:
-            store.folder.replace(key, content)
+def _refuse_opened(store: SampleStore, found: SealRecord) -> None:
+    """Refuse to go on with a run that is not sealed as it was."""
+    if store.ledger.seal != found:
+        raise StoreError(f"'{store.folder}' was opened again meanwhile.")
 
 
 def _refuse_lacking(store: SampleStore) -> None:
@@ -228,7 +248,10 @@ def _refuse_lacking(store: SampleStore) -> None:
         raise StoreError(f"{len(lacking)} records vanished meanwhile; run the same command again.")
 
 
-def _sweep(store: SampleStore, kept: set[str]) -> None:
-    """Remove tables that no seal names: a killed call left them."""
+def _sweep(store: SampleStore, ledger: Ledger) -> None:
+    """Remove tables and merged objects that no seal names: a killed call left them."""
+    seal = ledger.seal
+    kept = {piece.key for piece in (*seal.pieces, *seal.merged)} if seal else set()
     there = store.folder.sizes(layout.SEALED)
     store.folder.discard(sorted(there.keys() - kept))
+    merging.sweep(store, ledger.merged)

@@ -7,10 +7,11 @@ anything at any time. So records may be there without their objects, and objects
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from schemas.io import layout
 from schemas.io.folder import Folder
+from schemas.io.ledger import objects_of
 from schemas.store import Block, BlockRecord, RunRecord
 
 FEW = 2
@@ -19,7 +20,7 @@ AGAIN = "if it was copied, copy it again (`rsync -a` goes on where it stopped)"
 
 
 def half_copied(
-    where: Folder, run: RunRecord, records: Iterable[BlockRecord] = (), *, images: bool = True
+    where: Folder, run: RunRecord, records: Sequence[BlockRecord] = (), *, images: bool = True
 ) -> str | None:
     """Say that many recorded objects are missing or cut short, and the repair; None where few are.
 
@@ -28,10 +29,7 @@ def half_copied(
     """
     sizes = where.sizes(layout.DATA)
     n_recorded, lacking = 0, []
-    expected = list(run.template)
-    for record in records:
-        expected += record.objects
-    for stored in expected:
+    for stored in (*run.template, *objects_of(records)):
         if not images and "/image/" in stored.key:
             continue
         n_recorded += 1

@@ -146,6 +146,17 @@ class Folder(abc.ABC):
         with ThreadPoolExecutor(CONNECTIONS) as pool:
             list(pool.map(self.remove, keys))
 
+    def ensure(self, key: str, content: bytes) -> None:
+        """Make an object, durably, unless it is there with that content.
+
+        One with another content was damaged, or left by a killed process: it is replaced.
+        """
+        try:
+            self.create(key, content)
+        except FileExistsError:
+            if self.read(key) != content:
+                self.replace(key, content)
+
     def exists(self, key: str) -> bool:
         """Say whether there is an object of that key."""
         return self.size(key) is not None

@@ -122,6 +122,15 @@ def sealed_key(model: str, experiment: str, start: int, sha256: str) -> str:
     return f"{SEALED}/{group_name(model, experiment)}/{start:08d}-{sha256[:16]}.npz"
 
 
+def merged_key(model: str, experiment: str, sha256: str) -> str:
+    """Give the key of what says how the objects of a Dataset were merged, by its digest.
+
+    >>> merged_key("trio-mim", "factorial", "3f29" * 16)
+    'sealed/trio-mim/factorial/merged-3f293f293f293f29.json'
+    """
+    return f"{SEALED}/{group_name(model, experiment)}/merged-{sha256[:16]}.json"
+
+
 def calibration_key(model: str) -> str:
     """Give the key of the code usage of a model.
 

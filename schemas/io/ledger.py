@@ -18,6 +18,7 @@ from schemas.errors import CorruptStore, StoreContractError
 from schemas.io import layout
 from schemas.io.checked import Recorded, by_key
 from schemas.io.folder import Folder
+from schemas.io.merged import metadata_of, read_merged, without_metadata
 from schemas.io.reader import Dataset, first_problem, read_run
 from schemas.io.sealed import (
     SealedObjects,
@@ -25,12 +26,13 @@ from schemas.io.sealed import (
     read_seal,
     refuse_lost_seal,
 )
-from schemas.sealed import SealRecord, snapshot_name
+from schemas.sealed import MergedRecord, SealRecord, snapshot_name
 from schemas.store import (
     Block,
     BlockRecord,
     ExperimentPlan,
     RunRecord,
+    StoredObject,
     is_whole,
     is_whole_line,
     snapshot_digest,
@@ -57,6 +59,22 @@ class Ledger:
         return read_seal(self.folder, self.run)
 
     @cached_property
+    def merged(self) -> dict[Dataset, MergedRecord]:
+        """What was made of the objects of small blocks, by Dataset; nothing where they are as written.
+
+        Raises CorruptStore for a record of it that is damaged.
+        """
+        return read_merged(self.folder, self.seal)
+
+    @property
+    def metadata(self) -> dict[str, bytes]:
+        """The zarr.json of every merged array, by its key in the Zarr hierarchy.
+
+        They count, and not those that lie there.
+        """
+        return metadata_of(self.merged.values())
+
+    @cached_property
     def _tables(self) -> dict[Dataset, SealedRecords]:
         """The records of each Dataset of a sealed run; none of one that is not."""
         found: dict[Dataset, SealedRecords] = {}
@@ -64,8 +82,9 @@ class Ledger:
             return found
         for model in self.run.models:
             for experiment in self.run.experiments:
+                merged = self.merged.get((model, experiment))
                 found[model, experiment] = SealedRecords(
-                    self.folder, self.run, self.seal, model, experiment
+                    self.folder, self.run, self.seal, model, experiment, merged
                 )
         return found
 
@@ -210,13 +229,25 @@ def snapshot(
 
 
 def sizes_of(records: Sequence[BlockRecord]) -> Iterator[tuple[str, int]]:
-    """Give key and bytes of every object of the blocks of a Dataset."""
+    """Give key and bytes of every object of the blocks of a Dataset, or of what was made of them."""
     if isinstance(records, SealedRecords):
         yield from records.sizes()
         return
     for record in records:
         for stored in record.objects:
             yield stored.key, stored.bytes
+
+
+def objects_of(records: Sequence[BlockRecord]) -> Iterator[StoredObject]:
+    """Give every object of the blocks of a Dataset, or of what was made of them.
+
+    `records` are those of all its blocks, as `Ledger.by_dataset` gives them.
+    """
+    if isinstance(records, SealedRecords) and records.merged is not None:
+        yield from records.merged.objects
+        return
+    for record in records:
+        yield from record.objects
 
 
 def complete(plan: ExperimentPlan, records: Iterable[BlockRecord]) -> NDArray[np.bool_]:
@@ -238,8 +269,18 @@ def complete(plan: ExperimentPlan, records: Iterable[BlockRecord]) -> NDArray[np
 def recorded(where: Folder, model: str, experiment: str) -> Recorded:
     """Give what a run records of the objects of one Dataset; run and ledger are read anew."""
     run = read_run(where)
-    records = Ledger(where, run).by_dataset()[model, experiment]
+    ledger = Ledger(where, run)
+    records = ledger.by_dataset()[model, experiment]
+    run = without_metadata(run, ledger.merged)
     return recorded_of(run, records, layout.group_name(model, experiment))
+
+
+def recorded_template(where: Folder, run: RunRecord) -> Recorded:
+    """Give what a run records of what `create` wrote, and of the metadata of merged arrays.
+
+    Objects of blocks are not among it. Run and seal are those of now.
+    """
+    return Recorded(by_key(run.template), metadata=Ledger(where, run).metadata)
 
 
 def recorded_of(run: RunRecord, records: Sequence[BlockRecord] = (), group: str = "") -> Recorded:
@@ -248,8 +289,6 @@ def recorded_of(run: RunRecord, records: Sequence[BlockRecord] = (), group: str 
     `group` is the name of the Dataset that the blocks are of.
     """
     if isinstance(records, SealedRecords):
-        return Recorded(by_key(run.template), SealedObjects(records, group))
-    objects = []
-    for record in records:
-        objects += record.objects
-    return Recorded(by_key(run.template), by_key(objects))
+        metadata = {} if records.merged is None else metadata_of([records.merged])
+        return Recorded(by_key(run.template), SealedObjects(records, group), metadata)
+    return Recorded(by_key(run.template), by_key(objects_of(records)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import zarr
@@ -213,18 +214,22 @@ def calibration_problems(where: Folder, run: RunRecord) -> dict[str, str]:
     return found
 
 
-def read_variables(where: Folder, run: RunRecord) -> dict[Dataset, frozenset[str]]:
+def read_variables(
+    where: Folder, run: RunRecord, metadata: Mapping[str, bytes] | None = None
+) -> dict[Dataset, frozenset[str]]:
     """Give the names of the variables and coordinates of each Dataset, from their metadata alone.
 
     Raises StoreContractError for a variable that must be there and is not, or whose dims or dtype
     are not those of the contract: xarray would drop it, or take it, in silence. What must be there
     are the variables the run was made with, but for `image`, without which a run may be copied.
+    `metadata` are those of merged arrays, by key in the hierarchy, which count instead of the
+    stored ones.
     """
     _check_format(where)
     found = {}
     for model in run.models:
         for experiment in run.experiments:
-            found[model, experiment] = _variables_of(where, run, model, experiment)
+            found[model, experiment] = _variables_of(where, run, model, experiment, metadata or {})
     return found
 
 
@@ -243,11 +248,16 @@ def _check_format(where: Folder) -> None:
         raise StoreContractError(f"{group} is not Zarr format 3, the only one this program reads")
 
 
-def _variables_of(where: Folder, run: RunRecord, model: str, experiment: str) -> frozenset[str]:
+def _variables_of(
+    where: Folder, run: RunRecord, model: str, experiment: str, metadata: Mapping[str, bytes]
+) -> frozenset[str]:
     known = contract(run, experiment)
     required = _required(run, model, experiment)
     keys = {layout.metadata_key(model, experiment, name): name for name in known}
     contents = where.found(keys)
+    for name, content in metadata.items():
+        if layout.data_key(name) in keys:
+            contents[layout.data_key(name)] = content
     made = {layout.data_key(stored.key): stored for stored in run.template}
     for key in made.keys() & contents.keys():
         problem = mismatch(made[key], contents[key])

@@ -29,7 +29,7 @@ from schemas.io import layout, reader
 from schemas.io.checked import CheckedStore, as_stored
 from schemas.io.folder import Folder
 from schemas.io.laid_out import finish, lay_out
-from schemas.io.ledger import Ledger, record_key, recorded_of
+from schemas.io.ledger import Ledger, record_key, recorded_template
 from schemas.io.prompt_table import PromptTable, prompt_problems, write_prompts
 from schemas.io.sealed import seal_problems
 from schemas.io.template import PER_BLOCK, Arrays, Template, write_templates
@@ -181,7 +181,7 @@ class RunWriter:
         for stored in record.objects:
             if not self.folder.is_as_put(layout.data_key(stored.key)):
                 unsure.append(stored)
-        problems = self._damaged(unsure)
+        problems = self.problems(unsure)
         if problems:
             self.withdraw(block)
             raise CorruptBlock(f"block {block.name} changed while it was committed: {problems[0]}")
@@ -234,14 +234,21 @@ class RunWriter:
         Its objects stay, and mean nothing until the next commit. Raises StoreError where the run is
         sealed.
         """
+        self.refuse_sealed()
+        self.folder.remove(record_key(block))
+        for key in self.object_keys(block, "complete"):
+            self.folder.remove(layout.data_key(key))
+
+    def refuse_sealed(self) -> None:
+        """Raise StoreError where the run is sealed.
+
+        None of its blocks can be made again then.
+        """
         if self.folder.exists(layout.SEAL):
             raise StoreError(
                 f"'{self.folder}' is sealed, so no block of it can be made again: first "
                 f"`ibgenerate unseal {self.folder}`"
             )
-        self.folder.remove(record_key(block))
-        for key in self.object_keys(block, "complete"):
-            self.folder.remove(layout.data_key(key))
 
     def mark_complete(self, block: Block) -> None:
         """Copy the commit of a block into `complete`.
@@ -268,28 +275,34 @@ class RunWriter:
         return found
 
     def object_keys(self, block: Block, name: str) -> list[str]:
-        """Give the objects of one array of a block, relative to the Zarr hierarchy.
+        """Give the objects of one array that a block lies in, relative to the Zarr hierarchy.
 
-        They are there once the block is written.
+        They are there once the block is written, and its own, unless they were merged.
         """
         array = self.arrays(block)[name]
         stored = array.shards or array.chunks
+        metadata: Any = array.metadata
         grid = []
         for size, step in zip(array.shape[2:], stored[2:], strict=True):
             grid.append(-(-size // step))
         prefix = f"{layout.group_name(block.model, block.experiment)}/{name}"
         keys = []
         for index in np.ndindex(*grid):
-            parts = ["c", *map(str, (block.condition, block.index, *index))]
-            keys.append(f"{prefix}/{'.'.join(parts)}")
+            place = (block.condition, block.start // stored[1], *index)
+            keys.append(f"{prefix}/{metadata.chunk_key_encoding.encode_chunk_key(place)}")
         return keys
 
-    def problems(self, record: BlockRecord) -> list[str]:
-        """Give what is wrong with a committed block, one line an object.
+    def problems(self, objects: Iterable[StoredObject]) -> list[str]:
+        """Give what is wrong with recorded objects, one line each.
 
-        Objects may be gone, cut short or altered.
+        They may be gone, cut short or altered.
         """
-        return self._damaged(record.objects)
+        found = []
+        for stored in objects:
+            problem = reader.problem(self.folder, stored)
+            if problem is not None:
+                found.append(f"{stored.key}: {problem}")
+        return found
 
     def template_problems(self) -> list[str]:
         """Give what is wrong with what `create` wrote, one line an object.
@@ -298,7 +311,7 @@ class RunWriter:
         subsets, the code counts behind these, the prompts, and the
         tables of a sealed ledger.
         """
-        found = self._damaged(self.run.template)
+        found = self.problems(self.run.template)
         for key, problem in prompt_problems(self.folder, self.run).items():
             if problem is not None:
                 found.append(f"{key}: {problem}")
@@ -311,14 +324,6 @@ class RunWriter:
             found.append(f"{key}: {said}")
         return found
 
-    def _damaged(self, objects: Iterable[StoredObject]) -> list[str]:
-        found = []
-        for stored in objects:
-            problem = reader.problem(self.folder, stored)
-            if problem is not None:
-                found.append(f"{stored.key}: {problem}")
-        return found
-
     def arrays(self, block: Block) -> dict[str, zarr.Array[Any]]:
         """Give the per-block arrays of a block's Dataset, by name.
 
@@ -328,7 +333,7 @@ class RunWriter:
 
     def _checked(self, *, read_only: bool) -> CheckedStore:
         """The Zarr hierarchy, whose template is checked as it is read."""
-        recorded = partial(recorded_of, self.run)
+        recorded = partial(recorded_template, self.folder, self.run)
         return CheckedStore(self.folder, recorded, read_only=read_only)
 
     @cached_property

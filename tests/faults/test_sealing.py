@@ -7,13 +7,11 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
-from typing_extensions import override
 
 import ibstats
 from generate.cli import app
@@ -25,10 +23,10 @@ from generate.store.sealing import seal, unseal
 from generate.study.planning import Plan, recorded_plan
 from schemas.errors import CorruptStore, StoreError, UserError
 from schemas.io import layout
-from schemas.io.folder import LocalFolder
 from schemas.store import Block
 from tests.faults.conftest import SEALED_PIECE
 from tests.faults.damages import DAMAGES
+from tests.faults.sealed_runs import dies, digests, files
 
 
 @pytest.fixture(scope="module")
@@ -43,22 +41,6 @@ def sealed(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def copy(sealed: Path, tmp_path: Path) -> Path:
     """The sealed run, to be changed."""
     return Path(shutil.copytree(sealed, tmp_path / "run"))
-
-
-def digests(root: Path) -> dict[tuple[str | None, str | None], str]:
-    """What `ibstats` says of the content of a run, of each part of it."""
-    store = ibstats.open_store(root)
-    found = {}
-    for model in (None, *store.models()):
-        for experiment in (None, *store.experiments()):
-            found[model, experiment] = store.snapshot(model, experiment)
-    return found
-
-
-def files(root: Path) -> set[str]:
-    """Every file of a run but claims, which come and go."""
-    found = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
-    return {name for name in found if not name.startswith("claims/")}
 
 
 def test_a_sealed_run_is_the_run_it_was(whole: Path, sealed: Path) -> None:
@@ -179,51 +161,6 @@ def test_the_seal_of_another_run_is_refused(copy: Path) -> None:
     other.write_text(other.read_text().replace(SampleStore.open(copy).run.run_id, "a" * 32))
     with pytest.raises(CorruptStore, match="checksum"):
         ibstats.open_store(copy)
-
-
-class Killed(BaseException):
-    """What a process that is killed would not survive."""
-
-
-class Dying(LocalFolder):
-    """A folder whose process dies before its n-th change."""
-
-    def __init__(self, root: Path, dies_at: int) -> None:
-        super().__init__(root)
-        self.left = dies_at
-
-    def _step(self, key: str) -> None:
-        if key.startswith("claims/"):
-            return
-        if self.left == 0:
-            raise Killed
-        self.left -= 1
-
-    @override
-    def create(self, key: str, content: bytes) -> None:
-        self._step(key)
-        super().create(key, content)
-
-    @override
-    def replace(self, key: str, content: bytes) -> None:
-        self._step(key)
-        super().replace(key, content)
-
-    @override
-    def discard(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            self._step(key)
-            super().discard([key])
-
-
-def dies(root: Path, work: object, dies_at: int) -> bool:
-    """Whether a sealing or its undoing was killed before that change."""
-    store = SampleStore(Dying(root, dies_at), SampleStore.open(root, check=False).run)
-    try:
-        work(store)  # type: ignore[operator]
-    except Killed:
-        return True
-    return False
 
 
 def sealing(store: SampleStore) -> None:

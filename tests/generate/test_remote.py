@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import ibstats
 from generate.run.blocks import make_block, run
@@ -109,6 +110,24 @@ def test_a_run_in_a_bucket_is_sealed_and_opened_again(tiny: Plan, url: str) -> N
     assert unseal(store) == len(list(tiny.blocks()))
     assert not store.folder.sizes("sealed")
     assert dict(ibstats.open_store(url).records) == records
+
+
+def test_small_blocks_in_a_bucket_are_merged_and_split_again(tiny: Plan, url: str) -> None:
+    store = prepare(tiny, url)
+    expected = run(tiny, store).digest
+    group, data = "toy-masked/noise", store.folder.zarr("data.zarr", read_only=True)
+    before = store.folder.found(store.folder.sizes("data.zarr"))
+    samples = ibstats.open_store(url).dataset("toy-masked", "noise").load()
+    plain = xr.open_zarr(data, group=group, consolidated=False, chunks=None).load()
+    seal(store, merge=True)
+    assert len(store.folder.sizes(f"data.zarr/{group}/image")) == 2
+    again = ibstats.open_store(url)
+    assert again.snapshot() == expected
+    assert again.dataset("toy-masked", "noise").load().identical(samples)
+    assert not [said for _, said in again.verify() if said]
+    assert xr.open_zarr(data, group=group, consolidated=False, chunks=None).identical(plain)
+    unseal(SampleStore.open(url))
+    assert store.folder.found(store.folder.sizes("data.zarr")) == before
 
 
 def test_the_requests_of_a_block_are_as_few_as_they_were(
