@@ -266,7 +266,7 @@ def sweep(store: SampleStore, merged: Mapping[Dataset, MergedRecord]) -> None:
 
     A killed call left them, or they were split again.
     """
-    kept = set()
+    kept: set[str] = set()
     for record in merged.values():
         kept.update(layout.data_key(stored.key) for stored in record.objects)
     there = {key for key in store.folder.sizes(layout.DATA) if MERGED.fullmatch(key)}

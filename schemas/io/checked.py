@@ -119,12 +119,12 @@ class Recorded:
     """Objects that `create` wrote."""
     blocks: Mapping[str, StoredObject] = field(default_factory=dict)
     """Objects of committed blocks."""
-    metadata: Mapping[str, bytes] = field(default_factory=dict)
-    """The zarr.json of merged arrays, which are given from here: those in the folder are a copy."""
     template_repair: str = RESTORE
     """What to do where one of the template is damaged."""
     block_repair: str = REMAKE
     """What to do where one of a block is damaged."""
+    metadata: Mapping[str, bytes] = field(default_factory=dict)
+    """The zarr.json of merged arrays, which are given from here: those in the folder are a copy."""
 
 
 class CheckedStore(WrapperStore[ZarrStore]):

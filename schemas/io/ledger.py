@@ -290,5 +290,5 @@ def recorded_of(run: RunRecord, records: Sequence[BlockRecord] = (), group: str 
     """
     if isinstance(records, SealedRecords):
         metadata = {} if records.merged is None else metadata_of([records.merged])
-        return Recorded(by_key(run.template), SealedObjects(records, group), metadata)
+        return Recorded(by_key(run.template), SealedObjects(records, group), metadata=metadata)
     return Recorded(by_key(run.template), by_key(objects_of(records)))
