@@ -18,6 +18,7 @@ from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Part, load, settings_of
+from generate.models.graphed import graphed
 from generate.models.padding import left_padded
 from generate.models.precision import Precision, computing
 from generate.models.public import Geometry, PublicModel, PublicOptions, grid_side
@@ -284,21 +285,31 @@ class GlmImage(PublicModel):
         n_rows, n_prompt = conditioning.ids.shape
         cache = StaticCache(config=self.language_model.config, max_cache_len=n_prompt + n_positions)
         mask = torch.cat([conditioning.mask, conditioning.mask.new_ones(n_rows, n_positions)], 1)
-        places = self.places(conditioning.mask)
+        position_ids = self.places(conditioning.mask)
+        places = torch.arange(mask.shape[1], device=self.device)
 
-        @computing(self.settings.precision)
-        def next_logits(previous: Tensor | None, position: int) -> Tensor:
-            """Logits at a position, from the prompt at first, then from one code a row."""
-            ids = conditioning.ids if previous is None else previous[:, None]
-            stop = n_prompt + position
+        def after(ids: Tensor, position_ids: Tensor) -> Tensor:
             states = self.language_model(
                 input_ids=ids,
                 attention_mask=mask,
-                position_ids=places[:, :, stop - ids.shape[1] : stop],
+                position_ids=position_ids,
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
             return (states[:, -1] @ self.head.mT).float()
+
+        def after_code(codes: Tensor, place: Tensor) -> Tensor:
+            return after(codes[:, None], position_ids.index_select(2, place))
+
+        step = graphed(after_code, self.device)
+
+        @computing(self.settings.precision)
+        def next_logits(previous: Tensor | None, position: int) -> Tensor:
+            """Logits at a position, from the prompt at first, then from one code a row."""
+            if previous is None:
+                return after(conditioning.ids, position_ids[:, :, :n_prompt])
+            place = n_prompt + position - 1
+            return step(previous, places[place : place + 1])
 
         return autoregressive.traverse(
             next_logits, n_positions, law=self.law, probe=probe, noise=noise

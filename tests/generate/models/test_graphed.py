@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException
 from transformers.cache_utils import CacheLayerMixin, StaticLayer
 
-from generate.models import emu3, graphed, janus, llamagen, model_class
+from generate.models import emu3, glm_image, graphed, janus, llamagen, model_class
 from generate.models.base import Model
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
@@ -23,7 +23,12 @@ from tests.generate.models.paper_card import OnlyOnCard, PaperCard
 from tests.generate.models.tape import Tape
 from tests.generate.models.test_contract import CHECKPOINTS, TEXTS
 
-ADAPTERS: dict[str, Any] = {"llamagen": llamagen, "janus-pro": janus, "emu3": emu3}
+ADAPTERS: dict[str, Any] = {
+    "llamagen": llamagen,
+    "janus-pro": janus,
+    "emu3": emu3,
+    "glm-image": glm_image,
+}
 """Modules of the adapters that write one code a call."""
 
 
