@@ -163,15 +163,17 @@ class GlmImage(PublicModel):
         """The pipeline of diffusers without its language model: it draws codes that it is given."""
         from diffusers import FlowMatchEulerDiscreteScheduler, GlmImagePipeline
 
+        kind: Any = GlmImagePipeline
+        scheduler: Any = FlowMatchEulerDiscreteScheduler
         schedule = self.found["checkpoint"].json("scheduler/scheduler_config.json")
-        pipeline = GlmImagePipeline(
+        pipeline = kind(
             tokenizer=None,
             processor=None,
             text_encoder=None,
             vision_language_encoder=None,
             vae=self.component("vae", torch.float32),
             transformer=self.component("transformer"),
-            scheduler=FlowMatchEulerDiscreteScheduler.from_config(schedule),
+            scheduler=scheduler.from_config(schedule),
         )
         pipeline.set_progress_bar_config(disable=True)
         return pipeline
@@ -296,7 +298,8 @@ class GlmImage(PublicModel):
                 past_key_values=cache,
                 use_cache=True,
             ).last_hidden_state
-            return (states[:, -1] @ self.head.mT).float()
+            logits: Tensor = states[:, -1] @ self.head.mT
+            return logits.float()
 
         def after_code(codes: Tensor, place: Tensor) -> Tensor:
             return after(codes[:, None], position_ids.index_select(2, place))
