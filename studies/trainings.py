@@ -7,8 +7,8 @@ Each folder holds the tokenizers of one training, as `python -m generate.trio.tr
 --seed N --out FOLDER --export FOLDER` or `--stage dials --seed N --out FOLDER` writes them. All encode
 the same fresh scenes; printed are, as Markdown, means over trainings with t intervals, and differences
 paired by training: the trunk and the batches of one training are the same for all its quantizers. Where
-the trainings hold both ends of `CURVES`, each curve is interpolated within each training at one PSNR
-that all reach, and compared there.
+the trainings hold both ends of `CURVES`, each pair of curves is compared at a PSNR that both reach in all
+trainings, each curve interpolated within each training.
 """
 
 import argparse
@@ -114,13 +114,13 @@ def compared(what: str, measured: Mapping[str, Array]) -> list[str]:
     return [*tables, "", *undecided(pairs)]
 
 
-def common_psnr(curves: Mapping[str, Array]) -> float:
+def common_psnr(*curves: Array) -> float:
     """The middle of the decibels that all `curves` (point, training, figure) reach in all trainings.
 
     NaN where there are none.
     """
-    low = max(float(points[:, :, PSNR].min(axis=0).max()) for points in curves.values())
-    high = min(float(points[:, :, PSNR].max(axis=0).min()) for points in curves.values())
+    low = max(float(points[:, :, PSNR].min(axis=0).max()) for points in curves)
+    high = min(float(points[:, :, PSNR].max(axis=0).min()) for points in curves)
     return (low + high) / 2 if low <= high else float("nan")
 
 
@@ -150,15 +150,26 @@ def curves_of(measured: Mapping[str, Array]) -> dict[str, Array]:
 
 
 def equal_psnr(measured: Mapping[str, Array]) -> list[str]:
-    """Tables of the curves at one PSNR; a line where none is common, nothing where there is one curve."""
-    curves = curves_of(measured)
-    if len(curves) < 2:
-        return []
-    decibels = common_psnr(curves)
-    if np.isnan(decibels):
-        return ["", "No PSNR is reached by all curves in all trainings."]
-    there = {name: at(decibels, points) for name, points in curves.items()}
-    return ["", f"At {decibels:.2f} dB, interpolated:", "", *compared("curve", there)]
+    """A table of the differences of each pair of curves at a PSNR that both reach in all trainings.
+
+    A line names pairs that share none; nothing where there are fewer than two curves.
+    """
+    apart, there = [], {}
+    for (one, first), (other, second) in combinations(curves_of(measured).items(), 2):
+        decibels = common_psnr(first, second)
+        if np.isnan(decibels):
+            apart.append(f"{one} - {other}")
+        else:
+            difference = at(decibels, first) - at(decibels, second)
+            difference[:, PSNR] = 0.0  # up to rounding
+            there[f"{one} - {other} at {decibels:.2f} dB"] = difference
+    printed = []
+    if there:
+        printed += ["", "At equal PSNR, interpolated:", "", *table("difference", there)]
+        printed += ["", *undecided(there)]
+    if apart:
+        printed += ["", f"No PSNR is reached by both in all trainings: {', '.join(apart)}"]
+    return printed
 
 
 def draw(measured: Mapping[str, Array], path: Path) -> None:

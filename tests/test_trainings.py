@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -30,18 +31,18 @@ def test_a_curve_is_interpolated_within_each_training(trainings: ModuleType) -> 
 def test_a_psnr_that_a_training_does_not_reach_is_undefined(trainings: ModuleType) -> None:
     points = curve(np.array([[27.0, 29.0], [28.0, 30.0]]), np.array([[5.0, 5.0], [6.0, 6.0]]))
     assert np.isnan(trainings.at(28.5, points)[0]).all()
-    assert np.isnan(trainings.common_psnr({"one": points}))
+    assert np.isnan(trainings.common_psnr(points))
 
 
 def test_the_common_psnr_is_reached_by_every_curve_in_every_training(trainings: ModuleType) -> None:
     rng = np.random.default_rng(0)
     low, high = rng.normal(27, 0.2, (3, 1, 5)), rng.normal(29, 0.2, (3, 1, 5))
-    curves = {}
-    for name, (one, other) in enumerate(zip(low, high, strict=True)):
+    curves = []
+    for one, other in zip(low, high, strict=True):
         decibels = np.concatenate([one, other])
-        curves[str(name)] = curve(decibels, decibels)
-    decibels = trainings.common_psnr(curves)
-    for points in curves.values():
+        curves.append(curve(decibels, decibels))
+    decibels = trainings.common_psnr(*curves)
+    for points in curves:
         np.testing.assert_allclose(trainings.at(decibels, points), decibels)
 
 
@@ -56,11 +57,33 @@ def test_a_difference_at_equal_psnr_is_found_with_its_interval(trainings: Module
             decibels = np.array([[start], [start + 2]]) + trunk + rng.normal(0, 0.1, (2, 4))
             entropies = 0.8 * decibels - 16 + offset + rng.normal(0, 0.1, (1, 4))
             curves[name] = curve(decibels, entropies)
-        decibels = trainings.common_psnr(curves)
-        there = {name: trainings.at(decibels, points) for name, points in curves.items()}
-        _, low, high = trainings.interval(trainings.differences(there)["a - b"][:, 1])
+        decibels = trainings.common_psnr(*curves.values())
+        one, other = (trainings.at(decibels, points) for points in curves.values())
+        _, low, high = trainings.interval((one - other)[:, 1])
         covered.append(low <= 0.6 <= high)
     assert 0.93 <= np.mean(covered) <= 0.97
+
+
+def test_each_pair_is_compared_where_both_reach_and_named_where_they_do_not(
+    trainings: ModuleType,
+) -> None:
+    """Two curves a bit apart at every PSNR, and a third that begins where they end."""
+    rng = np.random.default_rng(2)
+    measured = {}
+    for name, start, offset in (("vq", 25.0, 1.0), ("fsq", 25.4, 0.0), ("bsq", 28.0, 0.0)):
+        for number, point in enumerate(trainings.CURVES[name]):
+            figures = np.full((3, len(trainings.FIGURES)), np.nan)
+            figures[:, 0] = start + 2 * number + rng.normal(0, 0.05, 3)
+            figures[:, 1:3] = figures[:, :1] - 20 + offset + rng.normal(0, 0.02, (3, 1))
+            measured[point] = figures
+    printed = trainings.equal_psnr(measured)
+    assert printed[-1] == "No PSNR is reached by both in all trainings: vq - bsq, fsq - bsq"
+    (row,) = (line for line in printed if line.startswith("| vq - fsq at 26."))
+    decibels, entropy = row.split(" | ")[1:3]
+    assert decibels == "0.00 [0.00, 0.00]"
+    estimate, low, high = map(float, re.findall(r"\d\.\d\d", entropy))
+    assert low < 1.0 < high < 1.2
+    assert 0.9 < estimate < 1.1
 
 
 def test_trainings_of_the_dials_are_compared_and_drawn(
