@@ -8,11 +8,16 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import typer
 from typer.testing import CliRunner
 
+from generate.cli import app as ibgenerate
+from ibstats.cli import app as ibstats
 from tests.source import ROOT
 
+PROGRAMS = {"ibgenerate": ibgenerate, "ibstats": ibstats}
 DOCS = ROOT / "docs"
 PAGES = sorted([*DOCS.glob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
 
@@ -59,16 +64,21 @@ def parts(page: Path) -> Iterator[Part]:
                 yield Part(kind, " ".join(" ".join(lines).split()))
 
 
+def walked(line: str) -> tuple[Any, list[str]]:
+    """The command that a line names, and what it is given."""
+    program, *given = shlex.split(line)
+    command: Any = typer.main.get_command(PROGRAMS[program])
+    while given and given[0] in getattr(command, "commands", {}):
+        command = command.commands[given.pop(0)]
+    assert given or not hasattr(command, "commands"), f"{line}: no such command"
+    return command, given
+
+
 def run(line: str) -> str:
     """Run a command of ours in this process; what it printed."""
-    from generate.cli import app as ibgenerate
-    from ibstats.cli import app as ibstats
-
     program, *arguments = shlex.split(line)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # examples are small, and the library says so
-        done = CliRunner().invoke(
-            {"ibgenerate": ibgenerate, "ibstats": ibstats}[program], arguments
-        )
+        done = CliRunner().invoke(PROGRAMS[program], arguments)
     assert done.exit_code == 0, f"{line}: {done.output} {done.exception}"
     return done.output

@@ -14,16 +14,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
 
-from generate.cli import app as ibgenerate
-from ibstats.cli import app as ibstats
 from tests import reader
 from tests.faults.processes import in_terminal
-from tests.pages import FILE, PAGES, Part, parts, run
+from tests.pages import FILE, PAGES, Part, parts, run, walked
 from tests.source import ROOT
 
 OFFLINE = {
@@ -73,16 +69,6 @@ SLOW = {
 """Pages of more than five seconds each: `python -m pytest -m slow tests/test_commands.py`."""
 
 BY_TIME = [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in RUN_BY]
-
-
-def walked(line: str) -> tuple[Any, list[str]]:
-    """The command that a line names, and what it is given."""
-    program, *given = shlex.split(line)
-    command: Any = typer.main.get_command({"ibgenerate": ibgenerate, "ibstats": ibstats}[program])
-    while given and given[0] in getattr(command, "commands", {}):
-        command = command.commands[given.pop(0)]
-    assert given or not hasattr(command, "commands"), f"{line}: no such command"
-    return command, given
 
 
 def is_name(line: str) -> bool:

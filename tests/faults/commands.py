@@ -17,10 +17,10 @@ FEW = "--metric pixel_cosine --resamples 20"
 COMMANDS = (
     "ibstats verify",
     f"ibstats diversity {FEW}",
-    f"ibstats entropy {FEW}",
+    "ibstats entropy --resamples 20",
     f"ibstats effects {FEW}",
     "ibstats decompose --resamples 20",
-    f"ibstats power --difference 0.05 {FEW}",
+    "ibstats power --difference 0.05 --metric pixel_cosine",
     f"ibstats report {FEW}",
     f"ibstats export --format csv {FEW}",
     f"ibstats export --format latex {FEW}",

@@ -23,8 +23,9 @@ from generate.store.audit import summary
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan
 from schemas.errors import UserError
-from tests.faults.commands import COMMANDS, IMPORTED, LOOKING, ask, numbers
+from tests.faults.commands import ANALYSED, COMMANDS, IMPORTED, LOOKING, ask, numbers
 from tests.faults.damages import DAMAGES, files_of
+from tests.pages import walked
 
 Made = TypeVar("Made")
 
@@ -150,6 +151,13 @@ def outcome(peace: Peace, run: Path, command: str, file: Path, damage: str) -> s
     if command.split()[1] not in LOOKING:
         assert [line.startswith("error") for line in error.splitlines()].count(True) == 1, case
     return "one line"
+
+
+@pytest.mark.parametrize("command", sorted({*COMMANDS, *IMPORTED, *ANALYSED}))
+def test_what_meets_damages_is_a_command(command: str) -> None:
+    """Few of them are drawn by the default run: an option that went away must not wait for a soak."""
+    asked, given = walked(f"{command} run")
+    asked.make_context(asked.name, given)
 
 
 @pytest.mark.parametrize("kind", ["finished", "sealed", "imported"])
