@@ -64,6 +64,14 @@ def sealed(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def merged(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, the objects of its small blocks merged as well."""
+    root = Path(shutil.copytree(finished, tmp_path_factory.mktemp("merged") / "run"))
+    seal(SampleStore.open(root), piece=SEALED_PIECE, merge=True)
+    return root
+
+
+@pytest.fixture(scope="session")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of pictures from elsewhere, analysed."""
     folder, rng = tmp_path_factory.mktemp("imported"), np.random.default_rng(3)

@@ -160,7 +160,7 @@ def test_what_meets_damages_is_a_command(command: str) -> None:
     asked.make_context(asked.name, given)
 
 
-@pytest.mark.parametrize("kind", ["finished", "sealed", "imported"])
+@pytest.mark.parametrize("kind", ["finished", "sealed", "merged", "imported"])
 def test_a_damaged_file_gives_equal_numbers_or_one_line(
     peace: Peace, kind: str, request: pytest.FixtureRequest
 ) -> None:
@@ -186,7 +186,7 @@ def kind_of(file: Path) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["finished", "sealed", "imported"])
+@pytest.mark.parametrize("kind", ["finished", "sealed", "merged", "imported"])
 def test_every_damage_of_every_file_meets_every_command(
     peace: Peace, kind: str, request: pytest.FixtureRequest
 ) -> None:
