@@ -124,13 +124,17 @@ def worker(address: Path) -> None:
 
 
 def client(address: Path, study: Path, out: Path) -> None:
-    """What `ibgenerate run --cluster ADDRESS` does: 0 for all done, 3 if others hold blocks, 4 without cluster."""
+    """What `ibgenerate run --cluster ADDRESS` does: 0 for all done, 3 if others hold blocks, 4 without cluster.
+
+    What it says of the cluster stands beside the address.
+    """
     laid_out, cluster = planned(study), Cluster(wait_for(address), wait=20)
     try:
         with connected(cluster) as connection:
             store = dispatch.prepare(connection, laid_out, out, cluster)
             done = dispatch.run(connection, laid_out, store, cluster)
-    except ClusterError:
+    except ClusterError as error:
+        address.with_suffix(".error").write_text(str(error))
         sys.exit(4)
     sys.exit(0 if done.done == done.total else 3)
 
