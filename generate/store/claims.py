@@ -23,9 +23,9 @@ import psutil
 from pydantic import ValidationError
 
 from generate.errors import StoreError, one_line
-from schemas.io.files import time_there
+from schemas.io.files import is_temporary, time_there
 from schemas.io.folder import Folder
-from schemas.io.layout import PARTS, Part, block_key, claim_key
+from schemas.io.layout import DATA, PARTS, Part, block_key, claim_key
 from schemas.provenance import now
 from schemas.store import Block, FailureRecord
 
@@ -204,7 +204,9 @@ class Claims:
         if any(self._looks_left(claim) for claim in self.folder.sizes("claims")):
             time.sleep(WATCH_SECONDS)
         if isinstance(self.folder.root, Path):
-            removed += sum(_sweep_files(self.folder.root / part) for part in PARTS)
+            marks = self.folder.root.glob(f"{DATA}/*/*/complete")
+            for under in (*(self.folder.root / part for part in PARTS), *marks):
+                removed += _sweep_files(under)
         for claim in self.folder.sizes("claims"):
             if not self._is_alive(claim):
                 self.folder.remove(claim)
@@ -269,13 +271,15 @@ def _sweep_files(under: Path) -> int:
     """Remove temporary files that nobody writes any more, and give how many there were."""
     removed = 0
     moment = None
-    for path in under.rglob(".*"):
-        with contextlib.suppress(FileNotFoundError):
-            if moment is None:
-                moment = time_there(under)
-            if path.is_file() and moment - path.stat().st_mtime > LEFT_SECONDS:
-                path.unlink()
-                removed += 1
+    for folder, _, names in os.walk(under):
+        for name in filter(is_temporary, names):
+            path = Path(folder, name)
+            with contextlib.suppress(FileNotFoundError):
+                if moment is None:
+                    moment = time_there(under)
+                if moment - path.stat().st_mtime > LEFT_SECONDS:
+                    path.unlink()
+                    removed += 1
     return removed
 
 

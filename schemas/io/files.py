@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,17 @@ LINKLESS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EM
 """What file systems say that have no hard links."""
 ATTEMPTS = 10
 """Times that a folder is put in its place while others put theirs there."""
+PARTIAL = re.compile(r".+\.[0-9a-f]{32}\.partial")
+"""What Zarr calls a file of an array while it writes it."""
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of that name is being written, or was left by a process that was killed at it.
+
+    >>> is_temporary(".run.json.5c73"), is_temporary(f"c.4.{'5c73' * 8}.partial"), is_temporary("c.4.0")
+    (True, True, False)
+    """
+    return name.startswith(".") or PARTIAL.fullmatch(name) is not None
 
 
 def file_sha256(path: Path) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from schemas.io.files import LINKLESS, sync, time_there
+from schemas.io.files import LINKLESS, is_temporary, sync, time_there
 from schemas.io.refused import FolderError, in_clear
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Folder(abc.ABC):
     def sizes(self, under: str) -> dict[str, int]:
         """Give the bytes of every object whose key begins with `under/`, by key.
 
-        Hidden names, which are those of files being written, are left out.
+        Names of files being written are left out.
         """
 
     @abc.abstractmethod
@@ -209,7 +209,7 @@ class LocalFolder(Folder):
         for folder, _, names in os.walk(self.root / under):
             prefix = os.path.relpath(folder, self.root).replace(os.sep, "/")
             for name in names:
-                if name.startswith("."):
+                if is_temporary(name):
                     continue
                 try:
                     found[f"{prefix}/{name}"] = os.stat(os.path.join(folder, name)).st_size

@@ -10,6 +10,7 @@ import random
 import resource
 import shutil
 import subprocess
+import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,27 @@ def test_repair_makes_exactly_the_damaged_blocks_again(small: Plan, root: Path) 
     after = store.ledger.read_all(small.blocks())
     assert {block for block in before if before[block].attempt != after[block].attempt} == bad
     assert verify(small, store) == []
+
+
+MARKS = "data.zarr/toy-masked/factorial/complete"
+
+
+@pytest.mark.parametrize("name", ["ledger/.c0004.json.{}", MARKS + "/c.4.{}.partial"])
+def test_a_file_that_a_kill_left_half_written_is_nothing_and_goes_when_it_is_old(
+    small: Plan, root: Path, name: str
+) -> None:
+    """Ours are hidden, Zarr has names of its own: a mark of a block is written after its commit."""
+    store = SampleStore.open(root)
+    before = store.folder.sizes("data.zarr"), summary(small, store).digest
+    left = root / name.format(uuid.uuid4().hex)
+    left.write_bytes(b"half")
+    assert (store.folder.sizes("data.zarr"), summary(small, store).digest) == before
+    assert verify(small, store) == []
+    assert run(small, store).made == 0
+    assert left.exists()  # somebody may be writing it
+    os.utime(left, (0, 0))
+    run(small, store)
+    assert not left.exists()
 
 
 def test_what_no_block_holds_cannot_be_repaired_and_says_so(
