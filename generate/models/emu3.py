@@ -14,6 +14,7 @@ from torch import Tensor
 
 from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
+from generate.models.causal import Conditioning, reading, with_room, word_positions
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Part, load, settings_of
 from generate.models.graphed import graphed
@@ -59,17 +60,6 @@ class Emu3Options(PublicOptions):
     image_size: int = 720
     positive: str = POSITIVE
     negative: str = NEGATIVE
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """Left-padded prompts: rows of the texts, then as many of the negative text when guided.
-
-    `ids` (row, token) are of the vocabulary; `mask` (row, token) is 0 at padding.
-    """
-
-    ids: Tensor  # (row, token)
-    mask: Tensor  # (row, token), 0 at padding
 
 
 class Emu3(PublicModel):
@@ -236,27 +226,18 @@ class Emu3(PublicModel):
         The prompt is read in one call, and then one code a row and call, all of the same shapes. A
         row of the grid begins with a call more, for the token that ends the one before.
         """
-        from transformers import StaticCache
-
         guidance = self.guidance
         rows, columns = self.identity.grid
-        n_rows, n_prompt = conditioning.ids.shape
-        n_image = rows * (columns + 1)
-        cache = StaticCache(config=self.language_model.config, max_cache_len=n_prompt + n_image)
-        mask = torch.cat([conditioning.mask, conditioning.mask.new_ones(n_rows, n_image)], 1)
-        position_ids = (mask.cumsum(1) - 1).clamp(min=0)
+        n_prompt = conditioning.ids.shape[1]
+        mask = with_room(conditioning.mask, rows * (columns + 1))
+        position_ids = word_positions(mask)
         places = torch.arange(mask.shape[1], device=self.device)
+        states = reading(self.language_model, mask)
         end_of_row = len(self.words_of_codes) - 1
 
         def after(ids: Tensor, position_ids: Tensor) -> Tensor:
-            states = self.language_model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=position_ids,
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-            return guidance.logits(states[:, -1] @ self.head.mT)
+            last = states(input_ids=ids, position_ids=position_ids)
+            return guidance.logits(last @ self.head.mT)
 
         def after_code(codes: Tensor, place: Tensor) -> Tensor:
             ids = self.words_of_codes[guidance.rows(codes)][:, None]

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
+from generate.models.causal import Conditioning, reading, with_room, word_positions
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Part, load, settings_of
 from generate.models.graphed import graphed
@@ -60,17 +61,6 @@ class GlmImageOptions(PublicOptions):
     image_size: int = 1024
     decoder_steps: int = 50
     decoder_guidance: float = 1.5
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """Left-padded prompts, one row a text.
-
-    `ids` (row, token) are of the language model's vocabulary; `mask` (row, token) is 0 at padding.
-    """
-
-    ids: Tensor  # (row, token)
-    mask: Tensor  # (row, token), 0 at padding
 
 
 class GlmImage(PublicModel):
@@ -271,7 +261,7 @@ class GlmImage(PublicModel):
         Words lie on the diagonal; a grid starts where what is before it ends, and its codes differ
         in row and column alone.
         """
-        of_words = (mask.cumsum(1) - 1).clamp(min=0).expand(3, *mask.shape)
+        of_words = word_positions(mask).expand(3, *mask.shape)
         n_words = mask.sum(1)[None, :, None]
         return torch.cat([of_words, n_words + self.offsets[:, None]], 2)
 
@@ -281,24 +271,15 @@ class GlmImage(PublicModel):
 
         The prompt is read in one call, and then one code a row and call.
         """
-        from transformers import StaticCache
-
         n_positions = sum(self.identity.scales)
-        n_rows, n_prompt = conditioning.ids.shape
-        cache = StaticCache(config=self.language_model.config, max_cache_len=n_prompt + n_positions)
-        mask = torch.cat([conditioning.mask, conditioning.mask.new_ones(n_rows, n_positions)], 1)
+        n_prompt = conditioning.ids.shape[1]
+        mask = with_room(conditioning.mask, n_positions)
         position_ids = self.places(conditioning.mask)
         places = torch.arange(mask.shape[1], device=self.device)
+        states = reading(self.language_model, mask)
 
         def after(ids: Tensor, position_ids: Tensor) -> Tensor:
-            states = self.language_model(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=position_ids,
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-            logits: Tensor = states[:, -1] @ self.head.mT
+            logits: Tensor = states(input_ids=ids, position_ids=position_ids) @ self.head.mT
             return logits.float()
 
         def after_code(codes: Tensor, place: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from torch import Tensor
 from generate.errors import ModelError
 from generate.models import multi_modality
 from generate.models.base import Card, Family, to_pixels
+from generate.models.causal import Conditioning, reading, with_room, word_positions
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Layout, Part, layout_of, settings_of
 from generate.models.graphed import graphed
@@ -52,17 +53,6 @@ class JanusOptions(PublicOptions):
     guidance: float = 5.0
     temperature: float = 1.0
     top_k: int = 0
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """Left-padded prompts: rows of the texts, then as many unconditional ones when guided.
-
-    `ids` (row, token) are of the language model's vocabulary; `mask` (row, token) is 0 at padding.
-    """
-
-    ids: Tensor  # (row, token)
-    mask: Tensor  # (row, token), 0 at padding
 
 
 class Janus(PublicModel):
@@ -211,26 +201,17 @@ class Janus(PublicModel):
         the mask is that of the whole sequence, and the cache knows where it stands. The
         unconditional branch gets the codes of the conditional one.
         """
-        from transformers import StaticCache
-
         guidance = self.guidance
         n_positions = math.prod(self.identity.grid)
         n_prompt = conditioning.ids.shape[1]
-        n_rows = len(conditioning.ids)
-        cache = StaticCache(config=self.language_model.config, max_cache_len=n_prompt + n_positions)
-        mask = torch.cat([conditioning.mask, conditioning.mask.new_ones(n_rows, n_positions)], 1)
-        position_ids = (mask.cumsum(1) - 1).clamp(min=0)
+        mask = with_room(conditioning.mask, n_positions)
+        position_ids = word_positions(mask)
         places = torch.arange(mask.shape[1], device=self.device)
+        states = reading(self.language_model, mask)
 
         def after(embedded: Tensor, position_ids: Tensor) -> Tensor:
-            states = self.language_model(
-                inputs_embeds=embedded,
-                attention_mask=mask,
-                position_ids=position_ids,
-                past_key_values=cache,
-                use_cache=True,
-            ).last_hidden_state
-            return guidance.logits(self.head(states[:, -1]))
+            last = states(inputs_embeds=embedded, position_ids=position_ids)
+            return guidance.logits(self.head(last))
 
         def after_code(codes: Tensor, place: Tensor) -> Tensor:
             embedded = self.embed_codes(guidance.rows(codes))[:, None]
