@@ -38,8 +38,6 @@ IMAGES = 64 * 2**20
 """Bytes of images in an object at most, before compression; single prompts are read from it."""
 WHOLE = 4 * 2**20
 """Bytes in an object of any other variable, which is read whole."""
-AT_ONCE = 1024
-"""Objects removed between two looks whether the run is still sealed."""
 
 Region = tuple[slice, slice]
 """Condition and prompts of an object."""
@@ -206,10 +204,7 @@ def switch(store: SampleStore, found: SealRecord, merged: Mapping[Dataset, Merge
         for name in record.arrays:
             under = layout.data_key(f"{record.model}/{record.experiment}/{name}")
             keys = sorted(key for key in store.folder.sizes(under) if key.startswith(f"{under}/c."))
-            for start in range(0, len(keys), AT_ONCE):
-                if store.ledger.seal != found:
-                    raise StoreError(f"'{store.folder}' was opened again meanwhile.")
-                store.folder.discard(keys[start : start + AT_ONCE])
+            store.discard_sealed(found, keys)
 
 
 def _describe(store: SampleStore, record: MergedRecord, name: str, metadata: str) -> None:

@@ -25,8 +25,12 @@ from schemas.io.merged import without_metadata
 from schemas.io.received import guard
 from schemas.io.template import Template
 from schemas.provenance import CalibrationRecord
+from schemas.sealed import SealRecord
 from schemas.store import RunRecord
 from schemas.study import Study
+
+AT_ONCE = 256
+"""Objects removed between two looks whether the run is still sealed."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,20 @@ class SampleStore(writer.RunWriter):
     def claims(self) -> Claims:
         """Who works on which block, and which blocks failed."""
         return Claims(self.folder)
+
+    def refuse_opened(self, found: SealRecord) -> None:
+        """Raise StoreError where the run is not sealed as `found` says any more."""
+        if self.ledger.seal != found:
+            raise StoreError(f"'{self.folder}' was opened again meanwhile.")
+
+    def discard_sealed(self, found: SealRecord, keys: Sequence[str]) -> None:
+        """Remove objects that a seal stands for, as long as the run is sealed as `found` says.
+
+        Raises StoreError once it is not.
+        """
+        for start in range(0, len(keys), AT_ONCE):
+            self.refuse_opened(found)
+            self.folder.discard(keys[start : start + AT_ONCE])
 
     @property
     def data(self) -> Store:

@@ -26,8 +26,6 @@ from schemas.store import Block, BlockRecord, blocks_of, sealed, sealed_line, sn
 
 HELD = "seal"
 """What a process claims that seals or opens a ledger."""
-AT_ONCE = 256
-"""Records removed between two looks whether the run is still sealed."""
 
 Tell = Callable[[int], None]
 """Told the number of records after each table."""
@@ -69,7 +67,7 @@ def seal(
 def _merged(store: SampleStore, found: SealRecord, tell: Tell) -> SealRecord:
     """Give the seal that names the merged objects of a sealed run, once it is in its place."""
     pieces = merging.merge(store, tell)
-    _refuse_opened(store, found)
+    store.refuse_opened(found)
     if pieces:
         store.folder.replace(layout.SEAL, sealed(found.model_copy(update={"merged": pieces})))
     return _whole_seal(store)
@@ -230,15 +228,7 @@ def _remove_records(store: SampleStore, found: SealRecord) -> None:
     """Remove the records of a sealed run, as long as it is sealed."""
     there = store.folder.sizes("ledger")
     keys = sorted(key for key in _record_keys(store) if key in there)
-    for start in range(0, len(keys), AT_ONCE):
-        _refuse_opened(store, found)
-        store.folder.discard(keys[start : start + AT_ONCE])
-
-
-def _refuse_opened(store: SampleStore, found: SealRecord) -> None:
-    """Refuse to go on with a run that is not sealed as it was."""
-    if store.ledger.seal != found:
-        raise StoreError(f"'{store.folder}' was opened again meanwhile.")
+    store.discard_sealed(found, keys)
 
 
 def _refuse_lacking(store: SampleStore) -> None:
