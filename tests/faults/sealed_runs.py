@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from typing_extensions import override
@@ -79,3 +82,19 @@ def dies(root: Path, work: Callable[[SampleStore], object], dies_at: int) -> boo
     except Killed:
         return True
     return False
+
+
+def killed_at_random(
+    code: str, root: Path, n_kills: int, longest: float, seed: int
+) -> Iterator[None]:
+    """After each kill of a process that runs code on a run, at most so many seconds after it says that it begins."""
+    rng = random.Random(seed)
+    for _ in range(n_kills):
+        child = subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        child.stdout.readline()
+        time.sleep(rng.uniform(0, longest))
+        child.kill()
+        child.wait()
+        child.stdout.close()
+        yield

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
-import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +27,7 @@ from generate.study.study_file import load_study
 from schemas.errors import CorruptBlock, StoreError, UserError
 from schemas.io import layout
 from tests.faults.damages import DAMAGES
-from tests.faults.sealed_runs import changes, dies, digests, files
+from tests.faults.sealed_runs import changes, dies, digests, files, killed_at_random
 from tests.generate.conftest import edited, write_study
 
 GROUP = "toy-masked/noise"
@@ -325,17 +322,10 @@ while True:
 
 @pytest.mark.slow
 def test_fifty_kills_at_random_moments_never_lose_a_sample(blocks: Path, tmp_path: Path) -> None:
-    rng, expected, samples = random.Random(21), digests(blocks), ours(blocks)
+    expected, samples = digests(blocks), ours(blocks)
     root = Path(shutil.copytree(blocks, tmp_path / "run"))
     seen = set()
-    for _ in range(50):
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(root)], stdout=subprocess.PIPE)
-        assert child.stdout is not None
-        child.stdout.readline()
-        time.sleep(rng.uniform(0, 1))
-        child.kill()
-        child.wait()
-        child.stdout.close()
+    for _ in killed_at_random(CHILD, root, 50, longest=1, seed=21):
         seen.add(((root / layout.SEAL).exists(), bool(list(root.rglob("merged-*.json")))))
         assert digests(root) == expected
         assert ours(root).identical(samples)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import random
 import shutil
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +23,7 @@ from schemas.io import layout
 from schemas.store import Block
 from tests.faults.conftest import SEALED_PIECE
 from tests.faults.damages import DAMAGES
-from tests.faults.sealed_runs import dies, digests, files
+from tests.faults.sealed_runs import dies, digests, files, killed_at_random
 
 
 @pytest.fixture(scope="module")
@@ -203,17 +200,10 @@ while True:
 
 @pytest.mark.slow
 def test_fifty_kills_at_random_moments_never_lose_a_record(whole: Path, tmp_path: Path) -> None:
-    rng, expected = random.Random(21), digests(whole)
+    expected = digests(whole)
     root = Path(shutil.copytree(whole, tmp_path / "run"))
     seen = set()
-    for _ in range(50):
-        child = subprocess.Popen([sys.executable, "-c", CHILD, str(root)], stdout=subprocess.PIPE)
-        assert child.stdout is not None
-        child.stdout.readline()
-        time.sleep(rng.uniform(0, 0.5))
-        child.kill()
-        child.wait()
-        child.stdout.close()
+    for _ in killed_at_random(CHILD, root, 50, longest=0.5, seed=21):
         seen.add((root / layout.SEAL).exists())
         assert digests(root) == expected
     seal(SampleStore.open(root), piece=SEALED_PIECE)
