@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from schemas.io.files import LINKLESS, is_temporary, sync, time_there
+from schemas.io.files import LINKLESS, is_temporary, left_half_written, sync, time_there
 from schemas.io.refused import FolderError, in_clear
 
 if TYPE_CHECKING:
@@ -265,8 +265,7 @@ class LocalFolder(Folder):
     def remove(self, key: str) -> None:
         path = self.path(key)
         path.unlink(missing_ok=True)
-        # Zarr puts a name of its own in the place of the last suffix.
-        for left in path.parent.glob(f"{path.stem}.*.partial"):
+        for left in left_half_written(path):
             left.unlink(missing_ok=True)
 
     @override
@@ -289,10 +288,10 @@ class LocalFolder(Folder):
 
     @override
     def zarr(self, under: str, *, read_only: bool) -> ZarrStore:
-        from zarr.storage import LocalStore
+        from schemas.io.placing import PlacingStore
 
         where = (self.root / under).absolute()  # workers may stand elsewhere
-        return LocalStore(where, read_only=read_only)
+        return PlacingStore(where, read_only=read_only)
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import signal
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from zarr.core.buffer import default_buffer_prototype
 
 from schemas.io import folder as folders
 from schemas.io.folder import Folder, LocalFolder, folder
@@ -155,6 +158,67 @@ def test_the_same_content_sent_twice_is_no_conflict_in_a_bucket(
     place.create("record", b"attempt 1")
     with pytest.raises(FileExistsError):
         place.create("record", b"attempt 2")
+
+
+NEIGHBOURS = [
+    ("marks/c.4.6", "marks/c.4.5"),
+    ("marks/c.4", "marks/c.4.5"),
+    ("tokens/c.4.50.0.0", "tokens/c.4.5.0.0"),
+    ("tokens/c.4.5.0.1", "tokens/c.4.5.0.0"),
+    ("claims/c4.json", "claims/c4"),
+]
+
+
+@pytest.mark.parametrize(
+    ("written", "removed"), [*NEIGHBOURS, *(pair[::-1] for pair in NEIGHBOURS)]
+)
+@pytest.mark.parametrize("by_zarr", [True, False], ids=["zarr", "ours"])
+def test_an_object_that_is_being_written_survives_that_another_is_removed(
+    place: Folder, monkeypatch: pytest.MonkeyPatch, written: str, removed: str, by_zarr: bool
+) -> None:
+    """Blocks of a condition are made by several processes, and one is withdrawn and made again."""
+    put_in_place = {"replace": Path.replace, "rename": Path.rename}
+
+    def removing_first(name: str) -> Callable[[Path, Path], Path]:
+        def act(temporary: Path, path: Path) -> Path:
+            place.remove(removed)
+            return put_in_place[name](temporary, path)
+
+        return act
+
+    for name in put_in_place:
+        monkeypatch.setattr(Path, name, removing_first(name))
+    if by_zarr:
+        under, _, key = written.partition("/")
+        put_by_zarr(place, under, key)
+    else:
+        place.replace(written, b"whole")
+    assert place.read(written) == b"whole"
+
+
+def put_by_zarr(place: Folder, under: str, key: str) -> None:
+    content = default_buffer_prototype().buffer.from_bytes(b"whole")
+    asyncio.run(place.zarr(under, read_only=False).set(key, content))
+
+
+@pytest.mark.parametrize(("killed", "other"), NEIGHBOURS)
+def test_what_a_killed_write_of_zarr_left_goes_with_its_object_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str, other: str
+) -> None:
+    place = folder(tmp_path)
+    under, _, key = killed.partition("/")
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(Path, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        put_by_zarr(place, under, key)
+        os.abort()
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL
+    (left,) = (tmp_path / under).iterdir()
+    assert place.sizes(under) == {}
+    place.remove(other)
+    assert left.exists()
+    place.remove(killed)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize("key", ["../secret", "a/../../secret", "/etc/passwd"])
