@@ -22,6 +22,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from generate.errors import StoreError
+from generate.store.room import DISK_BLOCK, bytes_on_disk
 from generate.store.samples import SampleStore
 from schemas.errors import CorruptBlock
 from schemas.io import layout
@@ -98,46 +99,86 @@ class Encoder:
         return content
 
 
+@dataclass(frozen=True)
+class Merging:
+    """A Dataset that gains by it.
+
+    `together` blocks shall be in an object.
+    """
+
+    model: str
+    experiment: str
+    arrays: Mapping[str, Encoder]
+    """The arrays as they were made, by variable."""
+    together: int
+
+
+def to_merge(store: SampleStore) -> Iterator[Merging]:
+    """Give each Dataset of a finished run that has small blocks.
+
+    Raises CorruptStore for metadata of an array that are not as they were made.
+    """
+    for model in store.run.models:
+        for experiment, plan in store.run.experiments.items():
+            arrays = _encoders(store, model, experiment)
+            if not arrays:  # a run of before its template was recorded
+                continue
+            n_blocks = -(-plan.n_prompts // plan.block_prompts)
+            most = [_most(name, made.block_bytes) for name, made in arrays.items()]
+            together = min(n_blocks, *most)
+            if together > 1:
+                yield Merging(model, experiment, arrays, together)
+
+
+def bytes_to_merge(store: SampleStore) -> int:
+    """Give about how many bytes merging writes: as many as the objects of the small blocks have.
+
+    Each merged object takes a block of the disk more at most, with the record of it. What a killed
+    call has written already is left out.
+    """
+    total = 0
+    for merging in to_merge(store):
+        plan = store.run.experiments[merging.experiment]
+        together = merging.together * plan.block_prompts
+        n_objects = len(list(_regions(len(plan.conditions), plan.n_prompts, together)))
+        for made in merging.arrays.values():
+            total += DISK_BLOCK * n_objects
+            for key, size in store.folder.sizes(layout.data_key(made.prefix)).items():
+                if MERGED.fullmatch(key):
+                    total -= size
+                elif not key.endswith("/zarr.json"):
+                    total += size
+    return max(0, total)
+
+
 def merge(store: SampleStore, tell: Callable[[int], None]) -> list[MergedPiece]:
     """Write the merged objects of each Dataset of a sealed run that gains by it.
 
     Gives the records of them, for the seal. Neither the objects of blocks nor metadata change.
+    `tell` is told of the blocks of each Dataset.
     """
-    pieces = []
-    for model, experiment in store.ledger.by_dataset():
-        found = merge_dataset(store, model, experiment, tell)
-        if found is not None:
-            pieces.append(found)
-    return pieces
+    return [merge_dataset(store, merging, tell) for merging in to_merge(store)]
 
 
-def merge_dataset(
-    store: SampleStore, model: str, experiment: str, tell: Callable[[int], None]
-) -> MergedPiece | None:
-    """Write the merged objects of a Dataset, and the record of them; None if it has no small blocks.
+def merge_dataset(store: SampleStore, merging: Merging, tell: Callable[[int], None]) -> MergedPiece:
+    """Write the merged objects of a Dataset, and the record of them.
 
-    `tell` is told of the blocks of each condition.
+    Raises StoreError for an object that would not be read as the samples that it is made of.
     """
-    blocks = _encoders(store, model, experiment)
-    if not blocks:  # a run of before its template was recorded
-        return None
+    model, experiment = merging.model, merging.experiment
     plan = store.run.experiments[experiment]
-    n_blocks = -(-plan.n_prompts // plan.block_prompts)
-    together = min(n_blocks, *(_most(name, made.block_bytes) for name, made in blocks.items()))
-    if together < 2:
-        return None
     arrays, objects = {}, []
     group = _group(store, model, experiment)
-    for name, before in blocks.items():
-        metadata = with_larger_chunks(before.metadata, together)
+    for name, before in merging.arrays.items():
+        metadata = with_larger_chunks(before.metadata, merging.together)
         after = Encoder(before.prefix, metadata)
         arrays[name] = ArrayMetadata(blocks=before.metadata.decode(), merged=metadata.decode())
         for region in _regions(len(plan.conditions), plan.n_prompts, after.prompts):
             content = after.encoded(region, np.asarray(group[name][region]))
             objects.append(_put(store, after.key(region), content))
-    tell(n_blocks * len(plan.conditions))
+    tell(-(-plan.n_prompts // plan.block_prompts) * len(plan.conditions))
     record = MergedRecord(
-        model=model, experiment=experiment, blocks=together, arrays=arrays, objects=objects
+        model=model, experiment=experiment, blocks=merging.together, arrays=arrays, objects=objects
     )
     content = record.model_dump_json(indent=1).encode()
     key = layout.merged_key(model, experiment, as_stored("", content).sha256)
@@ -211,6 +252,22 @@ def _describe(store: SampleStore, record: MergedRecord, name: str, metadata: str
     """Put the metadata of an array in the place of those that plain readers find."""
     key = layout.metadata_key(record.model, record.experiment, name)
     store.folder.ensure(key, metadata.encode())
+
+
+def bytes_to_split(store: SampleStore, records: SealedRecords, merged: MergedRecord) -> int:
+    """Give how many bytes of a disk splitting a Dataset takes.
+
+    They are those of the objects of its blocks that are not there, a block of the disk each at least.
+    """
+    there: dict[str, int] = {}
+    for name in merged.arrays:
+        under = layout.data_key(layout.group_name(merged.model, merged.experiment))
+        there |= store.folder.sizes(f"{under}/{name}")
+    sizes = [DISK_BLOCK] * len(records)  # the marks, which no record names
+    for key, size in records.block_sizes():
+        if layout.data_key(key) not in there:
+            sizes.append(size)
+    return bytes_on_disk(sizes)
 
 
 def split(

@@ -48,17 +48,25 @@ def bytes_of(model: ModelIdentity, experiments: Iterable[ExperimentPlan], *, ima
     return total
 
 
-def refuse_too_small(where: Folder, needed: int) -> None:
+def bytes_on_disk(sizes: Iterable[int]) -> int:
+    """Give the bytes that files of those sizes take on a disk.
+
+    >>> bytes_on_disk([1, 4096, 4097])
+    16384
+    """
+    return sum(-(-size // DISK_BLOCK) * DISK_BLOCK for size in sizes)
+
+
+def refuse_too_small(where: Folder, needed: int, what: str, repair: str) -> None:
     """Raise DiskFullError if a disk has no room for `needed` bytes.
 
-    A place without a bound, such as a bucket, has room.
+    `what` says what needs them, up to the verb; `repair` what to do. A place without a bound, such
+    as a bucket, has room.
     """
     free = where.free()
     if free is not None and needed > free:
         raise DiskFullError(
-            f"{where} has {free / 1e6:.0f} MB free, but this study can need {needed / 1e6:.0f} MB: "
-            "free some, choose another directory, or set `images: false` (images can be decoded "
-            "from the tokens later)."
+            f"{where} has {free / 1e6:.2f} MB free, but {what} {needed / 1e6:.2f} MB: {repair}."
         )
 
 

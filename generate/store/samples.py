@@ -31,6 +31,11 @@ from schemas.study import Study
 
 AT_ONCE = 256
 """Objects removed between two looks whether the run is still sealed."""
+SMALLER = (
+    "free some, choose another directory, or set `images: false` (images can be decoded from the "
+    "tokens later)"
+)
+"""What to do where a disk is too small for a run."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,6 @@ def create(
         """What the plan fixes of one Dataset."""
         return template(plan, run, model, experiment, calibration.get(model), readings.get(model))
 
-    refuse_too_small(where, needed)
+    refuse_too_small(where, needed, "this study can need", SMALLER)
     with room_in(where, needed):
         return SampleStore(where, writer.create(where, run, plan.prompts, template_of))

@@ -14,6 +14,7 @@ from typing import Any
 
 from generate.errors import StoreError
 from generate.store import merging
+from generate.store.room import bytes_on_disk, refuse_too_small, room_in
 from generate.store.samples import SampleStore
 from schemas.io import layout
 from schemas.io.checked import as_stored
@@ -46,9 +47,11 @@ def seal(
     With `merge`, the objects of neighbouring small blocks are made into large ones, too. A sealed
     or merged run stays as it is; what a killed call left is finished. Raises StoreError where
     blocks are missing, where another process is at it, and for records, objects or tables that are
-    damaged.
+    damaged; DiskFullError where there is no room to merge, before anything is written.
     """
-    with store.claims.making(HELD, f"the ledger of {store.folder}"):
+    with _held(store):
+        if merge:
+            _refuse_no_room_to_merge(store)
         if store.ledger.seal is None:
             _refuse_unfinished(store)
             record = _tables(store, piece, tell)
@@ -64,6 +67,37 @@ def seal(
         return found
 
 
+@contextlib.contextmanager
+def _held(store: SampleStore) -> Iterator[None]:
+    """Hold the ledger of a run; what its disk refuses meanwhile is one line."""
+    with room_in(store.folder, 0), store.claims.making(HELD, f"the ledger of {store.folder}"):
+        yield
+
+
+def _refuse_no_room_to_merge(store: SampleStore) -> None:
+    """Refuse to merge what is not merged yet where both kinds of objects have no room."""
+    seal = store.ledger.seal
+    if seal is not None and seal.merged:
+        return
+    needed = merging.bytes_to_merge(store)
+    if seal is None:  # its tables take less than the records
+        needed += sum(store.folder.sizes("ledger").values())
+    refuse_too_small(store.folder, needed, "merging needs about", "free some, or do not merge")
+
+
+def _refuse_no_room_to_open(store: SampleStore, ledger: Ledger) -> None:
+    """Refuse to put records, and objects of merged blocks, where they have no room."""
+    there, needed = store.folder.sizes("ledger"), 0
+    for name, records in ledger.by_dataset().items():
+        merged = ledger.merged.get(name)
+        if merged is not None and isinstance(records, SealedRecords):
+            needed += merging.bytes_to_split(store, records, merged)
+        n_there = sum(key.startswith(f"ledger/{layout.group_name(*name)}/") for key in there)
+        each = bytes_on_disk([len(sealed_line(records[0]))])
+        needed += each * (len(records) - n_there)
+    refuse_too_small(store.folder, needed, "opening the run needs about", "free some")
+
+
 def _merged(store: SampleStore, found: SealRecord, tell: Tell) -> SealRecord:
     """Give the seal that names the merged objects of a sealed run, once it is in its place."""
     pieces = merging.merge(store, tell)
@@ -77,13 +111,15 @@ def unseal(store: SampleStore, *, tell: Tell = quiet) -> int:
     """Give a sealed run its records back, a file a block, and say how many there are.
 
     A run that is not sealed stays as it is; what a killed call left is finished. Raises StoreError
-    where another process is at it, and for tables that are damaged.
+    where another process is at it, and for tables that are damaged; DiskFullError where there is no
+    room for records and objects, before anything is written.
     """
-    with store.claims.making(HELD, f"the ledger of {store.folder}"):
+    with _held(store):
         ledger = store.ledger
         n_records = 0
         if ledger.seal is not None:
             _whole_seal(store)
+            _refuse_no_room_to_open(store, ledger)
             for name, records in ledger.by_dataset().items():
                 for record in _as_stored(store, records, ledger.merged.get(name)):
                     store.folder.ensure(record_key(record), sealed_line(record))

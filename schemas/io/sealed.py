@@ -261,7 +261,11 @@ class SealedRecords(Rows[BlockRecord]):
         """
         if self.merged is not None:
             yield from ((stored.key, stored.bytes) for stored in self.merged.objects)
-            return
+        else:
+            yield from self.block_sizes()
+
+    def block_sizes(self) -> Iterator[tuple[str, int]]:
+        """Give key and bytes of every object of the Dataset's blocks, merged or not."""
         for piece in self._pieces:
             table = self._table(piece.start)
             for row in range(piece.stop - piece.start):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import xarray as xr
 from numcodecs.zstd import Zstd, compress
 from typer.testing import CliRunner
+from typing_extensions import override
 
 import ibstats
 from generate.cli import app
@@ -20,12 +22,14 @@ from generate.run.blocks import run as run_study
 from generate.run.preparing import prepare
 from generate.store import merging
 from generate.store.audit import summary, verify
+from generate.store.room import bytes_on_disk
 from generate.store.samples import SampleStore
 from generate.store.sealing import seal, unseal
 from generate.study.planning import Plan, plan, recorded_plan
 from generate.study.study_file import load_study
-from schemas.errors import CorruptBlock, StoreError, UserError
+from schemas.errors import CorruptBlock, DiskFullError, StoreError, UserError
 from schemas.io import layout
+from schemas.io.folder import LocalFolder
 from tests.faults.damages import DAMAGES
 from tests.faults.sealed_runs import changes, dies, digests, files, killed_at_random
 from tests.generate.conftest import edited, write_study
@@ -341,3 +345,36 @@ def test_a_run_that_is_not_finished_is_not_merged(blocks: Path, tmp_path: Path) 
     with pytest.raises(StoreError, match="only a finished run is sealed"):
         merge(SampleStore.open(root))
     assert objects(root, "tokens") == objects(blocks, "tokens")
+
+
+class Small(LocalFolder):
+    """A folder of a disk on which so many bytes are free."""
+
+    left: int
+
+    @override
+    def free(self) -> int:
+        return self.left
+
+
+@pytest.mark.parametrize("work", [merge, unseal], ids=["merge", "unseal"])
+def test_where_both_kinds_of_objects_have_no_room_nothing_is_written(
+    work: Callable[[SampleStore], object], blocks: Path, merged: Path, tmp_path: Path
+) -> None:
+    """What the line says is needed is a little more than what is written, tables left out."""
+    root = Path(shutil.copytree(blocks if work is merge else merged, tmp_path / "run"))
+    before, small = contents(root), Small(root)
+    small.left = 0
+    with pytest.raises(DiskFullError, match=r"has 0\.00 MB free, but .* needs about") as told:
+        work(SampleStore.open(small))
+    assert "\n" not in str(told.value)
+    assert contents(root) == before
+    needed = re.search(r"([0-9.]+) MB: free", str(told.value))
+    assert needed is not None
+    small.left = int(1e6 * float(needed[1])) + 5000
+    work(SampleStore.open(small))
+    new = [name for name in contents(root).keys() - before.keys() if "seal" not in name]
+    written = bytes_on_disk((root / name).stat().st_size for name in new)
+    assert small.left / 2 < written < small.left
+    small.left = 0
+    work(SampleStore.open(small))  # there is nothing left to write
