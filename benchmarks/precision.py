@@ -5,7 +5,8 @@
 Noise, prompts and all that comes after the logits are the same, so
 tokens differ by the network's rounding alone. One line of CSV a member and precision: the share of
 tokens and of whole grids that equal those of float32, the mean entropy of the laws that tokens were
-drawn from, and the entropy of the codes of all grids together (plug-in), both in bits.
+drawn from, and the entropy of the codes of all grids together (plug-in), both in bits. Where the device
+has no TF32 it is emulated (`studies/tf32.py`), from the root of the repository.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,13 +27,15 @@ from generate.traversal.draw import PhiloxNoise
 from generate.traversal.trace import Trace
 from generate.trio.prompt_sets import prompt_set
 
-MEMBERS = ("trio-ar", "trio-mim", "trio-diffusion")
+EMULATED = Path("studies/tf32.py")
+MEMBERS = {"trio-ar": "Causal", "trio-mim": "Confident", "trio-diffusion": "Revealed"}
+"""Members of the trio, and what they are called where TF32 is emulated."""
 
 
-def traced(name: str, precision: str, texts: list[str], device: str) -> Trace:
-    """One grid a text by a member of the trio, whose transformer computes in a precision."""
+def traced(name: str, given: Mapping[str, str], texts: list[str], device: str) -> Trace:
+    """One grid a text by a member of the trio with given options."""
     adapter = model_class(name)
-    options = adapter.options({"precision": precision})
+    options = adapter.options(dict(given))
     model = adapter.load(adapter.identify(name, options), options, device)
     keys = np.arange(2 * len(texts), dtype=np.uint64).reshape(2, -1)
     return model.traverse(model.encode(texts), Probe(), PhiloxNoise(*keys))
@@ -54,12 +58,17 @@ def row(name: str, precision: str, trace: Trace, exact: Trace) -> dict[str, str]
 
 
 def rows(texts: list[str], device: str) -> Iterator[dict[str, str]]:
-    """Every member in every precision that the device has."""
-    half = ["tf32", "bfloat16"] if has_tf32(device) else ["bfloat16"]
-    for name in MEMBERS:
-        exact = traced(name, "float32", texts, device)
-        for precision in ["float32", *half]:
-            yield row(name, precision, traced(name, precision, texts, device), exact)
+    """Every member in every precision that the device has, or that is emulated."""
+    for name, emulated in MEMBERS.items():
+        exact = traced(name, {}, texts, device)
+        yield row(name, "float32", exact, exact)
+        yield row(name, "bfloat16", traced(name, {"precision": "bfloat16"}, texts, device), exact)
+        if has_tf32(device):
+            yield row(name, "tf32", traced(name, {"precision": "tf32"}, texts, device), exact)
+            continue
+        for factors in ("nearest", "truncated"):
+            trace = traced(f"{EMULATED}:{emulated}", {"factors": factors}, texts, device)
+            yield row(name, f"tf32, emulated, {factors}", trace, exact)
 
 
 def main() -> None:
