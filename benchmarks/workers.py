@@ -1,30 +1,35 @@
 """A study of the reference trio by one local worker and by two, with one torch thread each.
 
-On a machine that does other work besides, their ratio says what was left of the second core.
+How much two cores can gain is the machine's: they share its memory, its power and what else it does. So the same
+networks also sample in two bare processes at once, which keep nothing and ask nobody.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
+import torch
 import yaml
 
+from generate.models import model_class
 from generate.run import dispatch, prepare
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, plan
+from generate.study.probes import Probe
 from generate.study.study_file import load_study
+from generate.traversal.draw import PhiloxNoise
 from schemas.io.cluster import Cluster, connected
 
+MEMBERS = ("trio-ar", "trio-mim", "trio-diffusion")
 STUDY = {
     "name": "workers",
     "samples": 6,
-    "models": [
-        {"model": name, "options": {"guidance": 1.0}}
-        for name in ("trio-ar", "trio-mim", "trio-diffusion")
-    ],
+    "models": [{"model": name, "options": {"guidance": 1.0}} for name in MEMBERS],
     "prompts": {"source": "trio", "n": 4},
     "experiments": {"noise": {"kind": "crossed_noise", "paths": 4, "executions": 4}},
     "block_prompts": 1,
@@ -58,3 +63,33 @@ def one_and_two() -> tuple[tuple[float, str], tuple[float, str]]:
         return seconds(laid_out, folder / "template", folder, 1), seconds(
             laid_out, folder / "template", folder, 2
         )
+
+
+GRIDS, TURNS = 16, 12
+"""Grids sampled at once, as in a batch of `STUDY`, and how often by each member."""
+
+
+def sample_bare(_: int) -> None:
+    """Sample and decode grids of each member, on one thread, and forget them."""
+    torch.set_num_threads(1)
+    keys = np.arange(2 * GRIDS, dtype=np.uint64).reshape(2, -1)
+    for name in MEMBERS:
+        adapter = model_class(name)
+        options = adapter.options({"guidance": 1.0})
+        model = adapter.load(adapter.identify(name, options), options, "cpu")
+        for _ in range(TURNS):
+            texts = ["a large red circle on a blue background"] * GRIDS
+            trace = model.traverse(model.encode(texts), Probe(), PhiloxNoise(*keys))
+            model.decode(trace.tokens)
+
+
+def bare() -> tuple[float, float]:
+    """Time of two equal parts of the work one after the other in one process, and at once in two."""
+    times = []
+    for n_processes in (1, 2):
+        with multiprocessing.get_context("spawn").Pool(n_processes) as pool:
+            pool.map(sample_bare, range(2), chunksize=1)  # warm
+            start = time.perf_counter()
+            pool.map(sample_bare, range(2), chunksize=1)
+            times.append(time.perf_counter() - start)
+    return times[0], times[1]
