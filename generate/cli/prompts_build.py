@@ -106,21 +106,9 @@ def build(
         if paraphrase is Provider.transformers:
             speaker = TransformersModel(model, pick_device(device), temperature)
         else:
-            base = checked_url(url)
-            key = key_in(key_from)
-            if key and in_clear(url):
-                log.print(
-                    "the endpoint's URL is plain http://: the key and the texts can be read on the "
-                    "way; use https:// outside a network that you trust.",
-                    soft_wrap=True,
-                )
+            base, key = _address(url, key_from)
             speaker = Endpoint(
-                base,
-                model,
-                key,
-                temperature,
-                per_minute=per_minute,
-                timeout=timeout,
+                base, model, key, temperature, per_minute=per_minute, timeout=timeout
             )
     asked = building.Asked(
         source=source,
@@ -150,6 +138,19 @@ def build(
         f"{out_file}: {len(prompts)} prompts, sha256 {digest}; `ibgenerate prompts check "
         f"{out_file}` checks it."
     )
+
+
+def _address(url: str, key_from: str) -> tuple[str, str]:
+    """Base URL and key of an endpoint; a key that goes over plain http:// is spoken of."""
+    base = checked_url(url)
+    key = key_in(key_from)
+    if key and in_clear(url):
+        log.print(
+            "the endpoint's URL is plain http://: the key and the texts can be read on the "
+            "way; use https:// outside a network that you trust.",
+            soft_wrap=True,
+        )
+    return base, key
 
 
 def _paraphrased(

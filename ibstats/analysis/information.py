@@ -60,43 +60,10 @@ def information_groups(
     except Unmeasurable as error:
         return {}, [f"entropies are left out: {error}"]
     how = settings.resampling
-    tokens = dataset["tokens"]
     n_codes = selection.identity.codebook_size
-    share = shared_by_images(dataset)
-    if settings.images_per_prompt is not None:
-        tokens = information.rarefy(tokens, settings.images_per_prompt, how.seed)
-        for number, label in enumerate(share):
-            share[number] = information.rarefy(label, settings.images_per_prompt, how.seed)
     usable = usable_codes(selection)
-    parts = list(PARTS)
-    levels = selection.identity.digit_levels
-    if levels:
-        parts.append("by_digit")
-    every = None
-    if selection.unequal and settings.images_per_prompt is None:
-        every = selection.every_sample
-        parts = [part for part in parts if part not in information.COLLISION]
-    made = information.measure(
-        tokens,
-        n_codes,
-        parts,
-        estimator=settings.estimator,
-        usable=usable.values.tolist(),
-        share=share,
-        levels=levels,
-        n_shuffles=settings.n_shuffles,
-        seed=how.seed,
-    )
-    most: dict[str, int] = {}
-    if every is not None:
-        made |= information.measure(
-            every["tokens"],
-            n_codes,
-            list(information.COLLISION),
-            share=shared_by_images(every),
-            counts=selection.sample_counts,
-        )
-        most = selection.most_images
+    tokens, share = _tokens(dataset, settings)
+    made, most = _measured(selection, settings, usable, tokens, share)
     where = f"{selection.model}, {selection.experiment}"
     notes = unseen.warnings(made["unseen"], where)
     masses = made["unseen"].mean("prompt")
@@ -127,6 +94,60 @@ def information_groups(
     }
     groups = {name: group.assign_attrs({**of, **group.attrs}) for name, group in groups.items()}
     return groups, notes + said
+
+
+def _tokens(dataset: xr.Dataset, settings: Config) -> tuple[xr.DataArray, list[xr.DataArray]]:
+    """Tokens (prompt, condition, sample, position) and what images share, of as many images a
+    prompt as are asked for.
+    """
+    tokens, share = dataset["tokens"], shared_by_images(dataset)
+    if settings.images_per_prompt is None:
+        return tokens, share
+    n_images, seed = settings.images_per_prompt, settings.resampling.seed
+    return (
+        information.rarefy(tokens, n_images, seed),
+        [information.rarefy(label, n_images, seed) for label in share],
+    )
+
+
+def _measured(
+    selection: Selection,
+    settings: Config,
+    usable: xr.DataArray,
+    tokens: xr.DataArray,
+    share: Sequence[xr.DataArray],
+) -> tuple[dict[str, xr.Dataset], dict[str, int]]:
+    """What the tokens give, by name, and the most images of a prompt where prompts have unlike many.
+
+    Collision entropies then take every sample, as they depend on no number of images.
+    """
+    n_codes, levels = selection.identity.codebook_size, selection.identity.digit_levels
+    parts = [*PARTS, "by_digit"] if levels else list(PARTS)
+    every = None
+    if selection.unequal and settings.images_per_prompt is None:
+        every = selection.every_sample
+        parts = [part for part in parts if part not in information.COLLISION]
+    made = information.measure(
+        tokens,
+        n_codes,
+        parts,
+        estimator=settings.estimator,
+        usable=usable.values.tolist(),
+        share=share,
+        levels=levels,
+        n_shuffles=settings.n_shuffles,
+        seed=settings.resampling.seed,
+    )
+    if every is None:
+        return made, {}
+    made |= information.measure(
+        every["tokens"],
+        n_codes,
+        list(information.COLLISION),
+        share=shared_by_images(every),
+        counts=selection.sample_counts,
+    )
+    return made, selection.most_images
 
 
 def usable_codes(selection: Selection) -> xr.DataArray:
