@@ -291,10 +291,10 @@ class Store:
         return self.run.experiments[experiment]
 
     def _has_images(self, model: str, experiment: str) -> bool:
-        """Whether an object of a committed block's images is there."""
+        """Whether there are images of committed blocks, damaged or not."""
         group = layout.group_name(model, experiment)
         sizes = self.folder.sizes(layout.data_key(f"{group}/image"))
-        return any(layout.data_key(key) in sizes for key in self._image_keys(model, experiment))
+        return copied.images_count(sizes, group, self._image_keys(model, experiment))
 
     def _image_keys(self, model: str, experiment: str) -> set[str]:
         """Keys of the images of committed blocks."""
@@ -311,7 +311,7 @@ class Store:
         group = layout.group_name(model, experiment)
         sizes = self.folder.sizes(layout.data_key(group))
         images = self._image_keys(model, experiment)
-        has_images = any(layout.data_key(key) in sizes for key in images)
+        has_images = copied.images_count(sizes, group, images)
         for stored in self.run.template:
             key, unused = layout.data_key(stored.key), stored.key == f"{group}/image/zarr.json"
             if stored.key.startswith(f"{group}/") and (has_images or not unused):

@@ -27,6 +27,7 @@ from generate.store.samples import SampleStore
 from schemas.errors import CorruptBlock
 from schemas.io import layout
 from schemas.io.checked import MERGED, CheckedStore, as_stored, damaged_template, mismatch
+from schemas.io.copied import images_count
 from schemas.io.ledger import recorded, recorded_of
 from schemas.io.merged import with_larger_chunks
 from schemas.io.reader import Dataset
@@ -259,15 +260,23 @@ def bytes_to_split(store: SampleStore, records: SealedRecords, merged: MergedRec
 
     They are those of the objects of its blocks that are not there, a block of the disk each at least.
     """
-    there: dict[str, int] = {}
+    group, there = layout.group_name(merged.model, merged.experiment), dict[str, int]()
     for name in merged.arrays:
-        under = layout.data_key(layout.group_name(merged.model, merged.experiment))
-        there |= store.folder.sizes(f"{under}/{name}")
+        there |= store.folder.sizes(layout.data_key(f"{group}/{name}"))
+    left_out = tuple(f"{group}/{name}/" for name in _left_out(store, merged))
     sizes = [DISK_BLOCK] * len(records)  # the marks, which no record names
     for key, size in records.block_sizes():
-        if layout.data_key(key) not in there:
+        if layout.data_key(key) not in there and not key.startswith(left_out):
             sizes.append(size)
     return bytes_on_disk(sizes)
+
+
+def _left_out(store: SampleStore, merged: MergedRecord) -> set[str]:
+    """The variables that a merged Dataset was copied without: images, or none."""
+    group = layout.group_name(merged.model, merged.experiment)
+    images = [each.key for each in merged.objects if each.key.startswith(f"{group}/image/")]
+    there = store.folder.sizes(layout.data_key(f"{group}/image"))
+    return set() if images_count(there, group, images) else {"image"}
 
 
 def split(
@@ -276,16 +285,16 @@ def split(
     """Give the blocks of a Dataset their objects again; gives each record once its objects are there.
 
     It names what is stored: another zstd than that of the block's maker may have made other bytes of
-    equal samples. Of a merged object that is damaged, blocks get empty objects, and keep the record
-    that they had, so that they are found and made again; of one that is missing, as images may be,
-    they get none. At last plain readers get the arrays of the blocks.
+    equal samples. Of a merged object that is damaged or lost, blocks get empty objects, and keep the
+    record that they had, so that they are found and made again; of images that a copy left out they
+    get none. At last plain readers get the arrays of the blocks.
     """
     group = _group(store, merged.model, merged.experiment)
-    encoders, large = {}, {}
+    encoders = {}
     for name, array in merged.arrays.items():
         prefix = f"{layout.group_name(merged.model, merged.experiment)}/{name}"
         encoders[name] = Encoder(prefix, array.blocks.encode())
-        large[name] = Encoder(prefix, array.merged.encode())
+    left_out = _left_out(store, merged)
     plan = store.run.experiments[merged.experiment]
     together = merged.blocks * plan.block_prompts
     for region in _regions(len(plan.conditions), plan.n_prompts, together):
@@ -295,7 +304,7 @@ def split(
             try:
                 values[name] = np.asarray(group[name][region])
             except CorruptBlock:
-                if store.folder.exists(layout.data_key(large[name].key(region))):
+                if name not in left_out:
                     damaged.append(name)
         for start in range(prompts.start, prompts.stop, plan.block_prompts):
             record = records.of_block(condition.start, start // plan.block_prompts)

@@ -7,7 +7,7 @@ anything at any time. So records may be there without their objects, and objects
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from schemas.io import layout
 from schemas.io.folder import Folder
@@ -17,6 +17,24 @@ from schemas.store import Block, BlockRecord, RunRecord
 FEW = 2
 """Objects that must lack before it looks like a copy that stopped, and not like damage."""
 AGAIN = "if it was copied, copy it again (`rsync -a` goes on where it stopped)"
+
+
+def images_count(sizes: Mapping[str, int], group: str, recorded: Collection[str]) -> bool:
+    """Say whether images of a Dataset are to be there: False of a copy that left them out.
+
+    `sizes` are bytes by key in the run, `group` is the Dataset, `recorded` the keys of its images in
+    the Zarr hierarchy, merged or not. A copy without them has none. Where there was one object
+    alone, the metadata of its array tell: with them it was lost, and who leaves images out leaves
+    out the folder.
+
+    >>> images_count({"data.zarr/m/e/image/zarr.json": 9}, "m/e", ["m/e/image/c.0.0"])
+    True
+    >>> images_count({}, "m/e", ["m/e/image/c.0.0"])
+    False
+    """
+    if any(layout.data_key(key) in sizes for key in recorded):
+        return True
+    return 0 < len(recorded) < FEW and layout.data_key(f"{group}/image/zarr.json") in sizes
 
 
 def half_copied(
