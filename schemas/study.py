@@ -189,7 +189,8 @@ class CrossedNoise(Written):
 
     Original wording and full codebook. Sample s of a prompt has the path noise of sample
     s // executions and the execution noise of sample s % executions; with several renderings of
-    each, s is the number of the token grid, not of the image.
+    each, s is the number of the token grid, not of the image. What is equal is made once: the samples
+    of one execution noise where a model's order is fixed, those of one path noise under argmax.
     """
 
     kind: Literal["crossed_noise"] = "crossed_noise"

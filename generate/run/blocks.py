@@ -203,7 +203,7 @@ def generate_block(
     its_probe = probe(plan.experiments[block.experiment][block.condition], keep)
     batches = []
     batch_size = store.run.batch_sizes[block.model]
-    sampled, copied = rows_to_sample(model, its_probe, text_index)
+    sampled, copied = rows_to_sample(model, its_probe, text_index, path, execution)
     for start in range(0, len(sampled), batch_size):
         rows = sampled[start : start + batch_size]
         given = [str(text) for text in fixed["text"][text_index[rows]]]
@@ -231,20 +231,36 @@ def generate_block(
 
 
 def rows_to_sample(
-    model: Model, its_probe: Probe, text_index: NDArray[np.integer]
+    model: Model,
+    its_probe: Probe,
+    text_index: NDArray[np.integer],
+    path: NDArray[np.uint64],
+    execution: NDArray[np.uint64],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Which rows of a block are sampled, and for each row which of those it equals.
+    """Which rows of a block are sampled, in their order, and for each row which of those it equals.
 
-    A sample of a fixed order under argmax follows from its text alone, `text_index (sample,)`: it
-    is made once a text, so that copies are equal whatever the batch. All others are sampled each,
-    and so is all that a decoder renders with noise.
+    A sample follows from its text, its path noise where the order is not fixed, and its execution
+    noise where argmax does not leave it out; all are (sample,). What follows from the same is made
+    once, so that copies are equal whatever the batch. All that a decoder renders with noise is
+    sampled each.
     """
     everyone = np.arange(len(text_index))
-    copies = model.identity.has_fixed_order and its_probe.is_argmax_throughout
-    if not copies or model.identity.rendering:
+    if model.identity.rendering:
         return everyone, everyone
-    _, first, twin = np.unique(text_index, return_index=True, return_inverse=True)
-    return first, twin
+    _, source = np.unique(text_index, return_inverse=True)
+    if not model.identity.has_fixed_order:
+        source = _together(source, path)
+    if not its_probe.is_argmax_throughout:
+        source = _together(source, execution)
+    _, first, twin = np.unique(source, return_index=True, return_inverse=True)
+    sampled = np.sort(first)
+    return sampled, np.searchsorted(sampled, first[twin])
+
+
+def _together(source: NDArray[np.intp], keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """A number (sample,) of each pair of a number and a key: equal where both are."""
+    values, number = np.unique(keys, return_inverse=True)
+    return source * len(values) + number
 
 
 def _refuse_other_variables(

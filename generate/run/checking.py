@@ -97,11 +97,12 @@ class _Samples:
         *,
         argmax: bool = False,
         rows: slice = slice(None),
+        path: int = 0,
         execution: int = 100,
     ) -> Trace:
-        """Samples of some rows; another `execution` is other noise of identities."""
+        """Samples of some rows; another `path` is other noise of the order, `execution` of identities."""
         keys = np.arange(len(self.texts), dtype=np.uint64)
-        noise = PhiloxNoise(keys[rows], (keys + np.uint64(execution))[rows])
+        noise = PhiloxNoise((keys + np.uint64(path))[rows], (keys + np.uint64(execution))[rows])
         probe = Probe(allowed, *ALL_STEPS) if argmax else Probe(allowed)
         return sample(self.model, self.label, self.texts[rows], probe, noise)
 
@@ -175,7 +176,13 @@ def _bits(samples: _Samples) -> str:
 def _path(samples: _Samples) -> str:
     identity, trace = samples.model.identity, samples.free
     if identity.has_fixed_order:
-        return ""
+        n = samples.differing(samples.traced(path=200))
+        if not n:
+            return ""
+        return (
+            f"{n} tokens move with the noise of the path, but a model of family "
+            f"'{identity.family}' has one order: draw with the noise of execution alone."
+        )
     if trace.token_step is None:
         return (
             f"`token_step` is not recorded, but the path of a {identity.family} model is its order."

@@ -15,7 +15,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from generate.cli import app
-from generate.models.toy import ToyMasked
+from generate.models.toy import Toy, ToyAutoregressive, ToyMasked
 from generate.run.checking import CHECKS, check
 from generate.study.probes import Probe
 from generate.traversal.draw import Noise, PhiloxNoise
@@ -64,6 +64,13 @@ class Boastful(ToyMasked):
         return replace(trace, token_entropy=2 * trace.token_entropy + 1)
 
 
+class Wandering(ToyAutoregressive):
+    """Draws with the noise of a path that it has not."""
+
+    def traverse(self, conditioning: Tensor, probe: Probe, noise: Noise) -> Trace:
+        return super().traverse(conditioning, probe, PhiloxNoise(noise.path_keys, noise.path_keys))
+
+
 class Forgetful(ToyMasked):
     """Does not say at which step a position was committed."""
 
@@ -97,11 +104,12 @@ class Shapeless(ToyMasked):
         return super().decode(tokens) / 255
 
 
-BREACHES = {
+BREACHES: dict[type[Toy], list[str]] = {
     Deaf: ["a subset of the codebook", "argmax leaves no draw", "surprisal and entropy"],
     Restless: ["the same noise", "a sample does not depend"],
     Sociable: ["a sample does not depend"],
     Boastful: ["surprisal and entropy"],
+    Wandering: ["the path is recorded"],
     Forgetful: ["the path is recorded"],
     Secretive: ["the path is recorded"],
     Blind: ["images follow"],
@@ -110,9 +118,12 @@ BREACHES = {
 
 
 @pytest.mark.parametrize("adapter", BREACHES)
-def test_a_breach_is_named(adapter: type[ToyMasked]) -> None:
+def test_a_breach_is_named(adapter: type[Toy]) -> None:
     name = f"{__name__}:{adapter.__name__}"
-    found = check(name, adapter.options({"positions": 8, "codes": 6, "steps": 4}), "cpu")
+    settings = {"positions": 8, "codes": 6}
+    if issubclass(adapter, ToyMasked):
+        settings["steps"] = 4
+    found = check(name, adapter.options(settings), "cpu")
     wrong = [finding.what for finding in found if finding.problem]
     for what in BREACHES[adapter]:
         assert any(one.startswith(what) for one in wrong), wrong
