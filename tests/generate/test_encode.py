@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks.tiny import vq_model
+from benchmarks.tiny.quantizers import vq_model
 from generate.cli import app
 from generate.encode.photos import photos_of, read_photo
 from generate.encode.tokenizers import tokenizer_of

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import tiny
 from benchmarks.named_weights import named_tensor
+from benchmarks.tiny.masked import LLADA
 
 TEXTS = ("a red cat", "dog")
 STEPS, GUIDANCE, SIDE, CODES = 6, 4.0, 4, 48
@@ -38,7 +38,7 @@ def main(checkout: Path) -> None:
 
     first, mask_id = SPECIAL_TOKENS["image_token_offset"], SPECIAL_TOKENS["mask_token"]
     ids = first + CODES
-    sizes = {**tiny.LLADA, "embedding_size": ids, "vocab_size": ids}
+    sizes = {**LLADA, "embedding_size": ids, "vocab_size": ids}
     network = LLaDAModel(ModelConfig(**sizes, init_device="cpu"), init_params=False).eval()
     state = {f"model.{name}": tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     network.load_state_dict(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import tiny
+from benchmarks.tiny.masked import MASKGIT, maskgit_state
 
 CLASSES = (1, 207)
 STEPS, GUIDANCE, SHARPNESS = 6, 2.0, 1.2
@@ -36,10 +36,10 @@ def main(checkout: Path) -> None:
     from Network.transformer import Transformer  # type: ignore[import-not-found]
     from Sampler.halton_sampler import HaltonSampler  # type: ignore[import-not-found]
 
-    network = Transformer(**tiny.MASKGIT, nclass=1000, register=1, proj=1).eval()
+    network = Transformer(**MASKGIT, nclass=1000, register=1, proj=1).eval()
     shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    network.load_state_dict(tiny.maskgit_state(shapes))
-    side, codes = tiny.MASKGIT["input_size"], tiny.MASKGIT["codebook_size"]
+    network.load_state_dict(maskgit_state(shapes))
+    side, codes = MASKGIT["input_size"], MASKGIT["codebook_size"]
     tokens: list[np.ndarray] = []
 
     class Decoder:

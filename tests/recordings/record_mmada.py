@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks import tiny
 from benchmarks.named_weights import named_tensor
+from benchmarks.tiny.masked import LLADA
 
 TEXTS = ("a red cat", "dog " * 140)
 STEPS, GUIDANCE, SIDE = 6, 3.5, 4
@@ -55,14 +55,14 @@ def main(checkout: Path) -> None:
     from models.modeling_mmada import MMadaModelLM  # type: ignore[import-not-found]
     from training.prompting_utils import UniversalPrompting  # type: ignore[import-not-found]
 
-    network = LLaDAModel(ModelConfig(**tiny.LLADA, init_device="cpu"), init_params=False).eval()
+    network = LLaDAModel(ModelConfig(**LLADA, init_device="cpu"), init_params=False).eval()
     state = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     full = {name: f"model.{name}" for name in state}
     network.load_state_dict(
         {name: named_tensor(full[name], shape) for name, shape in state.items()}
     )
     prompting = UniversalPrompting(Letters(), max_text_len=512, use_reserved_token=True)
-    mask_id = tiny.LLADA["mask_token_id"]
+    mask_id = LLADA["mask_token_id"]
     images = torch.full((len(TEXTS), SIDE**2), mask_id)
     ids, seen = prompting((list(TEXTS), images), "t2i_gen")
     nothing, seen_of_nothing = prompting(([""] * len(TEXTS), images), "t2i_gen")

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.named_weights import named_state
-from benchmarks.tiny import (
+from benchmarks.tiny.masked import (
     SHOWO_SIDE,
     SHOWO_TEXT_VOCABULARY,
     SHOWO_VOCABULARY,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from benchmarks import tiny
 from benchmarks.published import NETWORKS
+from benchmarks.tiny.deepseek import deepseek_tensors
 from generate.errors import ModelError
 from generate.models import multi_modality
 from generate.models.checkpoint import Checkpoint, fill, find
@@ -78,7 +79,7 @@ def test_the_tensors_of_deepseek_become_those_of_the_network(
     folder = published.lay(tmp_path, repositories[options.checkpoint])
     checkpoint = find(str(folder), ["config.json"])
     network = described(adapter.parts()["network"], checkpoint)
-    theirs = tiny.deepseek_tensors(network.state_dict())
+    theirs = deepseek_tensors(network.state_dict())
     assert len(theirs) == 882
     n_numbers = sum(tensor.numel() for tensor in theirs.values())
     assert 2 * n_numbers == pytest.approx(4.18e9, rel=1e-3)
