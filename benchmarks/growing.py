@@ -67,6 +67,9 @@ class Taken(NamedTuple):
     peak: float
     """Memory of the process at most, MB."""
 
+    def __str__(self) -> str:
+        return f"{self.busy:.2f} s ({self.seconds:.1f}), {self.peak:.0f} MB"
+
 
 def taken(code: str, path: Path, warm: str, warm_path: Path) -> Taken:
     """What a step takes on the run at `path`, in a process that has done `warm` on another before."""
@@ -93,9 +96,8 @@ def table(sizes: Sequence[int], what: str, found: Mapping[str, Sequence[Taken]])
         "|---" * (len(sizes) + 2) + "|",
     ]
     for name, measured in found.items():
-        cells = [f"{each.busy:.2f} s ({each.seconds:.1f}), {each.peak:.0f} MB" for each in measured]
         grows = exponent(sizes, [each.busy for each in measured])
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {grows} |")
+        lines.append(f"| {name} | " + " | ".join(map(str, measured)) + f" | {grows} |")
     return "\n".join(lines)
 
 

@@ -4,7 +4,8 @@
 
 The records are made from that of one block, which the program itself samples. They are of ten experiments, of which
 the first has all its objects, so that it can be analysed; those of the others are not there, which nobody who does not
-ask for them notices. Every figure is of a process of its own, after its imports. `--write` puts the table into
+ask for them notices. Every figure is of a process of its own, after its imports. At last the blocks of the first
+experiment are merged, of the smallest run alone, and every step is timed on it again. `--write` puts the table into
 `docs/limits.md`.
 """
 
@@ -14,15 +15,16 @@ import argparse
 import math
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.growing import Taken, put_into_docs, table, taken, write_prompts
 from generate.run.blocks import make_block
 from generate.run.loading import load
 from generate.run.preparing import prepare
+from generate.store import merging
 from generate.store.samples import SampleStore
-from generate.store.sealing import Snapshots, write_table
+from generate.store.sealing import Snapshots, quiet, write_table
 from generate.study.planning import Plan, plan
 from schemas.io import layout
 from schemas.io.sealed import PIECE
@@ -173,6 +175,38 @@ def sealed_and_unsealed(path: Path) -> str:
     )
 
 
+def merge(store: SampleStore) -> None:
+    """Merge the objects of the first experiment's blocks, as `ibgenerate seal --merge` does.
+
+    Those of the other experiments are not there to be merged.
+    """
+    (first,) = (each for each in merging.to_merge(store) if each.experiment == FIRST)
+    piece = merging.merge_dataset(store, first, quiet)
+    assert store.ledger.seal is not None
+    seal = store.ledger.seal.model_copy(update={"merged": [piece]})
+    store.folder.replace(layout.SEAL, sealed(seal))
+    merging.switch(store, store.ledger.seal, store.ledger.merged)
+
+
+def before_and_after_merging(path: Path, before: Mapping[str, Taken]) -> str:
+    """A table of the steps on a run whose blocks are merged, beside what they took `before`."""
+    store = SampleStore.open(path, check=False)
+    files, start = files_of_samples(store), time.perf_counter()
+    merge(store)
+    seconds = time.perf_counter() - start
+    lines = ["| | a file a block | merged |", "|---|---|---|"]
+    for name, code in STEPS.items():
+        lines.append(f"| {name} | {before[name]} | {taken(code, path, WARM, path)} |")
+    lines.append(f"| files of one experiment | {files} | {files_of_samples(store)} |")
+    return "\n".join([*lines, "", f"Merging them took {seconds:.1f} s."])
+
+
+def files_of_samples(store: SampleStore) -> str:
+    """Files and bytes of the samples of the first experiment."""
+    sizes = store.folder.sizes(layout.data_key(f"toy/{FIRST}")).values()
+    return f"{len(sizes):,}, {sum(sizes) / 1e3:,.0f} kB"
+
+
 def size_of(path: Path) -> str:
     """Files and bytes of what stands for the ledger, a block."""
     files = [
@@ -207,13 +241,12 @@ def main() -> None:
                 warm = folder / str(given.blocks[0]) / "run"
                 found[name].append(taken(code, path, WARM, warm))
                 print(n_blocks, name, found[name][-1], flush=True)
-        said.append(sealed_and_unsealed(folder / str(given.blocks[0]) / "run"))
-    text = (
-        table(given.blocks, "blocks", found)
-        + "\n\n"
-        + "\n".join(f"- {line}" for line in said)
-        + "\n"
-    )
+        smallest = folder / str(given.blocks[0]) / "run"
+        said.append(sealed_and_unsealed(smallest))
+        of_smallest = {name: measured[0] for name, measured in found.items()}
+        of_merged = before_and_after_merging(smallest, of_smallest)
+    notes = "\n".join(f"- {line}" for line in said)
+    text = f"{table(given.blocks, 'blocks', found)}\n\n{notes}\n\n{of_merged}\n"
     print(text)
     if given.write:
         put_into_docs(NAME, text)
