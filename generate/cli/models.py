@@ -55,7 +55,8 @@ def models(
 def inspect(model: ModelArgument, option: Setting = None) -> None:
     """Say what a model would load and sample with, and how much of it would be fetched first.
 
-    Fetches small files that are not in the local cache; weights are neither fetched nor loaded.
+    Fetches small files that are not in the local cache; weights are neither fetched nor loaded. What
+    keys and values of an image take in memory is beside the weights, and counts for each of a batch.
     """
     from generate.models import catalogue, model_class
     from generate.models.public import PublicModel
@@ -87,6 +88,10 @@ def inspect(model: ModelArgument, option: Setting = None) -> None:
         table.add_row(what, value)
     for name, given in identity.options.items():
         table.add_row(f"option {name}", str(given))
+    if issubclass(adapter, PublicModel):
+        kept = adapter.bytes_of_image(options)
+        if kept is not None:
+            table.add_row("memory for keys and values, an image", scaled(kept, "B"))
     if adapter.card.operations:
         told = f"{adapter.card.operations:g} TFLOP an image at the default settings"
         table.add_row("operations", told)

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from generate.networks.keys_and_values import KeysAndValues
+
 
 @dataclass(frozen=True)
 class Conditioning:
@@ -48,6 +50,16 @@ def reading(language_model: Any, mask: Tensor) -> Callable[..., Tensor]:
         return states[:, -1]
 
     return last_states
+
+
+def kept(config: Any, n_places: int) -> KeysAndValues:
+    """Keys and values that `reading` keeps of a row of so many places, the prompt's among them.
+
+    `config` describes a language model of transformers.
+    """
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    heads = config.num_key_value_heads or config.num_attention_heads
+    return KeysAndValues(config.num_hidden_layers, heads, head_dim, n_places)
 
 
 def with_room(mask: Tensor, n_places: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
-from generate.models.causal import Conditioning, reading, with_room, word_positions
+from generate.models.causal import Conditioning, kept, reading, with_room, word_positions
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Part, load, settings_of
 from generate.models.graphed import graphed
@@ -22,6 +22,7 @@ from generate.models.guidance import Guidance
 from generate.models.padding import left_padded
 from generate.models.precision import Precision, computing
 from generate.models.public import Geometry, PublicModel, PublicOptions, grid_side
+from generate.networks.keys_and_values import KeysAndValues
 from generate.study.probes import Probe
 from generate.study.reading import Reading
 from generate.traversal import autoregressive
@@ -169,6 +170,21 @@ class Emu3(PublicModel):
         return Geometry(n_codes, (side, side), size, side * side)
 
     @classmethod
+    def keys_and_values(
+        cls, found: Mapping[str, Checkpoint], options: Emu3Options
+    ) -> KeysAndValues:
+        """Those of an image and of the ends of its rows, by the description of the language model.
+
+        The prompt has as many more as it has words.
+        """
+        from transformers import Emu3TextConfig
+
+        settings = settings_of(cls.parts()["network"], found["checkpoint"])
+        text = Emu3TextConfig.from_dict(dict(settings.get("text_config") or {}))
+        side = cls.side(found["checkpoint"], options)
+        return kept(text, side * (side + 1))
+
+    @classmethod
     @functools.cache
     def tokenizer(cls, options: Emu3Options) -> Any:
         """The tokenizer of a checkpoint."""
@@ -204,11 +220,10 @@ class Emu3(PublicModel):
             Reading(tuple(cls.ids(options, text + options.positive)), cut=False) for text in texts
         ]
 
-    @property
-    def guidance(self) -> Guidance:
+    @classmethod
+    def guidance_of(cls, options: Any) -> Guidance:
         """Guidance of a batch; upstream has a negative branch at every scale but 1."""
-        scale = self.settings.guidance
-        return Guidance(scale, guided=scale != 1.0)
+        return Guidance(options.guidance, guided=options.guidance != 1.0)
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
         """Padded prompts, and those of the negative text when guided."""

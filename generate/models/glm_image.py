@@ -16,13 +16,15 @@ from torch import Tensor
 
 from generate.errors import ModelError
 from generate.models.base import Card, Family, to_pixels
-from generate.models.causal import Conditioning, reading, with_room, word_positions
+from generate.models.causal import Conditioning, kept, reading, with_room, word_positions
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Part, load, settings_of
 from generate.models.graphed import graphed
+from generate.models.guidance import Guidance
 from generate.models.padding import left_padded
 from generate.models.precision import Precision, computing
 from generate.models.public import Geometry, PublicModel, PublicOptions, grid_side
+from generate.networks.keys_and_values import KeysAndValues
 from generate.study.noise import normals
 from generate.study.probes import Probe
 from generate.study.reading import Reading
@@ -177,15 +179,21 @@ class GlmImage(PublicModel):
         return states
 
     @classmethod
+    def config(cls, checkpoint: Checkpoint) -> Any:
+        """The description of the language model and its tokenizer of images."""
+        from transformers import GlmImageConfig
+
+        settings = settings_of(cls.parts()["language_model"], checkpoint)
+        return GlmImageConfig.from_dict(dict(settings))
+
+    @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: GlmImageOptions) -> Geometry:
         """From the networks' descriptions and the option `image_size`; one step a position.
 
         Raises ModelError where the networks are not of one codebook, or of other positions.
         """
-        from transformers import GlmImageConfig
-
         checkpoint, parts = found["checkpoint"], cls.parts()
-        described = GlmImageConfig.from_dict(dict(settings_of(parts["language_model"], checkpoint)))
+        described = cls.config(checkpoint)
         codes: Any = described.vq_config
         words: Any = described.text_config
         decoder = settings_of(parts["transformer"], checkpoint)
@@ -209,6 +217,25 @@ class GlmImage(PublicModel):
         n_positions = sum(scales)
         size = (options.image_size, options.image_size)
         return Geometry(n_codes, (1, n_positions), size, n_positions, scales=scales, rendering=True)
+
+    @classmethod
+    def guidance_of(cls, options: GlmImageOptions) -> Guidance:
+        """Guidance of a batch: none.
+
+        The option of that name is of the decoder alone.
+        """
+        return Guidance(1.0, guided=False)
+
+    @classmethod
+    def keys_and_values(
+        cls, found: Mapping[str, Checkpoint], options: GlmImageOptions
+    ) -> KeysAndValues:
+        """Those of both grids, by the description of the language model.
+
+        The prompt has as many more as it has words.
+        """
+        text: Any = cls.config(found["checkpoint"]).text_config
+        return kept(text, cls.geometry(found, options).n_positions)
 
     @classmethod
     @functools.cache

@@ -25,6 +25,7 @@ from generate.networks.infinity import Infinity as Network
 from generate.networks.infinity import InfinityConfig, named_as_here
 from generate.networks.infinity_tokenizer import UNUSED, InfinityTokenizer
 from generate.networks.infinity_tokenizer import named_as_here as tokenizer_as_here
+from generate.networks.keys_and_values import KeysAndValues
 from generate.networks.lfq import DecoderConfig
 from generate.study.probes import Probe
 from generate.study.reading import Reading
@@ -38,6 +39,8 @@ TEXT_LENGTH = 512
 """Most tokens of a text."""
 DOWNSAMPLE = 16
 """Pixels of a side of a cell of the finest grid."""
+PUBLISHED = (32, 16, 128)
+"""Layers of the published transformer, its heads, and numbers of each."""
 BITS = 32
 """Bits of a code of the published tokenizer."""
 NETWORK_SIZES = {
@@ -159,6 +162,20 @@ class Infinity(PublicModel):
             scales=sizes,
             tokens_per_code=per_code,
         )
+
+    @classmethod
+    def keys_and_values(
+        cls, found: Mapping[str, Checkpoint], options: InfinityOptions
+    ) -> KeysAndValues:
+        """Those of all scales, by the shapes of the transformer.
+
+        As long as it is not fetched, it has the layers and heads of the published one.
+        """
+        sides, checkpoint = sides_of(options), found["checkpoint"]
+        if checkpoint.bytes_to_fetch:
+            return KeysAndValues(*PUBLISHED, sum(side * side for side in sides))
+        tensors = load_tensors(checkpoint.weights[0], device="meta")
+        return InfinityConfig.read(_of_network(checkpoint, tensors), sides).kept
 
     @classmethod
     def text_tokenizer(cls, options: InfinityOptions) -> Any:

@@ -16,7 +16,7 @@ from torch import Tensor
 from generate.errors import ModelError
 from generate.models import multi_modality
 from generate.models.base import Card, Family, to_pixels
-from generate.models.causal import Conditioning, reading, with_room, word_positions
+from generate.models.causal import Conditioning, kept, reading, with_room, word_positions
 from generate.models.checkpoint import Checkpoint, Source
 from generate.models.component import Layout, Part, layout_of, settings_of
 from generate.models.graphed import graphed
@@ -24,6 +24,7 @@ from generate.models.guidance import Guidance
 from generate.models.padding import left_padded
 from generate.models.precision import Precision, computing
 from generate.models.public import Geometry, PublicModel, PublicOptions
+from generate.networks.keys_and_values import KeysAndValues
 from generate.study.probes import Probe
 from generate.study.reading import Reading
 from generate.traversal import autoregressive
@@ -117,21 +118,36 @@ class Janus(PublicModel):
         self.law = TokenLaw(temperature=options.temperature, top_k=options.top_k or None)
 
     @classmethod
+    def config(cls, checkpoint: Checkpoint) -> Any:
+        """The description of the whole network; what a file leaves out is as in the class."""
+        from transformers import JanusConfig
+
+        return JanusConfig.from_dict(dict(settings_of(cls.parts()["network"], checkpoint)))
+
+    @classmethod
     def geometry(cls, found: Mapping[str, Checkpoint], options: JanusOptions) -> Geometry:
         """From the vision and tokenizer configurations; one step a position.
 
         The grid has as many places a side as the vision tower has patches. What a file leaves out
         is as in the class: transformers writes only what differs.
         """
-        from transformers import JanusConfig
-
-        settings = settings_of(cls.parts()["network"], found["checkpoint"])
-        config = JanusConfig.from_dict(dict(settings))
+        config = cls.config(found["checkpoint"])
         vision: Any = config.vision_config
         vq: Any = config.vq_config
         side = vision.image_size // vision.patch_size
         pixels = side * 2 ** (len(vq.channel_multiplier) - 1)
         return Geometry(vq.num_embeddings, (side, side), (pixels, pixels), side * side)
+
+    @classmethod
+    def keys_and_values(
+        cls, found: Mapping[str, Checkpoint], options: JanusOptions
+    ) -> KeysAndValues:
+        """Those of an image, by the description of the language model.
+
+        The prompt has as many more as it has words.
+        """
+        text: Any = cls.config(found["checkpoint"]).text_config
+        return kept(text, cls.geometry(found, options).n_positions)
 
     @classmethod
     @functools.cache
@@ -171,11 +187,10 @@ class Janus(PublicModel):
         """Tokens of the image prompt, which is never cut."""
         return [Reading(tuple(cls.ids(options, text)), cut=False) for text in texts]
 
-    @property
-    def guidance(self) -> Guidance:
+    @classmethod
+    def guidance_of(cls, options: Any) -> Guidance:
         """Guidance of a batch; upstream has an unconditional branch at every scale but 1."""
-        scale = self.settings.guidance
-        return Guidance(scale, guided=scale != 1.0)
+        return Guidance(options.guidance, guided=options.guidance != 1.0)
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
         """Padded prompts, and unconditional ones when guided.

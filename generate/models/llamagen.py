@@ -21,6 +21,7 @@ from generate.models.precision import Precision, computing
 from generate.models.public import Geometry, PublicModel, PublicOptions, grid_side
 from generate.models.recent import Recent
 from generate.models.t5 import Conditioning
+from generate.networks.keys_and_values import KeysAndValues
 from generate.networks.llamagen import LlamaGen as Network
 from generate.networks.llamagen import LlamaGenConfig
 from generate.study.probes import Probe
@@ -31,6 +32,8 @@ from generate.traversal.trace import Trace
 from schemas.provenance import ModelIdentity
 
 CAPTION_LENGTH = 120
+PUBLISHED = (36, 20, 64)
+"""Layers of the published transformer, its heads, and numbers of each."""
 DOWNSAMPLE = 16
 NETWORK_SIZES = {
     "tok_embeddings.weight",
@@ -131,6 +134,20 @@ class LlamaGen(PublicModel):
             codebook_size = _codebook_size(found["checkpoint"])
         size = (options.image_size, options.image_size)
         return Geometry(codebook_size, (side, side), size, side * side)
+
+    @classmethod
+    def keys_and_values(
+        cls, found: Mapping[str, Checkpoint], options: LlamaGenOptions
+    ) -> KeysAndValues:
+        """Those of caption and image, by the shapes of the transformer.
+
+        As long as it is not fetched, it has the layers and heads of the published one.
+        """
+        side, checkpoint = options.image_size // DOWNSAMPLE, found["checkpoint"]
+        if checkpoint.bytes_to_fetch:
+            return KeysAndValues(*PUBLISHED, CAPTION_LENGTH + side * side)
+        tensors = load_tensors(checkpoint.weights[0], device="meta")
+        return LlamaGenConfig.read(tensors, heads=options.heads, side=side).kept
 
     @classmethod
     def text_tokenizer(cls, options: LlamaGenOptions) -> Any:

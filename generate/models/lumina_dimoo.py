@@ -162,10 +162,10 @@ class LuminaDimoo(MaskedModel):
         """Ids of the whole prompts, which are never cut."""
         return [Reading(cls.prompt(options, text), cut=False) for text in texts]
 
-    @property
-    def guidance(self) -> Guidance:
+    @classmethod
+    def guidance_of(cls, options: Any) -> Guidance:
         """Guidance of a batch, whose scale is one more than Lumina-DiMOO's own number."""
-        return Guidance.beyond(self.settings.guidance)
+        return Guidance.beyond(options.guidance)
 
     def encode(self, texts: Sequence[str]) -> Conditioning:
         """Ids of the prompts and, when guided, of as many unconditional ones, as long as the longest."""

@@ -157,10 +157,10 @@ class MaskGit(MaskedModel):
         """
         return [Reading((class_of(text),), cut=False) for text in texts]
 
-    @property
-    def guidance(self) -> Guidance:
+    @classmethod
+    def guidance_of(cls, options: Any) -> Guidance:
         """Guidance of a batch; upstream's number is one less than its scale."""
-        return Guidance.beyond(self.settings.guidance)
+        return Guidance.beyond(options.guidance)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Numbers of the classes (row,) int64, then as many of no class when guided.

@@ -164,10 +164,10 @@ class Mmada(MaskedModel):
             readings.append(Reading(tuple(ids), cut))
         return readings
 
-    @property
-    def guidance(self) -> Guidance:
+    @classmethod
+    def guidance_of(cls, options: Any) -> Guidance:
         """Guidance of a batch, whose scale is one more than MMaDA's own number."""
-        return Guidance.beyond(self.settings.guidance)
+        return Guidance.beyond(options.guidance)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Ids of the text parts (row, TEXT_LENGTH), padded on the left.

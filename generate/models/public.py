@@ -20,6 +20,7 @@ from generate.models.component import Part, examine, load
 from generate.models.guidance import Guidance
 from generate.models.memory import gigabytes
 from generate.models.precision import STORAGE, Precision
+from generate.networks.keys_and_values import KeysAndValues
 from generate.provenance import weight_file
 from schemas.provenance import ModelIdentity, WeightFile
 
@@ -313,12 +314,37 @@ class PublicModel(Model):
         )
         return network.to(self.device)
 
-    @property
-    def guidance(self) -> Guidance:
+    @classmethod
+    def guidance_of(cls, options: Any) -> Guidance:
         """Guidance of a batch, by the option of that name.
 
         Most upstream loops need no unconditional branch up to a scale of 1; an adapter of one that
         does overrides this.
         """
-        scale = self.settings.guidance
-        return Guidance(scale, guided=scale > 1.0)
+        return Guidance(options.guidance, guided=options.guidance > 1.0)
+
+    @property
+    def guidance(self) -> Guidance:
+        """Guidance of a batch, as `guidance_of` gives it."""
+        return self.guidance_of(self.settings)
+
+    @classmethod
+    def keys_and_values(cls, found: Mapping[str, Checkpoint], options: Any) -> KeysAndValues | None:
+        """What is kept of a row of a batch while it samples, but for a prompt of any length.
+
+        Of checkpoints whose weights may not be here yet. None where nothing is kept, as here, or
+        where weights must tell that are not here.
+        """
+        return None
+
+    @classmethod
+    def bytes_of_image(cls, options: Any) -> int | None:
+        """Memory that keys and values of an image take, in bytes, of both branches where guided.
+
+        None where there are none, or they are not known yet.
+        """
+        kept = cls.keys_and_values(cls.examined(options), options)
+        if kept is None:
+            return None
+        n_rows = 2 if cls.guidance_of(options).guided else 1
+        return n_rows * kept.numbers * STORAGE[options.precision].itemsize

@@ -169,13 +169,13 @@ class Showo(MaskedModel):
             readings.append(Reading(tuple(ids), cut))
         return readings
 
-    @property
-    def guidance(self) -> Guidance:
+    @classmethod
+    def guidance_of(cls, options: Any) -> Guidance:
         """Guidance of a batch.
 
         Show-o's own number s means (1 + s) c - s u, so that 0 is none, and the scale here is 1 + s.
         """
-        return Guidance.beyond(self.settings.guidance)
+        return Guidance.beyond(options.guidance)
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Ids of the text parts (row, TEXT_LENGTH), padded on the left.

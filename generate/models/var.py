@@ -18,6 +18,7 @@ from generate.models.class_names import class_of
 from generate.models.guidance import Guidance
 from generate.models.precision import computing
 from generate.models.public import Geometry, PublicModel, PublicOptions, grid_sides
+from generate.networks.keys_and_values import KeysAndValues
 from generate.networks.var import DERIVED, Var, VarConfig
 from generate.networks.var_tokenizer import UNUSED, VarTokenizer, named_as_here
 from generate.study.probes import Probe
@@ -135,6 +136,20 @@ class VAR(PublicModel):
         side = DOWNSAMPLE * sides_of(options)[-1]
         grid = (1, sum(sizes))
         return Geometry(codebook_size, grid, (side, side), len(sizes), scales=tuple(sizes))
+
+    @classmethod
+    def keys_and_values(
+        cls, found: Mapping[str, Checkpoint], options: VarOptions
+    ) -> KeysAndValues | None:
+        """Those of all scales, by the shapes of the transformer; None until it is here.
+
+        No file tells them before: the name of the weights alone says how deep they are.
+        """
+        checkpoint = found["checkpoint"]
+        if checkpoint.bytes_to_fetch:
+            return None
+        tensors = load_tensors(checkpoint.weights[0], device="meta")
+        return VarConfig.read(tensors, sides_of(options)).kept
 
     @classmethod
     def read(cls, options: VarOptions, texts: Sequence[str]) -> list[Reading]:

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generate.networks.keys_and_values import KeysAndValues
 from generate.networks.rotary import grid_table
 from generate.networks.var import Attention, FeedForward, Last, normed
 
@@ -78,6 +79,14 @@ class InfinityConfig:
     def sizes(self) -> list[int]:
         """Positions of each scale, coarsest first; each has a code."""
         return [side * side for side in self.scales]
+
+    @property
+    def kept(self) -> KeysAndValues:
+        """Keys and values of a row.
+
+        Those of all scales, which see each other.
+        """
+        return KeysAndValues(self.layers, self.heads, self.width // self.heads, sum(self.sizes))
 
 
 @dataclass(frozen=True)
@@ -225,12 +234,12 @@ class Infinity(nn.Module):
         normal = self.text_norm(states)
         pooled = self.text_proj_for_sos["ca"](normal, mask)
         condition = pooled[:, 0]
-        head_dim = config.width // config.heads
-        shape = (config.layers, len(states), config.heads, sum(config.sizes), head_dim)
+        kept = config.kept
+        shape = kept.shape(len(states))
         return Cache(
             keys=pooled.new_empty(shape),
             values=pooled.new_empty(shape),
-            table=rotation_table(config.scales, head_dim).to(states.device),
+            table=rotation_table(config.scales, kept.head_dim).to(states.device),
             text=self.text_proj_for_ca(normal),
             mask=mask,
             pooled=pooled,

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generate.networks.keys_and_values import KeysAndValues
 from generate.networks.rotary import grid_table, rotate
 from generate.networks.swiglu import FeedForward
 
@@ -56,6 +57,14 @@ class LlamaGenConfig:
     def length(self) -> int:
         """Positions of a whole sequence: caption, then image."""
         return self.caption_length + self.side**2
+
+    @property
+    def kept(self) -> KeysAndValues:
+        """Keys and values of a row.
+
+        Those of a whole sequence: of the caption, and of the image.
+        """
+        return KeysAndValues(self.layers, self.heads, self.width // self.heads, self.length)
 
 
 @dataclass(frozen=True)
@@ -202,11 +211,9 @@ class LlamaGen(nn.Module):
 
         `caption` (row, caption token) bool says which caption tokens may be seen.
         """
-        config = self.config
-        head_dim = config.width // config.heads
-        shape = (config.layers, len(caption), config.heads, config.length, head_dim)
+        shape = self.config.kept.shape(len(caption))
         zeros = self.output.weight.new_zeros
-        table = rotation_table(config).to(caption.device)
+        table = rotation_table(self.config).to(caption.device)
         return Cache(zeros(shape), zeros(shape), caption, table)
 
     def prefill(self, states: Tensor, cache: Cache) -> Tensor:

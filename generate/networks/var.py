@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from generate.networks.keys_and_values import KeysAndValues
 from generate.networks.rotary import rotate
 
 LARGEST_SCALE = math.log(100)
@@ -65,6 +66,14 @@ class VarConfig:
     def sizes(self) -> list[int]:
         """Positions of each scale, coarsest first."""
         return [side * side for side in self.scales]
+
+    @property
+    def kept(self) -> KeysAndValues:
+        """Keys and values of a row.
+
+        Those of all scales, which see each other.
+        """
+        return KeysAndValues(self.layers, self.heads, self.width // self.heads, sum(self.sizes))
 
 
 @dataclass(frozen=True)
@@ -228,9 +237,7 @@ class Var(nn.Module):
         shared = condition
         if config.shared:
             shared = self.shared_ada_lin(condition).unflatten(-1, (6, -1))
-        head_dim = config.width // config.heads
-        shape = (config.layers, len(classes), config.heads, sum(config.sizes), head_dim)
-        empty = condition.new_empty(2, *shape)
+        empty = condition.new_empty(2, *config.kept.shape(len(classes)))
         modulations = []
         for block in self.blocks:
             assert isinstance(block, Block)

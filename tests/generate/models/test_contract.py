@@ -9,16 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import Tensor
 
 from benchmarks import tiny
-from generate.models import model_class
+from benchmarks.operations import INFINITY_2B
+from benchmarks.published import NETWORKS
+from generate.models import causal, model_class
 from generate.models.base import Model
+from generate.models.public import PublicModel
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
 from schemas.study import OrderName
@@ -94,6 +99,53 @@ def test_identity_says_what_was_loaded(model: Model) -> None:
     assert bool(identity.levels) == (identity.quantizer in ("lfq", "bsq"))
     assert identity.capacity == np.log2(identity.codebook_size)
     assert identity.revision.startswith("sha256-")
+
+
+def test_memory_of_an_image_is_that_of_the_keys_and_values_that_it_keeps(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of `transformers` hold the prompt, too, whose length no description tells."""
+    assert isinstance(model, PublicModel)
+    said = model.bytes_of_image(model.settings)
+    if model.family not in ("autoregressive", "scales"):
+        assert said is None
+        return
+    caches: list[Any] = []
+    for owner, name in [
+        (transformers, "StaticCache"),
+        (getattr(model, "network", None), "empty_cache"),
+    ]:
+        make = getattr(owner, name, None)
+        if make is not None:
+            monkeypatch.setattr(owner, name, noting(make, caches))
+    conditioning = model.encode(TEXTS[:2])
+    model.traverse(conditioning, Probe(), noise())
+    (cache,) = caches
+    held = sum(each.keys.nbytes + each.values.nbytes for each in getattr(cache, "layers", [cache]))
+    kept = model.keys_and_values(model.found, model.settings)
+    assert said is not None
+    assert kept is not None
+    n_prompt = conditioning.ids.shape[1] if isinstance(conditioning, causal.Conditioning) else 0
+    assert held == 2 * said * (kept.length + n_prompt) // kept.length
+
+
+def noting(make: Callable[..., Any], made: list[Any]) -> Callable[..., Any]:
+    def noted(*given: Any, **named: Any) -> Any:
+        made.append(make(*given, **named))
+        return made[-1]
+
+    return noted
+
+
+def test_keys_and_values_of_published_models_are_known_before_they_are_fetched() -> None:
+    there = {"checkpoint": SimpleNamespace(bytes_to_fetch=1)}
+    with torch.device("meta"):
+        llamagen = NETWORKS["llamagen"]()
+    for name, config in (("infinity", INFINITY_2B), ("llamagen", llamagen.config)):
+        adapter = model_class(name)
+        assert adapter.keys_and_values(there, adapter.options({})) == config.kept
+    bfloat16, branches = 2, 2
+    assert bfloat16 * branches * INFINITY_2B.kept.numbers == pytest.approx(5.5e9, rel=0.01)
 
 
 def test_trace_and_images_have_the_declared_shapes(model: Model) -> None:

@@ -175,6 +175,17 @@ def test_inspect_says_what_would_be_fetched_and_fetches_no_weights(stand_in: Sta
     assert weights_sent(stand_in) == []
 
 
+def test_inspect_says_what_keys_and_values_take_before_weights_are_fetched(
+    stand_in: StandIn,
+) -> None:
+    """36 layers of 1280 numbers, keys and values, at 376 places, in both branches, 2 bytes each."""
+    done = CliRunner().invoke(app, ["inspect", "llamagen"], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    (line,) = (line for line in done.output.splitlines() if "keys and values, an image" in line)
+    assert "139 MB" in line
+    assert weights_sent(stand_in) == []
+
+
 def test_a_download_is_announced_and_needs_room(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
