@@ -34,8 +34,8 @@ ASSURANCE = 0.8
 """Share of pilots whose plan reaches the power promised."""
 EXCESS = 2.7
 """Excess kurtosis of per-prompt contrasts: that of prompts that differ in scale by 40 %."""
-CERTAIN = 20
-"""Standard errors beyond the critical value at which the power is 1 in double precision."""
+ROUNDING = 1e-16
+"""A probability that is 0 beside 1 in double precision."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def power_of_t(effect: float, variance: float, n_prompts: int, alpha: float = 0.
     df = n_prompts - 1
     shift = abs(effect) / np.sqrt(variance / n_prompts)
     critical = float(scipy.special.stdtrit(df, 1 - alpha / 2))
-    if shift > critical + CERTAIN:
+    if shift > _certain(critical, df):
         return 1.0
     return 1 - noncentral_t_cdf(critical, df, shift) + noncentral_t_cdf(-critical, df, shift)
 
@@ -128,12 +128,12 @@ def detectable(variance: float, n_prompts: int, power: float = 0.8, alpha: float
     """Smallest true effect that a two-sided t test over prompts finds with that power.
 
     In the unit of the effect; `variance` is that of one prompt's contrast. 0 without any variance,
-    NaN for fewer than two prompts.
+    NaN for fewer than two prompts or where the variance is.
 
     >>> round(detectable(1.0, n_prompts=34), 3)
     0.495
     """
-    if n_prompts < 2:
+    if n_prompts < 2 or np.isnan(variance):
         return float("nan")
     if variance <= 0:
         return 0.0
@@ -143,8 +143,19 @@ def detectable(variance: float, n_prompts: int, power: float = 0.8, alpha: float
         return power_of_t(effect, variance, n_prompts, alpha) - power
 
     error = float(np.sqrt(variance / n_prompts))
-    critical = float(scipy.special.stdtrit(n_prompts - 1, 1 - alpha / 2))
-    return float(scipy.optimize.brentq(miss, 0.0, (critical + CERTAIN) * error, xtol=1e-12 * error))
+    df = n_prompts - 1
+    most = _certain(float(scipy.special.stdtrit(df, 1 - alpha / 2)), df) * error
+    return float(scipy.optimize.brentq(miss, 0.0, most, xtol=1e-12 * error))
+
+
+def _certain(critical: float, df: int) -> float:
+    """Standard errors of a true effect whose t passes the critical value in double precision.
+
+    However large the estimated error, which with few degrees of freedom may be many times the true
+    one, and however the mean falls.
+    """
+    largest = float(np.sqrt(scipy.special.chdtri(df, ROUNDING) / df))
+    return critical * largest - float(scipy.special.ndtri(ROUNDING))
 
 
 def power_of_equivalence(

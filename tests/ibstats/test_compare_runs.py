@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 from typer.testing import CliRunner
 
@@ -15,7 +16,7 @@ import ibstats
 from ibstats import Config, IbstatsError, Recorder, compare
 from ibstats.cli import app
 from ibstats.results import runs
-from ibstats.statistics.power import detectable
+from ibstats.statistics.power import detectable, power_of_t
 from ibstats.statistics.uncertainty import Resampling
 from tests.ibstats import conftest
 
@@ -119,6 +120,27 @@ def test_the_difference_that_n_can_see_is_that_of_statsmodels() -> None:
         assert detectable(4.0, n, power, alpha) == pytest.approx(2 * expected, rel=1e-4)
     assert detectable(0.0, 10) == 0
     assert np.isnan(detectable(1.0, 1))
+    assert np.isnan(detectable(float("nan"), 10))
+
+
+@pytest.mark.parametrize("n", [2, 3, 4])
+@pytest.mark.parametrize("alpha", [0.05, 0.05 / 11, 0.05 / 64])
+def test_the_power_of_two_or_three_prompts_is_that_of_an_integral(n: int, alpha: float) -> None:
+    """The error of so few is many times off: no difference is certain to be found."""
+    df = n - 1
+    critical = stats.t.ppf(1 - alpha / 2, df)
+    x, w = np.polynomial.legendre.leggauss(500)
+    error = np.sqrt(stats.chi2.ppf((x + 1) / 2, df) / df)
+
+    def exact(effect: float) -> float:
+        shift = effect * np.sqrt(n)
+        found = stats.norm.sf(critical * error - shift) + stats.norm.cdf(-critical * error - shift)
+        return float((w / 2 * found).sum())
+
+    for shift in (0.5, 1.0, 1.3, 2.0):
+        effect = (shift * critical + 20) / np.sqrt(n)
+        assert power_of_t(effect, 1.0, n, alpha) == pytest.approx(exact(effect), abs=2e-3)
+    assert exact(detectable(1.0, n, alpha=alpha)) == pytest.approx(0.8, abs=2e-3)
 
 
 def test_other_models_sizes_codebooks_and_orders_of_prompts_are_paired(tmp_path: Path) -> None:
