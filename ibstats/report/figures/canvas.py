@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -399,9 +399,10 @@ def note(figure: Figure, said: str) -> Figure:
     It is laid out for good and grows by the lines of the note, so nothing may be added to it
     afterwards; panels stay as large as they are.
     """
-    _lay_out(figure)
-    width, height = figure.get_size_inches()
-    text = _in_lines(figure, said)
+    with _not_drawn_yet():
+        _lay_out(figure)
+        width, height = figure.get_size_inches()
+        text = _in_lines(figure, said)
     grown = height + NOTE_LINE * (text.count("\n") + 1) + NOTE_GAP
     share, start = height / grown, 1 - height / grown
     figure.set_size_inches(width, grown)
@@ -451,6 +452,14 @@ def save(figure: Figure, stem: Path, formats: Sequence[str]) -> list[Path]:
     for text in _said(given):
         warnings.warn(text, stacklevel=2)
     return files
+
+
+@contextmanager
+def _not_drawn_yet() -> Iterator[None]:
+    """Measure what will be drawn: of letters that the font lacks `save` warns, and it alone."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph \d+")
+        yield
 
 
 def _lay_out(figure: Figure) -> None:

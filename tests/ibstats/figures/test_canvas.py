@@ -98,6 +98,9 @@ def test_letters_that_the_font_lacks_are_one_warning(tmp_path: Path) -> None:
     with canvas.style():
         figure, panels = canvas.canvas(1.0)
         panels[0, 0].set_title("\u732b\u72ac\u9ce5")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            canvas.note(figure, "two \u732b")
         with pytest.warns(UserWarning, match=r"boxes stand for letters") as given:
             canvas.save(figure, tmp_path / "cats", ("png", "svg"))
     assert len(given) == 1
