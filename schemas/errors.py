@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 
+from schemas.user_code import raised_in
+
 
 class UserError(ValueError):
     """Anything a user can mend.
@@ -87,12 +89,20 @@ def broken_off() -> None:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL + 1)
 
 
-def internal(program: str) -> str:
-    """Say that a program itself is wrong, and where to report it; it stands below a traceback.
+def internal(program: str, error: BaseException) -> str:
+    """Say whose an unforeseen error is, and what to do; it stands below a traceback.
 
-    >>> internal("ibstats").split(":")[0]
+    The program's own, to be reported, or that of code of the user's, to be mended there.
+
+    >>> internal("ibstats", RuntimeError("a slip")).split(":")[0]
     'this is an error of ibstats itself, not of your input'
     """
+    place = raised_in(error)
+    if place is not None:
+        return (
+            f"it came up in {place}, or in what is called there: the lines above say what; "
+            "mend it there. What was finished is kept."
+        )
     return (
         f"this is an error of {program} itself, not of your input: please report it, with the "
         "lines above and the command, as an issue of its repository. What was finished is kept."

@@ -9,8 +9,15 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import sys
+import sysconfig
+import traceback
 from pathlib import Path
 from types import ModuleType
+
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+"""Folders of installed packages."""
+OURS = ("generate", "ibstats", "schemas")
+"""Packages of this repository."""
 
 
 def module_of_file(path: Path, prefix: str) -> ModuleType:
@@ -41,3 +48,31 @@ def module_of_file(path: Path, prefix: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def raised_in(error: BaseException) -> str | None:
+    """Where an exception came up, if that is code of the user's: file, line and function.
+
+    The last such place that it passed, whose own call may have gone wrong in a library or in these
+    programs; None where it passed none. Code is the user's that is neither of Python, nor of an
+    installed package, nor ours.
+
+    >>> raised_in(ValueError("no traceback"))
+    """
+    if isinstance(error, SyntaxError) and error.filename and _is_users(error.filename):
+        return f"{error.filename}, line {error.lineno}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if _is_users(frame.filename):
+            return f"{frame.filename}, line {frame.lineno}, in {frame.name}"
+    return None
+
+
+def _is_users(name: str) -> bool:
+    """Whether a file's code is the user's; that of no file, such as `<string>`, is not."""
+    file = Path(name)
+    if not file.is_file() or INSTALLED.intersection(file.parts):
+        return False
+    home = Path(__file__).resolve().parent.parent
+    ours = [home / package for package in OURS]
+    python = [Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")]
+    return not any(file.resolve().is_relative_to(place.resolve()) for place in [*ours, *python])

@@ -84,9 +84,9 @@ def main() -> None:
         _refuse(lacking("this command", [package], EXTRAS))
     except MemoryError as error:
         _refuse(out_of_memory(error))
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
-        _refuse(internal("ibgenerate"))
+        _refuse(internal("ibgenerate", error))
 
 
 def _warn(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:

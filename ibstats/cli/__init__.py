@@ -91,9 +91,9 @@ def main() -> None:
         _refuse(line)
     except MemoryError as error:
         _refuse(out_of_memory(error))
-    except Exception:
+    except Exception as error:
         traceback.print_exc()
-        _refuse(internal("ibstats"))
+        _refuse(internal("ibstats", error))
 
 
 def _refuse(line: str) -> None:

@@ -193,14 +193,31 @@ def test_names_with_brackets_are_shown_whole(ask, run: Path, tmp_path: Path) -> 
 
 
 def test_an_error_of_ours_says_that_it_is_one(ask, run: Path, monkeypatch) -> None:
-    def broken(run: str) -> None:
-        raise RuntimeError("a slip")
-
-    monkeypatch.setattr("ibstats.store.open_store", broken)
+    monkeypatch.setattr("ibstats.store.open_store", int)
     status, _, told = ask("describe", str(run))
     assert status == 1
-    assert "RuntimeError: a slip" in told
+    assert "ValueError: invalid literal" in told
     assert "error of ibstats itself" in told
+
+
+OWN_METRICS = {
+    "raises": "        raise RuntimeError('a slip')",
+    "calls": "        return np.zeros(3) + np.zeros(4)",
+    "no Python": "        return (",
+}
+
+
+@pytest.mark.parametrize("body", OWN_METRICS.values(), ids=OWN_METRICS)
+def test_an_error_in_a_users_file_is_not_called_ours(ask, run: Path, tmp_path: Path, body) -> None:
+    file = tmp_path / "mine.py"
+    head = "import numpy as np\nfrom ibstats.measure import EmbeddedDistance\n"
+    names = "    name = long_name = short_name = 'mine'\n    def settings(self): return {}\n"
+    embed = f"    def embed(self, images):\n{body}\n"
+    file.write_text(f"{head}class Mine(EmbeddedDistance):\n{names}{embed}")
+    status, _, told = ask("diversity", str(run), "--metric", f"{file}:Mine")
+    assert status == 1
+    assert str(file) in told.splitlines()[-1]
+    assert "error of ibstats itself" not in told
 
 
 OFFERED = {
