@@ -29,11 +29,11 @@ def codebook(
 ) -> None:
     """Use of codebooks at equal tokens: entropies, digits, codes seen and not seen, reconstruction."""
     from ibstats.report import codebooks
+    from ibstats.results.runs import run_names
     from ibstats.store import open_store
 
     stores = [open_store(run) for run in runs]
-    names = [Path(run).name for run in runs]
-    codes, parts = codebooks.codebook(stores, names, n_tokens=tokens, seed=seed)
+    codes, parts = codebooks.codebook(stores, run_names(stores), n_tokens=tokens, seed=seed)
     show(parts)
     if folder is not None:
         made = codebooks.write(codes, parts, folder, kind)

@@ -16,6 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 Whole = NDArray[np.integer[Any]]
 
+LARGEST = 2**63 - 1
+"""Largest number of 64 bits."""
+
 
 class LeftOut(NamedTuple):
     """A statistic of all groups, and without each of them."""
@@ -52,6 +55,9 @@ def table(symbols: Whole, groups: Whole, n_groups: int) -> Table:
     ([1, 1, 1], [2, 1], [1, 2])
     """
     base = int(symbols.max()) + 1
+    if base > LARGEST // n_groups:  # numbers of pairs would not fit
+        _, symbols = np.unique(symbols, return_inverse=True)
+        base = int(symbols.max()) + 1
     pair = groups.astype(np.int64) * base
     pair += symbols
     pair.sort()

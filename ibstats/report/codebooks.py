@@ -10,7 +10,7 @@ import numpy as np
 from ibstats.errors import IbstatsError, Unmeasurable
 from ibstats.report.figures.canvas import FORMATS, check_formats, save, style
 from ibstats.report.figures.codebook import figures
-from ibstats.report.render import csv
+from ibstats.report.render import csv, markdown
 from ibstats.report.table import Paragraph, Part, Table
 from ibstats.report.tables.codebook import tables
 from ibstats.selection import Selection, select
@@ -23,16 +23,14 @@ def read(stores: Sequence[Store], names: Sequence[str]) -> dict[str, Codes]:
     """The codes of every model of some runs, by a name of its own.
 
     Of a sampled run they are those of its first experiment in the condition without intervention,
-    images of a prompt counting as alike. `names` say what each run is called where models of two
-    have one name. Raises Unmeasurable for a run without tokens.
+    images of a prompt counting as alike. `names`, all different, say what each run is called where models
+    of two have one name. Raises Unmeasurable for a run without tokens.
     """
     found: dict[str, Codes] = {}
     every = [model for store in stores for model in store.models()]
     for store, called in zip(stores, names, strict=True):
         for model in store.models():
             name = model if every.count(model) == 1 else f"{called}/{model}"
-            if name in found:
-                raise IbstatsError(f"two runs are called '{name}': give each once")
             found[name] = codes_of(_selected(store, model))
     return found
 
@@ -121,13 +119,15 @@ def write(
     folder: Path,
     formats: Sequence[str] | None = None,
 ) -> list[Path]:
-    """Write the tables as CSV and draw the figures into a folder; gives the files.
+    """Write the tables as CSV, and all with their notes as `codebook.md`, and draw the figures.
 
-    Raises IbstatsError for an unknown kind of figure.
+    CSV does not say how numbers were made: estimators, intervals and seed are in the notes. Gives
+    the files. Raises IbstatsError for an unknown kind of figure.
     """
     check_formats(formats or FORMATS)
     folder.mkdir(parents=True, exist_ok=True)
-    made = []
+    made = [folder / "codebook.md"]
+    made[0].write_text(markdown.render(parts), encoding="utf-8")
     for part in parts:
         if isinstance(part, Table):
             file = folder / f"{part.name}.csv"

@@ -10,6 +10,7 @@ from scipy import stats
 from ibstats.errors import IbstatsError, StoreContractError
 from ibstats.kernels import grouped
 from ibstats.statistics.codebook import Codes, Estimate
+from ibstats.statistics.unseen import MOST_UNSEEN
 
 LEVELS = (4, 4, 4)
 FIRST = np.array([0.4, 0.3, 0.2, 0.1])
@@ -146,8 +147,59 @@ def test_codes_of_fewer_images_are_the_mean_over_all_choices():
         for chosen in itertools.combinations(range(7), size):
             seen.append(len(np.unique(ids[list(chosen)])))
         assert float(codes.expected([size])[0]) == pytest.approx(np.mean(seen))
-    alone = [code for code in range(30) if codes.n_showing[code] == 1]
+    alone = np.unique(ids)[codes.n_showing == 1]
     assert codes.unseen == pytest.approx(np.isin(ids, alone).mean())
+
+
+def clumped(n_images: int, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+    """Grids of 8 x 8 from Zipf's law of 16384 codes, half of whose tokens repeat the first; its bits."""
+    p = 1 / np.arange(1, 16385)
+    p /= p.sum()
+    ids = rng.choice(len(p), size=(n_images, 64), p=p)
+    ids = np.where(rng.random(ids.shape) < 0.5, ids[:, :1], ids)
+    return ids.reshape(n_images, 1, 8, 8), bits(p)
+
+
+def test_an_entropy_that_moves_with_the_number_of_images_is_weak_though_all_codes_were_seen():
+    ids, truth = clumped(5000, np.random.default_rng(11))
+    codes = Codes(ids, 16384)
+    assert codes.unseen < MOST_UNSEEN
+    assert codes.entropy.high < truth
+    assert codes.entropy.weak
+    assert codes.perplexity.weak
+    for alike in (0, 0.5):
+        settled = Codes(draw(300, np.random.default_rng(12), alike=alike), 64, LEVELS)
+        assert not any(found.weak for found in estimates(settled).values())
+    for n_images in (6, 60):  # bits that are as likely as can be, where intervals are narrow
+        ids = np.random.default_rng(n_images).integers(0, 256, (n_images, 1, 16, 16))
+        assert not any(found.weak for found in Codes(ids, 256, (2,) * 8).digit_entropies)
+
+
+def test_digits_of_many_levels_rest_on_values_that_were_seen_too():
+    rng = np.random.default_rng(13)
+    codes = Codes(rng.integers(0, 4096 * 2, (60, 1, 4, 4)), 8192, (4096, 2))
+    many, few = codes.digit_entropies
+    assert (many.weak, few.weak) == (True, False)
+
+
+def test_the_mass_unseen_is_of_prompts_where_a_run_has_several():
+    """What is printed is what an entropy is greyed out for."""
+    ids = np.repeat(np.arange(6).reshape(6, 1, 1, 1), 4, axis=1)  # a code a prompt, four images
+    codes = Codes(np.broadcast_to(ids, (6, 4, 2, 2)), 6)
+    assert codes.unseen == 1
+    assert codes.entropy.weak
+
+
+def test_a_codebook_of_two_to_the_32_costs_no_more_than_the_codes_seen():
+    rng = np.random.default_rng(14)
+    large = 2**32 - 1
+    law = rng.integers(0, large, 40)
+    ids = rng.integers(0, 40, (50, 1, 4, 4))
+    few, many = Codes(ids, 400), Codes(law[ids], large)
+    for name in ("entropy", "collision_entropy", "entropy_given_position", "neighbour_information"):
+        one, other = getattr(few, name), getattr(many, name)
+        assert one.value == pytest.approx(other.value, abs=1e-9)
+    assert (few.used, few.unseen, few.expected([7])) == (many.used, many.unseen, many.expected([7]))
 
 
 def test_chaos_bound_is_near_the_codes_that_there_are():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ibstats.quantities import quantity
 from ibstats.report.table import Cell, Column, Count, Interval, Missing, Number, Part, Table, Text
-from ibstats.statistics.codebook import Codes, Estimate
-from ibstats.statistics.unseen import NOTE
+from ibstats.statistics.codebook import MOST_GROUPS, N_RESAMPLES, NO_MATTER, Codes, Estimate
+from ibstats.statistics.unseen import MOST_UNSEEN
 
-USE = ("perplexity", "codes_used", "utilisation", "unseen_by_image", "codes_expected")
+USE = ("perplexity", "codes_used", "utilisation", "unseen_by_unit", "codes_expected")
 """What says how much of a codebook is used."""
 BITS = (
     "capacity",
@@ -21,6 +21,16 @@ BITS = (
     "total_correlation",
 )
 FIDELITY = ("recovery", "psnr")
+
+JACKKNIFED = (
+    "plug-in entropies, jackknifed over images (over prompts where a run has several; over "
+    f"{MOST_GROUPS} groups of them where there are more), with 95 % t intervals"
+)
+WEAK = (
+    f"greyed out: rests on codes that were not seen (their mass is above {MOST_UNSEEN}), or has not "
+    "settled: from half of the images to all it moves by more than half its half-width, and by more "
+    f"than {NO_MATTER} bits; not to be relied on, read the collision entropies"
+)
 
 NO_LEVELS = "its ids have no digits"
 NOT_MEASURED = "nobody decoded these codes"
@@ -46,8 +56,12 @@ def _cell(estimate: Estimate, digits: int = 3, reason: str = "undefined") -> Cel
     return Interval(estimate.value, estimate.low, estimate.high, digits, weak=estimate.weak)
 
 
-def _is_weak(row: tuple[Cell, ...]) -> bool:
-    return any(isinstance(cell, Interval) and cell.weak for cell in row)
+def _with_weak(notes: Sequence[str], rows: Sequence[tuple[Cell, ...]]) -> tuple[str, ...]:
+    """The notes of a table, and why cells of it are greyed out, where some are."""
+    cells = [cell for row in rows for cell in row]
+    if any(isinstance(cell, Interval) and cell.weak for cell in cells):
+        return (*notes, WEAK)
+    return tuple(notes)
 
 
 def _heads(names: tuple[str, ...], kinds: Mapping[str, type[Cell]]) -> list[Column]:
@@ -76,10 +90,11 @@ def _use(codes: Mapping[str, Codes], how: str) -> Table:
     notes = (
         how,
         "codes used and their share are of so many tokens, and grow with them; the mass not seen is "
-        "that of codes which a single image shows; Chao's bound is of codes that ever more images "
-        "would show at least",
+        "that of codes which a single image shows (a single prompt, where a run has several); Chao's "
+        "bound is of codes that ever more images would show at least",
     )
-    return Table("codebook-use", "Use of the codebook", tuple(columns), tuple(rows), notes=notes)
+    title = "Use of the codebook"
+    return Table("codebook-use", title, tuple(columns), tuple(rows), notes=_with_weak(notes, rows))
 
 
 def _bits(codes: Mapping[str, Codes]) -> Table:
@@ -96,13 +111,8 @@ def _bits(codes: Mapping[str, Codes]) -> Table:
             _cell(one.total_correlation, reason=NO_LEVELS),
         )
         rows.append(row)
-    notes = [
-        "bits of a token; plug-in entropies, jackknifed over images (over prompts where a run has "
-        "several), with 95 % t intervals"
-    ]
-    if any(_is_weak(row) for row in rows):
-        notes.append(f"greyed out: {NOTE}")
-    return Table("codebook-bits", "Bits of a token", columns, tuple(rows), notes=tuple(notes))
+    notes = _with_weak([f"bits of a token; {JACKKNIFED}"], rows)
+    return Table("codebook-bits", "Bits of a token", columns, tuple(rows), notes=notes)
 
 
 def _fidelity(codes: Mapping[str, Codes]) -> Table:
@@ -115,7 +125,12 @@ def _fidelity(codes: Mapping[str, Codes]) -> Table:
             _cell(one.decibels, 2, reason=NOT_MEASURED),
         )
         rows.append(row)
-    return Table("codebook-fidelity", "Reconstruction", columns, tuple(rows))
+    notes = (
+        f"recovered: the mean over images, with the 95 % interval of means over prompts, {N_RESAMPLES} "
+        "resamples, seed 0; PSNR: of the error of all pixels together, jackknifed over images with "
+        "95 % t intervals",
+    )
+    return Table("codebook-fidelity", "Reconstruction", columns, tuple(rows), notes=notes)
 
 
 def _digits(codes: Mapping[str, Codes]) -> Table:
@@ -131,7 +146,7 @@ def _digits(codes: Mapping[str, Codes]) -> Table:
         for number, (level, found) in enumerate(zip(one.levels, one.digit_entropies, strict=True)):
             most = Number(math.log2(level), 2)
             rows.append((Text(name), Count(number), Count(level), most, _cell(found)))
-    notes = ("digit 0 is the most significant of an id",)
+    notes = _with_weak([f"digit 0 is the most significant of an id; {JACKKNIFED}"], rows)
     return Table("codebook-digits", "Bits of the digits", columns, tuple(rows), notes=notes)
 
 
