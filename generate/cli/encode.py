@@ -47,7 +47,7 @@ def encode(
         str | None, typer.Option(help="Size of the pictures: 256 or 256x384; default its own.")
     ] = None,
     images: Annotated[int | None, typer.Option(min=1, help="Scenes to draw; default 1000.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the scenes.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the scenes; default 0.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures per forward pass.")] = 64,
     device: Device = "auto",
 ) -> None:
@@ -64,6 +64,10 @@ def encode(
         raise GenerateError("say where the run is to be made: --out RUN.")
     if (photos is None) == (tokens is None):
         raise GenerateError("give a folder of pictures with --tokenizer, or ids with --tokens.")
+    if photos != TRIO and (images is not None or seed is not None):
+        raise GenerateError(
+            "--images and --seed are for scenes of the trio; a folder or file is taken whole."
+        )
     if tokens is not None:
         if tokenizer is not None or size is not None:
             raise GenerateError("--tokens are ids already: leave --tokenizer and --size out.")
@@ -78,10 +82,8 @@ def encode(
             raise GenerateError("--codes and --levels belong to --tokens; a tokenizer has its own.")
         pictures: Photos | Scenes
         if photos == TRIO:
-            pictures = Scenes(images or N_SCENES, seed)
+            pictures = Scenes(images or N_SCENES, seed or 0)
         else:
-            if images is not None:
-                raise GenerateError("--images is for scenes of the trio; a folder is taken whole.")
             pictures = Photos(Path(photos), photos_of(Path(photos)))
         with shown() as bars:
             chosen = pick_device(device)

@@ -17,6 +17,9 @@ from generate.trio.stage_tokenizer import draw_images
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"})
 
+DEEP = ("I", "F")
+"""What names of Pillow's modes of 16 and 32 bits, whole or floating-point, begin with."""
+
 
 def photos_of(folder: Path) -> list[Path]:
     """The picture files of a folder and of those inside it, in the order of their names.
@@ -41,13 +44,21 @@ def read_photo(path: Path, size: tuple[int, int] | None) -> Tensor:
     """A picture (3, y, x) in [0, 1]: turned upright, laid over white, first frame, 8-bit RGB.
 
     Of another size, the largest centred part of the same shape is resized (bicubic). Raises
-    GenerateError for a file that is no whole picture.
+    GenerateError for a file that is no whole picture, and for one of more than 8 bits a channel,
+    which Pillow would cut off above 255.
     """
     try:
         with Image.open(path) as opened:
+            if opened.mode.startswith(DEEP):
+                raise GenerateError(
+                    f"'{path}' has pixels of mode '{opened.mode}', whose white nobody knows: save it "
+                    "with 8 bits a channel."
+                )
             upright = ImageOps.exif_transpose(opened)
             with_alpha = upright.convert("RGBA")
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+        if isinstance(error, GenerateError):
+            raise
         raise GenerateError(
             f"'{path}' is no picture that can be read ({one_line(error, 120)}): remove or mend it."
         ) from None

@@ -218,8 +218,8 @@ def _of_the_user(name: str) -> ImageTokenizer:
     where, class_name = split_name(name)
     if not class_name:
         raise ModelError(
-            f"tokenizer '{name}' is unknown; known are {', '.join(LAB)}, {', '.join(CLASSES)} with "
-            "@DIR, or 'my_tokenizer.py:Class' or 'package.module:Class' for yours."
+            f"tokenizer '{name}' is unknown; known are {', '.join(LAB)}, {TRIO}@FILE, "
+            f"{', '.join(CLASSES)} with @DIR, or 'my_tokenizer.py:Class' or 'package.module:Class' for yours."
         )
     try:
         if is_file_name(where):

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from generate.encode.photos import Photos, Scenes
 from generate.encode.tokenizers import ImageTokenizer
-from generate.errors import GenerateError
+from generate.errors import GenerateError, one_line
 from generate.provenance import hardware, software
 from schemas.io import writer
 from schemas.io.files import sync
@@ -65,14 +65,25 @@ def encode_images(
 ) -> Encoded:
     """Encode pictures, decode them and encode them again.
 
-    `size` (y, x) goes before that of the tokenizer. Raises GenerateError for ids that are none.
+    `size` (y, x) goes before that of the tokenizer. Raises GenerateError for ids that are none, and
+    for pictures of a size other than its own that it cannot encode.
     """
+    its_own = size in (None, tokenizer.size)
     size = size or tokenizer.size
     parts: dict[str, list[NDArray[Any]]] = {}
     height = width = done = 0
     for images in pictures.batches(size, batch_size):
         height, width = images.shape[2:]
-        for name, values in _measured(tokenizer, images.to(device)).items():
+        try:
+            measured = _measured(tokenizer, images.to(device))
+        except RuntimeError as error:
+            if its_own:
+                raise
+            raise GenerateError(
+                f"tokenizer '{tokenizer.name}' takes no pictures of {height} x {width} pixels "
+                f"({one_line(error, 120)}): give another --size."
+            ) from error
+        for name, values in measured.items():
             parts.setdefault(name, []).append(values)
         done += len(images)
         progress(f"{tokenizer.name} codes", done, pictures.n_images)

@@ -1,5 +1,6 @@
 """Photos and ids become a run of codes: the same ids, whole, and refusals in one line."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -153,6 +154,11 @@ def test_ids_that_cannot_be_are_refused_in_one_line(tmp_path: Path, ids, more, m
 
 
 def test_what_cannot_be_read_is_named(photos: Path, tmp_path: Path):
+    good, deep, ids = tmp_path / "good", tmp_path / "deep", tmp_path / "ids.npy"
+    shutil.copytree(photos, good)
+    deep.mkdir()
+    Image.fromarray(np.full((32, 32), 300, np.uint16)).save(deep / "deep.png")
+    np.save(ids, np.zeros((5, 2, 2), int))
     (photos / "scene 0.png").write_bytes(b"no picture")
     out = ("--out", tmp_path / "r")
     for arguments, message in (
@@ -164,6 +170,13 @@ def test_what_cannot_be_read_is_named(photos: Path, tmp_path: Path):
         ((photos, *out), "say which --tokenizer"),
         ((photos, "--tokenizer", "vq"), "--out RUN"),
         ((photos, "--tokenizer", "vq", "--size", "big", *out), "--size is 'big'"),
+        ((good, "--tokenizer", "vq", "--size", 33, *out), "takes no pictures of 33 x 33 pixels"),
+        ((deep, "--tokenizer", "vq", *out), "deep.png' has pixels of mode 'I;16'"),
+        ((good, "--tokenizer", "vq", "--seed", 1, *out), "--seed are for scenes of the trio"),
+        (
+            ("--tokens", ids, "--codes", 4, "--images", 3, *out),
+            "--images and --seed are for scenes",
+        ),
         (("--tokens", photos / "scene 1.png", "--codes", 4, *out), "is no .npy file"),
     ):
         code, said = encode(*arguments)
