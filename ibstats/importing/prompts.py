@@ -82,17 +82,20 @@ def named(labels: Sequence[str], texts: Mapping[str, str], *, known: bool) -> Pr
 def texts_of(file: str | None) -> dict[str, str]:
     """Give the texts of a CSV or JSONL file by their ids; none without a file.
 
-    Raises IbstatsError for a file that cannot be read, or lacks `id` or `text` in a row.
+    Raises IbstatsError for a file that cannot be read, lacks `id` or `text` in a row, or has two
+    texts of an id.
     """
     if file is None:
         return {}
-    return dict(_texts(Path(file)))
-
-
-def _texts(file: Path) -> Iterator[tuple[str, str]]:
-    """Id and text of each prompt in a CSV or JSONL file."""
-    for row in table_rows(file, ("id", "text"), "prompt"):
-        yield row["id"], row["text"]
+    found: dict[str, str] = {}
+    for row in table_rows(Path(file), ("id", "text"), "prompt"):
+        name, text = row["id"], row["text"]
+        if found.setdefault(name, text) != text:
+            raise IbstatsError(
+                f"'{file}' has two texts of the id '{name}': '{found[name]}' and '{text}'; give "
+                "each its own"
+            )
+    return found
 
 
 def table_rows(file: Path, needed: Sequence[str], what: str) -> Iterator[dict[str, str]]:

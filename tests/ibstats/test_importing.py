@@ -508,6 +508,9 @@ def test_texts_and_the_order_of_prompts_come_from_a_prompt_file(
     file.write_text("id,text\np1,a cat\n", encoding="utf-8")
     with pytest.raises(IbstatsError, match="has no prompt 'p2'"):
         imported(images, tmp_path / "other", **fields)
+    file.write_text("id,text\np2,a dog\np10,a bird\np1,a cat\np2,a wolf\n", encoding="utf-8")
+    with pytest.raises(IbstatsError, match="has two texts of the id 'p2': 'a dog' and 'a wolf'"):
+        imported(images, tmp_path / "other", **fields)
 
 
 def doubled(root: Path) -> None:
