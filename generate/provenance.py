@@ -88,8 +88,8 @@ def weight_file(path: Path, folder: Path | None = None) -> WeightFile:
     """
     if not path.is_file():
         raise ModelError(
-            f"weight file {path} does not exist; reinstall the package, or train it (see the model "
-            "card)."
+            f"weight file {path} does not exist: correct the option that names it; if it is one of "
+            "the trio's, reinstall the package."
         )
     return WeightFile(
         name=str(path.relative_to(folder or path.parent)),

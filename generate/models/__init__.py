@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
+from typing import get_args
 
 from generate.errors import ModelError
 from generate.extras import EXTRAS
-from generate.models.base import Model
+from generate.models.base import Family, Model
 from generate.study.adapter_file import is_file_name, load_file, split_name
 from schemas.extras import lacking, package_of
 
@@ -43,7 +44,7 @@ def model_class(name: str, base: Path | None = None) -> type[Model]:
     """The adapter of a known name, of 'file.py:Class' or of 'package.module:Class'.
 
     `base` is the folder that a file is looked for in; None means the current one. Raises
-    `ModelError` if there is no such adapter, or if it is none.
+    `ModelError` if there is no such adapter, if it is none, or of no family that is known.
 
     >>> model_class("toy-ar").__name__
     'ToyAutoregressive'
@@ -72,4 +73,9 @@ def model_class(name: str, base: Path | None = None) -> type[Model]:
         raise ModelError(f"model '{name}': '{where}' has no class '{class_name}'.") from None
     if not (isinstance(found, type) and issubclass(found, Model)):
         raise ModelError(f"model '{name}' is not a subclass of generate.models.base.Model.")
+    family, known = getattr(found, "family", None), get_args(Family)
+    if family not in known:
+        raise ModelError(
+            f"model '{name}': its `family` is {family!r}, but must be one of {', '.join(known)}."
+        )
     return found

@@ -143,7 +143,11 @@ def _strategy(selection: Selection, values: xr.Dataset, settings: Config) -> Gro
     shared = ["n_prompts", "n_tests", "units"]
     verdicts = evidence[[*shared, "strategy"]].rename(strategy="verdict")
     answers = evidence.drop_vars("strategy").rename(outcome="verdict")
-    said = "p is of the two one-sided tests, p_holm of the difference"
+    inner = 1 - 2 * strategy.ALPHA
+    said = (
+        f"equivalent: the {inner:.0%} interval lies within the margin; p is of the two one-sided "
+        "tests, p_holm of the difference"
+    )
     notes = []
     for name in evidence["quantity"].values:
         notes.append(said if name in declared(settings) else f"{said}; {DEFAULT}")

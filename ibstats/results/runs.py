@@ -58,6 +58,8 @@ class Difference:
     high: float | None
     level: float
     method: str
+    n_resamples: int
+    seed: int
     degenerate: bool
     """No variation over prompts: no test."""
     p: float | None
@@ -425,6 +427,8 @@ def _rows(
                 units=str(one["units"].values),
                 level=settings.resampling.level,
                 method=str(one["method"].values),
+                n_resamples=settings.resampling.n_resamples,
+                seed=settings.resampling.seed,
                 degenerate=bool(one["degenerate"]),
                 n_tests=int(one["n_tests"]),
                 verdict=str(one["verdict"].values),

@@ -121,6 +121,14 @@ def test_an_unknown_model_is_named_with_the_known_ones() -> None:
         model_class("pathlib:Path")
 
 
+def test_an_adapter_of_no_known_family_is_refused(tmp_path: Path) -> None:
+    """The family decides what is a path, what is rescored and what is compared."""
+    body = "from generate.models.toy import ToyMasked\n\n\nclass Mine(ToyMasked):\n    family = 'maskd'\n"
+    (tmp_path / "mine.py").write_text(body)
+    with pytest.raises(ModelError, match="its `family` is 'maskd', but must be one of autoregres"):
+        model_class("mine.py:Mine", tmp_path)
+
+
 def test_unknown_and_mistyped_model_options_are_named(study_file: Path) -> None:
     chosen = {"model": "generate.models.toy:ToyMasked", "label": "toy"}
     with pytest.raises(

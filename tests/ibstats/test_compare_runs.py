@@ -85,6 +85,7 @@ def test_a_difference_is_that_of_the_definition_within_prompts(pair: tuple[Path,
         assert (row["n_prompts"], row["n_tests"], row["run"]) == (8, 2, "tuned")
         assert row["p"] <= row["p_holm"] < 0.05
         assert row["within"] > abs(row["estimate"])
+        assert (row["n_resamples"], row["seed"]) == (QUICK.n_resamples, QUICK.seed)
     reversed_table = compare(*reversed(pair), **SETTINGS).frame()
     np.testing.assert_allclose(reversed_table["estimate"], -table["estimate"])
 
