@@ -236,10 +236,7 @@ def _summary(
     Perplexity is 2^H(Z). `weak` numbers rest on codes that were not seen.
     """
     found = over_quantities(values, lambda y: mean_interval(y, how))
-    entropies = ("codebook_entropy", "conditional_entropy", "mutual_information")
-    capacity = _capacity(usable)
-    most: dict[str, xr.DataArray] = dict.fromkeys(entropies, capacity)
-    limit(found, most | {"utilisation": usable / n_codes})
+    limit(found, _most_bits(usable) | {"utilisation": usable / n_codes})
     perplexity = found.sel(quantity=["codebook_entropy"])
     for bound in ("estimate", "low", "high"):
         perplexity[bound] = 2 ** perplexity[bound]
@@ -252,6 +249,12 @@ def _summary(
     return whole.assign(weak=weak, note=_said(weak, unseen.NOTE)).assign_attrs(
         section="information"
     )
+
+
+def _most_bits(usable: xr.DataArray) -> dict[str, xr.DataArray]:
+    """The most that Shannon's quantities can be, `(condition)`: log2 of the codes it may use."""
+    entropies = ("codebook_entropy", "conditional_entropy", "mutual_information")
+    return dict.fromkeys(entropies, _capacity(usable))
 
 
 def _collision(values: xr.Dataset, how: Resampling) -> xr.Dataset:
@@ -329,6 +332,8 @@ def _rarefaction(
     units = [quantity(str(name)).unit for name in found["quantity"].values]
     note = _said(found["weak"], unseen.NOTE)
     found = found.assign(units=("quantity", np.array(units, dtype=object)), note=note)
+    own = usable.isel(condition=[place]).assign_coords(condition=one["condition"])
+    limit(found, _most_bits(own))
     return found.assign_attrs(section="rarefaction")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from ibstats.errors import IbstatsError
+from ibstats.errors import IbstatsError, unknown
 from ibstats.importing.allowed import Keep, check_allowed
 from ibstats.importing.layout import Layout
 from schemas.io.arrays import array_names, read_array, read_arrays
@@ -120,6 +120,8 @@ class Source:
         key = self.layout.key
         if not key and len(names) == 1:
             return names[0]
+        if key and names and key not in names:
+            raise unknown(f"array in '{file}'", key, names)
         if key not in names:
             raise IbstatsError(
                 f"'{file}' holds {', '.join(names) or 'nothing'}; say which of them, as in "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,6 +19,9 @@ ARRAYS = ("token_surprisal", "token_entropy", "token_step", "path_surprisal", "j
 """Variables of the store that may be imported beside tokens: (row, col) a sample, (step,) the last
 two.
 """
+
+FAMILIES = ("autoregressive", "scales", "masked", "diffusion")
+"""Families whose path is known to statistics."""
 
 
 class Spec(Strict):
@@ -76,7 +80,7 @@ class Spec(Strict):
 
     @model_validator(mode="after")
     def _holds_something(self) -> Spec:
-        """Refuse a spec without samples, and variables that cannot be imported."""
+        """Refuse a spec without samples, variables that cannot be imported, a misspelt family."""
         if self.images is None and self.tokens is None:
             raise ValueError("name a pattern of images (--layout) or of tokens (--tokens)")
         for name in self.arrays:
@@ -84,6 +88,11 @@ class Spec(Strict):
                 raise ValueError(f"arrays cannot hold {name!r}; known: {', '.join(ARRAYS)}")
         if self.arrays and self.tokens is None:
             raise ValueError("arrays describe tokens; name their pattern too")
+        near = get_close_matches(self.family, FAMILIES, 1)
+        if near and self.family not in FAMILIES:
+            raise ValueError(
+                f"family {self.family!r} is hardly another than {near[0]!r}: write that"
+            )
         return self
 
     @property

@@ -95,14 +95,14 @@ def _chance(value: xr.DataArray) -> tuple[float, float] | None:
 def limit(summary: xr.Dataset, most: Mapping[str, xr.DataArray]) -> None:
     """Keep estimates and bounds within what a quantity can be, which an estimator may step over.
 
-    Changes `summary` in place. `most (condition)` of a quantity is its largest value in each
+    Changes `summary` in place; bounds may lack in it. `most (condition)` of a quantity is its largest value in each
     condition, where that is less than in general.
     """
     if "quantity" not in summary:
         return
     for name in summary["quantity"].values:
         record = quantity(str(name))
-        for bound in BOUNDED:
+        for bound in filter(summary.__contains__, BOUNDED):
             own = summary[bound].sel(quantity=name)
             clipped = own.clip(record.least, most.get(str(name), record.most))
             summary[bound].loc[{"quantity": name}] = clipped.transpose(*own.dims)

@@ -18,7 +18,7 @@ from ibstats import Config, analyse, importing, open_store, select
 from ibstats.cli import app
 from ibstats.errors import IbstatsError
 from ibstats.importing import reading
-from ibstats.importing.spec import ARRAYS
+from ibstats.importing.spec import ARRAYS, made_spec
 from ibstats.measure import distances, metric
 from ibstats.report import codebooks, files
 from ibstats.report.table import Paragraph
@@ -201,6 +201,39 @@ def test_a_distance_is_that_of_the_definition(images: Path, tmp_path: Path) -> N
     cosine = one @ other / np.sqrt(one @ one * (other @ other))
     here = found.sel(condition="warm", prompt="p2").values[0, 2]
     assert here == pytest.approx(1 - cosine, abs=1e-6)
+
+
+def test_a_misspelt_family_or_array_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(IbstatsError, match="family 'autoregresive' is hardly another than 'autor"):
+        made_spec({"images": LAYOUT, "family": "autoregresive"}, "spec")
+    assert made_spec({"images": LAYOUT, "family": "rectified flow"}, "spec").family
+    with pytest.raises(
+        IbstatsError, match=r"unknown array in '.*npz' 'tokns'; known: tokens, surp"
+    ):
+        imported(
+            folder_of_tokens(tmp_path / "out"),
+            tmp_path / "run",
+            tokens="{condition}/{prompt}.npz:tokns",
+            codebook=CODES,
+        )
+
+
+def test_numbers_of_all_images_are_those_of_the_table_of_fewer(tmp_path: Path) -> None:
+    """An estimate of bits is cut at what the codes can hold, wherever it stands."""
+    draw = np.random.default_rng(5).integers(0, 8, (4, 6, 4, 4))
+    for number, tokens in enumerate(draw):
+        np.save(tmp_path / f"p{number}.npy", tokens)
+    spec = importing.Spec(tokens="{prompt}.npy", codebook=8)
+    importing.write(importing.survey(spec, tmp_path), tmp_path / "run")
+    rows = obtain(open_store(tmp_path / "run"), Config(resampling=QUICK)).rows
+    cells = {row.quantity: row.estimate for row in rows if row.section == "information"}
+    parts = [row for row in rows if row.section == "rarefaction"]
+    whole = [row for row in parts if (row.n_prompts, row.n_images) == (4, 6)]
+    assert cells["codebook_entropy"] == 3
+    assert whole
+    for row in whole:
+        assert row.estimate == pytest.approx(cells[row.quantity], abs=1e-12)
+    assert max(row.estimate for row in parts if row.quantity == "codebook_entropy") <= 3
 
 
 def test_tokens_alone_flat_or_not_give_entropies(tmp_path: Path) -> None:
