@@ -27,6 +27,7 @@ from ibstats.statistics import scores, subset_ratio
 from ibstats.statistics.stacking import FEWEST_UNITS
 from ibstats.store import Store, opened
 from schemas.analysis import Config, Part
+from schemas.study import ENCODED
 from schemas.timings import stage
 from schemas.version import __version__
 
@@ -95,9 +96,11 @@ def _of_model(selection: Selection, settings: Config, machine: Machine) -> Made:
     """All groups of one model."""
     notes: list[str] = []
     if selection.n_prompts < FEWEST_UNITS:
+        repair = "analyse a store with two or more"
+        if selection.kind == ENCODED:
+            repair = "codes of images are read by `ibstats codebook`"
         raise IbstatsError(
-            f"{selection.n_prompts} prompt is not enough for an interval over prompts; "
-            "analyse a store with two or more"
+            f"{selection.n_prompts} prompt is not enough for an interval over prompts; {repair}"
         )
     complete = selection.store.complete(selection.model, selection.experiment).all(axis=0)
     if not complete.all() and settings.allow_partial:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ibstats.analysis.measured import measured
 from ibstats.checks import check, check_factorial, of_run
+from ibstats.errors import Unmeasurable
 from ibstats.measure import Machine
 from ibstats.quantities import preferred
 from ibstats.report.figures import draw_power
@@ -47,7 +48,8 @@ class Planned:
 def plan(store: Store, settings: Config, machine: Machine, question: Question) -> Iterator[Planned]:
     """The power of designs of more prompts and images, by model and distance.
 
-    The distances are those asked for, else the preferred one of those that can be had.
+    The distances are those asked for, else the preferred one of those that can be had. Raises
+    Unmeasurable for a model of which none can be had.
     """
     settings = of_run(settings, store)
     check(settings, store)
@@ -55,7 +57,9 @@ def plan(store: Store, settings: Config, machine: Machine, question: Question) -
     folder = ResultsFolder(store.path).figures
     for model in settings.models or store.models():
         selection = select(store, model, settings.experiment, allow_partial=settings.allow_partial)
-        found, _ = measured(selection, settings, machine)
+        found, notes = measured(selection, settings, machine)
+        if not found:
+            raise Unmeasurable(f"no distance of '{model}' can be planned with: {notes[0]}")
         names = list(found) if settings.metrics else [preferred("distance", found)]
         for name in names:
             if name is None:

@@ -81,6 +81,8 @@ def test_photos_are_encoded_as_the_tokenizer_does_and_named(photos: Path, tmp_pa
     shown = RUNNER.invoke(ibstats, ["codebook", str(tmp_path / "run")])
     assert shown.exit_code == 0, shown.output
     assert "PSNR" in shown.output
+    reported = RUNNER.invoke(ibstats, ["report", str(tmp_path / "run")])
+    assert "codes of images are read by `ibstats codebook`" in str(reported.exception)
 
 
 @pytest.mark.parametrize("size", [65_535, 65_536, 2**18])

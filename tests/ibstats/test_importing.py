@@ -247,6 +247,8 @@ def test_tokens_alone_flat_or_not_give_entropies(tmp_path: Path) -> None:
     assert {"information"} <= {row.section for row in document.rows}
     assert not [row for row in document.rows if row.section == "diversity"]
     assert any("no condition is named the baseline" in note for note in document.notes)
+    planned = CliRunner().invoke(app, ["power", str(square), "--difference", "0.1"])
+    assert "no distance of 'imported' can be planned with" in str(planned.exception)
 
 
 def test_zarr_arrays_and_groups_are_read(tmp_path: Path) -> None:
