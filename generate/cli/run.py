@@ -13,6 +13,7 @@ from generate.cli.console import log, out, print_table, scaled, shown
 from generate.cli.options import Device, Out, Progress, StudyArgument, Timings, read_mapping
 from generate.cli.timings import print_timings
 from generate.errors import GenerateError
+from generate.prompts.sources import doubled
 from generate.run import turns
 from generate.run.turns import Shard
 from generate.study.planning import Plan, plan
@@ -80,6 +81,7 @@ def run(
     from generate.store.samples import SampleStore
 
     laid_out = plan(*load_study(study))
+    _say_doubled(laid_out)
     on_cluster = cluster is not None or workers is not None
     if on_cluster and (shard is not None or array is not None):
         raise GenerateError(
@@ -191,6 +193,18 @@ def _run_on_cluster(laid_out: Plan, where: str, asked: Cluster, progress: Shown)
             progress=bars.progress,
             watch=bars.watch,
             tell=bars.tell,
+        )
+
+
+def _say_doubled(laid_out: Plan) -> None:
+    """Which prompts are one: intervals take them for independent, and would be too narrow."""
+    found = doubled(laid_out.prompts)
+    if found:
+        again, owner = found[0]
+        log.print(
+            f"prompts that have the text of another: {len(found)} (first: '{again}' that of '{owner}'); "
+            "intervals count each as evidence of its own: leave out all but one.",
+            soft_wrap=True,
         )
 
 

@@ -110,6 +110,23 @@ def overlap(study: Sequence[Prompt], calibration: Sequence[Prompt]) -> list[str]
     return shared
 
 
+def doubled(prompts: Sequence[Prompt]) -> list[tuple[str, str]]:
+    """Ids of prompts that have the text of one before, and of that one.
+
+    Texts are compared without case and punctuation.
+
+    >>> doubled([Prompt(id="cat", text="A cat."), Prompt(id="again", text="a cat")])
+    [('again', 'cat')]
+    """
+    first: dict[str, str] = {}
+    found = []
+    for prompt in prompts:
+        owner = first.setdefault(normalised(prompt.text), prompt.id)
+        if owner != prompt.id:
+            found.append((prompt.id, owner))
+    return found
+
+
 def comparable_texts(prompts: Sequence[Prompt]) -> set[str]:
     """All texts of the prompts, paraphrases too, as they are compared for duplicates.
 

@@ -70,6 +70,22 @@ def test_a_file_where_the_run_should_lie_ends_in_one_line(
     assert taken.read_text() == "mine"
 
 
+def test_prompts_of_one_text_are_named_before_a_study_is_sampled(
+    study_file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ids keep them apart, and two of them would count as two prompts."""
+    out = study_file.parent / "new"
+    arguments = ("run", study_file, "--out", out, "--device", "cpu", "--dry-run")
+    assert call(monkeypatch, *arguments) == 0
+    assert "have the text of another" not in capsys.readouterr().err
+    source = study_file.with_name("study.jsonl")
+    again = prompt_lines("again", 1).replace("again prompt", "S, Prompt!")
+    source.write_text(source.read_text() + again)
+    assert call(monkeypatch, *arguments) == 0
+    said = capsys.readouterr().err
+    assert "have the text of another: 1 (first: 'again0' that of 's0')" in said
+
+
 def test_an_existing_store_of_another_study_is_refused(
     store: SampleStore,
     study_file: Path,
