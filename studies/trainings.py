@@ -34,10 +34,10 @@ SEED = 11
 FIGURES = ("PSNR, dB", "H(Z), bit", "H2(Z), bit", "TC of digits, bit", "recovered")
 PSNR, ENTROPY = 0, 1
 CURVES: Mapping[str, Sequence[str]] = {
-    "vq": ("vq-64", "vq"),
-    "fsq": ("fsq-444", "fsq"),
+    "vq": ("vq-16", "vq-64", "vq"),
+    "fsq": ("fsq-44", "fsq-444", "fsq"),
     "lfq": ("lfq", "lfq-10-bits"),
-    "bsq": ("bsq", "bsq-10-bits"),
+    "bsq": ("bsq-6-bits", "bsq", "bsq-10-bits"),
 }
 """Quantizers with more and more codes, by what a curve is called; all else of a curve is equal."""
 Array = NDArray[np.float64]

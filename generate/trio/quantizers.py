@@ -436,9 +436,12 @@ DIALS: Mapping[str, Geometry] = MappingProxyType(
         "lfq-10-bits": Geometry("lfq", (2,) * 10),
         "bsq": LAB["bsq"],
         "bsq-10-bits": Geometry("bsq", (2,) * 10),
+        "vq-16": Geometry("vq", (16,)),
+        "fsq-44": Geometry("fsq", (4, 4)),
+        "bsq-6-bits": Geometry("bsq", (2,) * 6),
     }
 )
-"""Four quantizers of the lab with two numbers of codes each, to compare H(Z) at equal PSNR.
+"""Four quantizers of the lab with several numbers of codes each, to compare H(Z) at equal PSNR.
 
 `studies/trainings.py` does; their weights are not shipped.
 """
