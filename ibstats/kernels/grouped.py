@@ -54,10 +54,8 @@ def table(symbols: Whole, groups: Whole, n_groups: int) -> Table:
     >>> found.times.tolist(), found.total.tolist(), found.size.tolist()
     ([1, 1, 1], [2, 1], [1, 2])
     """
+    symbols = _numbered(symbols, n_groups)
     base = int(symbols.max()) + 1
-    if base > LARGEST // n_groups:  # numbers of pairs would not fit
-        _, symbols = np.unique(symbols, return_inverse=True)
-        base = int(symbols.max()) + 1
     pair = groups.astype(np.int64) * base
     pair += symbols
     pair.sort()
@@ -119,17 +117,32 @@ def collision(counts: Table) -> LeftOut:
     return LeftOut(np.asarray(whole), left)
 
 
-def unseen(counts: Table) -> float:
+def unseen(symbols: Whole, groups: Whole, n_groups: int) -> float:
     """Mass of the symbols that the other groups do not show, the mean over groups left out.
 
-    Those that stand in one group alone; 1 for one group. Source: Good (1953),
-    doi:10.1093/biomet/40.3-4.237, applied to groups.
+    Those of the symbols (n,) >= 0 that stand in one of the groups (n,) alone; 1 for one group.
+    Source: Good (1953), doi:10.1093/biomet/40.3-4.237, applied to groups.
 
-    >>> unseen(table(np.array([0, 1, 0, 0]), np.array([0, 0, 1, 1]), 2))
+    >>> unseen(np.array([0, 1, 0, 0]), np.array([0, 0, 1, 1]), 2)
     0.25
     """
-    shown_by = np.bincount(counts.symbol)
-    return float(counts.total[shown_by == 1].sum() / counts.total.sum())
+    pair = _numbered(symbols, n_groups).astype(np.int64)
+    pair *= n_groups
+    pair += groups
+    pair.sort()
+    symbol = pair // n_groups
+    first = np.flatnonzero(np.concatenate([[True], symbol[1:] != symbol[:-1]]))
+    times = np.diff(first, append=len(pair))
+    alone = pair[first] == pair[first + times - 1]
+    return float(times[alone].sum() / len(pair))
+
+
+def _numbered(symbols: Whole, n_groups: int) -> Whole:
+    """The symbols, or numbers of those seen where pairs with groups would not fit into 64 bits."""
+    if int(symbols.max()) + 1 <= LARGEST // n_groups:
+        return symbols
+    number: NDArray[np.int64] = np.unique(symbols, return_inverse=True)[1]
+    return number
 
 
 def mean(values: ArrayLike, groups: Whole, n_groups: int) -> LeftOut:

@@ -143,7 +143,7 @@ class Codes:
         """Mass of the symbols (unit, ...) that the other units do not show."""
         n = len(self.tokens)
         units = np.repeat(np.arange(n), symbols[0].size)
-        return grouped.unseen(grouped.table(symbols.ravel(), units, n))
+        return grouped.unseen(symbols.ravel(), units, n)
 
     @cached_property
     def _halves(self) -> list[Codes]:
@@ -194,15 +194,18 @@ class Codes:
         return math.log2(self.n_codes)
 
     @cached_property
-    def _numbered(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The codes seen, in order, and the tokens as numbers of them."""
-        seen, number = np.unique(self.tokens, return_inverse=True)
-        return seen.astype(np.int64), number.reshape(self.tokens.shape).astype(np.int64)
-
-    @property
-    def _ids(self) -> NDArray[np.int64]:
+    def _ids(self) -> NDArray[np.int32]:
         """The tokens as numbers of the codes seen: what is counted does not grow with the codebook."""
-        return self._numbered[1]
+        if self.n_codes > self.tokens.size:
+            _, number = np.unique(self.tokens, return_inverse=True)
+            return number.reshape(self.tokens.shape).astype(np.int32)
+        seen = np.bincount(self.tokens.ravel()) > 0
+        return (np.cumsum(seen) - 1).astype(np.int32)[self.tokens]
+
+    @cached_property
+    def used(self) -> int:
+        """Codes seen."""
+        return int(self._ids.max()) + 1
 
     @cached_property
     def _counts(self) -> grouped.Table:
@@ -243,35 +246,38 @@ class Codes:
             return Estimate(float(-np.log2(found.whole)))
         return self._estimate(LeftOut(-np.log2(found.whole), -np.log2(found.without)), 0)
 
-    @cached_property
     def _placed(self) -> NDArray[np.int64]:
         """Tokens of different positions as different symbols, (unit, image, position)."""
-        place = np.arange(self.n_positions) * len(self._numbered[0])
+        place = np.arange(self.n_positions) * self.used
         return self._ids.reshape(*self.tokens.shape[:2], -1) + place
 
     @cached_property
     def _at_positions(self) -> LeftOut:
-        whole, without = self._entropy(self._placed)
+        whole, without = self._entropy(self._placed())
         shift = math.log2(self.n_positions)  # every position is equally often
         return LeftOut(whole - shift, without - shift)
 
     @cached_property
     def entropy_given_position(self) -> Estimate:
         """H(Z|position), the mean over positions, in bits."""
-        unseen = self._unseen(self._placed)
+        unseen = self._unseen(self._placed())
         return self._of_counts(lambda one: one._at_positions, unseen, 0, self.capacity)
 
-    @cached_property
-    def _neighbours(self) -> list[NDArray[np.int64]]:
-        """Tokens, their neighbours, and both as one symbol."""
+    def _neighbours(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Tokens that have a neighbour, and their neighbours."""
         axis = 3 if self.tokens.shape[3] > 1 else 2
         ids = np.moveaxis(self._ids, axis, -1)
-        one, other = ids[..., :-1], ids[..., 1:]
-        return [one, other, one * len(self._numbered[0]) + other]
+        return ids[..., :-1], ids[..., 1:]
+
+    def _pairs(self) -> NDArray[np.int64]:
+        """Tokens and their neighbours as one symbol."""
+        one, other = self._neighbours()
+        return one.astype(np.int64) * self.used + other
 
     @cached_property
     def _shared(self) -> LeftOut:
-        one, other, both = map(self._entropy, self._neighbours)
+        one, other = map(self._entropy, self._neighbours())
+        both = self._entropy(self._pairs())
         whole, without = (a + b - c for a, b, c in zip(one, other, both, strict=True))
         return LeftOut(whole, without)
 
@@ -283,29 +289,25 @@ class Codes:
         """
         if self.n_positions < 2:
             return Estimate(math.nan)
-        unseen = self._unseen(self._neighbours[2])
+        unseen = self._unseen(self._pairs())
         return self._of_counts(lambda one: one._shared, unseen, 0, self.capacity)
 
-    @cached_property
-    def _digits(self) -> list[NDArray[np.int64]]:
-        """Each digit of the tokens, most significant first."""
-        found, rest = [], self.tokens.astype(np.int64)
-        for level in reversed(self.levels):
-            found.append(rest % level)
-            rest = rest // level
-        return found[::-1]
+    def _digit(self, number: int) -> Tokens:
+        """A digit of the tokens; 0 is the most significant."""
+        below = math.prod(self.levels[number + 1 :])
+        return self.tokens // self.tokens.dtype.type(below) % self.levels[number]
 
     @cached_property
     def _of_digits(self) -> list[LeftOut]:
-        return list(map(self._entropy, self._digits))
+        return [self._entropy(self._digit(number)) for number in range(len(self.levels))]
 
     @cached_property
     def digit_entropies(self) -> list[Estimate]:
         """H of each digit of an id, most significant first, in bits; none without levels."""
         made = []
-        for number, (level, digit) in enumerate(zip(self.levels, self._digits, strict=True)):
-            statistic = partial(_of_digit, number=number)
-            made.append(self._of_counts(statistic, self._unseen(digit), 0, math.log2(level)))
+        for number, level in enumerate(self.levels):
+            statistic, unseen = partial(_of_digit, number=number), self._unseen(self._digit(number))
+            made.append(self._of_counts(statistic, unseen, 0, math.log2(level)))
         return made
 
     @cached_property
@@ -327,22 +329,16 @@ class Codes:
     @cached_property
     def n_showing(self) -> NDArray[np.int64]:
         """How many images show each code seen, in the order of the codes, (code,)."""
-        seen = len(self._numbered[0])
-        image = np.arange(self.n_images, dtype=np.int64) * seen
+        image = np.arange(self.n_images, dtype=np.int64) * self.used
         pairs = (self._ids.reshape(self.n_images, -1) + image[:, None]).ravel()
         pairs.sort()
         first = np.concatenate([[True], pairs[1:] != pairs[:-1]])
-        return np.bincount(pairs[first] % seen)
+        return np.bincount(pairs[first] % self.used)
 
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """Tokens of each code seen, in the order of the codes, (code,)."""
         return np.bincount(self._ids.ravel())
-
-    @property
-    def used(self) -> int:
-        """Codes seen."""
-        return len(self._numbered[0])
 
     @property
     def expected_in_all(self) -> float:

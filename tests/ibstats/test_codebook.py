@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -258,3 +259,18 @@ def test_ids_and_levels_that_do_not_fit_are_refused():
         Codes(np.array([[[[4]]]]), 4)
     with pytest.raises(StoreContractError, match="have 6 codes, but the codebook has 4"):
         Codes(np.array([[[[3]]]]), 4, (2, 3))
+
+
+def test_memory_is_that_of_a_few_numbers_a_token():
+    """So that 200,000 grids of 8 x 8 stay under 1.5 GB: one statistic's symbols are held at a time."""
+    tokens = draw(4_000, np.random.default_rng(9)).astype(np.uint16)
+    tracemalloc.start()
+    codes = Codes(tokens, 64, LEVELS)
+    made = [codes.entropy_given_position, codes.neighbour_information, codes.total_correlation]
+    made += [codes.entropy, codes.collision_entropy, *codes.digit_entropies]
+    codes.curve()
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert all(np.isfinite(one.value) for one in made)
+    assert peak / tokens.size < 80, "bytes a token"
+    assert kept / tokens.size < 24, "bytes a token, kept"
