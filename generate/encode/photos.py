@@ -56,9 +56,9 @@ def read_photo(path: Path, size: tuple[int, int] | None) -> Tensor:
                 )
             upright = ImageOps.exif_transpose(opened)
             with_alpha = upright.convert("RGBA")
+    except GenerateError:
+        raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        if isinstance(error, GenerateError):
-            raise
         raise GenerateError(
             f"'{path}' is no picture that can be read ({one_line(error, 120)}): remove or mend it."
         ) from None
