@@ -11,6 +11,7 @@ from typing import Any
 from ibstats.errors import IbstatsError, MissingWeights
 from ibstats.extras import need
 from ibstats.measure.base import Portable
+from ibstats.measure.weights import from_home
 
 PACKAGES = ("torch", "torchvision", "transformers")
 
@@ -58,7 +59,7 @@ class Checkpoint(Portable):
             if first(folder, names) is None:
                 raise MissingWeights(
                     f"{self.what} needs {' or '.join(names)} of '{self.name}', which is not in "
-                    f"'{folder}' ({reason}); fetch it on a connected machine with "
+                    f"'{from_home(folder)}' ({reason}); fetch it on a connected machine with "
                     f"`hf download {self.name}` and copy that folder, or pass {self.option}"
                 )
         return folder

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ibstats.errors import IbstatsError, MissingWeights
 from ibstats.extras import need
 from ibstats.measure.base import Embedding, Features, Images, in_batches
-from ibstats.measure.weights import cached, published
+from ibstats.measure.weights import cached, from_home, published
 from schemas.io.files import file_sha256
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Inception(Embedding):
                 "FeatureExtractorInceptionV3('inception-v3-compat', ['2048'])"
             )
             raise MissingWeights(
-                f"Inception needs {FILE}, which is not in '{file.parent}' ({reason}); fetch it on "
+                f"Inception needs {FILE}, which is not in '{from_home(file.parent)}' ({reason}); fetch it on "
                 f'a connected machine with `python -c "{fetch}"`, then copy it there or pass '
                 "--weights inception=PATH"
             )

@@ -19,7 +19,7 @@ from ibstats.errors import IbstatsError, MissingWeights, Unmeasurable
 from ibstats.extras import need
 from ibstats.measure.base import Distance, Images, Pairs
 from ibstats.measure.features import feature_pairs
-from ibstats.measure.weights import cached, published
+from ibstats.measure.weights import cached, from_home, published
 from schemas.io.files import file_sha256
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def backbone_file(net: str, given: str | Path | None, *, download: bool) -> Path
             f"torchvision.models.{backbone.constructor}(weights='IMAGENET1K_V1')"
         )
         raise MissingWeights(
-            f"LPIPS ({net}) needs {file.name}, which is not in '{file.parent}' ({reason}); fetch "
+            f"LPIPS ({net}) needs {file.name}, which is not in '{from_home(file.parent)}' ({reason}); fetch "
             f'it on a connected machine with `python -c "{fetch}"`, then copy it there or pass '
             f"--weights lpips_{net}=PATH"
         )

@@ -27,6 +27,16 @@ def cached(name: str) -> Path:
     return Path(home).expanduser() / "hub" / "checkpoints" / name
 
 
+def from_home(path: Path) -> str:
+    """A path as people write it, `~` for the home folder: what is said of it may be published.
+
+    >>> from_home(Path.home() / ".cache" / "torch"), from_home(Path("/weights"))
+    ('~/.cache/torch', '/weights')
+    """
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
 def published(file: Path, name: str) -> Path:
     """Give the file back, if it holds what was published as `name`, whose end tells its sha256.
 
