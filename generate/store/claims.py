@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from generate.errors import StoreError, one_line
 from schemas.io.files import is_temporary, time_there
 from schemas.io.folder import Folder
-from schemas.io.layout import DATA, PARTS, Part, block_key, claim_key
+from schemas.io.layout import DATA, PARTS, RESCORED, Part, block_key, claim_key
 from schemas.provenance import now
 from schemas.store import Block, FailureRecord
 
@@ -204,9 +204,8 @@ class Claims:
         if any(self._looks_left(claim) for claim in self.folder.sizes("claims")):
             time.sleep(WATCH_SECONDS)
         if isinstance(self.folder.root, Path):
-            marks = self.folder.root.glob(f"{DATA}/*/*/complete")
-            for under in (*(self.folder.root / part for part in PARTS), *marks):
-                removed += _sweep_files(under)
+            for under in (*PARTS, DATA, RESCORED):
+                removed += _sweep_files(self.folder.root / under)
         for claim in self.folder.sizes("claims"):
             if not self._is_alive(claim):
                 self.folder.remove(claim)

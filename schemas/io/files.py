@@ -20,8 +20,8 @@ LINKLESS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EM
 """What file systems say that have no hard links."""
 ATTEMPTS = 10
 """Times that a folder is put in its place while others put theirs there."""
-PARTIAL = re.compile(r"(?P<name>.+)\.[0-9a-f]{32}\.partial")
-"""What a file of an array is called while it is written; Zarr itself leaves out the last suffix."""
+PARTIAL = re.compile(r".+\.[0-9a-f]{32}\.partial")
+"""What Zarr calls a file of an array while it writes it."""
 
 
 def is_temporary(name: str) -> bool:
@@ -31,32 +31,6 @@ def is_temporary(name: str) -> bool:
     (True, True, False)
     """
     return name.startswith(".") or PARTIAL.fullmatch(name) is not None
-
-
-def being_written(path: Path) -> Path:
-    """Give a hidden name beside a file of an array, for it to be written under.
-
-    Nobody else uses it, and it says which file it is going to be.
-    """
-    return path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-
-
-def left_half_written(path: Path) -> list[Path]:
-    """Give the files that killed writes of a file of an array left, or that are written now.
-
-    >>> from tempfile import TemporaryDirectory
-    >>> with TemporaryDirectory() as folder:
-    ...     for name in ("c.4.5", "c.4.6"):
-    ...         being_written(Path(folder, name)).touch()
-    ...     len(left_half_written(Path(folder, "c.4.5")))
-    1
-    """
-    found = []
-    for left in path.parent.glob(".*.partial"):
-        name = PARTIAL.fullmatch(left.name)
-        if name is not None and name["name"] == f".{path.name}":
-            found.append(left)
-    return found
 
 
 def file_sha256(path: Path) -> str:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from schemas.io.files import LINKLESS, is_temporary, left_half_written, sync, time_there
+from schemas.io.files import LINKLESS, is_temporary, sync, time_there
 from schemas.io.refused import FolderError, in_clear
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Folder(abc.ABC):
 
     @abc.abstractmethod
     def remove(self, key: str) -> None:
-        """Remove an object, if there is one, and what a killed write of it left."""
+        """Remove an object, if there is one."""
 
     @abc.abstractmethod
     def sync(self, key: str) -> None:
@@ -263,10 +263,7 @@ class LocalFolder(Folder):
 
     @override
     def remove(self, key: str) -> None:
-        path = self.path(key)
-        path.unlink(missing_ok=True)
-        for left in left_half_written(path):
-            left.unlink(missing_ok=True)
+        self.path(key).unlink(missing_ok=True)
 
     @override
     def discard(self, keys: Iterable[str]) -> None:
@@ -288,10 +285,10 @@ class LocalFolder(Folder):
 
     @override
     def zarr(self, under: str, *, read_only: bool) -> ZarrStore:
-        from schemas.io.placing import PlacingStore
+        from zarr.storage import LocalStore
 
         where = (self.root / under).absolute()  # workers may stand elsewhere
-        return PlacingStore(where, read_only=read_only)
+        return LocalStore(where, read_only=read_only)
 
 
 def _write_new(path: Path, content: bytes) -> None:

@@ -22,6 +22,8 @@ from typing import Literal
 
 RUN = "run.json"
 DATA = "data.zarr"
+RESCORED = "rescored"
+"""Folder of the rescorings."""
 RESCORED_RECORD = "rescored.json"
 SEAL = "seal.json"
 SEALED = "sealed"
@@ -146,7 +148,7 @@ def rescored_under(model: str, experiment: str) -> str:
     >>> rescored_under("trio-mim", "factorial")
     'rescored/trio-mim/factorial'
     """
-    return f"rescored/{group_name(model, experiment)}"
+    return f"{RESCORED}/{group_name(model, experiment)}"
 
 
 def rescored_key(model: str, experiment: str, n_paths: int, seed: int, contrast: str = "") -> str:

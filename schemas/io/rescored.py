@@ -178,7 +178,7 @@ def key_of(record: RescoreRecord) -> str:
     return layout.rescored_key(r.model, r.experiment, r.n_paths, r.seed, r.contrast)
 
 
-def rescorings(where: Folder, under: str = "rescored") -> list[StoredRescoring]:
+def rescorings(where: Folder, under: str = layout.RESCORED) -> list[StoredRescoring]:
     """Give the rescorings of a run that were begun, or those under a key, in the order of their keys.
 
     One whose record is gone is among them, if any of its pieces is there.

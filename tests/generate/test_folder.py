@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import signal
 import sys
 import threading
 import uuid
@@ -199,26 +198,6 @@ def test_an_object_that_is_being_written_survives_that_another_is_removed(
 def put_by_zarr(place: Folder, under: str, key: str) -> None:
     content = default_buffer_prototype().buffer.from_bytes(b"whole")
     asyncio.run(place.zarr(under, read_only=False).set(key, content))
-
-
-@pytest.mark.parametrize(("killed", "other"), NEIGHBOURS)
-def test_what_a_killed_write_of_zarr_left_goes_with_its_object_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: str, other: str
-) -> None:
-    place = folder(tmp_path)
-    under, _, key = killed.partition("/")
-    child = os.fork()
-    if child == 0:
-        monkeypatch.setattr(Path, "replace", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-        put_by_zarr(place, under, key)
-        os.abort()
-    assert os.waitpid(child, 0)[1] == signal.SIGKILL
-    (left,) = (tmp_path / under).iterdir()
-    assert place.sizes(under) == {}
-    place.remove(other)
-    assert left.exists()
-    place.remove(killed)
-    assert not left.exists()
 
 
 @pytest.mark.parametrize("key", ["../secret", "a/../../secret", "/etc/passwd"])

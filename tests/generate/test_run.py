@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +152,30 @@ def test_the_digest_depends_on_neither_batch_nor_order(
         dataset(again, "toy-masked").drop_attrs(deep=False),
         dataset(store, "toy-masked").drop_attrs(deep=False),
     )
+
+
+def test_the_blocks_that_are_there_are_not_listed_to_make_another(
+    study_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a block takes no longer where there are a hundred thousand others."""
+    other = plan(*load_study(str(study_file)))
+    begun = prepare(other, tmp_path / "run")
+    model = loading.load(other, "toy-masked", "cpu")
+    first, second = [block for block in other.blocks() if block.model == "toy-masked"][:2]
+    assert blocks.make_block(other, begun, model, first, device="cpu") == "made"
+    listed = []
+    for name in ("scandir", "listdir"):
+        original = getattr(os, name)
+
+        def spied(path: str = ".", original: Callable[..., object] = original) -> object:
+            listed.append(str(path))
+            return original(path)
+
+        monkeypatch.setattr(os, name, spied)
+    assert blocks.make_block(other, begun, model, second, device="cpu") == "made"
+    assert [path for path in listed if path.startswith(str(begun.root))] == []
+    assert sorted(map(str, Path(begun.root).iterdir()))  # the spies see what pathlib lists
+    assert str(begun.root) in listed
 
 
 def test_a_second_run_does_nothing_and_says_the_same(store: SampleStore, toy_plan: Plan) -> None:
