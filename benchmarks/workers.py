@@ -28,10 +28,10 @@ from schemas.io.cluster import Cluster, connected
 MEMBERS = ("trio-ar", "trio-mim", "trio-diffusion")
 STUDY = {
     "name": "workers",
-    "samples": 6,
+    "samples": 16,
     "models": [{"model": name, "options": {"guidance": 1.0}} for name in MEMBERS],
-    "prompts": {"source": "trio", "n": 4},
-    "experiments": {"noise": {"kind": "crossed_noise", "paths": 4, "executions": 4}},
+    "prompts": {"source": "trio", "n": 8},
+    "experiments": {"words": {"kind": "factorial", "factors": ["prompt_type"]}},
     "block_prompts": 1,
     "batch_size": 16,
 }
