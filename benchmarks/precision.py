@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from generate.models import model_class
+from generate.models import loaded
 from generate.models.precision import has_tf32
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
@@ -34,9 +34,7 @@ MEMBERS = {"trio-ar": "Causal", "trio-mim": "Confident", "trio-diffusion": "Reve
 
 def traced(name: str, given: Mapping[str, str], texts: list[str], device: str) -> Trace:
     """One grid a text by a member of the trio with given options."""
-    adapter = model_class(name)
-    options = adapter.options(dict(given))
-    model = adapter.load(adapter.identify(name, options), options, device)
+    model = loaded(name, given, device)
     keys = np.arange(2 * len(texts), dtype=np.uint64).reshape(2, -1)
     return model.traverse(model.encode(texts), Probe(), PhiloxNoise(*keys))
 

@@ -195,16 +195,14 @@ def imports() -> Result:
 def path(how: str, asked: str) -> Result:
     """Process time of 32 images of trio-mim with this `path_surprisal`, against recording nothing of the path."""
 
-    from generate.models import model_class
+    from generate.models import loaded
     from generate.study.probes import Probe
     from generate.traversal import PhiloxNoise
 
     keys = np.arange(2 * 32, dtype=np.uint64).reshape(2, -1)
-    adapter = model_class("trio-mim")
 
     def sampler(recorded: str) -> Callable[[], np.ndarray]:
-        options = adapter.options({"path_surprisal": recorded})
-        model = adapter.load(adapter.identify("trio-mim", options), options, "cpu")
+        model = loaded("trio-mim", {"path_surprisal": recorded})
         conditioning = model.encode(["a red ring"] * 32)
         return lambda: model.traverse(conditioning, Probe(), PhiloxNoise(*keys)).tokens.numpy()
 
@@ -265,14 +263,12 @@ def share(name: str, asked: str) -> Result:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from generate.models import model_class
+    from generate.models import loaded
     from generate.study.probes import Probe
     from generate.traversal.draw import PhiloxNoise
 
     n_grids, side = 72, 512
-    adapter = model_class(name)
-    options = adapter.options({"guidance": 1.0})
-    model = adapter.load(adapter.identify(name, options), options, "cpu")
+    model = loaded(name, {"guidance": 1.0})
     keys = np.arange(2 * n_grids, dtype=np.uint64).reshape(2, -1)
 
     def grids(n: int) -> np.ndarray:

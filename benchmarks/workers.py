@@ -16,7 +16,7 @@ import numpy as np
 import torch
 import yaml
 
-from generate.models import model_class
+from generate.models import loaded
 from generate.run import dispatch, prepare
 from generate.store.samples import SampleStore
 from generate.study.planning import Plan, plan
@@ -74,9 +74,7 @@ def sample_bare(_: int) -> None:
     torch.set_num_threads(1)
     keys = np.arange(2 * GRIDS, dtype=np.uint64).reshape(2, -1)
     for name in MEMBERS:
-        adapter = model_class(name)
-        options = adapter.options({"guidance": 1.0})
-        model = adapter.load(adapter.identify(name, options), options, "cpu")
+        model = loaded(name, {"guidance": 1.0})
         for _ in range(TURNS):
             texts = ["a large red circle on a blue background"] * GRIDS
             trace = model.traverse(model.encode(texts), Probe(), PhiloxNoise(*keys))

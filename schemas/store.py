@@ -185,6 +185,11 @@ class ExperimentPlan(Strict):
     none.
     """
 
+    @property
+    def n_blocks(self) -> int:
+        """Blocks of each condition; the last one may have fewer prompts."""
+        return -(-self.n_prompts // self.block_prompts)
+
     @model_validator(mode="after")
     def _names_agree(self) -> ExperimentPlan:
         """Refuse levels of what is no condition or factor, and a baseline that is no condition."""

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from generate.models import model_class
+from benchmarks.precision import MEMBERS
+from generate.models import loaded
 from generate.models.trio import Trio
 from generate.study.probes import Probe
 from generate.traversal.draw import PhiloxNoise
@@ -40,17 +41,12 @@ def test_truncated_factors_are_never_longer_and_off_by_less_than_the_last_bit(
 
 
 def load(name: str, **options: object) -> Trio:
-    adapter = model_class(name)
-    read = adapter.options(options)
-    model = adapter.load(adapter.identify(name, read), read, "cpu")
+    model = loaded(name, options)
     assert isinstance(model, Trio)
     return model
 
 
-@pytest.mark.parametrize(
-    ("member", "emulated"),
-    [("trio-ar", "Causal"), ("trio-mim", "Confident"), ("trio-diffusion", "Revealed")],
-)
+@pytest.mark.parametrize(("member", "emulated"), MEMBERS.items())
 def test_networks_keep_their_logits_up_to_the_bits_that_are_lost(
     tf32: ModuleType, member: str, emulated: str
 ) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from generate.errors import ModelError
 from generate.extras import EXTRAS
@@ -79,3 +80,18 @@ def model_class(name: str, base: Path | None = None) -> type[Model]:
             f"model '{name}': its `family` is {family!r}, but must be one of {', '.join(known)}."
         )
     return found
+
+
+def loaded(
+    name: str, given: Mapping[str, Any], device: str = "cpu", base: Path | None = None
+) -> Model:
+    """The model of a name, as `model_class`, with options as a study gives them, ready to sample.
+
+    Raises `ModelError` as `model_class`, and where it cannot be loaded so on a torch device.
+
+    >>> loaded("toy-ar", {}).identity.model
+    'toy-ar'
+    """
+    adapter = model_class(name, base)
+    options = adapter.options(dict(given))
+    return adapter.load(adapter.identify(name, options), options, device)

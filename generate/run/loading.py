@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 from generate.errors import StoreError
-from generate.models import model_class
+from generate.models import loaded, model_class
 from generate.models.base import Model
 from generate.study.planning import Plan
 from generate.study.reading import Reading, Text, texts, twins
@@ -32,9 +32,7 @@ def load(plan: Plan, label: str, device: str) -> Model:
     Raises `ModelError` if it cannot be loaded as the study asks.
     """
     choice = plan.study.models[plan.models.index(label)]
-    adapter = model_class(choice.model, plan.base)
-    options = adapter.options(choice.options)
-    return adapter.load(adapter.identify(choice.model, options), options, device)
+    return loaded(choice.model, choice.options, device, plan.base)
 
 
 def load_recorded(plan: Plan, run: RunRecord, label: str, device: str) -> Model:

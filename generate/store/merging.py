@@ -124,9 +124,8 @@ def to_merge(store: SampleStore) -> Iterator[Merging]:
             arrays = _encoders(store, model, experiment)
             if not arrays:  # a run of before its template was recorded
                 continue
-            n_blocks = -(-plan.n_prompts // plan.block_prompts)
             most = [_most(name, made.block_bytes) for name, made in arrays.items()]
-            together = min(n_blocks, *most)
+            together = min(plan.n_blocks, *most)
             if together > 1:
                 yield Merging(model, experiment, arrays, together)
 
@@ -177,7 +176,7 @@ def merge_dataset(store: SampleStore, merging: Merging, tell: Callable[[int], No
         for region in _regions(len(plan.conditions), plan.n_prompts, after.prompts):
             content = after.encoded(region, np.asarray(group[name][region]))
             objects.append(_put(store, after.key(region), content))
-    tell(-(-plan.n_prompts // plan.block_prompts) * len(plan.conditions))
+    tell(plan.n_blocks * len(plan.conditions))
     record = MergedRecord(
         model=model, experiment=experiment, blocks=merging.together, arrays=arrays, objects=objects
     )

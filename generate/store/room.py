@@ -42,7 +42,7 @@ def bytes_of(model: ModelIdentity, experiments: Iterable[ExperimentPlan], *, ima
         each += height * width * 3
     total = 0
     for plan in experiments:
-        blocks = len(plan.conditions) * -(-plan.n_prompts // plan.block_prompts)
+        blocks = len(plan.conditions) * plan.n_blocks
         total += DISK_BLOCK * len(PER_BLOCK) * blocks
         total += len(plan.conditions) * plan.n_prompts * plan.n_samples * each
     return total

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from generate.models import model_class
+from generate.models import loaded
 from generate.study.noise import stream_keys
 from generate.study.probes import Probe
 from generate.traversal import PhiloxNoise
@@ -129,9 +129,7 @@ def family_accuracy(
 
     `options` are sampling settings of the member, such as `guidance=2.0`.
     """
-    adapter = model_class(name)
-    chosen = adapter.options(options)
-    model = adapter.load(adapter.identify(name, chosen), chosen, "cpu")
+    model = loaded(name, options)
     records = prompt_set("study", prompts, seed)
     texts = [record["text"] for record in records]
     path = stream_keys(seed, texts, samples, "path")

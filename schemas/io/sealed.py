@@ -197,8 +197,7 @@ def decoded(content: bytes, piece: LedgerPiece, plan: ExperimentPlan, run: RunRe
 
 def _check(columns: Mapping[str, Array], piece: LedgerPiece, plan: ExperimentPlan) -> None:
     """Refuse rows that are not the blocks `[start, stop)` of the plan, in its order."""
-    n_blocks = -(-plan.n_prompts // plan.block_prompts)
-    condition, block = np.divmod(np.arange(piece.start, piece.stop), n_blocks)
+    condition, block = np.divmod(np.arange(piece.start, piece.stop), plan.n_blocks)
     start = block * plan.block_prompts
     stop = np.minimum(start + plan.block_prompts, plan.n_prompts)
     for name, expected in zip(NUMBERS, (condition, block, start, stop), strict=True):
@@ -233,7 +232,7 @@ class SealedRecords(Rows[BlockRecord]):
         """What was made of the objects that the records name; None where they are as they were."""
         self._folder, self._run = where, run
         self._plan = run.experiments[experiment]
-        self._n_blocks = -(-self._plan.n_prompts // self._plan.block_prompts)
+        self._n_blocks = self._plan.n_blocks
         self._pieces = []
         for piece in sealed.pieces:
             if (piece.model, piece.experiment) == (model, experiment):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from generate.errors import ModelError
-from generate.models import model_class
+from generate.models import loaded
 from generate.models.trio import Trio
 from generate.prompts import load_prompts
 from generate.study.noise import stream_keys
@@ -48,11 +48,9 @@ def models() -> dict[str, Trio]:
 
 
 def load(name: str, **options: object) -> Trio:
-    adapter = model_class(name)
-    chosen = adapter.options(options)
-    loaded = adapter.load(adapter.identify(name, chosen), chosen, "cpu")
-    assert isinstance(loaded, Trio)
-    return loaded
+    model = loaded(name, options)
+    assert isinstance(model, Trio)
+    return model
 
 
 def noise(rows: slice) -> PhiloxNoise:

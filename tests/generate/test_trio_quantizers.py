@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from generate.errors import ModelError
-from generate.models import model_class
+from generate.models import loaded, model_class
 from generate.models.trio import Trio
 from generate.prompts import load_prompts
 from generate.run import blocks, preparing
@@ -38,11 +38,9 @@ STUDIES = Path(__file__).parents[2] / "studies"
 
 
 def load(name: str, **options: object) -> Trio:
-    adapter = model_class(name)
-    chosen = adapter.options(options)
-    loaded = adapter.load(adapter.identify(name, chosen), chosen, "cpu")
-    assert isinstance(loaded, Trio)
-    return loaded
+    model = loaded(name, options)
+    assert isinstance(model, Trio)
+    return model
 
 
 def sample(model: Trio, probe: Probe = Probe()):  # noqa: B008
